@@ -1,0 +1,1 @@
+"""What things cost. Each module prints a table and writes JSON into benchmarks/results/."""
