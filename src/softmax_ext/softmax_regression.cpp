@@ -1,0 +1,186 @@
+// Task1: one epoch of minibatch stochastic gradient descent for softmax regression, in C++.
+//
+// This is the only C++ file you write. binding.cpp, which is given, checks what Python passes in and
+// calls the function below; importing the package compiles both. `python -m src.softmax_ext.build`
+// shows everything the compiler has to say.
+//
+//   void softmax_regression_epoch(X, y, theta, m, n, k, lr, batch)
+//
+//   X      m × n floats, row-major: example i starts at X[i * n]. Read only.
+//   y      m labels, each in 0 … k-1. The highest class need not occur. Read only.
+//   theta  n × k floats, row-major: the weight of feature j for class c is theta[j * k + c].
+//          Updated in place: it is the only result.
+//   lr     the learning rate.
+//   batch  examples in a minibatch, at least 1. It may be larger than m.
+//
+// Go through the examples once, in their order, without shuffling: rows 0 … batch-1 are the first
+// minibatch, the next `batch` rows the second, and so on. The last minibatch has the rows that are
+// left over, possibly fewer than `batch`. For each minibatch X_b of b rows, with labels y_b, do what
+// the NumPy version does:
+//
+//   Z      = X_b theta                      b × k, the logits, with theta as the last minibatch left it
+//   P      = softmax(Z), row by row         P_ic = exp(Z_ic) / sum over c of exp(Z_ic)
+//   theta -= lr / b * X_bᵀ (P - I_y)        I_y is one-hot: 1 at (i, y_i), 0 elsewhere
+//
+// Here b is the number of rows in this minibatch, so the last one is divided by its own size.
+//
+// What your code must also be
+//   stable     Logits of ±10000 give finite, right results: exp overflows a float beyond 88, so
+//              subtract the largest logit of a row from all of them first. It cancels in P.
+//   careful    It reads and writes nothing outside the arrays: the last minibatch ends at row m.
+//   tidy       What it allocates it frees. Use std::vector: `float Z[batch * k]` is not C++, and a
+//              large minibatch overflows the stack.
+//   float      float arithmetic is enough: results agree with NumPy's float32 to about 1e-5.
+//
+// m may be 0: then nothing changes. There are no other threads to think of, and none are needed.
+#include "softmax_regression.hpp"
+
+// ### BEGIN SOLUTION
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+// Two products cost nearly all the time: the logits X theta and the gradient Xᵀ (P - I_y). Both are
+// sums of products, so all depends on keeping the multiply-add units of the processor busy:
+//
+//   - theta is kept transposed for the epoch, so that the innermost loops of both products run along
+//     the features, which are contiguous in X, and work on LANES of them at once.
+//   - Each value that is loaded is used several times: a tile of some rows × some classes is summed up
+//     in registers.
+//   - X is read from memory once. Four rows at a time go through logits, softmax and gradient while
+//     they are in the cache, and the next four are asked for meanwhile.
+
+namespace {
+
+constexpr std::size_t LANES = 8;    // floats in an AVX register, or in two of SSE or NEON
+constexpr std::size_t ROWS = 4;     // examples that go through the three steps together
+constexpr std::size_t CLASSES = 5;  // classes in a tile; the number of classes is padded to whole tiles
+
+// Examples in a tile of logits, a divisor of ROWS. TILE × CLASSES sums have to fit in the registers.
+#ifdef __AVX512VL__
+constexpr std::size_t TILE = 4;  // of 32
+#else
+constexpr std::size_t TILE = 2;  // of 16
+#endif
+
+// LANES floats with + and *, lane by lane. GCC and Clang share this extension of C++. They turn a loop
+// over a float[LANES] into vector instructions too, but not dependably.
+using Lanes [[gnu::vector_size(LANES * sizeof(float))]] = float;
+
+// A row of X seen as Lanes, wherever in memory it starts.
+struct [[gnu::packed, gnu::may_alias]] RowLanes {
+    Lanes value;
+};
+const RowLanes *lanes_of(const float *row) { return reinterpret_cast<const RowLanes *>(row); }
+
+using Rows = const float *[ROWS];
+
+// One row of n floats for each class, each row padded to whole Lanes. Zero to begin with.
+class ByClass {
+public:
+    ByClass(std::size_t n, std::size_t k)
+        : width((n + LANES - 1) / LANES), lanes((k + CLASSES - 1) / CLASSES * CLASSES * width) {}
+    Lanes *operator[](std::size_t c) { return lanes.data() + c * width; }
+    void clear() { std::fill(lanes.begin(), lanes.end(), Lanes{}); }
+
+    std::size_t width;
+    std::vector<Lanes> lanes;
+};
+
+// Z[a][c] = sum over j of rows[a][j] * weights[c][j]
+void compute_logits(const Rows &rows, const Rows &next, ByClass &weights, std::size_t n, std::size_t k,
+                    std::vector<float> (&Z)[ROWS]) {
+    const std::size_t whole = n / LANES;
+    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES)
+        for (std::size_t a0 = 0; a0 < ROWS; a0 += TILE) {
+            Lanes sums[TILE][CLASSES] = {};
+            for (std::size_t j = 0; j < whole; ++j)
+                for (std::size_t a = 0; a < TILE; ++a) {
+                    if (c0 == 0) __builtin_prefetch(next[a0 + a] + j * LANES, 0, 2);
+                    const Lanes x = lanes_of(rows[a0 + a])[j].value;
+                    for (std::size_t c = 0; c < CLASSES; ++c) sums[a][c] += x * weights[c0 + c][j];
+                }
+            for (std::size_t a = 0; a < TILE; ++a)
+                for (std::size_t c = 0; c < CLASSES; ++c) {
+                    float sum = 0;
+                    for (std::size_t l = 0; l < LANES; ++l) sum += sums[a][c][l];
+                    for (std::size_t j = whole * LANES; j < n; ++j)
+                        sum += rows[a0 + a][j] * weights[c0 + c][whole][j % LANES];
+                    Z[a0 + a][c0 + c] = sum;
+                }
+        }
+}
+
+// gradient[c][j] += sum over a of rows[a][j] * errors[a][c]
+void add_gradient(const Rows &rows, const std::vector<float> (&errors)[ROWS], std::size_t n, std::size_t k,
+                  ByClass &gradient) {
+    const std::size_t whole = n / LANES;
+    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES) {
+        float error[ROWS][CLASSES];
+        for (std::size_t a = 0; a < ROWS; ++a) std::copy_n(&errors[a][c0], CLASSES, error[a]);
+
+        for (std::size_t j = 0; j < whole; ++j) {
+            Lanes x[ROWS];
+            for (std::size_t a = 0; a < ROWS; ++a) x[a] = lanes_of(rows[a])[j].value;
+            for (std::size_t c = 0; c < CLASSES; ++c) {
+                Lanes sum = gradient[c0 + c][j];
+                for (std::size_t a = 0; a < ROWS; ++a) sum += x[a] * error[a][c];
+                gradient[c0 + c][j] = sum;
+            }
+        }
+        for (std::size_t j = whole * LANES; j < n; ++j)
+            for (std::size_t c = 0; c < CLASSES; ++c)
+                for (std::size_t a = 0; a < ROWS; ++a)
+                    gradient[c0 + c][whole][j % LANES] += rows[a][j] * error[a][c];
+    }
+}
+
+// Turns the k logits of one example into P - I_y.
+void softmax_error(float *z, std::size_t k, std::uint8_t label) {
+    const float largest = *std::max_element(z, z + k);
+    float sum = 0;
+    for (std::size_t c = 0; c < k; ++c) sum += z[c] = std::exp(z[c] - largest);
+    for (std::size_t c = 0; c < k; ++c) z[c] /= sum;
+    z[label] -= 1;
+}
+
+}  // namespace
+// ### END SOLUTION
+
+void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *theta,
+                              std::size_t m, std::size_t n, std::size_t k,
+                              float lr, std::size_t batch) {
+    // ### BEGIN SOLUTION
+    ByClass weights(n, k), gradient(n, k);
+    for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t c = 0; c < k; ++c) weights[c][j / LANES][j % LANES] = theta[j * k + c];
+
+    std::vector<float> Z[ROWS];
+    for (auto &z : Z) z.resize((k + CLASSES - 1) / CLASSES * CLASSES);
+
+    for (std::size_t start = 0, b; start < m; start += b) {
+        b = std::min(batch, m - start);
+        const std::size_t end = start + b;
+        gradient.clear();
+        for (std::size_t i = start; i < end; i += ROWS) {
+            Rows rows, next;
+            for (std::size_t a = 0; a < ROWS; ++a) {
+                rows[a] = X + std::min(i + a, end - 1) * n;  // beyond the end: the last row again, error 0
+                next[a] = X + std::min(i + ROWS + a, m - 1) * n;
+            }
+            compute_logits(rows, next, weights, n, k, Z);
+            for (std::size_t a = 0; a < ROWS; ++a)
+                if (i + a < end)
+                    softmax_error(Z[a].data(), k, y[i + a]);
+                else
+                    std::fill(Z[a].begin(), Z[a].end(), 0.0f);
+            add_gradient(rows, Z, n, k, gradient);
+        }
+        const float step = lr / static_cast<float>(b);
+        for (std::size_t q = 0; q < weights.lanes.size(); ++q) weights.lanes[q] -= step * gradient.lanes[q];
+    }
+
+    for (std::size_t j = 0; j < n; ++j)
+        for (std::size_t c = 0; c < k; ++c) theta[j * k + c] = weights[c][j / LANES][j % LANES];
+    // ### END SOLUTION
+}
