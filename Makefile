@@ -40,8 +40,9 @@ format: $(READY) ## rewrite what the formatter and the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## print what the epochs cost; JSON goes to benchmarks/results/
+bench: $(READY) ## print what the epochs cost, and how near C++ comes to the machine; JSON goes to benchmarks/results/
 	$(BIN)/python -m benchmarks.epochs
+	$(BIN)/python -m benchmarks.roofline
 
 clean: ## remove what can be built again
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
