@@ -1,0 +1,1 @@
+"""Where student code runs: the wall, the warm worker behind it, and the sessions that drive them."""

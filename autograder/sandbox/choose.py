@@ -1,0 +1,29 @@
+"""From a name on the command line to a wall: `auto`, `bwrap`, `docker`, `none`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from autograder.errors import GraderError
+from autograder.sandbox.nowall import NoWall
+from autograder.sandbox.wall import BwrapWall, Wall
+
+KINDS = ("auto", "bwrap", "docker", "none")
+
+
+def make_wall(
+    kind: str, *, probes: Path, preload: Sequence[str], waive: Sequence[str] = (), devices: Sequence[str] = ()
+) -> Wall:
+    """Return the wall called `kind`, not yet started.
+
+    Args:
+        kind: `auto` is the strongest that can work here, and never `none`: that must be asked for.
+        probes, preload, waive, devices: see `BwrapWall`.
+
+    Raises:
+        GraderError: there is no such wall here.
+    """
+    if kind in ("auto", "bwrap"):
+        return BwrapWall(probes, preload=preload, waive=waive, devices=devices)
+    if kind == "none":
+        return NoWall(probes, preload=preload)
+    raise GraderError(f"the sandbox {kind!r} is not available here; use one of {', '.join(KINDS)}")

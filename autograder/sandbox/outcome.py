@@ -1,0 +1,205 @@
+"""What a case may use, and what became of it: data, without words for students.
+
+`Limits` go in, `Outcome` comes out. `interpret` turns the facts that pid 1 of the submission measured, and
+the bytes that the case replied, into an Outcome. The reply is the student's word, so it is checked as such:
+what is not a reply is `BAD_REPLY`, never an exception. An outcome is always the submission's doing. What is
+not, is raised as GraderError and has no outcome.
+"""
+
+from __future__ import annotations
+
+import enum
+import signal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autograder import protocol
+
+MIB = 2**20
+SIGKILL = 9
+SIGXCPU = 24
+"""As Linux numbers them, on any system."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one case may use. Sizes in bytes, times in seconds."""
+
+    wall_seconds: float = 10.0
+    """From the moment student code may begin, importing `src` included."""
+    cpu_seconds: float | None = None
+    """Of each process; None: four times wall_seconds, so that only many threads can reach it."""
+    memory_bytes: int = 1024 * MIB
+    """Beyond what the warm worker has: address space of each process, and memory of all together."""
+    limit_address_space: bool = True
+    """Off for CUDA, which reserves more addresses than any machine has memory."""
+    processes: int = 64
+    """Processes and threads at a time, the case's own first one included."""
+    open_files: int = 256
+    file_bytes: int = 256 * MIB
+    """The largest file that can be written."""
+    tmp_bytes: int = 256 * MIB
+    """Room in /tmp, and again in /dev/shm. Both are new for every case."""
+    tmp_files: int = 16_384
+    output_bytes: int = 64 * MIB
+    """Printed to stdout and stderr together; more ends the case."""
+    kept_output_bytes: int = 4096
+    """Kept of the beginning, and again of the end, of each stream."""
+    reply_bytes: int = 64 * MIB
+    """The encoded returned value."""
+
+    def message(self) -> dict[str, object]:
+        """As the worker wants it."""
+        return {
+            "wall_seconds": float(self.wall_seconds),
+            "cpu_seconds": float(4 * self.wall_seconds + 1 if self.cpu_seconds is None else self.cpu_seconds),
+            "memory_bytes": self.memory_bytes,
+            "address_space": self.limit_address_space,
+            "processes": self.processes,
+            "open_files": self.open_files,
+            "file_bytes": self.file_bytes,
+            "tmp_bytes": self.tmp_bytes,
+            "tmp_files": self.tmp_files,
+            "output_bytes": self.output_bytes,
+            "kept_output_bytes": self.kept_output_bytes,
+            "reply_bytes": self.reply_bytes,
+        }
+
+
+class Status(enum.Enum):
+    """How a case ended."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    TIMEOUT = "timeout"
+    CPU_TIMEOUT = "cpu timeout"
+    OUT_OF_MEMORY = "out of memory"
+    OUTPUT_LIMIT = "output limit"
+    REPLY_LIMIT = "reply limit"
+    CRASHED = "crashed"
+    EXITED = "exited"
+    BAD_REPLY = "bad reply"
+
+
+@dataclass(frozen=True)
+class Output:
+    """What was printed on one stream: all of it, or its beginning and its end."""
+
+    text: str = ""
+    total_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one case. Every text and value in it is the student's: data, not to be trusted."""
+
+    status: Status
+    value: Any = None
+    """The returned value, when RETURNED."""
+    exception: str = ""
+    """Type of the exception, when RAISED or OUT_OF_MEMORY."""
+    message: str = ""
+    """Its message, or why a reply is none: one line."""
+    file: str | None = None
+    """Innermost file of the submission that it passed, such as `src/softmax.py`."""
+    line: int | None = None
+    signal: int | None = None
+    """When CRASHED."""
+    exit_code: int | None = None
+    """When EXITED."""
+    seconds: float = 0.0
+    """Wall-clock time of student code, measured outside its process."""
+    cpu_seconds: float = 0.0
+    """Of the case's process and the children that it waited for."""
+    peak_bytes: int = 0
+    """Memory beyond what the warm worker has."""
+    stdout: Output = Output()
+    stderr: Output = Output()
+
+    @property
+    def returned(self) -> bool:
+        return self.status is Status.RETURNED
+
+    def describe(self) -> str:
+        """One line for staff and logs."""
+        place = f" ({self.file}, line {self.line})" if self.file else ""
+        if self.status is Status.CRASHED:
+            return f"crashed with {signal_name(self.signal or 0)}"
+        if self.status is Status.EXITED:
+            return f"exited with code {self.exit_code} before it returned"
+        if self.exception:
+            return f"{self.status.value}: {self.exception}: {self.message}{place}"
+        return f"{self.status.value}: {self.message}" if self.message else self.status.value
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+_REASONS = {
+    "wall": Status.TIMEOUT,
+    "memory": Status.OUT_OF_MEMORY,
+    "output": Status.OUTPUT_LIMIT,
+    "reply": Status.REPLY_LIMIT,
+}
+_KINDS = {
+    "exception": Status.RAISED,
+    "memory": Status.OUT_OF_MEMORY,
+    "reply": Status.REPLY_LIMIT,
+}
+
+
+def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome:
+    """The outcome of a case that began, from what was measured and what it replied."""
+    measured: dict[str, Any] = {
+        "seconds": facts["seconds"],
+        "cpu_seconds": facts["cpu_seconds"],
+        "peak_bytes": facts["peak_bytes"],
+        "stdout": _output(*facts["stdout"]),
+        "stderr": _output(*facts["stderr"]),
+    }
+    reason = facts["reason"]
+    if reason in _REASONS:
+        return Outcome(_REASONS[reason], **measured)
+    if reason == "replied":
+        return Outcome(**_read_reply(reply, limits), **measured)
+    status = facts["status"]
+    number = status & 0x7F  # a wait status, by hand: Windows has no functions for it
+    if number:
+        used_up = facts["cpu_seconds"] >= limits.message()["cpu_seconds"] * 0.8  # type: ignore[operator]
+        if number == SIGXCPU or (number == SIGKILL and used_up):
+            return Outcome(Status.CPU_TIMEOUT, **measured)
+        return Outcome(Status.CRASHED, signal=number, **measured)
+    return Outcome(Status.EXITED, exit_code=status >> 8, **measured)
+
+
+def _read_reply(reply: bytes, limits: Limits) -> dict[str, Any]:
+    try:
+        answer = protocol.decode(reply, protocol.DecodeLimits(total_bytes=limits.reply_bytes))
+    except protocol.ProtocolError as error:
+        return {"status": Status.BAD_REPLY, "message": f"the reply {error}"}
+    if type(answer) is tuple and len(answer) == 2 and answer[0] == "returned":
+        return {"status": Status.RETURNED, "value": answer[1]}
+    if type(answer) is tuple and len(answer) == 6 and answer[0] == "raised":
+        _, kind, name, message, file, line = answer
+        texts = all(type(text) is str for text in (kind, name, message))
+        place = (file is None or type(file) is str) and (line is None or type(line) is int)
+        if texts and place and kind in _KINDS:
+            return {
+                "status": _KINDS[kind],
+                "exception": name[:200],
+                "message": message[:1000],
+                "file": None if file is None else file[:200],
+                "line": line,
+            }
+    return {"status": Status.BAD_REPLY, "message": "the reply is of no known form"}
+
+
+def _output(head: bytes, tail: bytes, total: int) -> Output:
+    left_out = total - len(head) - len(tail)
+    gap = f"\n… {left_out} bytes …\n".encode() if left_out > 0 else b""
+    return Output((head + gap + tail).decode("utf-8", "replace"), total)

