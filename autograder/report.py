@@ -1,0 +1,207 @@
+"""A report: all cases of one submission with totals and provenance, and its renderings.
+
+`Report.to_json` is the machine-readable truth (`score.json`, documented in docs/report-format.md), everything
+else is derived from it: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
+
+Text that a student can influence appears in Markdown only inside a code span, on one line, with control and
+direction characters shown as escapes: no markup, mention or link can come of it.
+"""
+
+import csv
+import io
+import json
+import unicodedata
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from autograder.verdict import CaseResult, Verdict
+
+SCHEMA = 1
+MAX_MESSAGE = 300  # characters of one message in any rendering
+ICONS = {Verdict.PASSED: "✅", Verdict.WRONG: "❌", Verdict.TIMEOUT: "🕛", Verdict.ERROR: "❓"}
+ALL_PASSED, NOT_ALL_PASSED = "😊", "🥺"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All cases of one submission.
+
+    Attributes:
+        assignment: `a0`, `a1` or `a2`.
+        cases: in the suite's order.
+        provenance: what was graded with what: commit, digests, versions, sandbox, times. Plain JSON data.
+    """
+
+    assignment: str
+    cases: tuple[CaseResult, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def points(self) -> int:
+        """Points awarded."""
+        return sum(case.points for case in self.cases)
+
+    @property
+    def max_points(self) -> int:
+        """Points that the cases are worth."""
+        return sum(case.max_points for case in self.cases)
+
+    @property
+    def all_passed(self) -> bool:
+        """Whether every case passed."""
+        return all(case.verdict is Verdict.PASSED for case in self.cases)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain data, see docs/report-format.md."""
+        cases = []
+        for case in self.cases:
+            row = asdict(case) | {"verdict": case.verdict.value, "message": one_line(case.message)}
+            row["seconds"], row["cpu_seconds"] = round(case.seconds, 4), round(case.cpu_seconds, 4)
+            cases.append(row)
+        return {
+            "schema": SCHEMA,
+            "assignment": self.assignment,
+            "points": self.points,
+            "max_points": self.max_points,
+            "cases": cases,
+            "provenance": dict(self.provenance),
+        }
+
+
+def from_json(data: Mapping[str, Any]) -> Report:
+    """Return the report that `to_json` wrote.
+
+    Raises:
+        ValueError: `data` is of another schema, or something is missing.
+    """
+    if data.get("schema") != SCHEMA:
+        raise ValueError(f"this is no report of schema {SCHEMA}: schema is {data.get('schema')!r}")
+    try:
+        cases = tuple(CaseResult(**(case | {"verdict": Verdict(case["verdict"])})) for case in data["cases"])
+        return Report(data["assignment"], cases, data["provenance"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"this is no report: {error}") from error
+
+
+def dumps(data: Mapping[str, Any]) -> str:
+    """Return JSON text as it is written to disk: readable, ending in a newline."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+
+
+def one_line(text: str) -> str:
+    """Return `text` on one line of at most MAX_MESSAGE characters, unprintable characters as escapes."""
+    shown: list[str] = []
+    length = 0
+    for character in text:
+        if character in "\n\r\t":
+            piece = " "
+        elif unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp"):
+            piece = f"\\u{ord(character):04x}"  # control, direction marks, surrogates, unassigned
+        else:
+            piece = character
+        length += len(piece)
+        if length > MAX_MESSAGE:
+            while shown and sum(map(len, shown)) > MAX_MESSAGE - 1:
+                shown.pop()
+            return "".join(shown).strip() + "…"
+        shown.append(piece)
+    return "".join(shown).strip()
+
+
+def code_span(text: str) -> str:
+    """Return Markdown that shows `text` literally in a table cell; nothing for an empty text."""
+    line = one_line(text).replace("`", "'").replace("|", "¦")
+    return f"`{line}`" if line else ""
+
+
+def markdown(reports: Iterable[Report], note: str = "") -> str:
+    """Return the text of score.md for one or more reports.
+
+    Args:
+        reports: one table each.
+        note: a paragraph of ours above the first table, already Markdown.
+    """
+    parts = ["# Score Summary\n"]
+    if note:
+        parts.append(f"{note}\n")
+    for report in reports:
+        rows = [
+            f"| {case.name} | {case.points} / {case.max_points} | {ICONS[case.verdict]} "
+            f"| {code_span(case.message)} |"
+            for case in report.cases
+        ]
+        face = ALL_PASSED if report.all_passed else NOT_ALL_PASSED
+        rows.append(f"| Total | {report.points} / {report.max_points} | {face} |  |")
+        parts.append(
+            "\n".join(["| Test Case | Score | Status | Error Message |", "|---|---|---|---|", *rows]) + "\n"
+        )
+    return "\n".join(parts)
+
+
+def gradescope(report: Report) -> dict[str, Any]:
+    """Return the report in the form of Gradescope's results.json."""
+    return {
+        "score": report.points,
+        "execution_time": round(sum(case.seconds for case in report.cases), 3),
+        "tests": [
+            {
+                "name": case.name,
+                "score": case.points,
+                "max_score": case.max_points,
+                "status": "passed" if case.verdict is Verdict.PASSED else "failed",
+                "output": one_line(case.message),
+                "output_format": "text",
+            }
+            for case in report.cases
+        ],
+        "extra_data": report.to_json(),
+    }
+
+
+def junit(report: Report) -> str:
+    """Return the report as JUnit XML: wrong is a failure, timeout and error are errors."""
+    suite = ElementTree.Element(
+        "testsuite",
+        name=report.assignment,
+        tests=str(len(report.cases)),
+        failures=str(sum(case.verdict is Verdict.WRONG for case in report.cases)),
+        errors=str(sum(case.verdict in (Verdict.TIMEOUT, Verdict.ERROR) for case in report.cases)),
+        time=f"{sum(case.seconds for case in report.cases):.3f}",
+    )
+    for case in report.cases:
+        element = ElementTree.SubElement(
+            suite, "testcase", classname=report.assignment, name=case.name, time=f"{case.seconds:.3f}"
+        )
+        if case.verdict is not Verdict.PASSED:
+            kind = "failure" if case.verdict is Verdict.WRONG else "error"
+            ElementTree.SubElement(element, kind, type=case.verdict.value, message=one_line(case.message))
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def summary_csv(rows: Iterable[tuple[str, Report]]) -> str:
+    """Return grades.csv: a line per submission and assignment, the points of each case in its own column.
+
+    Args:
+        rows: the submission's name and its report. A name that a spreadsheet would take for a formula gets
+            an apostrophe in front.
+    """
+    rows = list(rows)
+    columns = list(dict.fromkeys(case.name for _, report in rows for case in report.cases))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["submission", "assignment", "points", "max_points", *columns])
+    for name, report in rows:
+        points = {case.name: case.points for case in report.cases}
+        shown = "'" + name if name[:1] in "=+-@\t\r" else name
+        writer.writerow(
+            [
+                shown,
+                report.assignment,
+                report.points,
+                report.max_points,
+                *(points.get(c, "") for c in columns),
+            ]
+        )
+    return text.getvalue()

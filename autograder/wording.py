@@ -1,0 +1,73 @@
+"""From an outcome of the sandbox to what a student reads: pure, so that every sentence has a test."""
+
+import signal
+
+from autograder.errors import SubmissionError
+from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.verdict import Verdict
+
+SIGNALS: dict[int, str] = {
+    signal.SIGSEGV: "segmentation fault",
+    signal.SIGABRT: "aborted",
+    signal.SIGBUS: "bus error",
+    signal.SIGFPE: "arithmetic error",
+    signal.SIGILL: "illegal instruction",
+    signal.SIGSYS: "a system call that is not allowed",
+    signal.SIGXFSZ: "wrote a file that is too large",
+    signal.SIGKILL: "killed",
+}
+
+
+def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> SubmissionError | None:
+    """Return what went wrong as a student should read it, or None when the probe returned.
+
+    Args:
+        outcome: of one probe.
+        timeout: the time limit of the whole case in seconds.
+        limits: what else was in force.
+    """
+    status = outcome.status
+    if status is Status.RETURNED:
+        return None
+    if status is Status.TIMEOUT:
+        return SubmissionError(f"no answer in {timeout:g} s", Verdict.TIMEOUT)
+    if status is Status.CPU_TIMEOUT:
+        return SubmissionError("used up the processor time of the case", Verdict.TIMEOUT)
+    return SubmissionError(_error(outcome, limits))
+
+
+def _error(outcome: Outcome, limits: Limits) -> str:
+    status = outcome.status
+    if status is Status.RAISED:
+        return _raised(outcome)
+    if status is Status.OUT_OF_MEMORY:
+        return f"killed: used more than {size(limits.memory_bytes)} of memory"
+    if status is Status.OUTPUT_LIMIT:
+        return f"killed: printed more than {size(limits.output_bytes)}"
+    if status is Status.REPLY_LIMIT:
+        return f"returned more than {size(limits.reply_bytes)}, or something nested too deeply"
+    if status is Status.CRASHED:
+        return f"crashed: {SIGNALS.get(outcome.signal or 0, f'signal {outcome.signal}')}"
+    if status is Status.EXITED:
+        return f"your code ended the process (exit code {outcome.exit_code}) before it returned"
+    return "your code ended without a readable result"
+
+
+def _raised(outcome: Outcome) -> str:
+    place = ""
+    if outcome.file:
+        place = f" ({outcome.file}, line {outcome.line})" if outcome.line else f" ({outcome.file})"
+    if outcome.exception == "NotImplementedError":
+        return f"not implemented yet: {outcome.message}{place}"
+    if outcome.exception == "ModuleNotFoundError":
+        return f"cannot be imported: {outcome.message}{place}"
+    message = f": {outcome.message}" if outcome.message else ""
+    return f"your code raised {outcome.exception}{message}{place}"
+
+
+def size(number: int) -> str:
+    """Return a size in bytes as people write it: `2 GiB`, `512 MiB`, `100 bytes`."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number >= factor:
+            return f"{number / factor:.3g} {unit}"
+    return f"{number} bytes"

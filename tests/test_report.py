@@ -1,0 +1,160 @@
+"""Reports and their renderings: pure, so every odd text can be tried."""
+
+import csv
+import io
+import json
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autograder.report import (
+    MAX_MESSAGE,
+    Report,
+    code_span,
+    dumps,
+    from_json,
+    gradescope,
+    junit,
+    markdown,
+    one_line,
+    summary_csv,
+)
+from autograder.verdict import CaseResult, Verdict
+
+
+def case(name="Task0 - Case1", verdict=Verdict.PASSED, message=""):
+    return CaseResult(
+        name, verdict, 20 if verdict is Verdict.PASSED else 0, 20, message, 0.01234567, 0.01, 5000
+    )
+
+
+MIXED = Report(
+    "a0",
+    (
+        case("Task0 - Case1"),
+        case("Task0 - Case2", Verdict.WRONG, "the result has shape (3,), expected (4,)"),
+        case("Task0 - Case3", Verdict.TIMEOUT, "no answer in 10 s"),
+        case("Task0 - Case4", Verdict.ERROR, "your code raised ValueError: a|b"),
+    ),
+    {"commit": "abc"},
+)
+
+
+def test_score_md_as_students_see_it():
+    assert markdown([MIXED]) == (
+        "# Score Summary\n"
+        "\n"
+        "| Test Case | Score | Status | Error Message |\n"
+        "|---|---|---|---|\n"
+        "| Task0 - Case1 | 20 / 20 | ✅ |  |\n"
+        "| Task0 - Case2 | 0 / 20 | ❌ | `the result has shape (3,), expected (4,)` |\n"
+        "| Task0 - Case3 | 0 / 20 | 🕛 | `no answer in 10 s` |\n"
+        "| Task0 - Case4 | 0 / 20 | ❓ | `your code raised ValueError: a¦b` |\n"
+        "| Total | 20 / 80 | 🥺 |  |\n"
+    )
+
+
+def test_the_face_smiles_only_when_all_passed():
+    assert "| Total | 20 / 20 | 😊 |" in markdown([Report("a0", (case(),))])
+
+
+def test_several_assignments_are_several_tables_under_one_heading():
+    text = markdown([MIXED, Report("a1", (case("Task1 - Case1"),))], note="Late.")
+    assert text.count("# Score Summary") == 1
+    assert text.count("| Total |") == 2
+    assert "\n\nLate.\n\n" in text
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "![x](http://example.com/x.png)",
+    "@everyone #1",
+    "`` ` code ` ``",
+    "a | b | c",
+    "two\nlines\r\nthree",
+    "\x1b[31mred\x07",
+    "\u202eabc\u2066",
+    "\ud800",
+    "x" * 100_000,
+    "\\` escaped",
+    "</td></table>",
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_student_text_stays_inside_one_code_span_of_one_cell(text):
+    (row,) = [
+        line
+        for line in markdown([Report("a0", (case(verdict=Verdict.ERROR, message=text),))]).splitlines()
+        if "Case1" in line
+    ]
+    cells = row.split("|")
+    assert len(cells) == 6
+    cell = cells[4].strip()
+    assert cell.startswith("`")
+    assert cell.endswith("`")
+    assert "`" not in cell[1:-1]
+    assert cell.isprintable()
+
+
+@given(st.text(max_size=600))
+def test_one_line_is_bounded_printable_and_stable(text):
+    line = one_line(text)
+    assert len(line) <= MAX_MESSAGE
+    assert "\n" not in line
+    assert one_line(line) == line
+    assert code_span(text).count("`") in (0, 2)
+
+
+def test_json_round_trip():
+    data = json.loads(dumps(MIXED.to_json()))
+    again = from_json(data)
+    assert again.to_json() == MIXED.to_json()
+    assert data["schema"] == 1
+    assert data["points"] == 20
+    assert data["max_points"] == 80
+    assert data["cases"][2] == {
+        "name": "Task0 - Case3",
+        "verdict": "timeout",
+        "points": 0,
+        "max_points": 20,
+        "message": "no answer in 10 s",
+        "seconds": 0.0123,
+        "cpu_seconds": 0.01,
+        "peak_bytes": 5000,
+    }
+
+
+@pytest.mark.parametrize(
+    "data", [{}, {"schema": 2}, {"schema": 1}, {"schema": 1, "assignment": "a0", "cases": [{}]}]
+)
+def test_what_is_no_report_is_refused(data):
+    with pytest.raises(ValueError, match="this is no report"):
+        from_json(data)
+
+
+def test_gradescope_results():
+    data = gradescope(MIXED)
+    assert data["score"] == 20
+    assert [test["status"] for test in data["tests"]] == ["passed", "failed", "failed", "failed"]
+    assert sum(test["max_score"] for test in data["tests"]) == 80
+
+
+def test_junit_counts_failures_and_errors():
+    suite = ElementTree.fromstring(junit(MIXED))
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "2")
+    assert suite[1].find("failure").get("message").startswith("the result has shape")
+
+
+def test_junit_of_hostile_text_is_well_formed():
+    for text in HOSTILE:
+        ElementTree.fromstring(junit(Report("a0", (case(verdict=Verdict.ERROR, message=text),))))
+
+
+def test_grades_csv():
+    rows = list(csv.reader(io.StringIO(summary_csv([("ann", MIXED), ("=cmd()", MIXED)]))))
+    assert rows[0][:5] == ["submission", "assignment", "points", "max_points", "Task0 - Case1"]
+    assert rows[1] == ["ann", "a0", "20", "80", "20", "0", "0", "0"]
+    assert rows[2][0] == "'=cmd()"

@@ -1,0 +1,120 @@
+"""Reading a submission's tree: what is taken, and every odd thing that is refused with its name."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from autograder.errors import GraderError, SubmissionError
+from autograder.submission import Submission, TreeLimits, digest, read_tree
+
+
+@pytest.fixture
+def root(tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "__init__.py").write_text("")
+    (tmp_path / "src" / "linear.py").write_text("x = 1\n")
+    return tmp_path
+
+
+def test_regular_files_under_src_and_nothing_else(root):
+    (root / "README.md").write_text("not taken")
+    (root / "ref").mkdir()
+    (root / "ref" / "__init__.py").write_text("not taken")
+    (root / "src" / "needle").mkdir()
+    (root / "src" / "needle" / "ops.py").write_bytes(b"\x00\xff")
+    (root / "src" / "__pycache__").mkdir()
+    (root / "src" / "__pycache__" / "linear.pyc").write_bytes(b"old")
+    assert read_tree(root) == {
+        "src/__init__.py": b"",
+        "src/linear.py": b"x = 1\n",
+        "src/needle/ops.py": b"\x00\xff",
+    }
+
+
+def make_fifo(path):
+    os.mkfifo(path)
+
+
+def make_socket(path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: path.symlink_to("/etc/passwd"), "src/odd is a symbolic link"),
+        (lambda path: path.symlink_to("linear.py"), "src/odd is a symbolic link"),
+        (lambda path: path.symlink_to("/"), "src/odd is a symbolic link"),
+        (make_fifo, "src/odd is not a regular file"),
+        (make_socket, "src/odd is not a regular file"),
+        (lambda path: path.with_name("a\nb").touch(), "characters that not every system can store"),
+        (lambda path: path.with_name("a\u202eb").touch(), "characters that not every system can store"),
+        (lambda path: path.with_name("a\\b").touch(), "characters that not every system can store"),
+        (
+            lambda path: path.with_name("LINEAR.py").touch(),
+            "src/LINEAR.py and src/linear.py are the same name",
+        ),
+        (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff")).touch(), "not UTF-8"),
+    ],
+)
+def test_odd_entries_are_refused_by_name(root, make, message):
+    make(root / "src" / "odd")
+    with pytest.raises(SubmissionError, match=message):
+        read_tree(root)
+
+
+def test_a_folder_src_is_needed(tmp_path):
+    with pytest.raises(SubmissionError, match="there is no folder src/"):
+        read_tree(tmp_path)
+    (tmp_path / "src").write_text("a file")
+    with pytest.raises(SubmissionError, match="there is no folder src/"):
+        read_tree(tmp_path)
+
+
+def test_src_itself_may_not_be_a_link(root, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "src").symlink_to(root / "src")
+    with pytest.raises(SubmissionError, match="there is no folder src/"):
+        read_tree(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (TreeLimits(files=1), "more than 1 files"),
+        (TreeLimits(file_bytes=5), "src/linear.py is larger"),
+        (TreeLimits(total_bytes=5), "holds more than"),
+        (TreeLimits(depth=1), "src/deep lies deeper than 1"),
+    ],
+)
+def test_limits(root, limits, message):
+    (root / "src" / "deep").mkdir()
+    with pytest.raises(SubmissionError, match=message):
+        read_tree(root, limits)
+
+
+def test_a_sparse_file_is_not_read_whole(root):
+    with (root / "src" / "huge.bin").open("wb") as file:
+        file.truncate(5 << 30)
+    with pytest.raises(SubmissionError, match=r"huge\.bin is larger than 4 MiB"):
+        read_tree(root)
+
+
+def test_a_root_that_cannot_be_read_is_our_fault(tmp_path):
+    with pytest.raises(GraderError, match="cannot read"):
+        read_tree(tmp_path / "nowhere")
+
+
+def test_the_digest_depends_on_every_path_and_every_byte():
+    one = {"src/a": b"x", "src/b": b""}
+    others = [
+        {"src/a": b"y", "src/b": b""},
+        {"src/a": b"x"},
+        {"src/a": b"", "src/b": b"x"},
+        {"src/ax": b"", "src/b": b""},
+    ]
+    assert len({digest(files) for files in (one, *others)}) == 5
+    assert Submission("s", None, one).digest == digest(dict(reversed(one.items())))

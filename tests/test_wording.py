@@ -1,0 +1,79 @@
+"""Every sentence that a student can read about the end of their code."""
+
+import signal
+
+import pytest
+
+from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.verdict import Verdict
+from autograder.wording import failure_of, size
+
+LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 20)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verdict", "message"),
+    [
+        (Outcome(Status.TIMEOUT), Verdict.TIMEOUT, "no answer in 10 s"),
+        (Outcome(Status.CPU_TIMEOUT), Verdict.TIMEOUT, "used up the processor time of the case"),
+        (
+            Outcome(Status.RAISED, exception="ValueError", message="bad", file="src/softmax.py", line=41),
+            Verdict.ERROR,
+            "your code raised ValueError: bad (src/softmax.py, line 41)",
+        ),
+        (Outcome(Status.RAISED, exception="KeyError"), Verdict.ERROR, "your code raised KeyError"),
+        (
+            Outcome(Status.RAISED, exception="AssertionError", message="AssertionError"),
+            Verdict.ERROR,
+            "your code raised AssertionError: AssertionError",
+        ),
+        (
+            Outcome(
+                Status.RAISED,
+                exception="NotImplementedError",
+                message="Task1: add",
+                file="src/softmax.py",
+                line=3,
+            ),
+            Verdict.ERROR,
+            "not implemented yet: Task1: add (src/softmax.py, line 3)",
+        ),
+        (
+            Outcome(Status.RAISED, exception="ModuleNotFoundError", message="No module named 'src.linear'"),
+            Verdict.ERROR,
+            "cannot be imported: No module named 'src.linear'",
+        ),
+        (Outcome(Status.OUT_OF_MEMORY), Verdict.ERROR, "killed: used more than 2 GiB of memory"),
+        (Outcome(Status.OUTPUT_LIMIT), Verdict.ERROR, "killed: printed more than 64 MiB"),
+        (
+            Outcome(Status.REPLY_LIMIT),
+            Verdict.ERROR,
+            "returned more than 64 MiB, or something nested too deeply",
+        ),
+        (Outcome(Status.CRASHED, signal=signal.SIGSEGV), Verdict.ERROR, "crashed: segmentation fault"),
+        (Outcome(Status.CRASHED, signal=40), Verdict.ERROR, "crashed: signal 40"),
+        (
+            Outcome(Status.EXITED, exit_code=0),
+            Verdict.ERROR,
+            "your code ended the process (exit code 0) before it returned",
+        ),
+        (Outcome(Status.BAD_REPLY), Verdict.ERROR, "your code ended without a readable result"),
+    ],
+)
+def test_sentence(outcome, verdict, message):
+    failure = failure_of(outcome, timeout=10, limits=LIMITS)
+    assert failure.verdict is verdict
+    assert str(failure) == message
+
+
+def test_every_status_has_a_sentence():
+    for status in Status:
+        failure = failure_of(Outcome(status), timeout=10, limits=LIMITS)
+        assert (failure is None) == (status is Status.RETURNED)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(2 << 30, "2 GiB"), (1536 << 10, "1.5 MiB"), (4096, "4 KiB"), (9, "9 bytes")]
+)
+def test_sizes(number, text):
+    assert size(number) == text
