@@ -1,0 +1,123 @@
+"""The command line as people use it: tables, files, exit status."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.course import Course
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def autograder(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "autograder", *map(str, arguments)],
+        cwd=cwd,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    course = Course(tmp_path_factory.mktemp("course"))
+    course.submission("ann")
+    course.submission("bob", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n")
+    course.submission("eve", "import os\nos._exit(0)\n")
+    return course
+
+
+def test_one_checkout(course):
+    result = autograder("grade", "submissions/bob", cwd=course.folder)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("# Score Summary\n\n| Test Case | Score | Status | Error Message |\n")
+    assert "| Task1 - Case2 | 0 / 40 | ❌ | `the result is None, expected a number` |" in result.stdout
+    assert "| Total | 60 / 100 | 🥺 |" in result.stdout
+    folder = course.folder / "submissions" / "bob"
+    assert (folder / "score.md").read_text() in result.stdout
+    assert json.loads((folder / "score.json").read_text())["points"] == 60
+
+
+def test_a_folder_of_checkouts(course, tmp_path):
+    result = autograder("grade", "submissions", "--out", tmp_path, "--jobs", "2", cwd=course.folder)
+    assert result.returncode == 0, result.stderr
+    shown = {line.split()[0]: line.split()[2] for line in result.stdout.splitlines()}
+    assert shown == {"ann": "100", "bob": "60", "eve": "0"}
+    assert "3 graded, 0 faults" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "grades.csv").open()))
+    assert [(row["submission"], row["points"]) for row in rows] == [
+        ("ann", "100"),
+        ("bob", "60"),
+        ("eve", "0"),
+    ]
+    assert "0 / 60 | ❓" in (tmp_path / "eve" / "score.md").read_text()
+
+
+def test_json(course, tmp_path):
+    result = autograder("grade", "submissions/ann", "--json", "--out", tmp_path, cwd=course.folder)
+    (report,) = json.loads(result.stdout)
+    assert report["points"] == 100
+
+
+@pytest.mark.parametrize("kind", ["gradescope", "junit", "markdown"])
+def test_export(course, tmp_path, kind):
+    autograder("grade", "submissions/bob", "--out", tmp_path, cwd=course.folder)
+    result = autograder("export", tmp_path / "score.json", "--format", kind, cwd=course.folder)
+    assert result.returncode == 0, result.stderr
+    assert {"gradescope": '"score": 60', "junit": "<testsuite", "markdown": "# Score Summary"}[
+        kind
+    ] in result.stdout
+
+
+def test_export_refuses_what_is_no_report(course, tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    result = autograder("export", tmp_path / "x.json", "--format", "junit", cwd=course.folder)
+    assert result.returncode == 2
+    assert "this is no report" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["grade", "submissions/ann", "-a", "a9"], 2, "there is no assignment 'a9'"),
+        (["grade", "nowhere"], 2, "does not exist"),
+        (["grade", "hidden"], 2, "holds no folder src"),
+        (["grade", "--sandbox", "magic"], 2, "is not one of"),
+        (["grade", "--jobs", "0"], 2, "is not in the range"),
+        (["nonsense"], 2, "No such command"),
+    ],
+)
+def test_wrong_usage(course, arguments, status, message):
+    result = autograder(*arguments, cwd=course.folder)
+    assert result.returncode == status
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
+    course = Course(tmp_path)
+    course.submission("ann")
+    course.write("src/work.py", "def double(x):\n    return 3 * x\n")  # a broken reference
+    result = autograder("grade", "submissions/ann", cwd=course.folder)
+    assert result.returncode == 1
+    assert "the reference itself fails 1 case(s)" in result.stderr
+    assert not (course.folder / "submissions" / "ann" / "score.md").exists()
+
+
+def test_outside_a_staff_repository_the_configuration_is_asked_for(tmp_path):
+    result = autograder("grade", ".", cwd=tmp_path)
+    assert result.returncode == 2
+    assert "--config FILE" in result.stderr
+
+
+def test_help_names_every_command(tmp_path):
+    result = autograder("--help", cwd=tmp_path)
+    for command in ("grade", "doctor", "export"):
+        assert command in result.stdout

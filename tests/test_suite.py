@@ -1,0 +1,365 @@
+"""A suite behind the real sandbox: verdicts, faults, and suites that must be refused."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from autograder.config import load
+from autograder.errors import GraderError
+from autograder.grade import Grader
+from autograder.verdict import Verdict
+from tests.course import RIGHT, SCORE, Course
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    return Course(tmp_path_factory.mktemp("course"))
+
+
+@pytest.fixture(scope="module")
+def grader(course):
+    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+        grader.ready()
+        yield grader
+
+
+def verdicts(report):
+    return [case.verdict.value for case in report.cases]
+
+
+def messages(report):
+    return [case.message for case in report.cases]
+
+
+def test_a_right_submission(course, grader):
+    report = grader.grade(course.submission("right"))
+    assert verdicts(report) == ["passed", "passed"]
+    assert report.points == report.max_points == 100
+    assert [case.name for case in report.cases] == ["Task1 - Case1", "Task1 - Case2"]
+
+
+def test_provenance(course, grader):
+    report = grader.grade(course.submission("right"))
+    facts = report.provenance
+    assert facts["sandbox"] == "bwrap"
+    assert facts["isolated"] is True
+    assert "network-namespace" in facts["protections"]
+    assert facts["versions"]["python"].startswith("3.")
+    assert facts["device"] == "cpu"
+    assert facts["commit"] is None
+    for key in ("suite_digest", "reference_digest", "tree_digest"):
+        assert len(facts[key]) == 64
+    assert facts["seed_id"]
+    assert facts["seconds"] > 0
+
+
+VERDICTS = {
+    "wrong values": (
+        "def double(x):\n    return 3 * x\n",
+        "wrong wrong",
+        "the result differs in 5 of 5 elements; largest",
+    ),
+    "wrong type": (
+        "def double(x):\n    return [2 * x]\n",
+        "wrong wrong",
+        "the result is a list, expected a float64 array of shape (5,)",
+    ),
+    "raises": (
+        "def double(x):\n    raise ValueError('no')\n",
+        "error error",
+        "your code raised ValueError: no (src/work.py, line 2)",
+    ),
+    "raises AssertionError": (
+        "def double(x):\n    raise AssertionError('x')\n",
+        "error error",
+        "your code raised AssertionError: x (src/work.py, line 2)",
+    ),
+    "raises in one case only": (
+        "def double(x):\n    return 2 * x if hasattr(x, 'shape') else 1 / 0\n",
+        "passed error",
+        "",
+    ),
+    "too slow in one case": (
+        "import time\ndef double(x):\n    time.sleep(0 if hasattr(x, 'shape') else 60)\n    return 2 * x\n",
+        "passed timeout",
+        "",
+    ),
+    "syntax error": ("def double(x:\n", "error error", "your code raised SyntaxError"),
+    "ends the process": (
+        "import os; os._exit(0)\n",
+        "error error",
+        "your code ended the process (exit code 0) before it returned",
+    ),
+    "stub": (
+        "raise NotImplementedError('Task1: double')\n",
+        "error error",
+        "not implemented yet: Task1: double (src/work.py, line 1)",
+    ),
+    "equal to everything": (
+        "class E:\n    __eq__ = lambda s, o: True\n    __lt__ = __le__ = __gt__ = __ge__ = __eq__\n"
+        "def double(x):\n    return E()\n",
+        "wrong wrong",
+        "the result is a src.work.E object, expected",
+    ),
+    "crashes": (
+        "import ctypes\ndef double(x):\n    ctypes.string_at(0)\n",
+        "error error",
+        "crashed: segmentation fault",
+    ),
+    "takes memory": (
+        "def double(x):\n    return bytearray(8 << 30)\n",
+        "error error",
+        "killed: used more than 1 GiB of memory",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_verdict(course, grader, name):
+    work, expected, message = VERDICTS[name]
+    report = grader.grade(course.submission("some", work))
+    assert verdicts(report) == expected.split()
+    assert messages(report)[0].startswith(message), messages(report)
+
+
+def test_a_time_limit_counts_all_probes_of_a_case(course, grader):
+    report = grader.grade(
+        course.submission("slow", "import time\ndef double(x):\n    time.sleep(5)\n    return x\n")
+    )
+    assert report.cases[1].verdict is Verdict.TIMEOUT
+    assert report.cases[1].message == "no answer in 1 s"
+    assert 1 <= report.cases[1].seconds < 4
+
+
+def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course, grader):
+    root = course.submission("linked")
+    (root / "src" / "link.py").unlink(missing_ok=True)
+    (root / "src" / "link.py").symlink_to("/etc/passwd")
+    report = grader.grade(root)
+    assert verdicts(report) == ["error", "error"]
+    assert messages(report) == ["src/link.py is a symbolic link; commit the file itself"] * 2
+
+
+def test_inputs_depend_on_the_content_only_and_are_repeated(course, grader):
+    first = grader.grade(course.submission("one", "def double(x):\n    return x * 2.5\n"))
+    again = grader.grade(course.submission("two", "def double(x):\n    return x * 2.5\n"))
+    other = grader.grade(course.submission("three", "def double(x):\n    return x * 2.5  # other\n"))
+    assert messages(first) == messages(again)
+    assert first.provenance["seed_id"] == again.provenance["seed_id"]
+    assert messages(first) != messages(other)
+    assert first.provenance["seed_id"] != other.provenance["seed_id"]
+
+
+def test_nothing_of_the_repository_but_src_matters(course, grader):
+    root = course.submission(
+        "busy",
+        **{
+            "conftest.py": "raise SystemExit",
+            "pytest.ini": "[pytest]\naddopts = --nonsense",
+            "sitecustomize.py": "raise SystemExit",
+            "probes.py": "def double(x): return 0",
+            "numpy.py": "raise SystemExit",
+            "ref/__init__.py": "",
+            "test_score.py": "raise SystemExit",
+            "score.md": "100",
+        },
+    )
+    assert grader.grade(root).points == 100
+    assert (root / "score.md").read_text() == "100"
+
+
+def test_many_at_a_time_come_back_each_with_its_own_result(course, grader):
+    roots = [
+        course.submission(f"s{i}", RIGHT if i % 3 else "def double(x):\n    return x\n") for i in range(12)
+    ]
+    points = {
+        done.path.name: done.report.points for done in grader.grade_many([(r, None) for r in roots], jobs=4)
+    }
+    assert points == {f"s{i}": 100 if i % 3 else 0 for i in range(12)}
+
+
+def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(course, grader):
+    slow = course.submission("sleeper", "import time\ndef double(x):\n    time.sleep(600)\n")
+    server = grader._server.pid
+    results = grader.grade_many([(slow, None)], jobs=1)
+
+    def children():
+        command = ["ps", "-o", "pid=,comm=", "--ppid", str(server)]
+        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+        return [int(line.split()[0]) for line in lines if "bwrap" not in line]
+
+    import threading
+
+    def kill_soon():
+        for _ in range(200):
+            if found := children():
+                os.kill(found[0], signal.SIGKILL)
+                return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_soon)
+    killer.start()
+    (done,) = results
+    killer.join()
+    assert done.report is None
+    assert "the checking process ended with -9" in done.fault
+    assert grader.grade(course.submission("after")).points == 100
+
+
+# suites that must be refused -----------------------------------------------------------------------------
+
+
+def refusal(tmp_path, score=SCORE, **options):
+    course = Course(tmp_path, score=score, **options)
+    with (
+        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        pytest.raises(GraderError) as caught,
+    ):
+        grader.ready()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("points=40", "points=30", "the points of the 2 cases add up to 90, not to 100"),
+        ("@case(task=1, points=40)", "", "it has no @case(task=..., points=...)"),
+        ("task=1, points=40", "task=1, points=0", "points of at least 1, got 1 and 0"),
+        ("points=40", "points=40, name='Task1 - Case1'", "there is a case named 'Task1 - Case1' already"),
+        ("student(probes.double, 3.0)", "student(probes.duble, 3.0)", "there is no probe 'duble' in probes.py"),
+        ("'''double works on numbers.'''", "", "its docstring must say in one line what it is for"),
+        ("timeout(1)", "timeout(0)", "seconds between 0 and 3600, got 0"),
+        ("@pytest.mark.timeout(1)", "@pytest.mark.skip", "can be neither skipped nor expected to fail"),
+        ("@pytest.mark.timeout(1)", "@pytest.mark.xfail", "can be neither skipped nor expected to fail"),
+        ("6.0)", "7.0)", "the reference itself fails 1 case(s)"),
+        ("import numpy as np", "import nunpy as np", "No module named 'nunpy'"),
+        ("def test_double(", "def test_double(:", "SyntaxError"),
+        ("@pytest.mark.timeout(1)", "@pytest.mark.tiemout(1)", "tiemout"),
+    ],
+)  # fmt: skip
+def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, message):
+    assert old in SCORE
+    assert message in refusal(tmp_path, SCORE.replace(old, new))
+
+
+def test_a_missing_suite_names_the_file(tmp_path):
+    course = Course(tmp_path)
+    (course.folder / "hidden" / "t" / "probes.py").unlink()
+    with (
+        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        pytest.raises(GraderError, match=r"the suite has no .*probes\.py"),
+    ):
+        grader.ready()
+
+
+def test_a_check_that_stumbles_over_odd_data_is_wrong_not_our_fault(tmp_path):
+    score = SCORE.replace(
+        "assert_close(student(probes.double, 3.0), 6.0)", "assert student(probes.double, 3.0).real == 6.0"
+    )
+    course = Course(tmp_path, score=score)
+    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+        assert grader.grade(course.submission("right")).points == 100
+        report = grader.grade(
+            course.submission("odd", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else 'six'\n")
+        )
+    assert verdicts(report) == ["passed", "wrong"]
+    assert "the check cannot use" in report.cases[1].message
+
+
+def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
+    score = SCORE + "\n\ncalls = []\n"
+    score = score.replace(
+        "    assert_close(student(probes.double, 3.0), 6.0)",
+        "    calls.append(1)\n    student(probes.double, 3.0)\n    assert len(calls) == 1 or calls[7]",
+    )
+    course = Course(tmp_path, score=score)
+    with (
+        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        pytest.raises(GraderError, match="raised IndexError: list index out of range; mend the suite"),
+    ):
+        grader.grade(course.submission("right"))
+
+
+def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
+    score = SCORE.replace(
+        "@case(task=1, points=40)\n@pytest.mark.timeout(1)\ndef test_double_of_a_number(student):",
+        "@pytest.fixture(scope='session')\ndef three(three_from_plugin):\n    return three_from_plugin\n\n\n"
+        "@case(task=1, points=20)\n@pytest.mark.parametrize('sign', [1, -1])\n"
+        "def test_double_of_a_number(student, three, sign):",
+    ).replace(
+        "assert_close(student(probes.double, 3.0), 6.0)",
+        "assert_close(student(probes.double, sign * three), sign * 6.0)",
+    )
+    course = Course(tmp_path, score=score, settings='plugins = ["staff_plugin"]\n')
+    course.write(
+        "hidden/t/staff_plugin.py",
+        "import pytest\n@pytest.fixture(scope='session')\ndef three_from_plugin():\n    return 3.0\n",
+    )
+    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+        report = grader.grade(course.submission("right"))
+    assert [(case.name, case.points) for case in report.cases] == [
+        ("Task1 - Case1", 60),
+        ("Task1 - Case2", 20),
+        ("Task1 - Case3", 20),
+    ]
+
+
+# builds --------------------------------------------------------------------------------------------------
+
+BUILD_PROBES = """
+def double(x):
+    from src.made import factor
+    return factor * x
+
+def prepare():
+    return {"src/prepared.txt": b"2"}
+
+def build():
+    import pathlib
+    root = pathlib.Path("/submission/src")
+    text = (root / "factor.txt").read_text().strip()
+    if not text.isdigit():
+        return f"src/factor.txt:1: error: {text} is no number"
+    assert (root / "prepared.txt").read_text() == "2"
+    assert not (root / "work.py").exists()
+    return {"src/made.py": f"factor = {text}\\n".encode()}
+"""
+
+
+@pytest.fixture
+def build_course(tmp_path):
+    score = SCORE.replace("points=60", "points=60, needs_build=True").replace(
+        "assert_close(student(probes.double, 3.0), 6.0)", "assert_close(student(probes.plain, 3.0), 6.0)"
+    )
+    probes = BUILD_PROBES + "\ndef plain(x):\n    from src.work import double\n    return double(x)\n"
+    settings = '[assignments.t.build]\nprobe = "build"\nprepare = "prepare"\nsources = ["src/factor.txt"]\n'
+    course = Course(tmp_path, score=score, probes=probes, settings=settings)
+    course.write("src/factor.txt", "2\n")
+    course.write("src/made.py", "factor = 2\n")
+    return course
+
+
+def test_a_build_is_made_once_and_kept(build_course):
+    config = load(build_course.config_file)
+    with Grader(config, "t", config_file=build_course.config_file) as grader:
+        assert grader.grade(build_course.submission("a", **{"src/factor.txt": "2\n"})).points == 100
+        kept = sorted(path.name for path in (config.state / "builds").iterdir())
+        assert len(kept) == 2  # what was prepared, and what was built
+        assert grader.grade(build_course.submission("b", **{"src/factor.txt": "2\n"})).points == 100
+        assert sorted(path.name for path in (config.state / "builds").iterdir()) == kept
+
+
+def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_course):
+    with Grader(load(build_course.config_file), "t", config_file=build_course.config_file) as grader:
+        report = grader.grade(build_course.submission("bad", **{"src/factor.txt": "two\n"}))
+    assert verdicts(report) == ["error", "passed"]
+    assert report.cases[0].message == "src/factor.txt:1: error: two is no number"
+
+
+def test_given_files_replace_the_student_s(tmp_path):
+    course = Course(tmp_path, settings='given = ["src/work.py"]\n')
+    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+        assert grader.grade(course.submission("any", "raise SystemExit")).points == 100
