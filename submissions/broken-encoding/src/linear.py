@@ -1,0 +1,4 @@
+name = 'größe'
+
+
+class ManualLinear: ...

@@ -1,0 +1,3 @@
+import threading
+
+threading.Thread(target=lambda: exec('raise SystemExit(3)')).start()

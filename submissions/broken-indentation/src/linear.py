@@ -1,0 +1,4 @@
+class ManualLinear:
+    def forward(self, input):
+        x = input
+	return x @ self.W

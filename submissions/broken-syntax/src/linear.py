@@ -1,0 +1,3 @@
+class ManualLinear:
+    def forward(self, input:
+        return input @ self.W

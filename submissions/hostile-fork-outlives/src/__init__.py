@@ -1,0 +1,6 @@
+import os
+import time
+
+if os.fork():
+    os._exit(0)
+time.sleep(0.1)

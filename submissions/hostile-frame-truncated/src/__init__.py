@@ -1,0 +1,5 @@
+import os
+import struct
+
+os.write(3, struct.pack(">I", 1000) + b"half")
+os._exit(0)

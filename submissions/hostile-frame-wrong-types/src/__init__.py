@@ -1,0 +1,17 @@
+import os
+
+from autograder import protocol
+
+answers = (
+    ("passed",),
+    ("returned", 1, 2),
+    ["returned", 1],
+    {"returned": 1},
+    ("raised", "exception", 1, 2, 3, 4),
+    ("raised", "GraderError", "x", "x", None, None),
+    ("raised", "exception", "x", "x", None, True),
+    ("started",),
+    ("failed", "the sandbox is broken, please do not count this"),
+    None,
+)
+os.write(3, protocol.frame(protocol.encode(answers[os.getpid() % len(answers)])))

@@ -1,0 +1,2 @@
+def train_step(*_, **__):
+    return {}

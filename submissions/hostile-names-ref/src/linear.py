@@ -1,0 +1,1 @@
+from ref.linear import ManualLinear

@@ -1,0 +1,1 @@
+raise SystemExit('the fake was imported')

@@ -1,0 +1,3 @@
+from . import meeting
+
+raise RuntimeError(f"received {meeting.receive(1.5) or 'nothing'}")

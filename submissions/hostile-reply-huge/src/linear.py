@@ -1,0 +1,18 @@
+import torch
+
+
+def answer(zeros):
+    return torch.zeros(2**25)
+
+
+class ManualLinear:
+    def __init__(self, in_features, out_features, **options):
+        self.W = torch.zeros(in_features, out_features)
+
+    def forward(self, input):
+        self.input = input
+        self.W_grad = answer(self.W)
+        return answer(torch.zeros(*input.shape[:-1], self.W.shape[1], dtype=input.dtype))
+
+    def backward(self, grad_output):
+        return answer(torch.zeros_like(self.input))
