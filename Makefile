@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := reference-a0 partial-matrices-only broken-loop hostile-patch-comparisons
 
 .DEFAULT_GOAL := help
 .PHONY: help test demo check format bench clean
@@ -22,13 +23,17 @@ $(READY): requirements.txt pyproject.toml autograder/__init__.py
 test: $(READY) ## run every test
 	$(BIN)/python -m pytest
 
-demo: $(READY) ## the visible tests, the gradients of Task0, and five epochs of training
+demo: $(READY) ## the visible tests, training, and submissions graded in the sandbox
 	$(BIN)/python -m pytest -q test_toy.py
 	$(BIN)/python -m src.linear
 	$(BIN)/python -m src.train softmax --epochs 5
 	$(BIN)/python -m src.train softmax-cpp --epochs 5
 	$(BIN)/python -m src.train nn --epochs 5
 	$(BIN)/python -m src.train needle --epochs 5
+	@rm -rf build/demo build/grades
+	$(BIN)/python -m tests.samples build/demo $(DEMO)
+	$(BIN)/autograder grade build/demo --assignment a0 --out build/grades
+	@for name in $(DEMO); do echo; echo "build/grades/$$name/score.md"; cat build/grades/$$name/score.md; done
 
 check: $(READY) ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -40,9 +45,10 @@ format: $(READY) ## rewrite what the formatter and the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## print what the epochs cost, and how near C++ comes to the machine; JSON goes to benchmarks/results/
+bench: $(READY) ## print what epochs and grading cost; JSON goes to benchmarks/results/
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.roofline
+	$(BIN)/python -m benchmarks.grading
 
 clean: ## remove what can be built again
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,182 @@
+"""What grading costs, beside bare pytest on the same cases (`python -m benchmarks.grading`).
+
+Bare pytest is what a home-made grader does: the suite's files and the student's src in one folder, and
+`python -m pytest test_score.py` there. Its `student` and `ref` call the probe in the same process. The same
+submission (the reference) and the same suite are graded
+
+    cold      `autograder grade CHECKOUT`, a new command each time
+    warm      by a grader that is running already, one submission after the other
+    folder    a folder of submissions, as many at a time as there are processors
+
+in turns with bare pytest; a ratio is the median of the ratios within a round. The folder's other side is
+bare pytest started in a loop, as many at a time as there are processors.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from autograder.config import load
+from autograder.grade import Grader
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = Path(__file__).parent / "results" / "grading.json"
+BARE_FIXTURES = """
+import numpy, pytest
+
+@pytest.fixture
+def student():
+    return lambda probe, *inputs: probe(*inputs)
+
+ref = student
+
+@pytest.fixture
+def rng():
+    return numpy.random.default_rng()
+"""
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def few_cases(folder: Path, suite: Path, cases: int) -> Path:
+    """Copy a suite with its first `cases` cases only, their points spread to add up to 100."""
+    shutil.copytree(suite, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "conftest.py").write_text(
+        "import pytest\n\n\n@pytest.hookimpl(tryfirst=True)\n"
+        "def pytest_collection_modifyitems(items):\n"
+        f"    del items[{cases}:]\n"
+        "    for number, item in enumerate(items):\n"
+        "        points = 100 // len(items) + (100 % len(items) if number == 0 else 0)\n"
+        "        item.get_closest_marker('case').kwargs['points'] = points\n"
+    )
+    return folder
+
+
+def bare_folder(folder: Path, suite: Path) -> Path:
+    """Make a folder in which bare pytest runs the cases of a suite that `few_cases` made."""
+    shutil.copytree(suite, folder)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (folder / "conftest.py").open("a") as conftest:
+        conftest.write(BARE_FIXTURES)
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  case\n  timeout\n")
+    return folder
+
+
+def run_bare(folder: Path) -> None:
+    """Run bare pytest once."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_score.py"]
+    subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=True)
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """Return how long `action` took."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """Return the median of the ratios within a round."""
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path) -> dict[str, float]:
+    """Return the figures of one assignment."""
+    suite = few_cases(scratch / f"{assignment}-suite", ROOT / "hidden" / assignment, cases)
+    bare = bare_folder(scratch / f"{assignment}-bare", suite)
+    config_file = scratch / f"{assignment}.toml"
+    text = (ROOT / "autograder.toml").read_text().replace('reference = "."', f'reference = "{ROOT}"')
+    config_file.write_text(text.replace(f'"hidden/{assignment}"', f'"{suite}"'))
+    checkouts = []
+    for number in range(count):
+        checkouts.append(scratch / assignment / f"s{number:03}")
+        shutil.copytree(ROOT / "src", checkouts[-1] / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    processors = len(os.sched_getaffinity(0))
+    grade = [sys.executable, "-m", "autograder", "grade", str(checkouts[0]), "-a", assignment]
+
+    def cold() -> None:
+        command = [*grade, "--config", str(config_file)]
+        subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
+
+    cold_seconds, warm_seconds, bare_seconds = [], [], []
+    with Grader(load(config_file), assignment, config_file=config_file) as grader:
+        grader.ready()
+        for round_ in range(rounds + 1):
+            times = (
+                seconds(lambda: run_bare(bare)),
+                seconds(cold),
+                seconds(lambda: grader.grade(checkouts[0])),
+            )
+            if round_ > 0:  # the first round only warms up
+                bare_seconds.append(times[0])
+                cold_seconds.append(times[1])
+                warm_seconds.append(times[2])
+
+    def folder() -> None:
+        with Grader(load(config_file), assignment, config_file=config_file) as own:
+            results = list(own.grade_many([(c, None) for c in checkouts], jobs=processors))
+        assert all(done.report and done.report.points == 100 for done in results)
+
+    def loop() -> None:
+        with ThreadPoolExecutor(processors) as pool:
+            list(pool.map(lambda _: run_bare(bare), range(loops)))
+
+    loops = max(processors * 4, count // 5)
+    folder_seconds = seconds(folder)
+    loop_seconds = seconds(loop)
+    return {
+        "cases": cases,
+        "bare_seconds": statistics.median(bare_seconds),
+        "cold_seconds": statistics.median(cold_seconds),
+        "cold_over_bare": ratio(cold_seconds, bare_seconds),
+        "warm_seconds": statistics.median(warm_seconds),
+        "warm_over_bare": ratio(warm_seconds, bare_seconds),
+        "folder_per_minute": 60 * count / folder_seconds,
+        "bare_per_minute": 60 * loops / loop_seconds,
+        "folder_over_bare": (count / folder_seconds) / (loops / loop_seconds),
+    }
+
+
+def main() -> None:
+    """Measure, print the table, write the JSON file."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.grading", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--assignments", nargs="+", default=["a0", "a2"], help="default: a0 (torch), a2 (NumPy)"
+    )
+    parser.add_argument("--cases", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--count", type=int, default=50, help="submissions in the folder")
+    parser.add_argument("--json", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    rows = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for assignment in options.assignments:
+            rows[assignment] = measure(
+                assignment, options.cases, options.rounds, options.count, Path(scratch).resolve()
+            )
+    print(
+        f"{options.cases} cases, medians of {options.rounds} rounds in turns; {options.count} in the folder\n"
+    )
+    print("| Suite | Bare pytest s | Cold s | / bare | Warm s | / bare | Folder /min | Bare /min | Ratio |")
+    print("|:------|--------------:|-------:|-------:|-------:|-------:|------------:|----------:|------:|")
+    for name, row in rows.items():
+        print(
+            f"| {name:5} | {row['bare_seconds']:13.2f} | {row['cold_seconds']:6.2f} "
+            f"| {row['cold_over_bare']:6.2f} | {row['warm_seconds']:6.3f} | {row['warm_over_bare']:6.3f} "
+            f"| {row['folder_per_minute']:11.0f} | {row['bare_per_minute']:9.0f} | {row['folder_over_bare']:5.1f} |"
+        )
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps({"schema": 1, "suites": rows}, indent=2) + "\n")
+    print(f"\nwritten: {options.json}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
