@@ -1,24 +1,30 @@
-"""Reading a submission: the regular files under `src/` of a folder, within limits, as plain bytes.
+"""Reading a submission: the regular files under `src/`, within limits, as plain bytes.
 
-Nothing of the folder is run, imported or followed: every step opens one name relative to its parent with
-O_NOFOLLOW, so that a symbolic link, a device or a name swapped while we read cannot lead elsewhere. What the
-sandbox gets is the mapping that comes out of here, never a path.
+`collect` holds every rule of what a submission may consist of, for whatever it lies in: a `Folder` of the disk
+(`read_tree`) or of a git commit (`autograder.fetch`). Nothing is run, imported or followed. On the disk every
+step opens one name relative to its parent with O_NOFOLLOW, so that a symbolic link, a device or a name swapped
+while we read cannot lead elsewhere. What the sandbox gets is the mapping that comes out of here, never a path.
 """
 
 import hashlib
+import itertools
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
+from typing import Protocol
 
 from autograder.errors import GraderError, SubmissionError
 
 PACKAGE = "src"
 IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the work
 MAX_NAME_BYTES = 255
+MAX_NAMES = 20_000  # in one folder, the ignored ones included
+LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,7 @@ class TreeLimits:
     """What one submission may consist of; a public homework needs a hundredth of it."""
 
     files: int = 500
+    folders: int = 500
     depth: int = 12
     file_bytes: int = 4 << 20
     total_bytes: int = 16 << 20
@@ -61,6 +68,32 @@ def digest(files: Mapping[str, bytes]) -> str:
     return total.hexdigest()
 
 
+class Kind(Enum):
+    """What stands under a name."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "symbolic link"
+    SUBMODULE = "submodule"
+    OTHER = "other"
+
+
+class Folder(Protocol):
+    """One folder, wherever it lies. A name that is not UTF-8 holds surrogates (`surrogateescape`)."""
+
+    def names(self, limit: int) -> Sequence[str]:
+        """Return the names in it, in any order; from a folder with more than `limit`, any `limit` + 1."""
+
+    def kind(self, name: str) -> Kind | None:
+        """Return what stands under `name`, None when it is gone since it was listed."""
+
+    def folder(self, name: str) -> AbstractContextManager["Folder"]:
+        """Open a folder in this one."""
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        """Return the content of a file, None when it has more than `limit` bytes."""
+
+
 def read_tree(root: Path, limits: TreeLimits | None = None) -> dict[str, bytes]:
     """Return the regular files under `root`/src.
 
@@ -69,25 +102,28 @@ def read_tree(root: Path, limits: TreeLimits | None = None) -> dict[str, bytes]:
             device, a name that cannot be stored everywhere, too many or too large files. It is named.
         GraderError: `root` itself cannot be read.
     """
-    limits = limits or TreeLimits()
-    files: dict[str, bytes] = {}
     try:
         with _opened(str(root), None) as descriptor:
-            entry = _stat(PACKAGE, descriptor)
-            if entry is None or not stat.S_ISDIR(entry.st_mode):
-                raise SubmissionError("there is no folder src/ in the repository")
-            total = 0
-            for path, content in _walk(PACKAGE, PACKAGE, descriptor, 1, limits):
-                total += len(content)
-                if len(files) >= limits.files:
-                    raise SubmissionError(f"src/ holds more than {limits.files} files")
-                if total > limits.total_bytes:
-                    raise SubmissionError(f"src/ holds more than {limits.total_bytes >> 20} MiB")
-                files[path] = content
+            return collect(_DiskFolder(descriptor), limits)
     except OSError as error:
         raise GraderError(f"cannot read {root}: {error}; check the path and its permissions") from error
-    _refuse_colliding_names(files)
-    return files
+
+
+def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
+    """Return the regular files of the folder src in `root`: path with `/` between parts -> content.
+
+    Raises:
+        SubmissionError: as `read_tree`.
+    """
+    found = _Found(limits or TreeLimits())
+    kind = root.kind(PACKAGE)
+    if kind is not Kind.FOLDER:
+        why = f": src is a {kind.value}" if kind in (Kind.FILE, Kind.LINK, Kind.SUBMODULE) else ""
+        raise SubmissionError(f"there is no folder src/ in the repository{why}")
+    with root.folder(PACKAGE) as folder:
+        _walk(folder, PACKAGE, 1, found)
+    _refuse_colliding_names(found.files)
+    return found.files
 
 
 def is_ignored(path: str) -> bool:
@@ -95,37 +131,90 @@ def is_ignored(path: str) -> bool:
     return path.endswith(".pyc") or not IGNORED.isdisjoint(path.split("/"))
 
 
-def _walk(name: str, path: str, parent: int, depth: int, limits: TreeLimits) -> Iterator[tuple[str, bytes]]:
+@dataclass
+class _Found:
+    limits: TreeLimits
+    files: dict[str, bytes] = field(default_factory=dict)
+    folders: int = 0
+    total: int = 0
+
+
+def _walk(folder: Folder, path: str, depth: int, found: _Found) -> None:
+    limits = found.limits
     if depth > limits.depth:
         raise SubmissionError(f"{path} lies deeper than {limits.depth} folders")
-    with _opened(name, parent) as folder:
-        for entry in sorted(os.listdir(folder)):  # noqa: PTH208 (a descriptor, not a path)
-            if is_ignored(entry):
-                continue
-            inner = f"{path}/{entry}"
-            _refuse_odd_name(entry, inner)
-            found = _stat(entry, folder)
-            if found is None:
-                continue  # gone since it was listed
-            if stat.S_ISDIR(found.st_mode):
-                yield from _walk(entry, inner, folder, depth + 1, limits)
-            elif stat.S_ISREG(found.st_mode):
-                yield inner, _read(entry, inner, folder, limits)
-            elif stat.S_ISLNK(found.st_mode):
-                raise SubmissionError(f"{inner} is a symbolic link; commit the file itself")
-            else:
-                raise SubmissionError(f"{inner} is not a regular file")
+    found.folders += 1
+    if found.folders > limits.folders:
+        raise SubmissionError(f"src/ holds more than {limits.folders} folders")
+    names = folder.names(MAX_NAMES)
+    if len(names) > MAX_NAMES:
+        raise SubmissionError(f"{path} holds more than {MAX_NAMES} names")
+    for name in sorted(names):
+        if is_ignored(name):
+            continue
+        inner = f"{path}/{name}"
+        _refuse_odd_name(name, inner)
+        kind = folder.kind(name)
+        if kind is Kind.FOLDER:
+            with folder.folder(name) as below:
+                _walk(below, inner, depth + 1, found)
+        elif kind is Kind.FILE:
+            _take(folder, name, inner, found)
+        elif kind is Kind.LINK:
+            raise SubmissionError(f"{inner} is a symbolic link; commit the file itself")
+        elif kind is Kind.SUBMODULE:
+            raise SubmissionError(f"{inner} is a submodule; commit the files themselves")
+        elif kind is Kind.OTHER:
+            raise SubmissionError(f"{inner} is not a regular file")
 
 
-def _read(name: str, path: str, folder: int, limits: TreeLimits) -> bytes:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise SubmissionError(f"{path} is not a regular file")
-        content = file.read(limits.file_bytes + 1)
-    if len(content) > limits.file_bytes:
+def _take(folder: Folder, name: str, path: str, found: _Found) -> None:
+    limits = found.limits
+    if len(found.files) >= limits.files:
+        raise SubmissionError(f"src/ holds more than {limits.files} files")
+    if path in found.files:  # a tree of git may have been made by anything
+        raise SubmissionError(f"{path} is there twice")
+    content = folder.read(name, limits.file_bytes)
+    if content is None:
         raise SubmissionError(f"{path} is larger than {limits.file_bytes >> 20} MiB")
-    return content
+    if content.startswith(LFS_POINTER):
+        raise SubmissionError(f"{path} is stored in Git LFS; commit the file itself")
+    found.total += len(content)
+    if found.total > limits.total_bytes:
+        raise SubmissionError(f"src/ holds more than {limits.total_bytes >> 20} MiB")
+    found.files[path] = content
+
+
+class _DiskFolder:
+    """A `Folder` of the disk, by its descriptor."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def names(self, limit: int) -> list[str]:
+        with os.scandir(self._descriptor) as entries:
+            return [entry.name for entry in itertools.islice(entries, limit + 1)]
+
+    def kind(self, name: str) -> Kind | None:
+        try:
+            mode = os.stat(name, dir_fd=self._descriptor, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return None
+        kinds = {stat.S_IFDIR: Kind.FOLDER, stat.S_IFREG: Kind.FILE, stat.S_IFLNK: Kind.LINK}
+        return kinds.get(stat.S_IFMT(mode), Kind.OTHER)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Folder]:
+        with _opened(name, self._descriptor) as descriptor:
+            yield _DiskFolder(descriptor)
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with os.fdopen(os.open(name, flags, dir_fd=self._descriptor), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise SubmissionError(f"{name} changed while it was read")
+            content = file.read(limit + 1)
+        return content if len(content) <= limit else None
 
 
 def _refuse_odd_name(name: str, path: str) -> None:
@@ -133,8 +222,16 @@ def _refuse_odd_name(name: str, path: str) -> None:
         raw = name.encode()
     except UnicodeEncodeError:
         raise SubmissionError("a file name under src/ is not UTF-8") from None
-    if len(raw) > MAX_NAME_BYTES or "\\" in name or any(unicodedata.category(c)[0] == "C" for c in name):
+    if len(raw) > MAX_NAME_BYTES:
+        raise SubmissionError(f"a file name under src/ has more than {MAX_NAME_BYTES} bytes")
+    if set(name) & {"/", "\\"} or any(unicodedata.category(c)[0] == "C" for c in name):
         raise SubmissionError(f"the name of {path!r} holds characters that not every system can store")
+    # git's own folder, as some system or other spells it: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
+    plain = name.partition(":")[0].rstrip(". ").casefold()
+    if name in ("", ".", "..") or plain in (".git", "git~1"):
+        raise SubmissionError(
+            f"{path} has a name that git and the file system keep for themselves; rename it"
+        )
 
 
 def _refuse_colliding_names(files: Mapping[str, bytes]) -> None:
@@ -156,10 +253,3 @@ def _opened(name: str, parent: int | None) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _stat(name: str, folder: int) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return None

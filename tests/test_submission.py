@@ -58,6 +58,19 @@ def make_socket(path):
             "src/LINEAR.py and src/linear.py are the same name",
         ),
         (lambda path: Path(os.fsdecode(os.fsencode(path) + b"\xff")).touch(), "not UTF-8"),
+        (lambda path: path.with_name(".git").mkdir(), r"src/\.git has a name that git"),
+        (
+            lambda path: path.with_name(".GIT").write_text("gitdir: elsewhere"),
+            r"src/\.GIT has a name that git",
+        ),
+        (lambda path: path.with_name("Git~1").touch(), "src/Git~1 has a name that git"),
+        (lambda path: path.with_name(".git. ").touch(), r"src/\.git\.  has a name that git"),
+        (
+            lambda path: path.write_text(
+                "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+            ),
+            "src/odd is stored in Git LFS; commit the file itself",
+        ),
     ],
 )
 def test_odd_entries_are_refused_by_name(root, make, message):
@@ -88,6 +101,7 @@ def test_src_itself_may_not_be_a_link(root, tmp_path):
         (TreeLimits(file_bytes=5), "src/linear.py is larger"),
         (TreeLimits(total_bytes=5), "holds more than"),
         (TreeLimits(depth=1), "src/deep lies deeper than 1"),
+        (TreeLimits(folders=1), "more than 1 folders"),
     ],
 )
 def test_limits(root, limits, message):

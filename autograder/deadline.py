@@ -1,0 +1,353 @@
+"""Deadlines: when an assignment opens and closes, for whom, and what a student is told. Pure.
+
+The time at which a push was received decides, never the time in a commit. Times are written in the assignment's time
+zone and compared as instants, so that a day on which the clocks change has the length that it has. A local time that
+the clocks skip is refused; one that they show twice means the instant that is better for students.
+"""
+
+import csv
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from enum import Enum
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from autograder.errors import GraderError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+MAX_GRACE = timedelta(days=7)
+COLUMNS = ("student", "assignment", "closes")
+OPTIONAL = ("reason",)
+
+_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # never the language of the server
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+class DeadlineError(GraderError):
+    """A deadline or an extension cannot be used; the message says where it stands and what is allowed."""
+
+
+class Timing(str, Enum):
+    """When a push was received."""
+
+    EARLY = "early"  # before the assignment opened
+    ON_TIME = "on time"
+    IN_GRACE = "in grace"  # after it closed, within the grace period
+    LATE = "late"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the push may change the score."""
+        return self in (Timing.ON_TIME, Timing.IN_GRACE)
+
+
+@dataclass(frozen=True)
+class Deadline:
+    """One assignment's; make one with `Deadline.of`.
+
+    Attributes:
+        zone: in which times are shown.
+        opens: the first instant at which a push counts, None for always.
+        closes: the last instant at which a push is on time, None for never.
+        grace: how much later it still counts.
+    """
+
+    zone: ZoneInfo
+    opens: datetime | None = None
+    closes: datetime | None = None
+    grace: timedelta = timedelta(0)
+
+    @classmethod
+    def of(
+        cls,
+        zone: str,
+        *,
+        opens: str | datetime | None = None,
+        closes: str | datetime | None = None,
+        grace_minutes: float = 0,
+    ) -> "Deadline":
+        """Return the deadline as a configuration writes it.
+
+        Args:
+            zone: IANA name, `Europe/Berlin`.
+            opens: `2026-10-01 08:00`, local time; seconds may follow.
+            closes: likewise.
+            grace_minutes: see `grace`.
+
+        Raises:
+            DeadlineError: something in it is not allowed.
+        """
+        try:
+            where = ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise DeadlineError(
+                f"no such time zone: {zone!r:.100}; give an IANA name such as Europe/Berlin"
+            ) from None
+        grace = _grace(grace_minutes)
+        first = None if opens is None else _instant(opens, where, later=False)
+        last = None if closes is None else _instant(closes, where, later=True)
+        if first is not None and last is not None and last <= first:
+            raise DeadlineError(f"closes ({closes}) must be later than opens ({opens})")
+        return cls(where, first, last, grace)
+
+    def decide(self, received: datetime, extension: "Extension | None" = None) -> "Decision":
+        """Return when a push was received, for a student who may have an extension."""
+        if received.tzinfo is None:
+            raise ValueError("the time at which a push was received needs a time zone")
+        received = received.astimezone(timezone.utc)
+        closes = self.closes if extension is None else extension.closes
+        if self.opens is not None and received < self.opens:
+            timing = Timing.EARLY
+        elif closes is None or received <= closes:
+            timing = Timing.ON_TIME
+        elif received <= closes + self.grace:
+            timing = Timing.IN_GRACE
+        else:
+            timing = Timing.LATE
+        return Decision(timing, received, self, closes, extended=extension is not None)
+
+
+@dataclass(frozen=True)
+class Extension:
+    """A later deadline for one student and assignment.
+
+    Attributes:
+        student: as written in the file.
+        assignment: its name.
+        closes: the instant.
+        reason: for staff, never shown to students.
+    """
+
+    student: str
+    assignment: str
+    closes: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """When one push was received, and what that was compared with.
+
+    Attributes:
+        timing: the code.
+        received: the instant.
+        deadline: of the assignment.
+        closes: the instant that holds for this student.
+        extended: whether that is an extension.
+    """
+
+    timing: Timing
+    received: datetime
+    deadline: Deadline
+    closes: datetime | None
+    extended: bool = False
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """All extensions of a course, by student and assignment. A student's name has no upper and lower case."""
+
+    by_key: Mapping[tuple[str, str], Extension]
+
+    def of(self, student: str, assignment: str) -> Extension | None:
+        """Return the extension of one student, None where there is none."""
+        return self.by_key.get((student.casefold(), assignment))
+
+
+def sentence(decision: Decision) -> str:
+    """Return what the student reads about it in score.md."""
+    deadline, zone = decision.deadline, decision.deadline.zone
+    received = shown(decision.received, zone, seconds=True)
+    if decision.timing is Timing.EARLY:
+        assert deadline.opens is not None  # noqa: S101 (else it is not early)
+        return (
+            f"This push was received on {received}, {duration(deadline.opens - decision.received)} before the "
+            f"assignment opens on {shown(deadline.opens, zone)}. It is recorded but not graded: push again then."
+        )
+    if decision.closes is None:
+        return f"This push was received on {received}. There is no deadline."
+    closes = shown(decision.closes, zone)
+    what = f"your extended deadline, {closes}" if decision.extended else f"the deadline, {closes}"
+    if decision.timing is Timing.ON_TIME:
+        return f"This push was received on {received}, in time for {what}."
+    late = duration(decision.received - decision.closes)
+    after = f"This push was received on {received}, {late} after {what}"
+    if decision.timing is Timing.IN_GRACE:
+        return f"{after}. It counts: it came within the grace period of {duration(deadline.grace)}."
+    grace = f" and its grace period of {duration(deadline.grace)}" if deadline.grace else ""
+    return (
+        f"{after}{grace}. It is recorded but does not change your score. "
+        "If you believe that this is wrong, write to the course staff."
+    )
+
+
+def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
+    """Return an instant as people in `zone` write it: `Mon 12 Oct 2026, 23:59 CEST (Europe/Berlin)`."""
+    local = instant.astimezone(zone)
+    name = local.tzname() or ""
+    name = f"UTC{name}" if name[:1] in "+-" else name
+    clock = f"{local:%H:%M:%S}" if seconds or local.second else f"{local:%H:%M}"
+    day = f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year}"
+    return f"{day}, {clock} {name} ({zone.key})"
+
+
+def duration(length: timedelta) -> str:
+    """Return a length of time in its two largest units, rounded down: `2 days 3 hours`."""
+    left = int(length.total_seconds())
+    parts = []
+    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+        number, left = divmod(left, size)
+        if number:
+            parts.append(f"{number} {unit}{'s' if number > 1 else ''}")
+        elif parts:
+            break  # `2 days`, not `2 days 5 seconds`
+    return " ".join(parts[:2]) or "less than a second"
+
+
+def parse_extensions(text: str, file: str, deadlines: Mapping[str, Deadline]) -> Extensions:
+    """Return the extensions in `text`.
+
+    CSV has the columns student, assignment, closes and, if wanted, reason; TOML has tables `[[extension]]` with
+    these keys. `closes` is local time in the assignment's zone.
+
+    Args:
+        text: of the file.
+        file: its name, ending in .csv or .toml.
+        deadlines: of each assignment.
+
+    Raises:
+        DeadlineError: file, line, and what is wrong there.
+    """
+    if file.endswith(".csv"):
+        rows = _csv_rows(text.removeprefix("\ufeff"), file)
+    elif file.endswith(".toml"):
+        rows = _toml_rows(text, file)
+    else:
+        raise DeadlineError(f"{file}: extensions stand in a .csv or a .toml file")
+    found: dict[tuple[str, str], Extension] = {}
+    lines: dict[tuple[str, str], int] = {}
+    for line, row in rows:
+        try:
+            extension = _extension(row, deadlines)
+        except DeadlineError as error:
+            raise DeadlineError(f"{file}:{line}: {error}") from None
+        key = extension.student.casefold(), extension.assignment
+        if key in found:
+            raise DeadlineError(
+                f"{file}:{line}: {extension.student} has an extension of {extension.assignment} in line {lines[key]} "
+                "already; keep one"
+            )
+        found[key], lines[key] = extension, line
+    return Extensions(found)
+
+
+def _extension(row: Mapping[str, object], deadlines: Mapping[str, Deadline]) -> Extension:
+    student, assignment, reason = row["student"], row["assignment"], row.get("reason", "")
+    if not isinstance(student, str) or not re.fullmatch(r"\S{1,200}", student) or not student.isprintable():
+        raise DeadlineError(f"student: a name without spaces is needed, not {student!r:.100}")
+    if not isinstance(reason, str):
+        raise DeadlineError(f"reason: a text is needed, not {reason!r:.100}")
+    if not isinstance(assignment, str) or assignment not in deadlines:
+        raise DeadlineError(f"assignment: {assignment!r:.100} is none of {', '.join(deadlines)}")
+    deadline = deadlines[assignment]
+    if deadline.closes is None:
+        raise DeadlineError(f"assignment: {assignment} has no deadline that could be extended")
+    try:
+        closes = _instant(row["closes"], deadline.zone, later=True)
+    except DeadlineError as error:
+        raise DeadlineError(f"closes: {error}") from None
+    if closes <= deadline.closes:
+        raise DeadlineError(
+            f"closes: must be later than the deadline of {assignment}, {shown(deadline.closes, deadline.zone)}"
+        )
+    return Extension(student, assignment, closes, reason)
+
+
+def _csv_rows(text: str, file: str) -> Iterator[tuple[int, dict[str, object]]]:
+    reader = csv.reader(text.splitlines(), strict=True)
+    header: list[str] = []
+    try:
+        for cells in reader:
+            values = [cell.strip() for cell in cells]
+            if not any(values):
+                continue
+            if not header:
+                header = values
+                _check_keys(header, file, reader.line_num)
+            elif len(values) != len(header):
+                raise DeadlineError(
+                    f"{file}:{reader.line_num}: {len(values)} columns, but the first line names {len(header)}"
+                )
+            else:
+                yield reader.line_num, dict(zip(header, values, strict=True))
+    except csv.Error as error:
+        raise DeadlineError(f"{file}:{reader.line_num}: not CSV: {error}") from None
+
+
+def _toml_rows(text: str, file: str) -> Iterator[tuple[int, dict[str, object]]]:
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DeadlineError(f"{file}: {error}") from None
+    tables = data.pop("extension", [])
+    if data or not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise DeadlineError(f"{file}:1: only tables [[extension]] are allowed here")
+    headers = [
+        number
+        for number, line in enumerate(text.splitlines(), start=1)
+        if re.match(r"\s*\[\[\s*extension\s*\]\]", line)
+    ]
+    for position, table in enumerate(tables):
+        line = headers[position] if position < len(headers) else 1
+        _check_keys(list(table), file, line)
+        yield line, table
+
+
+def _check_keys(keys: list[str], file: str, line: int) -> None:
+    for key in keys:
+        if key not in COLUMNS + OPTIONAL:
+            raise DeadlineError(
+                f"{file}:{line}: {key!r:.100} is not allowed; allowed are {', '.join(COLUMNS + OPTIONAL)}"
+            )
+    missing = [key for key in COLUMNS if key not in keys]
+    if missing or len(set(keys)) != len(keys):
+        raise DeadlineError(f"{file}:{line}: {', '.join(COLUMNS)} are needed, each once")
+
+
+def _grace(minutes: float) -> timedelta:
+    if isinstance(minutes, bool) or not 0 <= minutes <= MAX_GRACE / timedelta(minutes=1):
+        raise DeadlineError(
+            f"the grace period must be 0 to {MAX_GRACE.days * 24 * 60} minutes, not {minutes}; "
+            "move the deadline for more"
+        )
+    return timedelta(minutes=minutes)
+
+
+def _instant(written: object, zone: ZoneInfo, *, later: bool) -> datetime:
+    """Return the instant of a local time; `later` chooses where the clocks show it twice."""
+    if isinstance(written, str):
+        if not _WRITTEN.fullmatch(written):
+            raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
+        try:
+            written = datetime.fromisoformat(written)
+        except ValueError as error:
+            raise DeadlineError(f"not a time: {written}: {error}") from None
+    if not isinstance(written, datetime):
+        raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
+    if written.tzinfo is not None:  # TOML can name the offset
+        return written.astimezone(timezone.utc)
+    instants = [written.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
+    back = instants[0].astimezone(zone).replace(tzinfo=None)
+    if back != written:
+        raise DeadlineError(
+            f"{written:%Y-%m-%d %H:%M} does not exist in {zone.key}: the clocks are put forward over it; "
+            f"write {back:%Y-%m-%d %H:%M}"
+        )
+    return max(instants) if later else min(instants)
