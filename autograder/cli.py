@@ -15,6 +15,7 @@ import click
 
 from autograder import __version__
 from autograder.errors import GraderError
+from autograder.ledger_cli import ledger
 
 FAULT, USAGE = 1, 2
 
@@ -41,6 +42,9 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
+main.add_command(ledger)
+
+
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
 @click.option("-a", "--assignment", default="all", show_default=True, help="a0, a1, a2, or all")
@@ -60,7 +64,7 @@ def main() -> None:
     "--config",
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: the nearest autograder.toml from here upward",
+    help="default: $AUTOGRADER_CONFIG, or the staff repository's that this program was installed from",
 )
 def grade(
     path: Path,

@@ -22,8 +22,10 @@ else:
     import tomli as tomllib
 
 FILE_NAME = "autograder.toml"
+CONFIG_VARIABLE = "AUTOGRADER_CONFIG"
 SECRET_VARIABLE = "AUTOGRADER_SECRET"  # noqa: S105 (the name of a variable)
 STATE_FOLDER = ".autograder"
+LEDGER_VARIABLE = "AUTOGRADER_LEDGER_URL"
 MIN_SECRET_BYTES = 16
 
 
@@ -88,6 +90,17 @@ class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     waive: tuple[str, ...] = ()
 
 
+class LedgerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where pushes, jobs and reports are recorded.
+
+    Attributes:
+        url: sqlite:///FILE, relative to the configuration file, or postgresql://USER@HOST/DATABASE. A password
+            belongs into AUTOGRADER_LEDGER_URL, which goes before this key.
+    """
+
+    url: str = f"sqlite:///{STATE_FOLDER}/ledger.sqlite"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. `folder` is where it lies; paths in it are relative to that."""
 
@@ -96,6 +109,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: str = "."
     secret_file: str = f"{STATE_FOLDER}/secret"
     sandbox: SandboxConfig = SandboxConfig()
+    ledger: LedgerConfig = LedgerConfig()
     folder: str = "."
 
     def path(self, relative: str) -> Path:
@@ -123,6 +137,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the sandbox limits of one assignment."""
         return Limits(**self.assignment(name).limits)  # type: ignore[arg-type]
 
+    def ledger_url(self) -> str:
+        """Return the ledger's URL, from the environment or the file; relative files are relative to `folder`."""
+        return os.environ.get(LEDGER_VARIABLE) or self.ledger.url
+
     def secret(self) -> bytes:
         """Return the course secret, from the environment or the file; makes the file the first time.
 
@@ -141,19 +159,22 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError(f"cannot read the course secret: {error}; or set {SECRET_VARIABLE}") from error
 
 
-def find(folder: Path | None = None) -> Path:
-    """Return the nearest autograder.toml from `folder` (default: the current one) upward.
+def find() -> Path:
+    """Return the configuration file that is meant where none is named: $AUTOGRADER_CONFIG, or that of the staff
+    repository which this program was installed from (`pip install -e`).
+
+    Never the current folder's: that may be a student's, and a configuration decides what is trusted.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: there is neither.
     """
-    folder = (folder or Path.cwd()).resolve()
-    for place in (folder, *folder.parents):
-        if (place / FILE_NAME).is_file():
-            return place / FILE_NAME
-    raise ConfigError(
-        f"there is no {FILE_NAME} here or above; run this in the staff repository, or pass --config FILE"
-    )
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    installed_from = Path(__file__).resolve().parent.parent / FILE_NAME
+    if installed_from.is_file():
+        return installed_from
+    raise ConfigError(f"which {FILE_NAME} is meant? Pass --config FILE, or set {CONFIG_VARIABLE}")
 
 
 def load(path: Path) -> Config:
@@ -201,6 +222,13 @@ def parse(text: str, path: Path) -> Config:
     return config
 
 
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "build": BuildConfig,
+    "sandbox": SandboxConfig,
+    "ledger": LedgerConfig,
+}
+
+
 def _convert(table: object, kind: type[Struct], keys: list[str], path: Path, text: str) -> Struct:
     """Return `table` as `kind`; `keys` is where it stands in the file."""
     try:
@@ -210,9 +238,7 @@ def _convert(table: object, kind: type[Struct], keys: list[str], path: Path, tex
         keys = keys + re.findall(r"[\w-]+", where)
         unknown = re.search(r"unknown field `(.+)`", message)
         if unknown:
-            allowed = (
-                BuildConfig if keys[-1:] == ["build"] else SandboxConfig if keys == ["sandbox"] else kind
-            )
+            allowed = _TABLES.get(keys[-1], kind) if keys else kind
             keys.append(unknown[1])
             message = f"this key is not allowed; allowed are {', '.join(allowed.__struct_fields__)}"
         raise ConfigError(_at(path, text, keys, message)) from None

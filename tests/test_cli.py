@@ -17,7 +17,12 @@ def autograder(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "autograder", *map(str, arguments)],
         cwd=cwd,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "PYTHONPATH": str(ROOT), "HOME": str(cwd)},
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(cwd),
+            "AUTOGRADER_CONFIG": str(cwd / "autograder.toml"),
+        },
         capture_output=True,
         text=True,
         timeout=240,
@@ -111,13 +116,14 @@ def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
     assert not (course.folder / "submissions" / "ann" / "score.md").exists()
 
 
-def test_outside_a_staff_repository_the_configuration_is_asked_for(tmp_path):
+def test_a_configuration_that_does_not_exist_is_named(tmp_path):
+    (tmp_path / "src").mkdir()
     result = autograder("grade", ".", cwd=tmp_path)
     assert result.returncode == 2
-    assert "--config FILE" in result.stderr
+    assert f"cannot read {tmp_path / 'autograder.toml'}" in result.stderr
 
 
 def test_help_names_every_command(tmp_path):
     result = autograder("--help", cwd=tmp_path)
-    for command in ("grade", "doctor", "export"):
+    for command in ("grade", "doctor", "export", "ledger"):
         assert command in result.stdout

@@ -77,12 +77,23 @@ def test_an_unknown_assignment_names_the_known_ones(tmp_path):
         parse(GOOD, tmp_path / "autograder.toml").assignment("a9")
 
 
-def test_the_file_is_found_from_below(tmp_path):
-    (tmp_path / "autograder.toml").write_text(GOOD)
-    (tmp_path / "x" / "y").mkdir(parents=True)
-    assert find(tmp_path / "x" / "y") == tmp_path / "autograder.toml"
+def test_the_file_is_that_of_the_staff_repository_wherever_one_stands(tmp_path, monkeypatch):
+    (tmp_path / "autograder.toml").write_text(GOOD)  # a student's
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOGRADER_CONFIG", raising=False)
+    assert find() == Path(__file__).resolve().parent.parent / "autograder.toml"
+
+
+def test_the_file_may_be_named_in_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOGRADER_CONFIG", str(tmp_path / "other.toml"))
+    assert find() == tmp_path / "other.toml"
+
+
+def test_without_a_staff_repository_the_file_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("AUTOGRADER_CONFIG", raising=False)
+    monkeypatch.setattr("autograder.config.__file__", str(tmp_path / "autograder" / "config.py"))
     with pytest.raises(ConfigError, match="--config FILE"):
-        find(Path("/"))
+        find()
 
 
 def test_the_secret_is_made_once_and_private(tmp_path, monkeypatch):

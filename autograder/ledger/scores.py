@@ -1,0 +1,94 @@
+"""Which score counts: a pure function of what was recorded, so that no score is ever stored or overwritten.
+
+1. Of the attempts at one submission the first counts, and each later one that gives at least as many points, or
+   that staff allowed to lower the score.
+2. A push counts when we received it at or before the repository's cutoff.
+3. Of the pushes that count and have a report, `last` takes the one received last, `best` the one with the most
+   points (the last of them where several have as many).
+
+So while a newer push waits, fails by our fault, or was superseded, the score before it stays.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from autograder.ledger.rows import RepositoryName
+
+
+class Policy(str, Enum):
+    """Which push of several counts."""
+
+    LAST = "last"
+    BEST = "best"
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """Until when a push counts. None: for ever.
+
+    Attributes:
+        default: for everybody.
+        extensions: for single repositories, in place of the default.
+    """
+
+    default: datetime | None = None
+    extensions: Mapping[RepositoryName, datetime | None] = field(default_factory=dict)
+
+    def counts(self, repository: RepositoryName, received: datetime) -> bool:
+        """Return whether a push of `repository` that was received then is in time."""
+        cutoff = self.extensions.get(repository, self.default)
+        return cutoff is None or received <= cutoff
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A push together with one final report of its submission."""
+
+    repository: RepositoryName
+    push_id: int
+    received: datetime
+    commit: str
+    job_id: str
+    attempt: int
+    may_lower: bool
+    points: int
+    max_points: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The score of one repository for one assignment, and where it comes from."""
+
+    repository: RepositoryName
+    assignment: str
+    points: int
+    max_points: int
+    commit: str
+    received: datetime
+    job_id: str
+    attempt: int
+
+
+def current(
+    candidates: Iterable[Candidate], assignment: str, policy: Policy, cutoffs: Cutoffs
+) -> list[Score]:
+    """Return the score of each repository that has one, by repository."""
+    standing: dict[int, Candidate] = {}  # push -> its report that counts
+    for candidate in sorted(candidates, key=lambda c: c.attempt):
+        if not cutoffs.counts(candidate.repository, candidate.received):
+            continue
+        before = standing.get(candidate.push_id)
+        if before is None or candidate.may_lower or candidate.points >= before.points:
+            standing[candidate.push_id] = candidate
+
+    chosen: dict[RepositoryName, Candidate] = {}
+    for candidate in sorted(standing.values(), key=lambda c: (c.received, c.push_id)):
+        before = chosen.get(candidate.repository)
+        if before is None or policy is Policy.LAST or candidate.points >= before.points:
+            chosen[candidate.repository] = candidate
+    return [
+        Score(c.repository, assignment, c.points, c.max_points, c.commit, c.received, c.job_id, c.attempt)
+        for c in sorted(chosen.values(), key=lambda c: c.repository)
+    ]

@@ -1,0 +1,169 @@
+"""The tables of the ledger, as queries see them. `migrations` makes them; a test holds the two together.
+
+Everything but `jobs` is only ever inserted into, and triggers of the database refuse anything else. Of a job
+only its state may change, and each change leaves a row in `job_changes`.
+"""
+
+from datetime import datetime, timezone
+
+import sqlalchemy as sa
+
+
+class UtcTime(sa.types.TypeDecorator[datetime]):
+    """A moment: aware, in UTC on both sides. SQLite keeps it as text that sorts like time."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse a naive time: nobody knows which moment that is."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone")
+        value = value.astimezone(timezone.utc)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:  # noqa: ARG002
+        """Return the moment in UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+metadata = sa.MetaData()
+
+repositories = sa.Table(
+    "repositories",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.UniqueConstraint("host", "owner", "name", name="uq_repositories_name"),
+)
+
+submissions = sa.Table(
+    "submissions",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("repository_id", sa.ForeignKey("repositories.id"), nullable=False),
+    sa.Column("commit_sha", sa.Text, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.UniqueConstraint("repository_id", "commit_sha", name="uq_submissions_commit"),
+)
+
+pushes = sa.Table(
+    "pushes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False),
+    sa.Column("host", sa.Text, nullable=False),  # the repository's, here again for the constraint below
+    sa.Column("delivery_id", sa.Text),
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("before_sha", sa.Text, nullable=False),
+    sa.Column("sender", sa.Text, nullable=False),
+    sa.Column("payload_digest", sa.Text, nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sa.UniqueConstraint("host", "delivery_id", name="uq_pushes_delivery"),
+    sa.UniqueConstraint("submission_id", "ref", "before_sha", name="uq_pushes_move"),
+    sa.Index("ix_pushes_received", "received"),
+)
+
+jobs = sa.Table(
+    "jobs",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False),
+    sa.Column("assignment", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("may_lower", sa.Boolean, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("created", UtcTime, nullable=False),
+    sa.Column("updated", UtcTime, nullable=False),
+    sa.Column("started", UtcTime),
+    sa.Column("finished", UtcTime),
+    sa.UniqueConstraint("submission_id", "assignment", "attempt", name="uq_jobs_attempt"),
+    sa.Index("ix_jobs_state", "state", "assignment"),
+)
+
+job_changes = sa.Table(
+    "job_changes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("state_before", sa.Text),
+    sa.Column("state_after", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("ix_job_changes_job", "job_id"),
+)
+
+reports = sa.Table(
+    "reports",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("format", sa.Integer, nullable=False),
+    sa.Column("points", sa.Integer, nullable=False),
+    sa.Column("max_points", sa.Integer, nullable=False),
+    sa.Column("provenance", sa.JSON, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("recorded", UtcTime, nullable=False),
+    sa.UniqueConstraint("job_id", name="uq_reports_job"),
+)
+
+report_cases = sa.Table(
+    "report_cases",
+    metadata,
+    sa.Column("report_id", sa.ForeignKey("reports.id"), primary_key=True),
+    sa.Column("position", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=False),
+    sa.Column("points", sa.Integer, nullable=False),
+    sa.Column("max_points", sa.Integer, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    sa.Column("seconds", sa.Double, nullable=False),
+    sa.Column("cpu_seconds", sa.Double, nullable=False),
+    sa.Column("peak_bytes", sa.BigInteger, nullable=False),
+)
+
+feedback_commits = sa.Table(
+    "feedback_commits",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job_id", sa.ForeignKey("jobs.id"), nullable=False),
+    sa.Column("branch", sa.Text, nullable=False),
+    sa.Column("commit_sha", sa.Text, nullable=False),
+    sa.Column("published", UtcTime, nullable=False),
+    sa.UniqueConstraint("job_id", "commit_sha", name="uq_feedback_commits_commit"),
+)
+
+audit_lines = sa.Table(
+    "audit_lines",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("details", sa.JSON, nullable=False),
+    sa.Index("ix_audit_lines_subject", "subject"),
+)
+
+ONLY_GROW = (
+    "repositories",
+    "submissions",
+    "pushes",
+    "job_changes",
+    "reports",
+    "report_cases",
+    "feedback_commits",
+    "audit_lines",
+)

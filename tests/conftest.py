@@ -1,0 +1,107 @@
+"""Fixtures for everything that stands on a ledger: one on SQLite, and one on PostgreSQL where that can be started.
+
+`ledger` is the same database in all tests, emptied before each: making one costs more than most tests do.
+"""
+
+import contextlib
+import sqlite3
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from autograder.ledger import Ledger, tables
+from autograder.ledger.database import Database, parse_url
+from tests import postgres
+from tests.ledgers import Clock, Course
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL server of our own."""
+    if postgres.missing():
+        pytest.skip(postgres.missing())
+    with postgres.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def sqlite_database():
+    """A database on SQLite, and how to empty it."""
+    with new_folder() as folder:
+        Ledger.open(f"sqlite:///{folder / 'empty.sqlite'}").close()
+        database = Database(parse_url(f"sqlite:///{folder / 'ledger.sqlite'}"))
+
+        def empty():
+            with (
+                contextlib.closing(sqlite3.connect(folder / "empty.sqlite")) as source,
+                contextlib.closing(sqlite3.connect(folder / "ledger.sqlite")) as target,
+            ):
+                source.backup(target)
+
+        yield database, empty
+        database.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql_database(postgresql_server):
+    """A database on PostgreSQL, and how to empty it."""
+    url = parse_url(postgresql_server.new_database())
+    database = Database(url)
+    names = ", ".join(tables.metadata.tables)
+
+    def empty():
+        # As a replica the server fires no triggers: it would refuse otherwise.
+        postgresql_server.execute(
+            f"SET session_replication_role = replica; TRUNCATE {names} RESTART IDENTITY", url.database
+        )
+
+    yield database, empty
+    database.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request):
+    """An open database with an empty ledger, once on each."""
+    database, empty = request.getfixturevalue(f"{request.param}_database")
+    empty()
+    return database
+
+
+@pytest.fixture
+def clock():
+    """A clock that tests move."""
+    return Clock()
+
+
+@pytest.fixture
+def ledger(database, clock):
+    """An open, empty ledger, once on each database."""
+    return Ledger(database, clock)
+
+
+@pytest.fixture
+def course(ledger, clock):
+    """Students who push, and a grader that grades, on `ledger`."""
+    return Course(ledger, clock)
+
+
+@pytest.fixture
+def folder():
+    """A temporary folder, in memory where that can be had: a slow disk would make the tests slow."""
+    with new_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request, folder):
+    """The URL of a database in which there is nothing yet, once on each."""
+    if request.param == "sqlite":
+        return f"sqlite:///{folder / 'new' / 'ledger.sqlite'}"
+    return request.getfixturevalue("postgresql_server").new_database()
+
+
+@contextlib.contextmanager
+def new_folder():
+    with tempfile.TemporaryDirectory(prefix="ledger-", dir=postgres.in_memory(50 * 2**20)) as name:
+        yield Path(name)

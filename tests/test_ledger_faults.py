@@ -1,0 +1,428 @@
+"""The ledger when things go wrong: many processes at once, kill -9, a locked file, a full disk, passwords, old schemas.
+
+What is not shown here: a power cut (that SQLite's synchronous=FULL is asked for is shown), a disk that lies.
+"""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import traceback
+from pathlib import Path
+
+import alembic.autogenerate
+import alembic.migration
+import pytest
+import sqlalchemy as sa
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autograder.config import ConfigError
+from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError, database, tables
+from autograder.ledger.database import HEAD, VERSION_TABLE, mask, parse_url, revisions, upgrade_to
+from tests.ledgers import MAIN, Clock, Course, commit, problems, report, repository
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks Linux for details")
+FORK = multiprocessing.get_context("fork") if sys.platform == "linux" else None
+
+
+@pytest.fixture
+def url(database):
+    return database.url.render_as_string(hide_password=False)
+
+
+def together(count, work, *arguments):
+    """Run `work(number, barrier, *arguments)` in `count` processes, and return what each returns."""
+    barrier, results = FORK.Barrier(count), FORK.Queue()
+
+    def child(number):
+        try:
+            results.put((number, work(number, barrier, *arguments), ""))
+        except BaseException:  # noqa: BLE001
+            barrier.abort()
+            results.put((number, None, traceback.format_exc()))
+
+    processes = [FORK.Process(target=child, args=(number,)) for number in range(count)]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=240) for _ in processes]
+    for process in processes:
+        process.join()
+    assert not [error for _, _, error in found if error]
+    return [value for _, value, _ in sorted(found)]
+
+
+# many at once --------------------------------------------------------------------------------------------
+
+
+def same_pushes(number, barrier, url):
+    with Ledger.open(url) as ledger:
+        barrier.wait(timeout=120)
+        return [
+            ledger.record_push(
+                repository(), commit=commit(str(push)), ref=MAIN, delivery_id=f"{number % 2}-{push}"
+            ).new
+            for push in range(10)
+        ]
+
+
+def test_many_processes_that_record_the_same_pushes(url, ledger):
+    answers = together(6, same_pushes, url)
+    assert [sum(new) for new in zip(*answers, strict=True)] == [1] * 10
+    assert len(ledger.history(repository()).pushes) == 10
+    assert problems(ledger) == []
+
+
+def same_job(number, barrier, url):
+    with Ledger.open(url) as ledger:
+        barrier.wait(timeout=120)
+        job = ledger.open_job(repository(), commit("one"), "a0").row
+        ledger.move(job.id, JobState.RUNNING, worker=f"host:{number}")
+        new = ledger.add_report(job.id, report(10 * number)).new
+        ledger.add_feedback(job.id, commit=commit("feedback"), branch="score-feedback")
+        return new
+
+
+def test_many_workers_that_finish_the_same_job(url, ledger):
+    Course(ledger, Clock()).push("one")
+    new = together(6, same_job, url)
+    assert sum(new) == 1
+    (job,) = ledger.history(repository()).jobs
+    assert job.report.report.points == 10 * new.index(True)
+    assert (job.job.tries, len(job.feedback)) == (6, 1)
+    assert problems(ledger) == []
+
+
+def first_start(_number, barrier, url):
+    barrier.wait(timeout=120)
+    with Ledger.open(url) as ledger:
+        return ledger.database.revision()
+
+
+def test_many_processes_that_start_at_once_on_nothing(new_url):
+    assert together(5, first_start, new_url) == [HEAD] * 5
+    with Ledger.open(new_url) as ledger:
+        assert problems(ledger) == []
+
+
+def test_threads_share_a_ledger(ledger):
+    errors = []
+
+    def record(number):
+        try:
+            for push in range(5):
+                ledger.record_push(repository(str(number)), commit=commit(str(push)), ref=MAIN)
+        except LedgerError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=record, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert len(ledger.repositories()) == 6
+    assert problems(ledger) == []
+
+
+def test_a_forked_child_may_go_on_with_it(course):
+    course.push("one")
+
+    def child(_number, barrier):
+        barrier.wait(timeout=120)
+        return course.push("two", "bob").new
+
+    assert together(1, child) == [True]
+    assert course.push("three").new
+    assert len(course.ledger.repositories()) == 2
+    assert problems(course.ledger) == []
+
+
+# kill -9 -------------------------------------------------------------------------------------------------
+
+
+def grade_for_ever(url, pipe):
+    """Grade one push after the other, and say so after each."""
+    with Ledger.open(url) as ledger:
+        course = Course(ledger, Clock())
+        for number in range(10_000):
+            course.push(str(number), delivery_id=str(number))
+            os.write(pipe, b"p")
+            course.grade(str(number))
+            os.write(pipe, b"g")
+
+
+@pytest.mark.parametrize("lines", [1, 2, 5, 12])
+def test_kill_9_leaves_all_of_an_act_or_nothing(url, ledger, lines):
+    reading, writing = os.pipe()
+    process = FORK.Process(target=grade_for_ever, args=(url, writing))
+    process.start()
+    os.close(writing)
+    said = b"".join(os.read(reading, 1) for _ in range(lines))
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    while rest := os.read(reading, 100):
+        said += rest
+    os.close(reading)
+    assert problems(ledger) == []
+    history = ledger.history(repository())
+    assert len(history.pushes) - said.count(b"p") in (0, 1)  # at most the one it had no time to tell of
+    final = [job for job in history.jobs if job.job.state is JobState.FINAL]
+    assert len(final) - said.count(b"g") in (0, 1)
+    assert all(job.report for job in final)
+    # ... and whoever comes next goes on.
+    course = Course(ledger, Clock())
+    assert not course.push("0", delivery_id="0").new
+    course.push("next")
+    assert course.grade("next").state is JobState.FINAL
+
+
+# a locked file -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def file(folder):
+    """A new ledger on SQLite."""
+    Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}").close()
+    return folder / "ledger.sqlite"
+
+
+@contextlib.contextmanager
+def locked(file):
+    with contextlib.closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        yield other
+
+
+def test_a_write_waits_for_a_lock(file):
+    with Ledger.open(f"sqlite:///{file}") as ledger, locked(file) as other:
+        release = threading.Timer(0.3, other.execute, ("ROLLBACK",))
+        release.start()
+        assert Course(ledger, Clock()).push("one").new
+        release.join()
+
+
+def test_a_lock_that_is_held_too_long_is_said_and_changes_nothing(file):
+    with Ledger.open(f"sqlite:///{file}", busy_seconds=0.05) as ledger:
+        with locked(file), pytest.raises(LedgerBusy, match=r"locked by another process for 0.05 s.*fuser -v"):
+            Course(ledger, Clock()).push("one")
+        assert ledger.repositories() == []
+        assert Course(ledger, Clock()).push("one").new
+
+
+def test_readers_do_not_wait_for_the_writer(file):
+    with Ledger.open(f"sqlite:///{file}", busy_seconds=0.05) as ledger:
+        Course(ledger, Clock()).push("one")
+        with locked(file):
+            assert ledger.repositories() == [repository()]
+
+
+def test_the_file_is_private_durable_and_in_wal_mode(file):
+    assert file.stat().st_mode & 0o077 == 0
+    with Ledger.open(f"sqlite:///{file}") as ledger, ledger.database.writing() as connection:
+        pragmas = ("journal_mode", "synchronous", "foreign_keys", "recursive_triggers")
+        found = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in pragmas]
+        assert found == ["wal", 2, 1, 1]
+        assert all(part.stat().st_mode & 0o077 == 0 for part in file.parent.glob("ledger.sqlite*"))
+
+
+# a full disk ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder on a disk of 1 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
+        pytest.skip("a small disk needs root, and leave to mount")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(write):
+    for number in range(1000):
+        write(number)
+
+
+def test_a_full_disk_is_our_fault_and_leaves_the_ledger_whole(small_disk):
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(300_000))
+    with Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}") as ledger:
+        course = Course(ledger, Clock())
+        course.push("one")
+        message = r"disk is full or broken: make room"
+        with pytest.raises(LedgerError, match=message):
+            fill(lambda number: ledger.audit("test", str(number), why="x", details={"x": "y" * 5000}))
+        kept = len(ledger.audit_lines())
+        with pytest.raises(LedgerError, match=message):
+            fill(lambda number: course.push(f"more {number}"))
+        ballast.unlink()
+        ledger.audit("test", "go on", why="there is room again")
+        assert len(ledger.audit_lines()) == kept + 1
+        course.push("two")
+        assert problems(ledger) == []
+
+
+def test_a_full_disk_at_the_start(small_disk):
+    (small_disk / "ballast").write_bytes(bytes(2**20))
+    with pytest.raises(LedgerError, match=r"disk is full|cannot make the ledger"):
+        Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}")
+
+
+# what cannot be opened -----------------------------------------------------------------------------------
+
+
+def test_what_is_no_ledger(folder):
+    (folder / "text").write_text("this is no database, but long enough to be looked at as one " * 40)
+    with pytest.raises(LedgerError, match="damaged, or no ledger"):
+        Ledger.open(f"sqlite:///{folder / 'text'}")
+    with contextlib.closing(sqlite3.connect(folder / "other")) as other:
+        other.execute("CREATE TABLE jobs (id)")
+    with pytest.raises(LedgerError, match="a database of something else"):
+        Ledger.open(f"sqlite:///{folder / 'other'}")
+    with pytest.raises(LedgerError, match="there is no ledger"):
+        Ledger.open(f"sqlite:///{folder / 'missing'}", create=False)
+    assert not (folder / "missing").exists()
+    (folder / "file").touch()
+    with pytest.raises(LedgerError, match="cannot make the ledger"):
+        Ledger.open(f"sqlite:///{folder / 'file' / 'ledger.sqlite'}")
+
+
+def test_a_postgresql_database_without_a_ledger(postgresql_server):
+    with pytest.raises(LedgerError, match="holds no ledger"):
+        Ledger.open(postgresql_server.new_database(), create=False)
+
+
+def test_a_postgresql_server_that_is_not_there(folder):
+    pytest.importorskip("psycopg")
+    with pytest.raises(LedgerError, match="look at the PostgreSQL server") as caught:
+        Ledger.open(f"postgresql://ann:Zq7secret@/grades?host={folder}")
+    assert "Zq7" not in str(caught.value)
+    assert "ann:***@" in str(caught.value)
+
+
+def test_a_relative_file_is_relative_to_the_folder(folder):
+    Ledger.open("sqlite:///state/x.sqlite", folder=folder).close()
+    assert (folder / "state" / "x.sqlite").is_file()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "ledger.sqlite",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "sqlite:///file:x?mode=memory",
+        "sqlite:///x?timeout=1",
+        "sqlite://host/x",
+        "mysql://ann:Zq7@host/grades",
+        "postgresql+psycopg2://ann:Zq7@host/grades",
+        "postgresql://ann:12Zq7@host:port/grades",
+    ],
+)
+def test_a_url_that_is_none(url):
+    with pytest.raises(ConfigError, match="allowed are sqlite:///FILE") as caught:
+        parse_url(url)
+    assert "Zq7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_postgresql_goes_through_psycopg(scheme):
+    assert parse_url(f"{scheme}://ann@host/grades").drivername == "postgresql+psycopg"
+
+
+@given(
+    st.text(max_size=10),
+    st.sampled_from(["postgresql", "mysql", "postgres", "nonsense"]),
+    st.text(max_size=5),
+)
+@settings(deadline=None)
+def test_a_password_is_never_shown(middle, scheme, user):
+    url = f"{scheme}://{user.replace(':', '')}:Zq7{middle}Zq7@host:5432/grades"
+    try:
+        parsed = parse_url(url)
+    except LedgerError as error:
+        shown = str(error)
+    else:
+        shown = mask(parsed.render_as_string())
+    assert "Zq7" not in shown
+    assert "Zq7" not in mask(url)
+    assert "Zq7" not in mask(f"postgresql://host/grades?a=b&password=Zq7{middle.replace('&', '')}")
+
+
+# schemas -------------------------------------------------------------------------------------------------
+
+
+def test_head_is_the_last_revision():
+    assert revisions()[-1] == HEAD
+
+
+def make(url, revision):
+    """Bring a new database to a revision, and put a push into it as that revision would."""
+    parsed = parse_url(url)
+    if "sqlite" in parsed.drivername:
+        Path(parsed.database).parent.mkdir()
+    engine = sa.create_engine(parsed)
+    time = "'2026-09-10 12:00:00.000000'"
+    sha = commit("one")
+    with engine.begin() as connection:
+        upgrade_to(connection, revision)
+        for statement in (
+            "INSERT INTO repositories VALUES (1, 'git.uni.example', 'dls', 'a0-ann', :time)",
+            "INSERT INTO submissions VALUES (1, 1, :sha, :time)",
+            "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)",
+        ):
+            connection.exec_driver_sql(
+                statement.replace(":time", time).replace(":sha", f"'{sha}'").replace(":ref", f"'{MAIN}'")
+            )
+    engine.dispose()
+
+
+@pytest.mark.parametrize("revision", revisions())
+def test_an_older_schema_is_brought_up_to_date_with_all_that_is_in_it(new_url, revision):
+    make(new_url, revision)
+    with Ledger.open(new_url) as ledger:
+        assert ledger.database.revision() == HEAD
+        assert [push.delivery_id for push in ledger.history(repository()).pushes] == ["d"]
+        assert [item.push.commit for item in ledger.unanswered()] == [commit("one")]
+        assert problems(ledger) == []
+
+
+def test_the_migrations_make_what_the_queries_expect(ledger):
+    with ledger.database.reading() as connection:
+        context = alembic.migration.MigrationContext.configure(
+            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
+        )
+        assert alembic.autogenerate.compare_metadata(context, tables.metadata) == []
+
+
+def test_a_newer_schema_is_refused(new_url):
+    with Ledger.open(new_url) as ledger, ledger.database.writing() as connection:
+        connection.execute(sa.text("UPDATE ledger_version SET version_num = 'r9999'"))
+    for create in (True, False):
+        with pytest.raises(LedgerError, match=f"has schema r9999, and this autograder knows up to {HEAD}"):
+            Ledger.open(new_url, create=create)
+
+
+def test_a_migration_that_fails_leaves_nothing(new_url, monkeypatch):
+    def fail(connection):
+        upgrade_to(connection, "r0001")
+        raise LedgerError("in the middle")
+
+    monkeypatch.setattr(database, "_upgrade", fail)
+    with pytest.raises(LedgerError, match="in the middle"):
+        Ledger.open(new_url)
+    monkeypatch.undo()
+    with Ledger.open(new_url) as ledger:
+        assert problems(ledger) == []
+
+
+def test_the_triggers_cover_every_table():
+    assert {*tables.ONLY_GROW, "jobs"} == set(tables.metadata.tables)
