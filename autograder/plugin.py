@@ -285,7 +285,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Tell odd data from a submission apart from a fault of the suite."""
     try:
         return (yield)
-    except (AssertionError, SubmissionError, GraderError, MemoryError, OSError):
+    except (AssertionError, SubmissionError, GraderError, OSError):
         raise
     except Exception as error:
         arguments = getattr(item, "funcargs", {})

@@ -232,7 +232,7 @@ class Server:
 
     def send(self, message: Mapping[str, Any]) -> None:
         """Send one datagram."""
-        self.channel.send(json.dumps(message).encode())
+        self.channel.send(json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace"))
 
     # one submission (in the child) -----------------------------------------------------------------------
 

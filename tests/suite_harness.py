@@ -73,7 +73,7 @@ class Suite:
                 given.append(copy(probe(*copy(inputs))))
                 return given[-1]
 
-            self.call(case, lambda probe, *inputs: copy(probe(*copy(inputs))), ref)
+            self.call(case, Measured(lambda probe, *inputs: copy(probe(*copy(inputs)))), ref)
         return answers
 
     def call(self, case, student, ref):
@@ -103,10 +103,23 @@ class Suite:
                 raise
 
         try:
-            self.call(self.cases[name], student, lambda *_: next(answers))
+            self.call(self.cases[name], Measured(student), lambda *_: next(answers))
         except BaseException as error:  # noqa: BLE001 (whatever it is, the case is not passed)
             return ended[0] if ended else str(error) or repr(error)
         return None
+
+
+class Measured:
+    """Calls a function; `peak_bytes` is this process's largest memory so far, as a case may ask of `student`."""
+
+    def __init__(self, function):
+        self.function, self.peak_bytes = function, 0
+
+    def __call__(self, probe, *inputs):
+        try:
+            return self.function(probe, *inputs)
+        finally:
+            self.peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def copy(value):
