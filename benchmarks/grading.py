@@ -8,7 +8,8 @@ submission (the reference) and the same suite are graded
     warm      by a grader that is running already, one submission after the other
     folder    a folder of submissions, as many at a time as there are processors
 
-in turns with bare pytest; a ratio is the median of the ratios within a round. The folder's other side is
+in turns with bare pytest, and a second table says where the time of a warm submission goes and what each further
+submission in flight costs in memory. A ratio is the median of the ratios within a round. The folder's other side is
 bare pytest started in a loop, as many at a time as there are processors.
 """
 
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from pathlib import Path
 
 from autograder.config import load
 from autograder.grade import Grader
+from benchmarks.soak import holding
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "grading.json"
@@ -106,9 +109,11 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
         command = [*grade, "--config", str(config_file)]
         subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, check=True)
 
-    cold_seconds, warm_seconds, bare_seconds = [], [], []
+    cold_seconds, warm_seconds, bare_seconds, parts = [], [], [], []
+    start = time.perf_counter()
     with Grader(load(config_file), assignment, config_file=config_file) as grader:
         grader.ready()
+        start_seconds = time.perf_counter() - start
         for round_ in range(rounds + 1):
             times = (
                 seconds(lambda: run_bare(bare)),
@@ -119,6 +124,15 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
                 bare_seconds.append(times[0])
                 cold_seconds.append(times[1])
                 warm_seconds.append(times[2])
+        for _ in range(rounds):
+            start = time.perf_counter()
+            report = grader.grade(checkouts[0])
+            whole = time.perf_counter() - start
+            students = sum(case.seconds for case in report.cases)
+            parts.append(
+                (students, report.provenance["seconds"] - students, whole - report.provenance["seconds"])
+            )
+        memory = memory_in_flight(grader, checkouts[0], scratch / f"{assignment}-sleeper")
 
     def folder() -> None:
         with Grader(load(config_file), assignment, config_file=config_file) as own:
@@ -142,7 +156,29 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
         "folder_per_minute": 60 * count / folder_seconds,
         "bare_per_minute": 60 * loops / loop_seconds,
         "folder_over_bare": (count / folder_seconds) / (loops / loop_seconds),
+        "start_seconds": start_seconds,
+        "student_seconds": statistics.median(part[0] for part in parts),
+        "checking_seconds": statistics.median(part[1] for part in parts),
+        "around_seconds": statistics.median(part[2] for part in parts),
+        "mib_in_flight": memory,
     }
+
+
+def memory_in_flight(grader: Grader, checkout: Path, sleeper: Path, others: int = 4) -> float:
+    """Return the MiB of private memory that each further submission in flight takes, while its code waits."""
+    shutil.copytree(checkout, sleeper)
+    for path in (sleeper / "src").rglob("*.py"):
+        path.write_text("import time\ntime.sleep(1)\n")
+    taken = []
+    for jobs in (1, 1 + others):
+        work = threading.Thread(
+            target=lambda jobs=jobs: list(grader.grade_many([(sleeper, None)] * jobs, jobs=jobs))
+        )
+        work.start()
+        time.sleep(2)
+        taken.append(holding(os.getpid(), sleeper).private_mib)
+        work.join()
+    return (taken[1] - taken[0]) / others
 
 
 def main() -> None:
@@ -172,6 +208,21 @@ def main() -> None:
             f"| {name:5} | {row['bare_seconds']:13.2f} | {row['cold_seconds']:6.2f} "
             f"| {row['cold_over_bare']:6.2f} | {row['warm_seconds']:6.3f} | {row['warm_over_bare']:6.3f} "
             f"| {row['folder_per_minute']:11.0f} | {row['bare_per_minute']:9.0f} | {row['folder_over_bare']:5.1f} |"
+        )
+    print(
+        "\nWhere the time of a warm submission goes, in ms (python -m benchmarks.sandbox_steps has the sandbox's)\n"
+    )
+    print(
+        "| Suite | Start, once | Student code | Sandbox, checks, reference | Fork, report | MiB in flight |"
+    )
+    print(
+        "|:------|------------:|-------------:|---------------------------:|-------------:|--------------:|"
+    )
+    for name, row in rows.items():
+        print(
+            f"| {name:5} | {1000 * row['start_seconds']:11.0f} | {1000 * row['student_seconds']:12.1f} "
+            f"| {1000 * row['checking_seconds']:26.1f} | {1000 * row['around_seconds']:12.1f} "
+            f"| {row['mib_in_flight']:13.1f} |"
         )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps({"schema": 1, "suites": rows}, indent=2) + "\n")

@@ -307,6 +307,7 @@ def staff(folder, file, monkeypatch):
     shutil.copy(file, folder / ".autograder" / "ledger.sqlite")
     (folder / "below").mkdir()
     monkeypatch.chdir(folder / "below")
+    monkeypatch.setenv("AUTOGRADER_CONFIG", str(folder / "autograder.toml"))
     monkeypatch.delenv("AUTOGRADER_LEDGER_URL", raising=False)
     return folder
 
