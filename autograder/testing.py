@@ -16,7 +16,6 @@ never what was expected there.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +26,6 @@ from autograder import protocol
 
 __all__ = ["agreed", "assert_close", "assert_equal", "case"]
 
-Test = TypeVar("Test", bound=Callable[..., Any])
 Answer = TypeVar("Answer")
 
 # Relative and absolute tolerance by dtype: room for sums of a few hundred terms in another order.
@@ -94,8 +92,8 @@ def assert_close(
     elif _is_number(expected):
         _require(_is_number(actual), what, actual, "a number")
         _compare(
-            _numpy(actual),
-            _numpy(expected),
+            np.asarray(actual),
+            np.asarray(expected),
             rtol,
             atol,
             what,
@@ -170,10 +168,6 @@ def _is_number(value: object) -> bool:
 
 def _has_dtype(value: object) -> bool:
     return isinstance(value, (np.generic, np.ndarray))
-
-
-def _numpy(value: object) -> npt.NDArray[Any]:
-    return np.asarray(value)
 
 
 def _describe(value: object) -> str:
