@@ -186,12 +186,12 @@ class Tensor(Value):
 
     def _with(self, other: Any, with_tensor: Callable, with_number: Callable | None) -> Any:
         """Apply the op that suits the type of `other`; NotImplemented makes Python raise its TypeError."""
-        if isinstance(other, np.generic) or (isinstance(other, np.ndarray) and other.ndim == 0):
-            other = other.item()
-        elif isinstance(other, np.ndarray):
-            other = Tensor(other, requires_grad=False)
         if isinstance(other, Tensor):
             return with_tensor(self, other)
+        if isinstance(other, np.ndarray) and other.ndim > 0:
+            return with_tensor(self, Tensor(other, requires_grad=False))
+        if isinstance(other, np.generic | np.ndarray):
+            other = other.item()
         if isinstance(other, int | float) and with_number is not None:
             return with_number(self, other)
         return NotImplemented

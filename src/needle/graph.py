@@ -60,10 +60,12 @@ class Value:
         except ValueError as error:
             shapes = " and ".join(str(x.shape) for x in inputs)
             raise ValueError(f"{op} of shape {shapes}: {error}") from error
-        if any(x.requires_grad for x in inputs):
-            value.op = op
-            value.inputs = tuple(inputs)
-            value.requires_grad = True
+        for x in inputs:
+            if x.requires_grad:
+                value.op = op
+                value.inputs = tuple(inputs)
+                value.requires_grad = True
+                break
         return value
 
     def realize_cached_data(self) -> np.ndarray:

@@ -37,6 +37,7 @@
 
 // ### BEGIN SOLUTION
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <vector>
 
@@ -48,7 +49,7 @@
 //   - Each value that is loaded is used several times: a tile of some rows × some classes is summed up
 //     in registers.
 //   - X is read from memory once. Four rows at a time go through logits, softmax and gradient while
-//     they are in the cache, and the next four are asked for meanwhile.
+//     they are in the cache, and the next four are asked for meanwhile: half of them by each product.
 
 namespace {
 
@@ -75,63 +76,75 @@ const RowLanes *lanes_of(const float *row) { return reinterpret_cast<const RowLa
 
 using Rows = const float *[ROWS];
 
-// One row of n floats for each class, each row padded to whole Lanes. Zero to begin with.
-class ByClass {
+// LANES features of CLASSES classes.
+using Block = std::array<Lanes, CLASSES>;
+
+// A float for each feature and class, in the order in which the tiles read them: the blocks of the first CLASSES
+// classes along all features, then those of the next. Padded to whole blocks. Zero at first.
+class Packed {
 public:
-    ByClass(std::size_t n, std::size_t k)
-        : width((n + LANES - 1) / LANES), lanes((k + CLASSES - 1) / CLASSES * CLASSES * width) {}
-    Lanes *operator[](std::size_t c) { return lanes.data() + c * width; }
-    void clear() { std::fill(lanes.begin(), lanes.end(), Lanes{}); }
+    Packed(std::size_t n, std::size_t k)
+        : width((n + LANES - 1) / LANES), blocks((k + CLASSES - 1) / CLASSES * width) {
+        clear();
+    }
+    Block *tile(std::size_t c0) { return blocks.data() + c0 / CLASSES * width; }
+    Lanes &lanes(std::size_t j, std::size_t c) { return tile(c)[j / LANES][c % CLASSES]; }
+    void clear() { std::fill(blocks.begin(), blocks.end(), Block{}); }
 
     std::size_t width;
-    std::vector<Lanes> lanes;
+    std::vector<Block> blocks;
 };
 
 // Z[a][c] = sum over j of rows[a][j] * weights[c][j]
-void compute_logits(const Rows &rows, const Rows &next, ByClass &weights, std::size_t n, std::size_t k,
+void compute_logits(const Rows &rows, const Rows &next, Packed &weights, std::size_t n, std::size_t k,
                     std::vector<float> (&Z)[ROWS]) {
     const std::size_t whole = n / LANES;
-    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES)
+    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES) {
+        const Block *tile = weights.tile(c0);
         for (std::size_t a0 = 0; a0 < ROWS; a0 += TILE) {
             Lanes sums[TILE][CLASSES] = {};
             for (std::size_t j = 0; j < whole; ++j)
                 for (std::size_t a = 0; a < TILE; ++a) {
-                    if (c0 == 0) __builtin_prefetch(next[a0 + a] + j * LANES, 0, 2);
+                    if (c0 == 0 && a0 + a < ROWS / 2) __builtin_prefetch(next[a0 + a] + j * LANES, 0, 2);
                     const Lanes x = lanes_of(rows[a0 + a])[j].value;
-                    for (std::size_t c = 0; c < CLASSES; ++c) sums[a][c] += x * weights[c0 + c][j];
+                    for (std::size_t c = 0; c < CLASSES; ++c) sums[a][c] += x * tile[j][c];
                 }
             for (std::size_t a = 0; a < TILE; ++a)
                 for (std::size_t c = 0; c < CLASSES; ++c) {
                     float sum = 0;
                     for (std::size_t l = 0; l < LANES; ++l) sum += sums[a][c][l];
                     for (std::size_t j = whole * LANES; j < n; ++j)
-                        sum += rows[a0 + a][j] * weights[c0 + c][whole][j % LANES];
+                        sum += rows[a0 + a][j] * tile[whole][c][j % LANES];
                     Z[a0 + a][c0 + c] = sum;
                 }
         }
+    }
 }
 
 // gradient[c][j] += sum over a of rows[a][j] * errors[a][c]
-void add_gradient(const Rows &rows, const std::vector<float> (&errors)[ROWS], std::size_t n, std::size_t k,
-                  ByClass &gradient) {
+void add_gradient(const Rows &rows, const Rows &next, const std::vector<float> (&errors)[ROWS], std::size_t n,
+                  std::size_t k, Packed &gradient) {
     const std::size_t whole = n / LANES;
     for (std::size_t c0 = 0; c0 < k; c0 += CLASSES) {
+        Block *tile = gradient.tile(c0);
         float error[ROWS][CLASSES];
         for (std::size_t a = 0; a < ROWS; ++a) std::copy_n(&errors[a][c0], CLASSES, error[a]);
 
         for (std::size_t j = 0; j < whole; ++j) {
+            if (c0 == 0)
+                for (std::size_t a = ROWS / 2; a < ROWS; ++a) __builtin_prefetch(next[a] + j * LANES, 0, 2);
             Lanes x[ROWS];
             for (std::size_t a = 0; a < ROWS; ++a) x[a] = lanes_of(rows[a])[j].value;
             for (std::size_t c = 0; c < CLASSES; ++c) {
-                Lanes sum = gradient[c0 + c][j];
+                Lanes sum = tile[j][c];
                 for (std::size_t a = 0; a < ROWS; ++a) sum += x[a] * error[a][c];
-                gradient[c0 + c][j] = sum;
+                tile[j][c] = sum;
             }
         }
         for (std::size_t j = whole * LANES; j < n; ++j)
             for (std::size_t c = 0; c < CLASSES; ++c)
                 for (std::size_t a = 0; a < ROWS; ++a)
-                    gradient[c0 + c][whole][j % LANES] += rows[a][j] * error[a][c];
+                    tile[whole][c][j % LANES] += rows[a][j] * error[a][c];
     }
 }
 
@@ -151,9 +164,9 @@ void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *thet
                               std::size_t m, std::size_t n, std::size_t k,
                               float lr, std::size_t batch) {
     // ### BEGIN SOLUTION
-    ByClass weights(n, k), gradient(n, k);
+    Packed weights(n, k), gradient(n, k);
     for (std::size_t j = 0; j < n; ++j)
-        for (std::size_t c = 0; c < k; ++c) weights[c][j / LANES][j % LANES] = theta[j * k + c];
+        for (std::size_t c = 0; c < k; ++c) weights.lanes(j, c)[j % LANES] = theta[j * k + c];
 
     std::vector<float> Z[ROWS];
     for (auto &z : Z) z.resize((k + CLASSES - 1) / CLASSES * CLASSES);
@@ -174,13 +187,14 @@ void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *thet
                     softmax_error(Z[a].data(), k, y[i + a]);
                 else
                     std::fill(Z[a].begin(), Z[a].end(), 0.0f);
-            add_gradient(rows, Z, n, k, gradient);
+            add_gradient(rows, next, Z, n, k, gradient);
         }
         const float step = lr / static_cast<float>(b);
-        for (std::size_t q = 0; q < weights.lanes.size(); ++q) weights.lanes[q] -= step * gradient.lanes[q];
+        for (std::size_t q = 0; q < weights.blocks.size(); ++q)
+            for (std::size_t c = 0; c < CLASSES; ++c) weights.blocks[q][c] -= step * gradient.blocks[q][c];
     }
 
     for (std::size_t j = 0; j < n; ++j)
-        for (std::size_t c = 0; c < k; ++c) theta[j * k + c] = weights[c][j / LANES][j % LANES];
+        for (std::size_t c = 0; c < k; ++c) theta[j * k + c] = weights.lanes(j, c)[j % LANES];
     // ### END SOLUTION
 }
