@@ -55,6 +55,7 @@ from autograder.sandbox.choose import make_wall
 from autograder.sandbox.outcome import Limits
 from autograder.sandbox.session import Session
 from autograder.sandbox.wall import Wall
+from autograder.sandbox.worker import kernel
 from autograder.submission import digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 from autograder.wording import failure_of
@@ -128,6 +129,9 @@ class Server:
         self.prepare()
         gc.collect()
         gc.freeze()  # the forks leave these objects alone, and their pages shared
+        with contextlib.suppress(OSError):  # no /proc: not Linux
+            for piece in kernel.own_memory():
+                kernel.huge_pages(*piece)  # a fork costs a third
         self.send({"ready": self.provenance, "cases": len(session.items)})
         self.answered = True
 

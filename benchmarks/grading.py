@@ -9,8 +9,9 @@ submission (the reference) and the same suite are graded
     folder    a folder of submissions, as many at a time as there are processors
 
 in turns with bare pytest, and a second table says where the time of a warm submission goes and what each further
-submission in flight costs in memory. A ratio is the median of the ratios within a round. The folder's other side is
-bare pytest started in a loop, as many at a time as there are processors.
+submission in flight costs in memory. A ratio is the median of the ratios within a round. The folder, its start
+included, is compared with bare pytest in a loop, one after the other as a script does it, and also with as many bare
+pytests at a time as there are processors.
 """
 
 import argparse
@@ -139,13 +140,16 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
             results = list(own.grade_many([(c, None) for c in checkouts], jobs=processors))
         assert all(done.report and done.report.points == 100 for done in results)
 
-    def loop() -> None:
-        with ThreadPoolExecutor(processors) as pool:
+    def loop(at_a_time: int) -> None:
+        with ThreadPoolExecutor(at_a_time) as pool:
             list(pool.map(lambda _: run_bare(bare), range(loops)))
 
     loops = max(processors * 4, count // 5)
-    folder_seconds = seconds(folder)
-    loop_seconds = seconds(loop)
+    rates: dict[str, list[float]] = {"folder": [], "bare": [], "bare_parallel": []}
+    for _ in range(min(rounds, 3)):
+        rates["folder"].append(60 * count / seconds(folder))
+        rates["bare"].append(60 * loops / seconds(lambda: loop(1)))
+        rates["bare_parallel"].append(60 * loops / seconds(lambda: loop(processors)))
     return {
         "cases": cases,
         "bare_seconds": statistics.median(bare_seconds),
@@ -153,9 +157,10 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
         "cold_over_bare": ratio(cold_seconds, bare_seconds),
         "warm_seconds": statistics.median(warm_seconds),
         "warm_over_bare": ratio(warm_seconds, bare_seconds),
-        "folder_per_minute": 60 * count / folder_seconds,
-        "bare_per_minute": 60 * loops / loop_seconds,
-        "folder_over_bare": (count / folder_seconds) / (loops / loop_seconds),
+        "folder_per_minute": statistics.median(rates["folder"]),
+        "bare_per_minute": statistics.median(rates["bare"]),
+        "folder_over_bare": ratio(rates["folder"], rates["bare"]),
+        "folder_over_parallel": ratio(rates["folder"], rates["bare_parallel"]),
         "start_seconds": start_seconds,
         "student_seconds": statistics.median(part[0] for part in parts),
         "checking_seconds": statistics.median(part[1] for part in parts),
@@ -201,13 +206,18 @@ def main() -> None:
     print(
         f"{options.cases} cases, medians of {options.rounds} rounds in turns; {options.count} in the folder\n"
     )
-    print("| Suite | Bare pytest s | Cold s | / bare | Warm s | / bare | Folder /min | Bare /min | Ratio |")
-    print("|:------|--------------:|-------:|-------:|-------:|-------:|------------:|----------:|------:|")
+    print(
+        "| Suite | Bare s | Cold s | / bare | Warm s | / bare | Folder /min | Loop /min | / loop | / parallel |"
+    )
+    print(
+        "|:------|-------:|-------:|-------:|-------:|-------:|------------:|----------:|-------:|-----------:|"
+    )
     for name, row in rows.items():
         print(
-            f"| {name:5} | {row['bare_seconds']:13.2f} | {row['cold_seconds']:6.2f} "
+            f"| {name:5} | {row['bare_seconds']:6.2f} | {row['cold_seconds']:6.2f} "
             f"| {row['cold_over_bare']:6.2f} | {row['warm_seconds']:6.3f} | {row['warm_over_bare']:6.3f} "
-            f"| {row['folder_per_minute']:11.0f} | {row['bare_per_minute']:9.0f} | {row['folder_over_bare']:5.1f} |"
+            f"| {row['folder_per_minute']:11.0f} | {row['bare_per_minute']:9.0f} "
+            f"| {row['folder_over_bare']:6.1f} | {row['folder_over_parallel']:10.1f} |"
         )
     print(
         "\nWhere the time of a warm submission goes, in ms (python -m benchmarks.sandbox_steps has the sandbox's)\n"

@@ -9,8 +9,15 @@ def warm_up():
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
-def train_step(X, W, G, scattered=False, device="cpu"):
-    """One forward and one backward on `device`; `scattered` tensors are neither contiguous nor dense."""
+def train_steps(*steps):
+    """One forward and one backward for each of `steps`, each with a layer of its own.
+
+    A step is X, W, G, whether the tensors are to be `scattered` (neither contiguous nor dense), and the device.
+    """
+    return [_train_step(*step) for step in steps]
+
+
+def _train_step(X, W, G, scattered, device):
     X, W, G = (tensor.to(device) for tensor in (X, W, G))
     if scattered:
         X, G = _scattered(X), _scattered(G)
@@ -28,8 +35,12 @@ def train_step(X, W, G, scattered=False, device="cpu"):
     }
 
 
-def two_steps(X1, G1, X2, G2, W):
-    """A forward with two backwards, then a step with other inputs."""
+def order_of_calls(X1, G1, X2, G2, W):
+    """A backward before any forward; then, in another layer, a forward with two backwards and a second step."""
+    return {"without forward": _backward_without_forward(W, G1), "steps": _two_steps(X1, G1, X2, G2, W)}
+
+
+def _two_steps(X1, G1, X2, G2, W):
     layer = _layer(W)
     layer.forward(X1)
     layer.backward(G1)
@@ -44,8 +55,8 @@ def two_steps(X1, G1, X2, G2, W):
     }
 
 
-def backward_without_forward(W, G):
-    """What backward raises in a new layer: the names of the exception's classes, and its message."""
+def _backward_without_forward(W, G):
+    """Return the names of the classes of what backward raises in a new layer, and its message."""
     layer = _layer(W)
     try:
         layer.backward(G)

@@ -5,6 +5,8 @@ shows. Sizes and numbers are new for each submission. Features in, features out 
 that a transposed gradient cannot have the right shape.
 """
 
+from dataclasses import dataclass
+
 import probes
 import pytest
 import torch
@@ -18,28 +20,27 @@ TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
 @case(task=0, points=20)
 def test_matrix(student, ref, rng):
     """Y = X W and both gradients of a matrix; rejects swapped or transposed factors, a mean over rows."""
-    check_step(student, ref, *draw(rng, leading=1))
+    check_steps(student, ref, Step("", *draw(rng, leading=1)))
 
 
 @case(task=0, points=20)
 def test_leading_dimensions(student, ref, rng):
     """Gradients for 3-D and 4-D input; rejects X.T, which reverses all axes, and one W_grad per matrix."""
-    for leading in (2, 3):
-        check_step(student, ref, *draw(rng, leading=leading), label=f" ({leading + 1}-D input)")
+    steps = (Step(f" ({leading + 1}-D input)", *draw(rng, leading=leading)) for leading in (2, 3))
+    check_steps(student, ref, *steps)
 
 
 @case(task=0, points=20)
 def test_memory_layout(student, ref, rng):
     """Non-contiguous, gapped and 1-D tensors, left as they are; rejects view() and changes in place."""
-    X, W, G = draw(rng, leading=2)
-    actual = check_step(student, ref, X, W, G, scattered=True, label=" (non-contiguous input)")
-    inputs = {"X": X, "W": W, "grad_output": G}
+    scattered = Step(" (non-contiguous input)", *draw(rng, leading=2), scattered=True)
+    actual, _ = check_steps(student, ref, scattered, Step(" (1-D input)", *draw(rng, leading=0)))
+    inputs = {"X": scattered.X, "W": scattered.W, "grad_output": scattered.G}
     for name, before in inputs.items():
         # Exactly: nothing may be written to them.
         assert_close(
             actual["inputs"][name], before, rtol=0, atol=0, what=f"{name} after forward and backward"
         )
-    check_step(student, ref, *draw(rng, leading=0), label=" (1-D input)")
 
 
 @case(task=0, points=20)
@@ -47,15 +48,17 @@ def test_memory_layout(student, ref, rng):
 def test_dtype_device_and_autograd(student, ref, rng):
     """float64, bfloat16, CUDA, inputs that require grad; rejects float(), zeros() on the CPU, autograd."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    for dtype in TOLERANCE:
-        X, W, G = draw(rng, leading=1, dtype=dtype)
-        actual = check_step(student, ref, X, W, G, device=device, label=f" ({str(dtype)[6:]} on {device})")
+    steps = [
+        Step(f" ({str(dtype)[6:]} on {device})", *draw(rng, leading=1, dtype=dtype), device=device)
+        for dtype in TOLERANCE
+    ]
+    X, W, G = draw(rng, leading=1)
+    steps.append(Step(" (X and W that require grad)", X.requires_grad_(), W.requires_grad_(), G))
+    for step, actual in zip(steps, check_steps(student, ref, *steps), strict=True):
         for name in ("Y", "W_grad", "grad_input"):
-            assert_equal(actual["devices"][name], device, what=f"the device of {name}")
-    actual = student(probes.train_step, X.requires_grad_(), W.requires_grad_(), G)
-    for name in ("Y", "W_grad", "grad_input"):
-        what = f"requires_grad of {name} (for X and W that require grad)"
-        assert_equal(actual["requires_grad"][name], False, what=what)
+            assert_equal(actual["devices"][name], step.device, what=f"the device of {name}{step.label}")
+            what = f"requires_grad of {name}{step.label}"
+            assert_equal(actual["requires_grad"][name], False, what=what)
 
 
 @case(task=0, points=20)
@@ -71,24 +74,44 @@ def test_order_of_calls(student, ref, rng):
         "grad_input after another forward": formulas(X2, W, G2)["grad_input"],
     }
     tol = TOLERANCE[torch.float32]
-    expected = agreed(ref(probes.two_steps, *inputs), expected, rtol=tol, atol=tol)
-    assert_close(student(probes.two_steps, *inputs), expected, rtol=tol, atol=tol)
+    expected = agreed(ref(probes.order_of_calls, *inputs)["steps"], expected, rtol=tol, atol=tol)
+    actual = student(probes.order_of_calls, *inputs)
+    assert_close(actual["steps"], expected, rtol=tol, atol=tol)
 
-    outcome = student(probes.backward_without_forward, W, G1)
+    outcome = actual["without forward"]
     if "RuntimeError" not in outcome["raised"] or "forward" not in outcome["message"]:
         pytest.fail(
             "backward before forward must raise a RuntimeError whose message says to call forward first"
         )
 
 
-def check_step(student, ref, X, W, G, *, scattered=False, device="cpu", label=""):
-    """Compare one forward and backward with formulas and reference; return what the student's code gave."""
-    tol = TOLERANCE[X.dtype]
-    actual = student(probes.train_step, X, W, G, scattered, device)
-    expected = ref(probes.train_step, X, W, G, scattered, "cpu")  # no CUDA here: this process is forked
-    for name, value in agreed(expected["values"], formulas(X, W, G), rtol=tol, atol=tol).items():
-        assert_close(actual["values"][name], value, rtol=tol, atol=tol, what=name + label)
-    return actual
+@dataclass(frozen=True)
+class Step:
+    """One forward and backward: inputs, and how messages call it."""
+
+    label: str
+    X: torch.Tensor
+    W: torch.Tensor
+    G: torch.Tensor
+    scattered: bool = False
+    device: str = "cpu"
+
+    def on(self, device):
+        """What the probe gets."""
+        return (self.X, self.W, self.G, self.scattered, device)
+
+
+def check_steps(student, ref, *steps):
+    """Compare steps, in one call of the probe, with formulas and reference; return what the student gave."""
+    given = student(probes.train_steps, *(step.on(step.device) for step in steps))
+    # no CUDA here: this process is forked
+    references = ref(probes.train_steps, *(step.on("cpu") for step in steps))
+    for step, actual, expected in zip(steps, given, references, strict=True):
+        tol = TOLERANCE[step.X.dtype]
+        answers = formulas(step.X.detach(), step.W.detach(), step.G)
+        for name, value in agreed(expected["values"], answers, rtol=tol, atol=tol).items():
+            assert_close(actual["values"][name], value, rtol=tol, atol=tol, what=name + step.label)
+    return given
 
 
 def formulas(X, W, G):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -45,6 +45,8 @@ _SYS_LANDLOCK_ADD_RULE = 445
 _SYS_LANDLOCK_RESTRICT_SELF = 446
 _LANDLOCK_CREATE_RULESET_VERSION = 1
 _LANDLOCK_RULE_PATH_BENEATH = 1
+
+PIECE_BYTES = 8 * 2**20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -208,6 +210,17 @@ def huge_pages(first: int, last: int) -> None:
     first, last = -(-first // _HUGE) * _HUGE, last // _HUGE * _HUGE
     if last > first:
         _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), _MADV_COLLAPSE)
+
+
+def own_memory() -> Iterator[tuple[int, int]]:
+    """Pieces of this process's own memory, by their first and last address, for `huge_pages`."""
+    with open("/proc/self/maps") as file:  # noqa: PTH123
+        lines = file.read().splitlines()
+    for words in map(str.split, lines):
+        if words[1].startswith("rw") and words[5:] in ([], ["[heap]"]):
+            first, last = (int(number, 16) for number in words[0].split("-"))
+            for start in range(first, last, PIECE_BYTES):
+                yield start, min(start + PIECE_BYTES, last)
 
 
 def close_descriptors_from(first: int) -> None:

@@ -31,7 +31,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -41,8 +41,7 @@ from autograder.sandbox.worker import kernel, rehearsal, submission
 CONFIGURATION = "/grader/configuration"
 PROBES = "/grader/probes.py"
 PROBES_MODULE = "_probes"
-IDLE_MILLISECONDS = 20
-PIECE_BYTES = 8 * 2**20
+IDLE_MILLISECONDS = 2
 CONTROL_FD = 3
 
 
@@ -175,7 +174,7 @@ def serve(control: socket.socket, setup: submission.Setup) -> None:
     poll.register(wake_read, select.POLLIN)
     private = (control.fileno(), wake_read, wake_write)
     spare = _new_spare(setup, private)
-    memory = own_memory()
+    memory = kernel.own_memory()
     piece = next(memory, None)
     while True:
         ready = dict(poll.poll(None if piece is None else IDLE_MILLISECONDS))
@@ -195,17 +194,6 @@ def serve(control: socket.socket, setup: submission.Setup) -> None:
                     spare = _new_spare(setup, private)
                 os.close(channel)
                 spare = _new_spare(setup, private)
-
-
-def own_memory() -> Iterator[tuple[int, int]]:
-    """Pieces of this process's own memory, by their first and last address."""
-    with open("/proc/self/maps") as file:  # noqa: PTH123
-        lines = file.read().splitlines()
-    for words in map(str.split, lines):
-        if words[1].startswith("rw") and words[5:] in ([], ["[heap]"]):
-            first, last = (int(number, 16) for number in words[0].split("-"))
-            for start in range(first, last, PIECE_BYTES):
-                yield start, min(start + PIECE_BYTES, last)
 
 
 def _receive_channels(control: socket.socket) -> Sequence[int] | None:
