@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import tempfile
 import threading
@@ -450,7 +451,7 @@ def server() -> Iterator[dict[str, Any]]:
     """A server on the host, on TCP and on an abstract socket, that gives its secret to whoever connects."""
     tcp = socket.create_server(("127.0.0.1", 0))
     abstract = socket.socket(socket.AF_UNIX)
-    name = f"\0grader-test-{os.getpid()}"
+    name = f"\0grader-test-{secrets.token_hex(8)}"
     abstract.bind(name)
     abstract.listen()
 
@@ -593,7 +594,7 @@ def test_limits_and_priority_of_the_keeper_cannot_be_changed(wall: BwrapWall) ->
                 lambda: os.setpriority(os.PRIO_USER, 0, 19),
                 lambda: os.sched_setaffinity(1, {0}),
                 lambda: os.sched_setscheduler(1, os.SCHED_IDLE, os.sched_param(0)),
-                lambda: os.setpriority(os.PRIO_PROCESS, 0, 5),
+                lambda: os.setpriority(os.PRIO_PROCESS, 0, 19),
             )]
     """
     assert value(wall, code) == ["refused"] * 4 + ["done"]
