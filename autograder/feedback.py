@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from autograder import gitnames
 from autograder.errors import GraderError
 from autograder.git import GitHostError, GitLimits, NotFound, RepositoryError, TooLarge
 from autograder.remote import Credentials, Remote
@@ -45,7 +46,7 @@ class Identity:
 
     def __post_init__(self) -> None:
         for text in (self.name, self.email):
-            if not re.fullmatch(r"[^<>\x00-\x1f]{1,200}", text) or text != text.strip(" .,:;'\""):
+            if not gitnames.is_author(text):
                 raise GraderError(
                     f"cannot be the author of a commit: {text!r:.200}; check the feedback identity"
                 )

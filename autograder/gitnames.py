@@ -1,15 +1,20 @@
 """What hosts, repositories, branches and commits may be called. Everything from outside passes here first.
 
 Stricter than git: such a name is safe in a URL, a path, a log line and an argument list. None begins with a
-dash or is `..`, none holds a space, a control character or markup.
+dash or holds `..`, a space, a control character or markup.
 """
 
 import re
 
+MAX_SEGMENTS = 20
+SEGMENT = r"(?!-)(?!\.(?:/|$))(?!\.git(?:/|$))(?![^/]*\.\.)[A-Za-z0-9._-]{1,100}"
+PATH = rf"{SEGMENT}(?:/{SEGMENT})*"
+
 _HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
-_SEGMENT = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f-\xa0\ud800-\udfff~^:?*\[\\]{1,250}")
+_BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)|[./]$))[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
+_AUTHOR = re.compile(r"[^<>\x00-\x1f]{1,200}")
 
 
 def is_host(text: str) -> bool:
@@ -17,12 +22,14 @@ def is_host(text: str) -> bool:
     return _HOST.fullmatch(text) is not None
 
 
+def is_path(text: str) -> bool:
+    """Whether this is a repository below a git host's address: `name`, `owner/name`, `group/team/name`."""
+    return text.count("/") < MAX_SEGMENTS and re.fullmatch(PATH, text) is not None
+
+
 def is_repository_path(text: str) -> bool:
     """Whether this is `owner/name`; an owner may be nested, `group/team`."""
-    segments = text.split("/")
-    return 2 <= len(segments) <= 20 and all(
-        _SEGMENT.fullmatch(segment) and segment not in (".", "..") for segment in segments
-    )
+    return "/" in text and is_path(text)
 
 
 def is_commit(text: str) -> bool:
@@ -33,3 +40,13 @@ def is_commit(text: str) -> bool:
 def is_ref(text: str) -> bool:
     """Whether this is the full name of a ref: `refs/heads/main`."""
     return _REF.fullmatch(text) is not None
+
+
+def is_branch(text: str) -> bool:
+    """Whether this is a plain name of a branch: `main`, `feedback/a0`. Stricter than `is_ref`."""
+    return _BRANCH.fullmatch(text) is not None
+
+
+def is_author(text: str) -> bool:
+    """Whether git keeps this unchanged as the name or the address of a commit's author."""
+    return _AUTHOR.fullmatch(text) is not None and text == text.strip(" .,:;'\"")

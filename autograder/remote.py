@@ -10,17 +10,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from autograder.errors import GraderError
+from autograder.gitnames import PATH, is_path
 
 LOOPBACK = ("localhost", "127.0.0.1")  # where plain http is allowed
 
-_PART = r"(?!-)(?!\.{1,2}(?:/|$))(?!\.git(?:/|$))(?!.*\.\.)[A-Za-z0-9._-]{1,100}"
-_PATH = rf"{_PART}(?:/{_PART})*"
 _HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)"
 _PORT = r"(?::[0-9]{1,5})?"
 _BASES = {
-    "https": re.compile(rf"https://{_HOST}{_PORT}(?:/{_PATH})?"),
-    "http": re.compile(rf"http://{_HOST}{_PORT}(?:/{_PATH})?"),
-    "ssh": re.compile(rf"ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]{{0,63}}@)?{_HOST}{_PORT}(?:/{_PATH})?"),
+    "https": re.compile(rf"https://{_HOST}{_PORT}(?:/{PATH})?"),
+    "http": re.compile(rf"http://{_HOST}{_PORT}(?:/{PATH})?"),
+    "ssh": re.compile(rf"ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]{{0,63}}@)?{_HOST}{_PORT}(?:/{PATH})?"),
 }
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 _USERNAME = re.compile(r"[A-Za-z0-9._@+-]{1,100}")
@@ -61,7 +60,7 @@ class Remote:
         if base.startswith("file:///"):
             base = unquote(base.removeprefix("file://"))
         full = f"{owner}/{name}" if owner else name
-        if not re.fullmatch(_PATH, full) or "/" in name:
+        if not is_path(full) or "/" in name:
             raise RemoteError(
                 f"not a repository's name: {full!r:.200}; letters, digits, dots, underscores and hyphens are "
                 "allowed, no leading hyphen, no two dots in a row"

@@ -6,7 +6,6 @@
 It holds what was fetched from one student's repository and what we make to push there. Nothing is ever checked out.
 """
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -16,12 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from autograder import gitnames
 from autograder.errors import GraderError
 from autograder.git import HOST, Git, GitHostError, GitLimits, RepositoryError, end, kill, one_line
 from autograder.remote import Credentials, Remote
-
-COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)|[./]$))[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
 
 
 @contextmanager
@@ -141,7 +138,7 @@ class Repository:
         found = {}
         for line in result.output.decode("utf-8", "replace").splitlines():
             commit, _, reference = line.partition("\t")
-            if COMMIT_ID.fullmatch(commit) and (reference == full or reference.startswith(f"{full}/")):
+            if gitnames.is_commit(commit) and (reference == full or reference.startswith(f"{full}/")):
                 found[reference] = commit
         return found
 
@@ -209,7 +206,7 @@ class Objects:
         return content[:-1]
 
     def _ask(self, mode: str, identity: str) -> tuple[str, int] | None:
-        if not COMMIT_ID.fullmatch(identity):
+        if not gitnames.is_commit(identity):
             raise RepositoryError(f"{self._git.remote}: not an object id: {identity!r:.100}")
         process = self._processes[mode]
         assert process.stdin  # noqa: S101 (a pipe)
@@ -246,7 +243,7 @@ def checked_branch(branch: str) -> str:
     Raises:
         RepositoryError: it is not.
     """
-    if not BRANCH.fullmatch(branch):
+    if not gitnames.is_branch(branch):
         raise RepositoryError(f"not a branch name that is served: {branch!r:.200}")
     return branch
 
@@ -257,6 +254,6 @@ def checked_commit(commit: str) -> str:
     Raises:
         RepositoryError: it is not.
     """
-    if not COMMIT_ID.fullmatch(commit):
+    if not gitnames.is_commit(commit):
         raise RepositoryError(f"not a full commit id: {commit!r:.100}")
     return commit

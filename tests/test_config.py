@@ -91,7 +91,8 @@ def test_the_file_may_be_named_in_the_environment(tmp_path, monkeypatch):
 
 def test_without_a_staff_repository_the_file_is_asked_for(tmp_path, monkeypatch):
     monkeypatch.delenv("AUTOGRADER_CONFIG", raising=False)
-    monkeypatch.setattr("autograder.config.__file__", str(tmp_path / "autograder" / "config.py"))
+    elsewhere = tmp_path / "autograder" / "config" / "reading.py"
+    monkeypatch.setattr("autograder.config.reading.__file__", str(elsewhere))
     with pytest.raises(ConfigError, match="--config FILE"):
         find()
 

@@ -1,0 +1,370 @@
+"""The configuration file and the environment -> `Config`. A mistake is reported where it stands.
+
+A key of the tables in `OVERRIDABLE` may be given by a variable instead: AUTOGRADER_SERVICE_LISTEN is `listen` of
+`[service]`. What decides about trust (suites, hosts, the sandbox) stands in the file alone.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from autograder import gitnames
+from autograder.config.schema import AssignmentConfig, Config, HostConfig
+from autograder.config.secrets import TOKEN_VARIABLE, ConfigError, of_host
+from autograder.deadline import Deadline, DeadlineError
+from autograder.remote import Remote, RemoteError
+from autograder.sandbox.outcome import Limits
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+FILE_NAME = "autograder.toml"
+CONFIG_VARIABLE = "AUTOGRADER_CONFIG"
+OVERRIDABLE = ("service", "feedback", "ledger")
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
+_PART = r"(?!-)[A-Za-z0-9._*?-]{1,100}"
+_PATTERN = re.compile(rf"(?!.*(?:\.\.|\.git(?:/|$))){_PART}(?:/{_PART}){{1,19}}")
+_LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
+_URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+Keys = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key of the configuration.
+
+    Attributes:
+        key: with its tables, `service.listen`.
+        value: as it holds.
+        source: `autograder.toml:12`, the name of a variable, or `default`.
+    """
+
+    key: str
+    value: Any
+    source: str
+
+
+def find() -> Path:
+    """Return the configuration file that is meant where none is named: $AUTOGRADER_CONFIG, or that of the staff
+    repository which this program was installed from (`pip install -e`).
+
+    Never the current folder's: that may be a student's, and a configuration decides what is trusted.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    named = os.environ.get(CONFIG_VARIABLE)
+    if named:
+        return Path(named)
+    installed_from = Path(__file__).resolve().parents[2] / FILE_NAME
+    if installed_from.is_file():
+        return installed_from
+    raise ConfigError(f"which {FILE_NAME} is meant? Pass --config FILE, or set {CONFIG_VARIABLE}")
+
+
+def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
+    """Read the configuration file at `path`; variables of the environment go before it.
+
+    Raises:
+        ConfigError: it cannot be read, or something in it is wrong.
+    """
+    return parse(_text(path), path, environment)
+
+
+def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -> Config:
+    """Return the configuration in `text`, which came from `path`.
+
+    Raises:
+        ConfigError: it is not TOML, or a key or value is not allowed.
+    """
+    return _Reader(text, path, environment or {}).config()
+
+
+def settings(path: Path, environment: Mapping[str, str] = os.environ) -> list[Setting]:
+    """Return every key with its value and where that came from, secrets left out: they are no keys.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    reader = _Reader(_text(path), path, environment)
+    config = reader.config()
+    return [
+        Setting(".".join(keys), value, reader.source(keys))
+        for keys, value in _flat(config)
+        if keys[0] != "folder"
+    ]
+
+
+def variable_of(keys: Keys) -> str:
+    """Return the variable that goes before a key of the file, empty where there is none."""
+    overridable = len(keys) == 2 and keys[0] in OVERRIDABLE
+    return f"AUTOGRADER_{keys[0]}_{keys[1]}".upper() if overridable else ""
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+class _Reader:
+    """One file, read once; knows where each key stands."""
+
+    def __init__(self, text: str, path: Path, environment: Mapping[str, str]) -> None:
+        self._lines = text.splitlines()
+        self._path = path
+        self._environment = environment
+        try:
+            self._data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def config(self) -> Config:
+        data = dict(self._data)
+        if "folder" in data:
+            raise self._wrong(("folder",), "this key is not allowed")
+        tables = self._tables(data.pop("assignments", {}), "assignments")
+        if not tables:
+            raise self._wrong(("assignments",), "at least one [assignments.NAME] is needed")
+        hosts = {
+            name: self._convert(table, HostConfig, ("hosts", name))
+            for name, table in self._tables(data.pop("hosts", {}), "hosts").items()
+        }
+        config = self._overridden(self._convert(data, Config, ()))
+        assignments = {
+            name: self._convert(table, AssignmentConfig, ("assignments", name))
+            for name, table in tables.items()
+        }
+        folder = str(self._path.resolve().parent)
+        config = msgspec.structs.replace(config, assignments=assignments, hosts=hosts, folder=folder)
+        for name in hosts:
+            self._check_host(config, name)
+        self._check_service(config)
+        for name in assignments:
+            self._check_assignment(config, name)
+        self._check_patterns(config)
+        return config
+
+    def source(self, keys: Keys) -> str:
+        """Return where the value of a key came from."""
+        variable = variable_of(keys)
+        if variable in self._environment:
+            return variable
+        table: Any = self._data
+        for key in keys:
+            if not isinstance(table, dict) or key not in table:
+                return "default"
+            table = table[key]
+        return f"{self._path.name}:{self._line(keys)}"
+
+    # values ----------------------------------------------------------------------------------------------
+
+    def _tables(self, tables: object, key: str) -> dict[str, object]:
+        if not isinstance(tables, dict):
+            raise self._wrong((key,), f"a table for each is needed: [{key}.NAME]")
+        return tables
+
+    def _convert(self, table: object, kind: type[Struct], keys: Keys) -> Struct:
+        """Return `table` as `kind`; `keys` is where it stands in the file."""
+        try:
+            return msgspec.convert(table, kind)
+        except msgspec.ValidationError as error:
+            message, _, where = str(error).partition(" - at `$")
+            below = re.findall(r"[\w-]+", where)
+            allowed = _type_at(kind, below)
+            unknown = re.search(r"unknown field `(.+)`", message)
+            if unknown:
+                below.append(unknown[1])
+                names = ", ".join(getattr(allowed, "__struct_fields__", ()))
+                message = f"this key is not allowed; allowed are {names}"
+            elif message.startswith("Invalid enum value"):
+                message += f"; allowed are {', '.join(get_args(allowed))}"
+            raise self._wrong((*keys, *below), message) from None
+
+    def _overridden(self, config: Config) -> Config:
+        """Return `config` with what the environment says in place of the file's values."""
+        for name in OVERRIDABLE:
+            table = getattr(config, name)
+            values = {
+                key: self._environment[variable]
+                for key in table.__struct_fields__
+                if (variable := variable_of((name, key))) in self._environment
+            }
+            for key, value in values.items():
+                try:
+                    read = msgspec.convert({key: value}, type(table), strict=False)
+                except msgspec.ValidationError as error:
+                    message = str(error).partition(" - at `$")[0]
+                    raise ConfigError(f"{variable_of((name, key))}: {message}") from None
+                table = msgspec.structs.replace(table, **{key: getattr(read, key)})
+            config = msgspec.structs.replace(config, **{name: table})
+        return config
+
+    # checks ----------------------------------------------------------------------------------------------
+
+    def _check_host(self, config: Config, name: str) -> None:
+        host, keys = config.hosts[name], ("hosts", name)
+        if not gitnames.is_host(name):
+            raise self._wrong(
+                keys, "not a host's name: lower case, such as git.uni.example or git.uni.example:3000"
+            )
+        same = [
+            other for other in config.hosts if of_host(TOKEN_VARIABLE, other) == of_host(TOKEN_VARIABLE, name)
+        ]
+        if same[0] != name:
+            raise self._wrong(keys, f"its variables have the same names as those of {same[0]}; rename one")
+        try:
+            remote = Remote.at(config.base(name), "owner", "name")
+        except RemoteError as error:
+            raise self._wrong((*keys, "base"), str(error)) from None
+        if host.kind == "folder" and remote.protocol != "file":
+            raise self._wrong((*keys, "base"), "the kind folder needs a folder of this machine")
+        if host.kind == "folder" and host.webhook_secret_file:
+            raise self._wrong((*keys, "webhook_secret_file"), "the kind folder has no webhook, but a hook")
+        if remote.protocol == "ssh" and not host.known_hosts_file:
+            raise self._wrong(
+                (*keys, "base"), "ssh needs known_hosts_file: ssh-keyscan HOST > FILE, compare, configure it"
+            )
+
+    def _check_service(self, config: Config) -> None:
+        service, feedback = config.service, config.feedback
+        listen = _LISTEN.fullmatch(service.listen)
+        if not listen or int(listen["port"]) > 65535:
+            raise self._wrong(("service", "listen"), "ADDRESS:PORT is needed, such as 127.0.0.1:8700")
+        if not _URL.fullmatch(service.url):
+            raise self._wrong(("service", "url"), "an address is needed, such as https://grades.uni.example")
+        if not gitnames.is_branch(feedback.branch):
+            raise self._wrong(("feedback", "branch"), "not a branch's name, such as score-feedback")
+        for key in ("name", "email"):
+            if not gitnames.is_author(getattr(feedback, key)):
+                raise self._wrong(
+                    ("feedback", key), "cannot be the author of a commit: no <, >, nor . , : ; ' \" at an end"
+                )
+
+    def _check_assignment(self, config: Config, name: str) -> None:
+        assignment, keys = config.assignments[name], ("assignments", name)
+        if not _NAME.fullmatch(name):
+            raise self._wrong(keys, "an assignment's name has up to 32 letters, digits, '_' and '-'")
+        allowed = ", ".join(Limits.__dataclass_fields__)
+        for key, value in assignment.limits.items():
+            if key not in Limits.__dataclass_fields__:
+                raise self._wrong((*keys, "limits", key), f"this key is not allowed; allowed are {allowed}")
+            if not isinstance(value, bool) and value <= 0:
+                raise self._wrong((*keys, "limits", key), f"must be above 0, got {value}")
+        if not gitnames.is_branch(assignment.branch):
+            raise self._wrong((*keys, "branch"), "not a branch's name, such as main")
+        if assignment.branch == config.feedback.branch:
+            raise self._wrong((*keys, "branch"), "that is the branch of our feedback")
+        self._check_whose(config, name)
+        self._check_deadline(assignment, keys)
+
+    def _check_whose(self, config: Config, name: str) -> None:
+        assignment, keys = config.assignments[name], ("assignments", name)
+        hosts = ", ".join(config.hosts) or "none, add [hosts.NAME]"
+        if assignment.host and assignment.host not in config.hosts:
+            raise self._wrong((*keys, "host"), f"no such host: {assignment.host}; there are {hosts}")
+        if assignment.repositories and not assignment.host and len(config.hosts) != 1:
+            raise self._wrong((*keys, "repositories"), f"say which host they are on; there are {hosts}")
+        for pattern in assignment.repositories:
+            if not _PATTERN.fullmatch(pattern):
+                raise self._wrong(
+                    (*keys, "repositories"),
+                    f"not a pattern of repositories: {pattern!r:.200}; write owner/name of letters, digits, "
+                    "'.', '_' and '-', with '*' and '?' for others, without .git",
+                )
+
+    def _check_deadline(self, assignment: AssignmentConfig, keys: Keys) -> None:
+        for key in ("opens", "closes"):
+            if getattr(assignment, key) and not assignment.zone:
+                raise self._wrong((*keys, key), 'say in which time zone: zone = "Europe/Berlin"')
+        zone, opens, closes = assignment.zone or "UTC", assignment.opens or None, assignment.closes or None
+        grace = assignment.grace_minutes
+        steps: list[tuple[str, Callable[[], object]]] = [  # each can fail for its own key alone
+            ("zone", lambda: Deadline.of(zone)),
+            ("opens", lambda: Deadline.of(zone, opens=opens)),
+            ("closes", lambda: Deadline.of(zone, opens=opens, closes=closes)),
+            ("grace_minutes", lambda: Deadline.of(zone, grace_minutes=grace)),
+        ]
+        for key, step in steps:
+            try:
+                step()
+            except DeadlineError as error:
+                raise self._wrong((*keys, key), str(error)) from None
+        if assignment.extensions_file:
+            if not assignment.closes:
+                raise self._wrong(
+                    (*keys, "extensions_file"), "there is no deadline that could be extended: closes"
+                )
+            if not assignment.extensions_file.endswith((".csv", ".toml")):
+                raise self._wrong((*keys, "extensions_file"), "a .csv or a .toml file is needed")
+
+    def _check_patterns(self, config: Config) -> None:
+        """Refuse a pattern that two assignments have: one repository belongs to one assignment."""
+        known: dict[tuple[str, str], str] = {}
+        for name, assignment in config.assignments.items():
+            for pattern in assignment.repositories:
+                other = known.setdefault((config.host_of(name), pattern), name)
+                if other != name:
+                    raise self._wrong(
+                        ("assignments", name, "repositories"),
+                        f"{pattern} is a pattern of {other} already; a repository belongs to one assignment",
+                    )
+
+    # where it stands -------------------------------------------------------------------------------------
+
+    def _wrong(self, keys: Keys, message: str) -> ConfigError:
+        variable = variable_of(keys)
+        if variable in self._environment:
+            return ConfigError(f"{variable}: {message}")
+        return ConfigError(f"{self._path}:{self._line(keys)}: {'.'.join(keys) or 'the file'}: {message}")
+
+    def _line(self, keys: Keys) -> int:
+        """Return the line where the last of `keys` seems to stand, from 1."""
+        line = 0
+        for key in keys:
+            pattern = re.compile(
+                rf"^\s*(\[.*(?<![\w-]){re.escape(key)}(?![\w-]).*\]|\"?{re.escape(key)}\"?\s*=)"
+            )
+            line = next((i for i in range(line, len(self._lines)) if pattern.match(self._lines[i])), line)
+        return line + 1
+
+
+def _type_at(kind: Any, keys: list[str]) -> Any:
+    """Return the type of the value at `keys` below `kind`."""
+    for key in keys:
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        kind = fields.get(key)
+        kind = next(
+            (
+                part
+                for part in get_args(kind)
+                if isinstance(part, type) and hasattr(part, "__struct_fields__")
+            ),
+            kind,
+        )
+        if not hasattr(kind, "__struct_fields__"):
+            break
+    return kind
+
+
+def _flat(table: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
+    """Return all keys below `table` that are no tables, in order."""
+    if isinstance(table, msgspec.Struct):
+        table = {name: getattr(table, name) for name in table.__struct_fields__}
+    for key, value in table.items():
+        if isinstance(value, (msgspec.Struct, dict)):
+            yield from _flat(value, (*keys, key))
+        else:
+            yield (*keys, key), value

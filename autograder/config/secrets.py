@@ -1,0 +1,118 @@
+"""Secrets: each from a variable of the environment, or else from a file. Never from a key of `autograder.toml`."""
+
+import os
+import re
+import secrets
+import tempfile
+from pathlib import Path
+
+from autograder.errors import GraderError
+
+SECRET_VARIABLE = "AUTOGRADER_SECRET"  # noqa: S105 (the name of a variable)
+STAFF_TOKEN_VARIABLE = "AUTOGRADER_STAFF_TOKEN"  # noqa: S105
+WEBHOOK_SECRET_VARIABLE = "AUTOGRADER_WEBHOOK_SECRET"  # noqa: S105
+TOKEN_VARIABLE = "AUTOGRADER_TOKEN"  # noqa: S105
+MIN_SECRET_BYTES = 16
+NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105
+
+
+class ConfigError(GraderError):
+    """The configuration cannot be used; the message says where and what is allowed."""
+
+
+def of_host(variable: str, host: str) -> str:
+    """Return the variable that holds a secret of one host: AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE."""
+    return f"{variable}_{re.sub(r'[^A-Z0-9]', '_', host.upper())}"
+
+
+def course_secret(path: Path) -> bytes:
+    """Return the course secret; the file is made the first time.
+
+    Raises:
+        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+    """
+    return kept(path, SECRET_VARIABLE, "the course secret")
+
+
+def staff_token(path: Path) -> str:
+    """Return what staff sign in with; the file is made the first time.
+
+    Raises:
+        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+    """
+    token = kept(path, STAFF_TOKEN_VARIABLE, "the staff token")
+    try:
+        return token.decode("ascii")
+    except UnicodeDecodeError:
+        raise ConfigError(f"the staff token holds more than ASCII; {NEW_SECRET}") from None
+
+
+def kept(path: Path, variable: str, what: str) -> bytes:
+    """Return a secret of ours from a variable or a file; makes the file where there is neither.
+
+    Raises:
+        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+    """
+    given = os.environ.get(variable)
+    if given is not None:
+        return _long_enough(given.strip().encode("utf-8", "surrogateescape"), what, variable)
+    try:
+        return _long_enough(path.read_bytes().strip(), what, str(path))
+    except FileNotFoundError:
+        return _make(path, variable, what)
+    except OSError as error:
+        raise ConfigError(f"cannot read {what}: {error}; or set {variable}") from error
+
+
+def given(path: Path | None, variable: str, what: str) -> str:
+    """Return a secret that another gave us, from a variable or a file; empty where neither is set.
+
+    Args:
+        path: the file of the configuration, None where it names none.
+        variable: goes before it.
+        what: for messages.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty.
+    """
+    text = os.environ.get(variable)
+    if text is not None:
+        return text.strip()
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} in {path}: {error.strerror}; or set {variable}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{what} in {path} is not ASCII text") from None
+    if not text:
+        raise ConfigError(f"the file {path} of {what} is empty")
+    return text
+
+
+def _long_enough(secret: bytes, what: str, where: str) -> bytes:
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigError(
+            f"{what} in {where} has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed; {NEW_SECRET}"
+        )
+    return secret
+
+
+def _make(path: Path, variable: str, what: str) -> bytes:
+    """Make the file in one step: another process that starts now sees all of it, or nothing."""
+    secret = secrets.token_hex(32).encode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)  # mode 600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secret + b"\n")
+            os.link(draft, path)
+        finally:
+            Path(draft).unlink()
+    except FileExistsError:  # another process was faster
+        return _long_enough(path.read_bytes().strip(), what, str(path))
+    except OSError as error:
+        raise ConfigError(f"cannot make {what} {path}: {error}; or set {variable}") from error
+    return secret

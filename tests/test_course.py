@@ -1,0 +1,282 @@
+"""The configuration as facts: repositories, credentials, deadlines, endpoints."""
+
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from autograder.config import ConfigError, parse
+from autograder.deadline import DeadlineError
+from autograder.ledger import Policy, RepositoryName
+from autograder.remote import RemoteError
+from autograder.service.course import Course
+
+HOST = "git.uni.example"
+FILE = """\
+[hosts."git.uni.example"]
+kind = "gitea"
+base = "https://git.uni.example/base"
+webhook_secret_file = "secrets/hook"
+token_file = "secrets/token"
+bots = ["grader"]
+
+[hosts.files]
+kind = "folder"
+base = "repositories"
+
+[assignments.a0]
+suite = "hidden/a0"
+host = "git.uni.example"
+repositories = ["cs/a0-*", "teams/*/a0"]
+zone = "Europe/Berlin"
+opens = "2026-09-01 08:00"
+closes = "2026-09-15 23:59"
+grace_minutes = 15
+extensions_file = "extensions.csv"
+
+[assignments.a1]
+suite = "hidden/a1"
+host = "git.uni.example"
+repositories = ["cs/a?-*", "cs/plain"]
+branch = "submit"
+policy = "best"
+queue = "gpu"
+
+[assignments.a2]
+suite = "hidden/a2"
+host = "files"
+repositories = ["*/a2"]
+"""
+CLOSES = datetime(2026, 9, 15, 21, 59, tzinfo=timezone.utc)
+GRACE = timedelta(minutes=15)
+
+
+@pytest.fixture(autouse=True)
+def no_secrets_of_this_machine(monkeypatch):
+    for name in ("AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE", "AUTOGRADER_WEBHOOK_SECRET_GIT_UNI_EXAMPLE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def course(tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "hook").write_text("first-secret-of-16\nsecond-secret-of-16\n")
+    (tmp_path / "secrets" / "token").write_text("Zq7-token\n")
+    (tmp_path / "extensions.csv").write_text("student,assignment,closes\nBo,a0,2026-09-20 12:00\n")
+    return Course.of(parse(FILE, tmp_path / "autograder.toml"))
+
+
+def repository(path, host=HOST):
+    return RepositoryName.parse(f"{host}/{path}")
+
+
+def target(course, path, branch="main", host=HOST):
+    return course.target(repository(path, host), branch)
+
+
+# whose ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "branch", "assignment", "student"),
+    [
+        ("cs/a0-ann", "main", "a0", "ann"),
+        ("teams/red/a0", "main", "a0", "red"),
+        ("cs/a1-ann", "submit", "a1", "ann"),
+        ("cs/plain", "submit", "a1", "plain"),
+    ],
+)
+def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path, branch, assignment, student):
+    found = target(course, path, branch)
+    assert (found.assignment, found.student, found.branch) == (assignment, student, branch)
+    assert found.repository == repository(path)
+    assert found.remote.url == f"https://git.uni.example/base/{path}.git"
+
+
+@pytest.mark.parametrize(
+    ("path", "branch"),
+    [
+        ("cs/a0-ann", "submit"),  # the branch of a1, whose second pattern matches too
+        ("cs/a0-ann", "score-feedback"),
+        ("cs/a0-", "main"),  # nobody
+        ("cs/b0-ann", "main"),
+        ("cs/deep/a0-ann", "main"),  # a star does not cross a slash
+        ("teams/red/blue/a0", "main"),
+        ("xcs/a0-ann", "main"),
+        ("CS/a0-ann", "main"),
+        ("cs/a0-ann.git", "main"),  # the same repository under a second name
+        ("cs/plainly", "submit"),
+    ],
+)
+def test_what_does_not_match_is_not_graded(course, path, branch):
+    assert target(course, path, branch) is None
+
+
+def test_a_repository_of_another_host_is_not_graded(course):
+    assert target(course, "cs/a0-ann", host="files") is None
+    assert target(course, "cs/a0-ann", host="elsewhere.example") is None
+
+
+def test_a_folder_is_relative_to_the_configuration(course, tmp_path):
+    found = target(course, "ann/a2", host="files")
+    assert found.remote.protocol == "file"
+    assert found.remote.url == f"{tmp_path}/repositories/ann/a2.git"
+    assert (found.student, found.queue) == ("ann", "cpu")
+
+
+def test_the_queue_is_the_assignment_s(course):
+    assert target(course, "cs/a1-ann", "submit").queue == "gpu"
+
+
+# what opens it -------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_read_at_each_call(course, tmp_path):
+    assert course.credentials(HOST).token == "Zq7-token"
+    (tmp_path / "secrets" / "token").write_text("another")
+    assert course.credentials(HOST).token == "another"
+
+
+def test_the_environment_goes_before_the_file(course, monkeypatch):
+    monkeypatch.setenv("AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE", "from-environment")
+    assert course.credentials(HOST).token == "from-environment"
+
+
+def test_no_token_is_no_token(course):
+    assert course.credentials("files").token == ""
+
+
+def test_a_secret_is_in_no_repr_and_no_error(course, tmp_path):
+    assert "Zq7" not in repr(course.credentials(HOST)) + repr(course.config)
+    assert "first-secret" not in repr(course.endpoint(HOST))
+    (tmp_path / "secrets" / "token").write_text("Zq7 token")
+    with pytest.raises(RemoteError) as caught:
+        course.credentials(HOST)
+    assert "Zq7" not in str(caught.value)
+
+
+@pytest.mark.parametrize("broken", ["", "tök"])
+def test_a_token_file_that_holds_none_is_our_fault(course, tmp_path, broken):
+    (tmp_path / "secrets" / "token").write_text(broken)
+    with pytest.raises(ConfigError, match="token"):
+        course.credentials(HOST)
+
+
+def test_a_missing_token_file_names_the_file_and_the_variable(course, tmp_path):
+    (tmp_path / "secrets" / "token").unlink()
+    with pytest.raises(ConfigError, match=r"secrets/token.*AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE"):
+        course.credentials(HOST)
+
+
+def test_the_endpoint_has_all_secrets_branches_and_bots(course):
+    endpoint = course.endpoint(HOST)
+    assert endpoint.host == HOST
+    assert endpoint.secrets == (b"first-secret-of-16", b"second-secret-of-16")
+    assert endpoint.branches == ("main", "submit")
+    assert endpoint.bots == ("grader",)
+
+
+def test_a_host_without_a_webhook_has_no_endpoint(course):
+    with pytest.raises(ConfigError, match="has no webhook"):
+        course.endpoint("files")
+    with pytest.raises(ConfigError, match=r"no host 'nowhere'; .*git\.uni\.example, files"):
+        course.endpoint("nowhere")
+
+
+def test_an_endpoint_without_a_secret_is_refused(tmp_path):
+    text = FILE.replace('webhook_secret_file = "secrets/hook"\n', "")
+    course = Course.of(parse(text, tmp_path / "autograder.toml"))
+    with pytest.raises(ConfigError, match="has no secret"):
+        course.endpoint(HOST)
+
+
+def test_the_staff_token_is_made_once_and_private(course, monkeypatch, tmp_path):
+    monkeypatch.delenv("AUTOGRADER_STAFF_TOKEN", raising=False)
+    token = course.staff_token()
+    assert course.staff_token() == token
+    assert len(token) == 64
+    file = tmp_path / ".autograder" / "staff-token"
+    assert file.stat().st_mode & 0o077 == 0
+    assert [path.name for path in file.parent.iterdir()] == ["staff-token"]
+
+
+# until when ----------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_has_its_zone_and_grace(course):
+    deadline = course.deadline("a0")
+    assert deadline.closes == CLOSES
+    assert deadline.grace == GRACE
+    assert course.deadline("a1").closes is None
+
+
+def test_an_extension_is_the_student_s(course):
+    assert course.extension(target(course, "cs/a0-ann")) is None
+    assert course.extension(target(course, "cs/a0-bo")).closes > CLOSES
+    assert course.extension(target(course, "cs/a1-bo", "submit")) is None
+
+
+def test_extensions_are_read_anew_when_the_file_changed(course, tmp_path):
+    course.extension(target(course, "cs/a0-ann"))
+    (tmp_path / "extensions.csv").write_text("student,assignment,closes\nann,a0,2026-09-30 12:00\n")
+    assert course.extension(target(course, "cs/a0-ann")) is not None
+    assert course.extension(target(course, "cs/a0-bo")) is None
+
+
+def test_a_broken_file_of_extensions_is_our_fault_until_it_is_mended(course, tmp_path):
+    file = tmp_path / "extensions.csv"
+    course.extension(target(course, "cs/a0-ann"))
+    file.write_text("student,assignment,closes\nann,a0,tomorrow\n")
+    for _ in range(2):
+        with pytest.raises(DeadlineError, match=r"extensions\.csv:2: closes: not a time"):
+            course.extension(target(course, "cs/a0-ann"))
+    file.unlink()
+    with pytest.raises(DeadlineError, match="cannot read the extensions"):
+        course.cutoffs("a0", [repository("cs/a0-ann")])
+
+
+def test_cutoffs_include_grace_and_extensions(course):
+    names = [repository("cs/a0-ann"), repository("cs/a0-bo"), repository("cs/other"), repository("cs/a1-bo")]
+    cutoffs = course.cutoffs("a0", names)
+    assert cutoffs.default == CLOSES + GRACE
+    extended = datetime(2026, 9, 20, 10, tzinfo=timezone.utc)
+    assert cutoffs.extensions == {repository("cs/a0-bo"): extended + GRACE}
+    assert course.cutoffs("a1", names).default is None
+
+
+def test_policies(course):
+    assert course.policy("a0") is Policy.LAST
+    assert course.policy("a1") is Policy.BEST
+
+
+# where ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("", "sqlite+pysqlite:///{folder}/.autograder/jobs.sqlite"),
+        ('[ledger]\nurl = "sqlite:///x/grades.db"', "sqlite+pysqlite:///{folder}/x/jobs.sqlite"),
+        ('[ledger]\nurl = "postgresql://u@h/grades"', "postgresql+psycopg://u@h/grades"),
+        ('[service]\njobs = "sqlite:///q.sqlite"', "sqlite+pysqlite:///{folder}/q.sqlite"),
+    ],
+)
+def test_jobs_are_beside_the_ledger_unless_told_otherwise(tmp_path, settings, expected):
+    course = Course.of(parse(FILE + settings, tmp_path / "autograder.toml"))
+    assert course.jobs_url() == expected.format(folder=tmp_path)
+
+
+def test_feedback_is_ours(course, tmp_path):
+    assert course.feedback.branch == "score-feedback"
+    assert course.feedback.signing_key is None
+    text = FILE + '[feedback]\nname = "Course staff"\nsigning_key_file = "secrets/sign"\n'
+    feedback = Course.of(parse(text, tmp_path / "autograder.toml")).feedback
+    assert feedback.identity.name == "Course staff"
+    assert feedback.signing_key == tmp_path / "secrets" / "sign"
+
+
+def test_problems_are_named_all_at_once(course, tmp_path):
+    assert course.problems() == []
+    (tmp_path / "secrets" / "token").unlink()
+    (tmp_path / "secrets" / "hook").write_text("short")
+    (tmp_path / "extensions.csv").write_text("a,b\n")
+    assert len(course.problems()) == 3
