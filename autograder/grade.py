@@ -10,18 +10,21 @@ good for one thread of control; `grade_many` keeps several submissions in flight
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from autograder.config import Config
-from autograder.errors import GraderError
+from autograder.errors import GraderError, SubmissionError
 from autograder.report import Report, from_json
+from autograder.verdict import CaseResult
 
 MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
@@ -55,6 +58,7 @@ class Grader:
         config.assignment(assignment)
         self.assignment, self.config_file, self.sandbox = assignment, config_file, sandbox
         self.provenance: dict[str, Any] = {}
+        self.cases: list[tuple[str, int]] = []  # name and points, known when it is ready
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._next_id = 0
@@ -84,8 +88,21 @@ class Grader:
         if self._channel is None:
             self.start()
         if not self.provenance:
-            self.provenance = self._receive(START_SECONDS)["ready"]
+            answer = self._receive(START_SECONDS)
+            self.cases = [(name, points) for name, points in answer["cases"]]
+            self.provenance = answer["ready"]
         return self.provenance
+
+    def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
+        """Return the report of a submission that cannot be graded at all: every case has the same verdict.
+
+        Raises:
+            GraderError: the suite could not start, so its cases are not known.
+        """
+        facts = {**self.ready(), "tree_digest": None, "seed_id": None, "commit": commit}
+        facts |= {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seconds": 0.0}
+        cases = tuple(CaseResult(name, error.verdict, 0, points, str(error)) for name, points in self.cases)
+        return Report(self.assignment, cases, facts)
 
     def grade(self, path: Path, commit: str | None = None) -> Report:
         """Grade one folder that contains src/.
@@ -114,6 +131,17 @@ class Grader:
             path = running.pop(answer["id"])
             report = from_json(answer["report"]) if "report" in answer else None
             yield Graded(path, report, answer.get("fault"))
+
+    def kill(self) -> None:
+        """End the server and everything in it at once; who waits for an answer gets a GraderError. From any thread."""
+        if self.alive and self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server is started and has not ended."""
+        return self._server is not None and self._server.poll() is None
 
     def close(self) -> None:
         """End the server, the sandbox and everything in them."""

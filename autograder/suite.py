@@ -14,7 +14,7 @@ Theory of operation
 
 Requests and answers are JSON, one datagram each, on a socket whose other end the starting process holds:
 
-    <- {"ready": {...provenance...}}  or  {"fault": "..."}
+    <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
     <- {"id": 1, "report": {...}}  or  {"id": 1, "fault": "..."}
 
@@ -132,7 +132,9 @@ class Server:
         with contextlib.suppress(OSError):  # no /proc: not Linux
             for piece in kernel.own_memory():
                 kernel.huge_pages(*piece)  # a fork costs a third
-        self.send({"ready": self.provenance, "cases": len(session.items)})
+        cases = session.config.stash[CASES]
+        listed = [[cases[item.nodeid].name, cases[item.nodeid].points] for item in session.items]
+        self.send({"ready": self.provenance, "cases": listed})
         self.answered = True
 
     def check_suite(self, session: pytest.Session) -> None:

@@ -14,6 +14,7 @@ session to track, and each statement stands where it is sent. SQLite by default,
     database          URL, connections, schema (`migrations`), meaning of errors
     scores            which score counts; pure
     store             the API: `Ledger`
+    workers           who works at the moment
     upkeep            backup, restore, check
 """
 

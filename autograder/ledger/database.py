@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlc
 
 from autograder.ledger.faults import BadUrl, LedgerBusy, LedgerError
 
-HEAD = "r0002"  # the schema that this version of the code needs
+HEAD = "r0003"  # the schema that this version of the code needs
 VERSION_TABLE = "ledger_version"
 BUSY_SECONDS = 60.0  # a backup, or a slow disk, may hold SQLite for many seconds
 _MIGRATIONS = Path(__file__).parent / "migrations"

@@ -193,6 +193,32 @@ class Ledger:
             )
         return push
 
+    def pushes(
+        self,
+        repository: RepositoryName,
+        *,
+        commit: str | None = None,
+        ref: str | None = None,
+        after: int | None = None,
+    ) -> list[RecordedPush]:
+        """Return pushes of a repository, by receive time.
+
+        Args:
+            repository: whose.
+            commit: of this commit only.
+            ref: of this ref only.
+            after: only those that were recorded after the push with this id.
+        """
+        query = _PUSHES.where(_is(repository)).order_by(_p.received, _p.id)
+        if commit is not None:
+            query = query.where(_s.commit_sha == commit)
+        if ref is not None:
+            query = query.where(_p.ref == ref)
+        if after is not None:
+            query = query.where(_p.id > after)
+        with self.database.reading() as connection:
+            return [_push(row) for row in connection.execute(query)]
+
     def repositories(self) -> list[RepositoryName]:
         """Return every repository that ever pushed."""
         with self.database.reading() as connection:
@@ -421,6 +447,21 @@ class Ledger:
             query = query.where(_is(repository))
         with self.database.reading() as connection:
             return [_job(row) for row in connection.execute(query)]
+
+    def recent_tries(self, job: str) -> int:
+        """Return how often workers have started a job since it was queued last."""
+        changes = tables.job_changes.c
+        own = changes.job_id == job
+        queued = (
+            sa.select(sa.func.coalesce(sa.func.max(changes.id), 0))
+            .where(own, changes.state_after == JobState.QUEUED.value)
+            .scalar_subquery()
+        )
+        query = sa.select(sa.func.count()).where(
+            own, changes.state_after == JobState.RUNNING.value, changes.id > queued
+        )
+        with self.database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def count_jobs(self) -> dict[JobState, int]:
         """Return how many jobs are in each state."""

@@ -1,7 +1,8 @@
 """The tables of the ledger, as queries see them. `migrations` makes them; a test holds the two together.
 
-Everything but `jobs` is only ever inserted into, and triggers of the database refuse anything else. Of a job
-only its state may change, and each change leaves a row in `job_changes`.
+Everything but `jobs` and `workers` is only ever inserted into, and triggers of the database refuse anything else.
+Of a job only its state may change, and each change leaves a row in `job_changes`. `workers` is no history: it says
+who works at the moment.
 """
 
 from datetime import datetime, timezone
@@ -155,6 +156,18 @@ audit_lines = sa.Table(
     sa.Column("subject", sa.Text, nullable=False),
     sa.Column("details", sa.JSON, nullable=False),
     sa.Index("ix_audit_lines_subject", "subject"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("executor", sa.Text, primary_key=True),
+    sa.Column("origin", sa.Text, nullable=False),
+    sa.Column("queues", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("beats", sa.BigInteger, nullable=False),
+    sa.Column("started", UtcTime, nullable=False),
+    sa.Column("seen", UtcTime, nullable=False),
 )
 
 ONLY_GROW = (

@@ -1,16 +1,18 @@
-"""The grading service: from a push to the feedback that answers it. Imports point downward in this order.
+"""The grading service: from a push to the feedback branch, durable on one machine, the same on many.
 
-serve        web, jobs and a worker in one process; workers of their own
-app          the HTTP edge
-pages, login what staff see in a browser
-reconciler   what was pushed and is in no queue is put there
-lease        workers that are not heard of any more
-queue        durable jobs
-pipeline     fetch, grade, publish
-staff        what staff do to jobs
-intake       a push -> the ledger, and the jobs that it opens
-spool        pushes that hooks left in a folder
-metrics      what is counted
-logs         what is written down
-course       the configuration as facts: whose repository, which assignment, until when
+    serve             web, jobs and a worker slot in one process; workers; signals
+    app, pages, login what is answered over HTTP
+    reconciler        compares the ledger with the queue, and mends the difference
+    lease             which workers live, and whose jobs must be taken over
+    queue             the seam to DBOS
+    pipeline          fetch, grade, publish
+    graders           warm suite servers, one for each assignment
+    answer            what a student gets; pure
+    staff             what staff do to jobs
+    intake            a push -> jobs
+    spool             pushes that a hook left while nobody listened
+    metrics, logs, observer   what is counted and said
+    course            configuration -> which assignment a repository belongs to, and all about it
+
+The ledger is the truth, the queue only says who works on what. Every step may be repeated.
 """

@@ -1,0 +1,40 @@
+"""What a student gets for a push: the files of one commit on the feedback branch. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autograder.report import Report, dumps, markdown
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The score that counts, and the commit that it is from."""
+
+    commit: str
+    report: Report
+
+
+def graded(report: Report, note: str) -> dict[str, bytes]:
+    """Return the answer to a push that was graded; `note` is Markdown of ours, above the table."""
+    return _files(markdown([report], note), report.to_json())
+
+
+def not_graded(assignment: str, commit: str, note: str, standing: Standing | None) -> dict[str, bytes]:
+    """Return the answer to a push that is recorded and not graded.
+
+    score.json is the report that stands; where there is none, one without cases.
+    """
+    if standing is not None:
+        return _files(markdown([standing.report], f"{note} {_stands(standing)}"), standing.report.to_json())
+    empty = Report(assignment, (), {"commit": commit})
+    return _files(f"# Score Summary\n\n{note} There is no score yet.\n", empty.to_json())
+
+
+def _stands(standing: Standing) -> str:
+    report = standing.report
+    return f"Your score is {report.points} / {report.max_points}, from commit `{standing.commit[:10]}`."
+
+
+def _files(text: str, data: Mapping[str, Any]) -> dict[str, bytes]:
+    return {"score.md": text.encode("utf-8", "backslashreplace"), "score.json": dumps(data).encode()}
