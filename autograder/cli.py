@@ -16,6 +16,7 @@ import click
 from autograder import __version__
 from autograder.errors import GraderError
 from autograder.ledger_cli import ledger
+from autograder.service_cli import COMMANDS
 
 FAULT, USAGE = 1, 2
 
@@ -43,6 +44,8 @@ def main() -> None:
 
 
 main.add_command(ledger)
+for _command in COMMANDS:
+    main.add_command(_command)
 
 
 @main.command()

@@ -27,9 +27,7 @@ class Graders:
         make: what makes a grader, for tests.
     """
 
-    def __init__(
-        self, config: Config, config_file: Path, make: Callable[..., Grader] = Grader
-    ) -> None:
+    def __init__(self, config: Config, config_file: Path, make: Callable[..., Grader] = Grader) -> None:
         self._config, self._config_file, self._make = config, config_file, make
         self._graders: dict[str, tuple[Grader, Signature]] = {}
         self._lock = threading.RLock()

@@ -97,6 +97,12 @@ class Intake:
         LOG.warning("a push that nobody told us of", extra={"repository": str(target.repository)})
         self._take(target, commit=head, received=self.clock())
 
+    def resume(self, push: RecordedPush) -> None:
+        """Open the job of a push that was recorded when the process ended."""
+        target = self.course.target(push.repository, push.ref.removeprefix(HEADS))
+        if target is not None:
+            self._open(target, push, new=True)
+
     def revive(self, job: Job) -> None:
         """Queue a superseded job again: its commit is what the branch is at."""
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
@@ -139,17 +145,20 @@ class Intake:
             payload_digest=payload_digest,
             received=received,
         )
-        push = recorded.row
+        job = self._open(target, recorded.row, new=recorded.new)
+        return Receipt("recorded" if recorded.new else "known", push=recorded.row, job=job)
+
+    def _open(self, target: Target, push: RecordedPush, *, new: bool) -> Job:
         with about(push=push.id):
-            job = self.ledger.open_job(target.repository, commit, target.assignment).row
-            if job.state is JobState.SUPERSEDED and recorded.new:
+            job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
+            if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            if recorded.new and self._counts(target, push):  # a late one takes nothing from one in time
+            if new and self._counts(target, push):  # a late one takes nothing from one in time
                 self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
-            LOG.info("push", extra={"job": job.id, "new": recorded.new, "sender": push.sender})
-        return Receipt("recorded" if recorded.new else "known", push=push, job=job)
+            LOG.info("push", extra={"job": job.id, "new": new, "sender": push.sender})
+            return job
 
     def _counts(self, target: Target, push: RecordedPush) -> bool:
         try:

@@ -51,7 +51,9 @@ class JsonLines(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)[-_MAX_TEXT:]
-        return json.dumps(line, ensure_ascii=True, default=str)  # ASCII: no line of ours is two, or turned around
+        return json.dumps(
+            line, ensure_ascii=True, default=str
+        )  # ASCII: no line of ours is two, or turned around
 
 
 class _Handler(logging.StreamHandler[IO[str]]):

@@ -59,19 +59,19 @@ _REASON = 500  # characters of an unforeseen error in the ledger
 class Graders(Protocol):
     """What grades; see `graders.Graders`."""
 
-    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...  # noqa: D102
+    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...
 
-    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...  # noqa: D102
+    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...
 
-    def interrupt(self, assignment: str) -> None: ...  # noqa: D102
+    def interrupt(self, assignment: str) -> None: ...
 
 
 class Notices(Protocol):
     """Who is told what a step finds out on the way; see `intake.Intake`."""
 
-    def notice(self, target: Target, head: str) -> None: ...  # noqa: D102
+    def notice(self, target: Target, head: str) -> None: ...
 
-    def revive(self, job: Job) -> None: ...  # noqa: D102
+    def revive(self, job: Job) -> None: ...
 
 
 @dataclass
@@ -86,7 +86,6 @@ class Pipeline:
         folder: where files of submissions lie while they are graded; private, emptied by us.
         worker: the slot's name, `host:slot`.
         retries: how often a job is tried again.
-        retry_wait: before the first of these tries; each next wait is twice as long.
         clock: returns the present moment, aware.
         observer: what is counted.
     """
@@ -98,7 +97,6 @@ class Pipeline:
     folder: Path
     worker: str
     retries: int = 5
-    retry_wait: timedelta = timedelta(seconds=10)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     observer: Observer = field(default_factory=Unobserved)
 
@@ -127,11 +125,13 @@ class Pipeline:
         with about(job=job_id, worker=self.worker):
             try:
                 job = self.ledger.job(job_id)
-                if name == FETCH:
-                    return self._begin(job)
-                if job.state is not JobState.RUNNING:
-                    return _end(f"is {job.state.value}")
-                return work(job, facts)
+                pushes = self.ledger.pushes(job.repository, commit=job.commit)
+                with about(push=pushes[-1].id if pushes else None):
+                    if name == FETCH:
+                        return self._begin(job)
+                    if job.state is not JobState.RUNNING:
+                        return _end(f"is {job.state.value}")
+                    return work(job, facts)
             except (IllegalTransition, Unknown) as error:  # somebody else has settled it meanwhile
                 return _end(str(error))
             except GraderError as error:
@@ -148,13 +148,6 @@ class Pipeline:
         """End the grading of a job that runs here at once, and its sandbox. From any thread."""
         self.graders.interrupt(self.ledger.job(job_id).assignment)
 
-    def wait_before_next_try(self, job: Job) -> timedelta:
-        """Return how long a failed job still waits for its next try; nothing for any other."""
-        if job.state is not JobState.FAILED:
-            return timedelta(0)
-        wait = backoff(self.retry_wait, self.ledger.recent_tries(job.id))
-        return max(timedelta(0), job.updated + wait - self.clock())
-
     # fetch -----------------------------------------------------------------------------------------------
 
     def _begin(self, job: Job) -> Facts:
@@ -165,7 +158,9 @@ class Pipeline:
             # A try that ended without a word was the end of its worker.
             tries = self.ledger.recent_tries(job.id)
             if tries > self.retries + 1:
-                return self._dead(job, f"started {tries - 1} times without an answer; does it end its worker?")
+                return self._dead(
+                    job, f"started {tries - 1} times without an answer; does it end its worker?"
+                )
         return self._fetch(job, {})
 
     def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
@@ -173,7 +168,7 @@ class Pipeline:
         note = f"Commit `{job.commit[:10]}`: {deadline.sentence(decision)}"
         if self.ledger.report(job.id) is not None:
             return {"next": PUBLISH, "note": note, "timing": decision.timing.value}
-        credentials = self.course.credentials(target.remote)
+        credentials = self.course.credentials(target.repository.host)
         head = branch_head(target.remote, target.branch, credentials=credentials)
         mark = self._last_push(job.repository, push.ref)
         if self._overtaken(job, target, head):
@@ -246,7 +241,7 @@ class Pipeline:
     def _bring(self, job: Job, target: Target) -> Path:
         """Put the files of the job's commit into a folder of ours; return that."""
         submission = fetch_commit(
-            target.remote, job.commit, credentials=self.course.credentials(target.remote)
+            target.remote, job.commit, credentials=self.course.credentials(target.repository.host)
         )
         place = self._place(job)
         self._remove(job)
@@ -294,7 +289,7 @@ class Pipeline:
         if all(other.commit == job.commit for other in others):
             return False
         head = branch_head(
-            target.remote, target.branch, credentials=self.course.credentials(target.remote)
+            target.remote, target.branch, credentials=self.course.credentials(target.repository.host)
         )
         return self._overtaken(job, target, head)
 
@@ -318,7 +313,7 @@ class Pipeline:
             files=files,
             when=when,
             identity=settings.identity,
-            credentials=self.course.credentials(target.remote),
+            credentials=self.course.credentials(target.repository.host),
             signing_key=settings.signing_key,
         )
         self.ledger.add_feedback(job.id, commit=published.commit, branch=settings.branch)
@@ -373,9 +368,21 @@ class Pipeline:
         return {"next": RETRY, "reason": reason}
 
 
+def wait_before_next_try(
+    ledger: Ledger,
+    job: Job,
+    first: timedelta,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> timedelta:
+    """Return how long a failed job still waits for its next try; nothing for any other."""
+    if job.state is not JobState.FAILED:
+        return timedelta(0)
+    return max(timedelta(0), job.updated + backoff(first, ledger.recent_tries(job.id)) - now())
+
+
 def backoff(first: timedelta, tries: int) -> timedelta:
     """Return how long to wait after so many tries: `first`, then twice as long each time, at most MAX_WAIT."""
-    return min(first * 2 ** min(max(tries - 1, 0), 20), MAX_WAIT)
+    return min(first * (1 << min(max(tries - 1, 0), 20)), MAX_WAIT)
 
 
 def _end(reason: str) -> Facts:

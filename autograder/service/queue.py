@@ -26,9 +26,6 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
-
-logging.getLogger("dbos").addHandler(logging.NullHandler())  # else DBOS, once imported, prints by itself
-
 from dbos import (
     DBOS,
     DBOSClient,
@@ -36,8 +33,8 @@ from dbos import (
     DBOSPortableJSONSerializer,
     EnqueueOptions,
     StepOptions,
+    error,
 )
-from dbos.error import DBOSException, DBOSWorkflowIDInUseError
 from sqlalchemy.exc import SQLAlchemyError
 
 from autograder.errors import GraderError
@@ -48,7 +45,9 @@ from autograder.service.logs import LOG
 QUEUES = ("cpu", "gpu")
 WORKFLOW = "grade"
 APPLICATION = "autograder"
-VERSION = "1"  # of the workflow below, never of the code: what waits or runs is taken up by a newer autograder
+VERSION = (
+    "1"  # of the workflow below, never of the code: what waits or runs is taken up by a newer autograder
+)
 POLL_SECONDS = 0.1
 WAITING, RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -181,7 +180,7 @@ class Queue:
             try:
                 self._client.enqueue(options, job.id)
                 return True
-            except DBOSWorkflowIDInUseError:
+            except error.DBOSWorkflowIDInUseError:
                 return self._again(name, queue)
 
     def _again(self, name: str, queue: str) -> bool:
@@ -189,7 +188,7 @@ class Queue:
         found = self._client.list_workflows(workflow_ids=[name], load_input=False, load_output=False)
         if not found or found[0].status not in ENDED:
             return False
-        with contextlib.suppress(DBOSException):  # somebody else was faster
+        with contextlib.suppress(error.DBOSException):  # somebody else was faster
             self._client.rewind_workflow(name, queue_name=queue, application_version=VERSION)
             return True
         return False
@@ -306,9 +305,16 @@ class Slot:
     ) -> None:
         unknown = sorted(set(queues) - set(QUEUES))
         if unknown or not queues:
-            raise QueueError(f"there is no queue {', '.join(unknown) or 'named'}, only {' and '.join(QUEUES)}")
+            raise QueueError(
+                f"there is no queue {', '.join(unknown) or 'named'}, only {' and '.join(QUEUES)}"
+            )
         self.executor, self.queues = executor, tuple(queues)
-        self._url, self._work, self._steps, self._preemptible = url, work, tuple(steps), frozenset(preemptible)
+        self._url, self._work, self._steps, self._preemptible = (
+            url,
+            work,
+            tuple(steps),
+            frozenset(preemptible),
+        )
         self._running: set[str] = set()
         self._lock = threading.Lock()
 
@@ -329,9 +335,14 @@ class Slot:
             "log_level": "WARNING",
             "max_executor_threads": 16,
         }
+
+        async def run(job_id: str) -> str:
+            return await self._workflow(job_id)
+
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # else DBOS prints by itself
         with _errors(self._url):
             DBOS(config=config)
-            DBOS.workflow(name=WORKFLOW)(self._workflow)
+            DBOS.workflow(name=WORKFLOW)(run)
             DBOS.listen_queues(list(self.queues))
             DBOS.launch()
 
@@ -403,8 +414,8 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
     while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             raw.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
+        except sqlite3.OperationalError as locked:
+            if "locked" not in str(locked) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
 
@@ -414,8 +425,8 @@ def _errors(url: str) -> Iterator[None]:
     """Turn what DBOS and the driver raise into a QueueError without the password."""
     try:
         yield
-    except (DBOSException, SQLAlchemyError, sqlite3.Error, OSError) as error:
-        text = " ".join(str(getattr(error, "orig", None) or error).split())
+    except (error.DBOSException, SQLAlchemyError, sqlite3.Error, OSError) as cause:
+        text = " ".join(str(getattr(cause, "orig", None) or cause).split())
         password = sa.make_url(url).password
         if password:
             text = text.replace(str(password), "***")

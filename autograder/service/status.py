@@ -1,0 +1,94 @@
+"""What `autograder status` shows: jobs by state, queues, workers, and what needs staff."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from autograder.config import load
+from autograder.deadline import duration
+from autograder.errors import GraderError
+from autograder.ledger import JobState, Ledger
+from autograder.ledger.workers import workers
+from autograder.report import one_line
+from autograder.service.course import Course
+from autograder.service.queue import Queue
+from autograder.service.site import depths
+
+SHOWN = 10
+
+
+def look(config_file: Path) -> dict[str, Any]:
+    """Return how the service of a configuration goes, as plain data; times in UTC.
+
+    Raises:
+        GraderError: there is no ledger, or it cannot be read.
+    """
+    config = load(config_file)
+    now = datetime.now(timezone.utc)
+    with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
+        lease = config.service.lease_seconds
+        found: dict[str, Any] = {
+            "jobs": {state.value: number for state, number in ledger.count_jobs().items()},
+            "workers": [
+                {
+                    "worker": row.executor,
+                    "queues": list(row.queues),
+                    "version": row.version,
+                    "seen": row.seen.isoformat(timespec="seconds"),
+                    "alive": (now - row.seen).total_seconds() < 2 * lease,
+                }
+                for row in workers(ledger.database)
+            ],
+            "running": [
+                {"job": job.id, "worker": job.worker, "tries": job.tries}
+                for job in ledger.jobs(states=[JobState.RUNNING])
+            ],
+            "dead": [
+                {"job": job.id, "reason": job.reason, "at": job.updated.isoformat(timespec="seconds")}
+                for job in ledger.jobs(states=[JobState.DEAD])
+            ],
+            "failed": [
+                {"job": job.id, "reason": job.reason, "tries": job.tries}
+                for job in ledger.jobs(states=[JobState.FAILED])
+            ],
+        }
+    try:
+        queue = Queue(Course.of(config).jobs_url())
+        try:
+            found["queues"] = {
+                name: {"waiting": depth.waiting, "running": depth.running, "oldest_seconds": depth.oldest}
+                for name, depth in depths(queue.entries(), now).items()
+            }
+        finally:
+            queue.close()
+    except GraderError as error:
+        found["queues"], found["problem"] = {}, str(error)
+    return found
+
+
+def lines(found: dict[str, Any]) -> Iterator[str]:
+    """Return `look`'s answer for people."""
+    yield "jobs     " + ", ".join(f"{number} {state}" for state, number in found["jobs"].items() if number)
+    for name, queue in found["queues"].items():
+        oldest = f", the oldest for {_seconds(queue['oldest_seconds'])}" if queue["oldest_seconds"] else ""
+        yield f"queue    {name}: {queue['waiting']} waiting{oldest}, {queue['running']} running"
+    if "problem" in found:
+        yield f"queue    {found['problem']}"
+    for worker in found["workers"]:
+        state = "alive" if worker["alive"] else "not heard of"
+        yield f"worker   {worker['worker']} ({', '.join(worker['queues'])}): {state}, last seen {worker['seen']}"
+    if not found["workers"]:
+        yield "worker   none; start one: autograder serve"
+    for kind in ("running", "failed", "dead"):
+        for job in found[kind][:SHOWN]:
+            reason = f": {one_line(job['reason'])}" if "reason" in job else f" on {job['worker']}"
+            yield f"{kind:8} {job['job']}{reason}"
+        if len(found[kind]) > SHOWN:
+            yield f"{kind:8} … and {len(found[kind]) - SHOWN} more"
+    if found["dead"]:
+        yield "Look at a job with autograder jobs show JOB, then autograder jobs retry JOB."
+
+
+def _seconds(number: float) -> str:
+    return duration(timedelta(seconds=number))
