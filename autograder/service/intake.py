@@ -118,7 +118,7 @@ class Intake:
                 raise GraderError(
                     f"{job.repository} belongs to no assignment any more; see autograder config show"
                 )
-            priority = self._priority(job)
+            priority = self.priority(job)
             return self.queue.enqueue(job, target.queue, priority=priority, delay=self.wait(job))
         except GraderError as error:
             LOG.error("a job could not be queued", extra={"job": job.id, "reason": str(error)})
@@ -183,7 +183,7 @@ class Intake:
                 return target
         return None
 
-    def _priority(self, job: Job) -> int:
+    def priority(self, job: Job) -> int:
         """Return the place in the queue: behind those who have fewer waiting; regrades behind all pushes."""
         waiting = self.ledger.jobs(states=OPEN, repository=job.repository)
         backlog = sum(other.id != job.id and other.created <= job.created for other in waiting)
