@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from autograder import __version__
+from autograder.config_cli import config_group
 from autograder.errors import GraderError
 from autograder.ledger_cli import ledger
 from autograder.service_cli import COMMANDS
@@ -43,9 +44,8 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-main.add_command(ledger)
-for _command in COMMANDS:
-    main.add_command(_command)
+for command in (*COMMANDS, config_group, ledger):
+    main.add_command(command)
 
 
 @main.command()

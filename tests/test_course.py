@@ -274,9 +274,43 @@ def test_feedback_is_ours(course, tmp_path):
     assert feedback.signing_key == tmp_path / "secrets" / "sign"
 
 
-def test_problems_are_named_all_at_once(course, tmp_path):
-    assert course.problems() == []
+@pytest.fixture
+def complete(course, tmp_path):
+    (tmp_path / "repositories").mkdir()
+    for name in ("a0", "a1", "a2"):
+        (tmp_path / "hidden" / name).mkdir(parents=True)
+        (tmp_path / "hidden" / name / "test_score.py").touch()
+    for name in ("hook", "token"):
+        (tmp_path / "secrets" / name).chmod(0o600)
+    return course
+
+
+def test_a_complete_course_has_no_problems(complete):
+    assert complete.problems() == []
+
+
+def test_problems_are_named_all_at_once(complete, tmp_path):
     (tmp_path / "secrets" / "token").unlink()
     (tmp_path / "secrets" / "hook").write_text("short")
+    (tmp_path / "secrets" / "hook").chmod(0o640)
     (tmp_path / "extensions.csv").write_text("a,b\n")
-    assert len(course.problems()) == 3
+    (tmp_path / "repositories").rmdir()
+    (tmp_path / "hidden" / "a1" / "test_score.py").unlink()
+    text = "\n".join(complete.problems())
+    for part in (
+        "hosts.files.base: there is no folder",
+        "assignments.a1.suite: there is no file",
+        f"chmod 600 {tmp_path}/secrets/hook",
+        "the token of git.uni.example",
+        "shorter than 16 bytes",
+        "extensions.csv:1:",
+    ):
+        assert part in text
+    assert len(complete.problems()) == 6
+
+
+def test_what_is_configured_and_not_used_is_a_problem(tmp_path):
+    text = FILE.replace('repositories = ["*/a2"]', "") + '[feedback]\nsigning_key_file = "sign"\n'
+    text = "\n".join(Course.of(parse(text, tmp_path / "autograder.toml")).problems())
+    assert "hosts.files: no assignment takes repositories from it" in text
+    assert "feedback.signing_key_file: there is no file" in text

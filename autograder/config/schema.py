@@ -48,7 +48,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
         timeout: seconds of student code per case, where the case says nothing else.
-        limits: of the sandbox, see `autograder.sandbox.Limits`.
+        limits: of the sandbox for one case: wall_seconds, memory_bytes, processes, …
         build: what is made of a submission before its cases run.
         host: name of the git host; may be left out where there is one.
         repositories: patterns `owner/name` of the repositories whose pushes are graded; `*` and `?` match within one

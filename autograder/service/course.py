@@ -4,8 +4,9 @@ Everything is put together once, from checked values. Only secrets and extension
 so that they can be changed while the service runs; a secret is never kept, logged or shown.
 """
 
+import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -235,18 +236,50 @@ class Course:
         return self.config.path(self.config.service.spool)
 
     def problems(self) -> list[str]:
-        """Return what `autograder config check` finds beyond the file itself: what is missing or open to others."""
+        """Return what is wrong beyond the file itself: what is missing, broken, or open to others' eyes."""
+        found = [*self._missing(), *self._exposed()]
         steps: list[Callable[[], object]] = [partial(self.credentials, host) for host in self.config.hosts]
         hooked = [host for host, settings in self.config.hosts.items() if settings.kind != "folder"]
         steps += [partial(self.endpoint, host) for host in hooked]
         steps += [file.current for file in self._extensions.values()]
-        found = []
         for step in steps:
             try:
                 step()
             except GraderError as error:
                 found.append(str(error))
         return found
+
+    def _missing(self) -> Iterator[str]:
+        used = {host for _, host, _ in self._patterns}
+        for name, host in self.config.hosts.items():
+            base = self.config.base(name)
+            if host.kind == "folder" and not Path(base.removeprefix("file://")).is_dir():
+                yield f"hosts.{name}.base: there is no folder {base}"
+            for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
+                file = self._file(getattr(host, key))
+                if file is not None and not file.is_file():
+                    yield f"hosts.{name}.{key}: there is no file {file}"
+            if name not in used:
+                yield f"hosts.{name}: no assignment takes repositories from it; add them to assignments.NAME"
+        for name, assignment in self.config.assignments.items():
+            suite = self.config.path(assignment.suite) / "test_score.py"
+            if not suite.is_file():
+                yield f"assignments.{name}.suite: there is no file {suite}"
+        signing = self.feedback.signing_key
+        if signing is not None and not signing.is_file():
+            yield f"feedback.signing_key_file: there is no file {signing}"
+
+    def _exposed(self) -> Iterator[str]:
+        """Yield a line for each file of a secret that other users of this machine may read."""
+        files = [self._file(self.config.secret_file), self._file(self.config.service.staff_token_file)]
+        files.append(self.feedback.signing_key)
+        for host in self.config.hosts.values():
+            files += [
+                self._file(getattr(host, f"{key}_file")) for key in ("webhook_secret", "token", "ssh_key")
+            ]
+        for file in filter(None, files):
+            if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
+                yield f"others may read {file}: chmod 600 {file}"
 
     def _host(self, name: str) -> HostConfig:
         if name not in self.config.hosts:
