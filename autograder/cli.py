@@ -16,6 +16,7 @@ import click
 from autograder import __version__
 from autograder.config_cli import config_group
 from autograder.errors import GraderError
+from autograder.hook_cli import hook
 from autograder.ledger_cli import ledger
 from autograder.service_cli import COMMANDS
 
@@ -44,7 +45,7 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, config_group, ledger):
+for command in (*COMMANDS, config_group, hook, ledger):
     main.add_command(command)
 
 
