@@ -19,6 +19,7 @@ from autograder.errors import GraderError
 from autograder.hook_cli import hook
 from autograder.ledger_cli import ledger
 from autograder.service_cli import COMMANDS
+from autograder.staff_cli import jobs, regrade
 
 FAULT, USAGE = 1, 2
 
@@ -45,7 +46,7 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, config_group, hook, ledger):
+for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade):
     main.add_command(command)
 
 

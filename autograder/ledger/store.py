@@ -567,6 +567,15 @@ class Ledger:
             cutoffs: until when a push counts.
             repository: this one only.
         """
+        return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
+
+    def candidates(self, assignment: str, *, repository: RepositoryName | None = None) -> list[Candidate]:
+        """Return every push that has a final report, once for each report: what scores are derived from.
+
+        Args:
+            assignment: for which.
+            repository: this one only.
+        """
         reports = tables.reports.c
         query = (
             sa.select(
@@ -590,7 +599,7 @@ class Ledger:
         if repository is not None:
             query = query.where(_is(repository))
         with self.database.reading() as connection:
-            candidates = [
+            return [
                 Candidate(
                     _repository(row),
                     row.id,
@@ -604,7 +613,6 @@ class Ledger:
                 )
                 for row in connection.execute(query)
             ]
-        return scores.current(candidates, assignment, policy, cutoffs)
 
     def history(self, repository: RepositoryName) -> History:
         """Return everything that is recorded about a repository; empty where it never pushed."""

@@ -1,0 +1,319 @@
+"""What staff do to jobs: try again, cancel, grade again. Each act leaves a line in the audit trail before it is done.
+
+Grading again never changes what was recorded: it is a further attempt, with a report of its own, and it lowers a score
+only where staff said so. `preview` shows what would come of it, and records nothing.
+
+What is graded again is what can count: of each repository the last push in time under the policy `last`, and every
+commit that was pushed in time under `best`.
+"""
+
+import tempfile
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from autograder.errors import GraderError, SubmissionError
+from autograder.fetch import fetch_commit
+from autograder.ledger import (
+    OPEN,
+    Job,
+    JobState,
+    Ledger,
+    Policy,
+    RecordedPush,
+    RepositoryName,
+    Score,
+    StoredReport,
+)
+from autograder.ledger.scores import Candidate, current
+from autograder.report import Report
+from autograder.service.course import Course, Target
+from autograder.service.intake import Intake
+from autograder.service.logs import LOG
+
+HEADS = "refs/heads/"
+
+
+class StaffError(GraderError):
+    """What was asked for cannot be done; the message says what can."""
+
+
+class Graders(Protocol):
+    """What grades for a preview; see `graders.Graders`."""
+
+    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...
+
+    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A commit that can count, and whether it can be graded again.
+
+    Attributes:
+        target: the repository and its assignment.
+        pushes: of that commit, those that were in time.
+        last: the last attempt at it.
+        obstacle: why it is not graded again; empty where it can be.
+    """
+
+    target: Target
+    pushes: tuple[RecordedPush, ...]
+    last: Job
+    obstacle: str = ""
+
+    @property
+    def commit(self) -> str:
+        """The commit."""
+        return self.last.commit
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What grading one repository again would do.
+
+    Attributes:
+        repository: whose.
+        before, after: the score that stands, and the one that would.
+        best: the points of the new reports, the highest of them; None where nothing could be graded.
+        changed: name, old and new verdict of each case whose verdict changes.
+        obstacles: why something was not graded.
+    """
+
+    repository: RepositoryName
+    before: Score | None
+    after: Score | None
+    best: int | None
+    changed: tuple[tuple[str, str, str], ...] = ()
+    obstacles: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Whether the score would be another one."""
+        return _points(self.before) != _points(self.after)
+
+
+def find(ledger: Ledger, text: str) -> Job:
+    """Return the one job whose id is `text`, or contains it.
+
+    Raises:
+        StaffError: there is none, or more than one.
+    """
+    found = [job for job in ledger.jobs() if text in job.id]
+    exact = [job for job in found if job.id == text] or found
+    if len(exact) != 1:
+        names = "".join(f"\n  {job.id}" for job in found[:10])
+        count = f"{len(found)} jobs have" if found else "no job has"
+        raise StaffError(f"{count} {text!a:.200} in the id; see autograder jobs list{names}")
+    return exact[0]
+
+
+@dataclass(frozen=True)
+class Staff:
+    """What one member of staff may do.
+
+    Attributes:
+        ledger, course, intake: the service's parts.
+        who: the person, for the audit trail.
+    """
+
+    ledger: Ledger
+    course: Course
+    intake: Intake
+    who: str
+
+    def retry(self, job: Job, why: str) -> Job:
+        """Queue a job again that is dead, or that waits for its next try.
+
+        Raises:
+            StaffError: it is neither.
+        """
+        if job.state is JobState.FINAL:
+            raise StaffError(
+                f"{job.id} is final; autograder regrade --assignment {job.assignment} --repo {job.repository}"
+            )
+        if job.state not in (JobState.DEAD, JobState.FAILED):
+            raise StaffError(f"{job.id} is {job.state.value}: only a dead or failed job can be tried again")
+        self._audit("jobs retry", job, why, state=job.state.value, reason=job.reason)
+        job = self.ledger.move(job.id, JobState.QUEUED, reason=f"tried again by {self.who}: {why}")
+        self.intake.dispatch(job)
+        return job
+
+    def cancel(self, job: Job, why: str) -> Job:
+        """End a job that waits or runs. It is dead then: the student gets no answer until somebody tries it again.
+
+        Raises:
+            StaffError: it has ended already.
+        """
+        if job.state not in OPEN:
+            raise StaffError(f"{job.id} is {job.state.value} already")
+        self._audit("jobs cancel", job, why, state=job.state.value)
+        job = self.ledger.move(job.id, JobState.DEAD, reason=f"cancelled by {self.who}: {why}")
+        try:
+            self.intake.queue.cancel(job.id)
+        except GraderError as error:  # a worker that takes it finds it dead
+            LOG.warning("a job stays in the queue", extra={"job": job.id, "reason": str(error)})
+        return job
+
+    # grading again ---------------------------------------------------------------------------------------
+
+    def choices(
+        self, assignment: str, repositories: Collection[RepositoryName] | None = None
+    ) -> list[Choice]:
+        """Return what can be graded again.
+
+        Args:
+            assignment: for which.
+            repositories: only these; None: all that ever pushed.
+
+        Raises:
+            ConfigError: there is no such assignment.
+            StaffError: one of `repositories` does not belong to it.
+        """
+        branch = self.course.config.assignment(assignment).branch
+        found: list[Choice] = []
+        for repository in self.ledger.repositories() if repositories is None else repositories:
+            target = self.course.target(repository, branch)
+            if target is None or target.assignment != assignment:
+                if repositories is not None:
+                    raise StaffError(f"{repository} does not belong to {assignment}; see autograder.toml")
+                continue
+            found += self._choices(target)
+        return found
+
+    def _choices(self, target: Target) -> Iterator[Choice]:
+        """Yield the commits of one repository that can count, the newest first."""
+        deadline, extension = self.course.deadline(target.assignment), self.course.extension(target)
+        in_time: dict[str, list[RecordedPush]] = {}
+        for push in reversed(self.ledger.pushes(target.repository, ref=HEADS + target.branch)):
+            if deadline.decide(push.received, extension).timing.counts:
+                in_time.setdefault(push.commit, []).append(push)
+        jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
+        last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}
+        for commit, pushes in in_time.items():
+            job = last.get(commit)
+            if job is None or job.state is JobState.SUPERSEDED:
+                continue
+            obstacle = ""
+            if job.state in OPEN:
+                obstacle = "is being graded"
+            elif job.state is JobState.DEAD:
+                obstacle = f"is dead ({job.reason}); autograder jobs retry {job.id}"
+            yield Choice(target, tuple(pushes), job, obstacle)
+            if self.course.policy(target.assignment) is Policy.LAST:
+                return
+
+    def regrade(self, choice: Choice, why: str, *, allow_lower: bool = False) -> Job:
+        """Open a further attempt at a commit, and queue it.
+
+        Raises:
+            StaffError: it cannot be graded again now.
+        """
+        if choice.obstacle:
+            raise StaffError(f"{choice.last.id} {choice.obstacle}")
+        attempt = choice.last.attempt + 1
+        self._audit("regrade", choice.last, why, attempt=attempt, allow_lower=allow_lower)
+        job = self.ledger.open_job(
+            choice.target.repository,
+            choice.commit,
+            choice.target.assignment,
+            attempt=attempt,
+            may_lower=allow_lower,
+            reason=f"graded again by {self.who}: {why}",
+        ).row
+        self.intake.dispatch(job)
+        return job
+
+    def preview(
+        self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False
+    ) -> Iterator[Preview]:
+        """Grade as `regrade` would, here and now, and yield what would come of it, repository by repository.
+
+        Nothing is recorded or published.
+
+        Raises:
+            GraderError: the ledger cannot be read.
+        """
+        by_repository: dict[RepositoryName, list[Choice]] = {}
+        for choice in choices:
+            by_repository.setdefault(choice.target.repository, []).append(choice)
+        for own in by_repository.values():
+            yield self._preview(own, graders, allow_lower)
+
+    def _preview(self, choices: list[Choice], graders: Graders, allow_lower: bool) -> Preview:
+        target = choices[0].target
+        known = self.ledger.candidates(target.assignment, repository=target.repository)
+        fresh: list[Candidate] = []
+        changed: list[tuple[str, str, str]] = []
+        obstacles: list[str] = []
+        for choice in choices:
+            if choice.obstacle:
+                obstacles.append(f"{choice.commit[:10]} {choice.obstacle}")
+                continue
+            try:
+                report = self._graded(choice, graders)
+            except GraderError as error:
+                obstacles.append(f"{choice.commit[:10]}: {error}")
+                continue
+            fresh += [_candidate(choice, push, report, allow_lower) for push in choice.pushes]
+            changed += _changed(self.ledger.report(choice.last.id), report)
+        scoring = (
+            target.assignment,
+            self.course.policy(target.assignment),
+            self.course.cutoffs(target.assignment, [target.repository]),
+        )
+        before, after = current(known, *scoring), current([*known, *fresh], *scoring)
+        return Preview(
+            target.repository,
+            before[0] if before else None,
+            after[0] if after else None,
+            max((candidate.points for candidate in fresh), default=None),
+            tuple(changed),
+            tuple(obstacles),
+        )
+
+    def _graded(self, choice: Choice, graders: Graders) -> Report:
+        target = choice.target
+        credentials = self.course.credentials(target.repository.host)
+        with tempfile.TemporaryDirectory(prefix="autograder-preview-") as folder:
+            try:
+                submission = fetch_commit(target.remote, choice.commit, credentials=credentials)
+            except SubmissionError as error:
+                return graders.refused(target.assignment, error, choice.commit)
+            for name, content in submission.files.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            return graders.grade(target.assignment, Path(folder), choice.commit)
+
+    def _audit(self, what: str, job: Job, why: str, **details: object) -> None:
+        self.ledger.audit(self.who, what, why=why, subject=job.id, details=details)
+
+
+def _candidate(choice: Choice, push: RecordedPush, report: Report, may_lower: bool) -> Candidate:
+    """Return the report as if it had been recorded for a push."""
+    return Candidate(
+        push.repository,
+        push.id,
+        push.received,
+        push.commit,
+        choice.last.id,
+        choice.last.attempt + 1,
+        may_lower,
+        report.points,
+        report.max_points,
+    )
+
+
+def _changed(before: StoredReport | None, report: Report) -> list[tuple[str, str, str]]:
+    """Return the cases whose verdict is another one; `-` stands for a case that is not there."""
+    old = {case.name: case.verdict.value for case in before.report.cases} if before else {}
+    new = {case.name: case.verdict.value for case in report.cases}
+    names = [*new, *(name for name in old if name not in new)]
+    pairs = [(name, old.get(name, "-"), new.get(name, "-")) for name in names]
+    return [(name, was, now) for name, was, now in pairs if was != now]
+
+
+def _points(score: Score | None) -> tuple[int, int] | None:
+    return None if score is None else (score.points, score.max_points)
