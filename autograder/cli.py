@@ -20,6 +20,7 @@ from autograder.hook_cli import hook
 from autograder.ledger_cli import ledger
 from autograder.service_cli import COMMANDS
 from autograder.staff_cli import jobs, regrade
+from autograder.verify_cli import verify
 
 FAULT, USAGE = 1, 2
 
@@ -46,7 +47,7 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade):
+for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade, verify):
     main.add_command(command)
 
 

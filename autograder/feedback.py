@@ -154,6 +154,43 @@ def publish(
     )
 
 
+def published(
+    remote: Remote, branch: str, *, limit: int, credentials: Credentials | None = None
+) -> dict[str, bytes]:
+    """Return the files at the tip of `branch`: what a student sees, which may be anything.
+
+    In a clone the branch may be known as that of the remote `origin` only; then that is read.
+
+    Args:
+        remote: where.
+        branch: which.
+        limit: bytes of one file; larger ones are left out.
+        credentials: what opens it.
+
+    Raises:
+        NotFound: there is no such branch.
+        RepositoryError, GitHostError: it cannot be read.
+    """
+    reference = f"refs/heads/{checked_branch(branch)}"
+    with scratch(remote, credentials) as repository:
+        tip = repository.heads(branch).get(reference)
+    if tip is None:
+        reference = f"refs/remotes/origin/{branch}"
+    with scratch(remote, credentials, sha256=len(tip or "") == 64) as repository:
+        repository.fetch(reference, OLD_TIP, depth=1, filter_spec=f"blob:limit={limit + 1}")
+        listing = repository.run("ls-tree", "-z", OLD_TIP)
+        found = {}
+        with repository.objects() as objects:
+            for line in filter(None, listing.split("\0")):
+                about, _, name = line.partition("\t")
+                mode, kind, identity = about.split(" ")
+                if kind == "blob" and mode.startswith("100"):  # no link
+                    content = objects.read(identity, "blob", limit)
+                    if content is not None:
+                        found[name] = content
+    return found
+
+
 def _fetch_tip(repository: Repository, branch: str) -> str | None:
     """Fetch the last commits of `branch`; return its tip, None when there is no such branch.
 

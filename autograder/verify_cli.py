@@ -1,0 +1,67 @@
+"""`autograder verify`: was a published score edited?"""
+
+from pathlib import Path
+
+import click
+
+from autograder.config_cli import config_option
+from autograder.errors import GraderError
+
+EDITED = 1
+
+
+@click.command()
+@click.argument("path", type=click.Path(path_type=Path, exists=True), default=".")
+@config_option
+@click.pass_context
+def verify(context: click.Context, path: Path, config_file: Path | None) -> None:
+    """Say whether a published score is what the service published.
+
+    PATH is a score.json, a folder with one, or a repository (bare or not) with a branch score-feedback. Exit status 0:
+    unchanged; 1: edited, not sealed, or sealed with another secret.
+    """
+    from autograder import config, seal
+
+    settings = config.load(config_file or config.find())
+    score, table = _answer(path, settings.feedback.branch)
+    found = seal.check(score, table, settings.secret())
+    if found.repository:
+        click.echo(
+            f"{found.state.value}: {found.repository} at {found.commit}, attempt {found.attempt}: "
+            f"{found.assignment}, {found.points} of {found.max_points} points"
+            + ("" if table is not None else "; there is no score.md to compare")
+        )
+    if found.reason:
+        click.echo(f"{found.state.value}: {found.reason}")
+    if found.state is not seal.State.UNCHANGED:
+        click.echo(
+            "What counts is in the ledger: autograder jobs list --all --repo HOST/OWNER/NAME", err=True
+        )
+        context.exit(EDITED)
+
+
+def _answer(path: Path, branch: str) -> tuple[bytes, bytes | None]:
+    """Return score.json and, where it is there, score.md."""
+    from autograder import feedback
+    from autograder.remote import Remote
+    from autograder.seal import MAX_BYTES
+
+    path = path.resolve()
+    if (path / ".git").exists() or ((path / "objects").is_dir() and (path / "HEAD").is_file()):
+        files = feedback.published(Remote("file", str(path), path.name), branch, limit=MAX_BYTES)
+        if "score.json" not in files:
+            raise GraderError(f"{path}: there is no score.json on the branch {branch}")
+        return files["score.json"], files.get("score.md")
+    file = path / "score.json" if path.is_dir() else path
+    beside = file.with_name("score.md")
+    try:
+        return _read(file), _read(beside) if beside.is_file() else None
+    except OSError as error:
+        raise GraderError(f"cannot read {error.filename}: {error.strerror}") from error
+
+
+def _read(path: Path) -> bytes:
+    from autograder.seal import MAX_BYTES
+
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
