@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from autograder.ledger.rows import RepositoryName
+from autograder.ledger.rows import Job, RecordedPush, RepositoryName
+from autograder.report import Report
 
 
 class Policy(str, Enum):
@@ -55,6 +56,21 @@ class Candidate:
     may_lower: bool
     points: int
     max_points: int
+
+    @classmethod
+    def of(cls, push: RecordedPush, job: Job, report: Report) -> "Candidate":
+        """Return a push together with a report of a job for its commit, recorded or not."""
+        return cls(
+            push.repository,
+            push.id,
+            push.received,
+            push.commit,
+            job.id,
+            job.attempt,
+            job.may_lower,
+            report.points,
+            report.max_points,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """What a student gets for a push: the files of one commit on the feedback branch. Pure."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autograder import seal
+from autograder.ledger import Job
 from autograder.report import Report, dumps, markdown
 
 
@@ -29,6 +32,26 @@ def not_graded(assignment: str, commit: str, note: str, standing: Standing | Non
         return _files(markdown([standing.report], f"{note} {_stands(standing)}"), standing.report.to_json())
     empty = Report(assignment, (), {"commit": commit})
     return _files(f"# Score Summary\n\n{note} There is no score yet.\n", empty.to_json())
+
+
+def not_lowered(report: Report, note: str, standing: Standing) -> dict[str, bytes]:
+    """Return the answer where staff had something graded again and another score stands: that one, and why."""
+    again = f"This commit was graded again, with {report.points} / {report.max_points} points; that does not count."
+    text = markdown([standing.report], f"{note} {again} {_stands(standing)}")
+    return _files(text, standing.report.to_json())
+
+
+def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, bytes]:
+    """Return an answer with the seal of the course in its score.json, see `autograder.seal`."""
+    data = seal.sealed(
+        json.loads(files["score.json"]),
+        files["score.md"],
+        repository=str(job.repository),
+        commit=job.commit,
+        attempt=job.attempt,
+        secret=secret,
+    )
+    return {**files, "score.json": dumps(data).encode()}
 
 
 def _stands(standing: Standing) -> str:

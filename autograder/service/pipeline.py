@@ -38,8 +38,10 @@ from autograder.ledger import (
     Ledger,
     RecordedPush,
     RepositoryName,
+    StoredReport,
     Unknown,
 )
+from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
 from autograder.service import answer
 from autograder.service.course import Course, Target
@@ -299,7 +301,7 @@ class Pipeline:
         target, push, _ = self._found(job)
         stored = self.ledger.report(job.id)
         if stored is not None:
-            files, when, reason = answer.graded(stored.report, facts["note"]), stored.recorded, "graded"
+            files, when, reason = self._answer(job, stored, facts["note"]), stored.recorded, "graded"
         else:
             standing = self._stands(facts.get("standing"))
             files = answer.not_graded(job.assignment, job.commit, facts["note"], standing)
@@ -310,7 +312,7 @@ class Pipeline:
             branch=settings.branch,
             graded_commit=job.commit,
             attempt=job.attempt,
-            files=files,
+            files=answer.sealed(files, job, self.course.config.secret()),
             when=when,
             identity=settings.identity,
             credentials=self.course.credentials(target.repository.host),
@@ -320,14 +322,28 @@ class Pipeline:
         self._settle(job, JobState.FINAL, reason)
         return _end(reason)
 
-    def _standing(self, job: Job) -> str | None:
-        """Return the id of the job whose report is the repository's score, None where there is none."""
-        scores = self.ledger.current_scores(
-            job.assignment,
-            self.course.policy(job.assignment),
-            self.course.cutoffs(job.assignment, [job.repository]),
-            repository=job.repository,
-        )
+    def _answer(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
+        """Return what to publish: the report; after a regrade that does not count, the one that does."""
+        if job.attempt > 1:
+            counts = self._standing(job, stored.report)
+            standing = self._stands(counts) if counts != job.id else None
+            if standing is not None:
+                return answer.not_lowered(stored.report, note, standing)
+        return answer.graded(stored.report, note)
+
+    def _standing(self, job: Job, report: Report | None = None) -> str | None:
+        """Return the id of the job whose report is the repository's score, None where there is none.
+
+        Args:
+            job: whose repository.
+            report: of that job, which is not final yet: taken as if it were.
+        """
+        candidates = self.ledger.candidates(job.assignment, repository=job.repository)
+        if report is not None:
+            pushes = self.ledger.pushes(job.repository, commit=job.commit)
+            candidates += [Candidate.of(push, job, report) for push in pushes]
+        cutoffs = self.course.cutoffs(job.assignment, [job.repository])
+        scores = current(candidates, job.assignment, self.course.policy(job.assignment), cutoffs)
         return scores[0].job_id if scores else None
 
     def _stands(self, job_id: str | None) -> answer.Standing | None:

@@ -43,6 +43,7 @@ from autograder.service.pipeline import Pipeline
 from autograder.service.queue import QUEUES, Queue, Slot, prepare
 from autograder.service.reconciler import Reconciler
 from autograder.service.site import Site
+from autograder.service.spool import Spool
 
 Say = Callable[[str], None]
 
@@ -424,8 +425,18 @@ def _metrics() -> Any:
     return None
 
 
-def _spool(_shared: Parts) -> Callable[[], int]:
-    return lambda: 0
+def _spool(shared: Parts) -> Callable[[], int]:
+    """Return what takes the pushes that hooks left in the spool."""
+    spool = Spool(shared.course.spool())
+    spool.make()
+
+    def drain() -> int:
+        drained = spool.drain(shared.intake.receive)
+        for name, reason in drained.rejected:
+            LOG.error("set aside in the spool", extra={"file": name, "reason": reason})
+        return drained.taken
+
+    return drain
 
 
 def _site(shared: Parts, reconciler: Reconciler, _metrics: Any, signals: Signals) -> Site:

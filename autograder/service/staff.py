@@ -9,7 +9,7 @@ commit that was pushed in time under `best`.
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -256,7 +256,8 @@ class Staff:
             except GraderError as error:
                 obstacles.append(f"{choice.commit[:10]}: {error}")
                 continue
-            fresh += [_candidate(choice, push, report, allow_lower) for push in choice.pushes]
+            again = replace(choice.last, attempt=choice.last.attempt + 1, may_lower=allow_lower)
+            fresh += [Candidate.of(push, again, report) for push in choice.pushes]
             changed += _changed(self.ledger.report(choice.last.id), report)
         scoring = (
             target.assignment,
@@ -289,21 +290,6 @@ class Staff:
 
     def _audit(self, what: str, job: Job, why: str, **details: object) -> None:
         self.ledger.audit(self.who, what, why=why, subject=job.id, details=details)
-
-
-def _candidate(choice: Choice, push: RecordedPush, report: Report, may_lower: bool) -> Candidate:
-    """Return the report as if it had been recorded for a push."""
-    return Candidate(
-        push.repository,
-        push.id,
-        push.received,
-        push.commit,
-        choice.last.id,
-        choice.last.attempt + 1,
-        may_lower,
-        report.points,
-        report.max_points,
-    )
 
 
 def _changed(before: StoredReport | None, report: Report) -> list[tuple[str, str, str]]:
