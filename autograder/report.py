@@ -90,8 +90,8 @@ def dumps(data: Mapping[str, Any]) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def one_line(text: str) -> str:
-    """Return `text` on one line of at most MAX_MESSAGE characters, unprintable characters as escapes."""
+def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return `text` on one line of at most `limit` characters, unprintable characters as escapes."""
     shown: list[str] = []
     length = 0
     for character in text:
@@ -102,8 +102,8 @@ def one_line(text: str) -> str:
         else:
             piece = character
         length += len(piece)
-        if length > MAX_MESSAGE:
-            while shown and sum(map(len, shown)) > MAX_MESSAGE - 1:
+        if length > limit:
+            while shown and sum(map(len, shown)) > limit - 1:
                 shown.pop()
             return "".join(shown).strip() + "…"
         shown.append(piece)

@@ -161,6 +161,16 @@ class StoredReport:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What a job came to, in short."""
+
+    job: Job
+    points: int
+    max_points: int
+    recorded: datetime
+
+
+@dataclass(frozen=True)
 class FeedbackCommit:
     """A commit on the feedback branch that shows a job's result."""
 

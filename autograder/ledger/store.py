@@ -30,6 +30,7 @@ from autograder.ledger.rows import (
     Recorded,
     RecordedPush,
     RepositoryName,
+    Result,
     StoredReport,
     Unanswered,
     checked_assignment,
@@ -219,10 +220,21 @@ class Ledger:
         with self.database.reading() as connection:
             return [_push(row) for row in connection.execute(query)]
 
-    def repositories(self) -> list[RepositoryName]:
-        """Return every repository that ever pushed."""
+    def repositories(
+        self, *, part: str = "", limit: int | None = None, offset: int = 0
+    ) -> list[RepositoryName]:
+        """Return the repositories that ever pushed, by name.
+
+        Args:
+            part: only those whose `host/owner/name` has this in it; upper and lower case are the same.
+            limit, offset: a page of them.
+        """
+        whole = _r.host + "/" + _r.owner + "/" + _r.name
+        query = sa.select(*_NAME).order_by(*_NAME).limit(limit).offset(offset)
+        if part:
+            query = query.where(whole.icontains(part, autoescape=True))
         with self.database.reading() as connection:
-            return sorted(RepositoryName(*row) for row in connection.execute(sa.select(*_NAME)))
+            return [RepositoryName(*row) for row in connection.execute(query)]
 
     def unanswered(
         self, *, assignment: str | None = None, since: datetime | None = None, limit: int | None = None
@@ -436,9 +448,10 @@ class Ledger:
         assignment: str | None = None,
         repository: RepositoryName | None = None,
         limit: int | None = None,
+        offset: int = 0,
     ) -> list[Job]:
-        """Return jobs, those that were opened first first."""
-        query = _JOBS.order_by(_j.created, _j.id).limit(limit)
+        """Return jobs, those that were opened first first; `limit` and `offset` make a page of them."""
+        query = _JOBS.order_by(_j.created, _j.id).limit(limit).offset(offset)
         if states is not None:
             query = query.where(_j.state.in_([state.value for state in states]))
         if assignment is not None:
@@ -549,6 +562,22 @@ class Ledger:
             (found,) = (feedback for feedback in _feedback_of(connection, job) if feedback.commit == commit)
             return Recorded(found, new=added is not None)
 
+    def results(self, *, limit: int, offset: int = 0) -> list[Result]:
+        """Return what the last reports came to, the latest first; `limit` and `offset` make a page of them."""
+        reports = tables.reports.c
+        page = sa.select(reports.id).order_by(reports.id.desc()).limit(limit).offset(offset).subquery()
+        query = (
+            _JOBS.add_columns(reports.points, reports.max_points, reports.recorded)
+            .join(tables.reports, reports.job_id == _j.id)
+            .where(reports.id.in_(sa.select(page.c.id)))
+            .order_by(reports.id.desc())
+        )
+        with self.database.reading() as connection:
+            return [
+                Result(_job(row), row.points, row.max_points, row.recorded)
+                for row in connection.execute(query)
+            ]
+
     # what counts -----------------------------------------------------------------------------------------
 
     def current_scores(
@@ -614,25 +643,39 @@ class Ledger:
                 for row in connection.execute(query)
             ]
 
-    def history(self, repository: RepositoryName) -> History:
-        """Return everything that is recorded about a repository; empty where it never pushed."""
-        changes = tables.job_changes.c
+    def history(
+        self, repository: RepositoryName, *, limit: int | None = None, offset: int = 0
+    ) -> History:
+        """Return everything that is recorded about a repository; empty where it never pushed.
+
+        Args:
+            repository: which.
+            limit, offset: a page, counted from the last push back: of so many pushes, and the jobs of their
+                commits.
+        """
+        query = _PUSHES.where(_is(repository)).order_by(_p.received.desc(), _p.id.desc())
+        jobs = _JOBS.where(_is(repository)).order_by(_j.created, _j.id)
         with self.database.reading() as connection:
-            pushes = connection.execute(_PUSHES.where(_is(repository)).order_by(_p.received, _p.id)).all()
-            jobs = []
-            for row in connection.execute(_JOBS.where(_is(repository)).order_by(_j.created, _j.id)).all():
-                steps = connection.execute(
-                    sa.select(tables.job_changes).where(changes.job_id == row.id).order_by(changes.id)
-                )
-                jobs.append(
-                    JobHistory(
-                        _job(row),
-                        tuple(map(_change, steps)),
-                        _report_of(connection, row.id),
-                        _feedback_of(connection, row.id),
-                    )
-                )
-        return History(repository, tuple(map(_push, pushes)), tuple(jobs))
+            pushes = connection.execute(query.limit(limit).offset(offset)).all()
+            if limit is not None or offset:
+                jobs = jobs.where(_j.submission_id.in_({row.submission_id for row in pushes}))
+            return History(
+                repository,
+                tuple(_push(row) for row in reversed(pushes)),
+                tuple(_job_history(connection, row) for row in connection.execute(jobs).all()),
+            )
+
+    def job_history(self, job: str) -> JobHistory:
+        """Return everything that is recorded about one job.
+
+        Raises:
+            Unknown: there is no such job.
+        """
+        with self.database.reading() as connection:
+            row = connection.execute(_JOBS.where(_j.id == job)).one_or_none()
+            if row is None:
+                raise _unknown_job(job)
+            return _job_history(connection, row)
 
     # audit -----------------------------------------------------------------------------------------------
 
@@ -843,6 +886,17 @@ def _job(row: sa.Row[Any]) -> Job:
 def _change(row: sa.Row[Any]) -> JobChange:
     before = JobState(row.state_before) if row.state_before else None
     return JobChange(before, JobState(row.state_after), row.reason, row.worker, row.at)
+
+
+def _job_history(connection: sa.Connection, row: sa.Row[Any]) -> JobHistory:
+    changes = tables.job_changes.c
+    steps = sa.select(tables.job_changes).where(changes.job_id == row.id).order_by(changes.id)
+    return JobHistory(
+        _job(row),
+        tuple(map(_change, connection.execute(steps))),
+        _report_of(connection, row.id),
+        _feedback_of(connection, row.id),
+    )
 
 
 def _report_of(connection: sa.Connection, job: str) -> StoredReport | None:
