@@ -63,6 +63,7 @@ STATES = {
     JobState.SUPERSEDED: "superseded",
     JobState.FINAL: "final",
 }
+_JOB = re.compile(r"[!-~]{1,1000}")
 Answer = Callable[[Request], Awaitable[Response]]
 
 _PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path of ours, never another site
@@ -163,9 +164,9 @@ class Pages:
                 Route("/r", self._page(self._repositories)),
                 Route("/r/{repository:path}", self._page(self._repository)),
                 Route("/logout", self._logout, methods=["POST"]),
-                Route("/{path:path}", self._page(self._missing)),
             ],
             redirect_slashes=False,
+            default=self._nothing,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -278,11 +279,14 @@ class Pages:
         return "jobs.html", {"results": (), "jobs": rows, "state": wanted, "page": page}
 
     def _job(self, request: Request) -> tuple[str, dict[str, Any]]:
-        history = self._site.ledger.job_history(request.path_params["job"][:1000])
+        job = request.path_params["job"]
+        if not _JOB.fullmatch(job):
+            return "missing.html", {}
+        history = self._site.ledger.job_history(job)
         return "job.html", {"history": history, "job": history.job}
 
     def _repositories(self, request: Request) -> tuple[str, dict[str, Any]]:
-        part = request.query_params.get("q", "").strip()[:200]
+        part = one_line(request.query_params.get("q", ""))  # no database takes every character
         page = _page_of(request, ON_PAGE)
         found = self._site.ledger.repositories(part=part, limit=page.size + 1, offset=page.offset)
         rows, page = _cut(found, page)
@@ -313,8 +317,10 @@ class Pages:
             "page": page,
         }
 
-    def _missing(self, _request: Request) -> tuple[str, dict[str, Any]]:
-        return "missing.html", {}
+    async def _nothing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        missing = self._page(lambda _request: ("missing.html", {}))
+        response = await missing(Request(scope))
+        await response(scope, receive, send)
 
     def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
         """Return whether a push was in time for a job's assignment; None where the course does not say."""

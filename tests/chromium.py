@@ -1,0 +1,65 @@
+"""A real Chromium, from Debian's packages, that reaches nothing but loopback."""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import tempfile
+
+
+@functools.cache
+def missing():
+    """Say what keeps the browser from being started here; nothing where it can be."""
+    for program, package in (("chromium", "chromium"), ("chromedriver", "chromium-driver")):
+        if shutil.which(program) is None:
+            return f"there is no {program} here: apt-get install {package}"
+    return ""
+
+
+@contextlib.contextmanager
+def browsing(*, width=1280, height=900, dark=False):
+    """Start a browser with a profile of its own, and stop it in the end."""
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    with tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium")
+        for argument in (
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-extensions",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            f"--user-data-dir={profile}",
+            f"--window-size={width},{height}",
+            *(["--no-sandbox"] if os.geteuid() == 0 else []),
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+        service = Service(shutil.which("chromedriver"), env={**os.environ, "HOME": profile})
+        driver = webdriver.Chrome(options=options, service=service)
+        try:
+            metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+            scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+            yield driver
+        finally:
+            driver.quit()
+
+
+def requests(driver):
+    """Return the address of every request since this was asked last."""
+    messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
+    return [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
