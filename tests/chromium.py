@@ -58,8 +58,9 @@ def browsing(*, width=1280, height=900, dark=False):
 def requests(driver):
     """Return the address of every request since this was asked last."""
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
-    return [
+    addresses = [
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
+    return [address for address in addresses if not address.startswith(("chrome:", "data:"))]  # its own pages

@@ -92,7 +92,7 @@ def test_a_proxy_on_this_machine_opens_nothing(stub):
     forwarded = {"X-Forwarded-For": "192.0.2.7"}
     assert client(stub, LOCAL).get("/metrics", headers=forwarded).status_code == 401
     assert client(stub, LOCAL, "http://rebound.example").get("/metrics").status_code == 401
-    stub.url = "https://grader.uni.example"
+    stub.course.config.service.url = "https://grader.uni.example"
     assert client(stub, LOCAL).get("/metrics").status_code == 401
 
 

@@ -85,7 +85,9 @@ def test_with_a_session_the_front_page_is_there(client):
     assert client.request("TRACE", "/").status_code == 405
 
 
-@pytest.mark.parametrize("path", ["/", "/login", "/nothing", "/healthz", "/static/style.css", "/webhook/github"])
+@pytest.mark.parametrize(
+    "path", ["/", "/login", "/nothing", "/healthz", "/static/style.css", "/webhook/github"]
+)
 def test_every_answer_tells_browsers_what_to_keep_to(client, path):
     headers = client.get(path).headers
     policy = headers["content-security-policy"]
@@ -107,8 +109,10 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client):
 
 
 def test_over_https_the_cookie_is_bound_to_it(stub):
-    stub.url = "https://grader.uni.example"
-    cookie = log_in(TestClient(edge.create(stub), base_url=stub.url, follow_redirects=False)).headers["set-cookie"]
+    stub.course.config.service.url = "https://grader.uni.example"
+    cookie = log_in(
+        TestClient(edge.create(stub), base_url="https://grader.uni.example", follow_redirects=False)
+    ).headers["set-cookie"]
     assert cookie.startswith("__Host-autograder=")
     assert "Secure" in cookie
     assert "Domain" not in cookie
@@ -150,14 +154,16 @@ def test_a_cookie_expires(client, monkeypatch):
     assert is_in(client, good)
     monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _self: now + SECONDS + 60)
     assert not is_in(client, good)
-    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _self: now - 3600)  # a clock that was set back
+    monkeypatch.setattr(
+        TimestampSigner, "get_timestamp", lambda _self: now - 3600
+    )  # a clock that was set back
     assert not is_in(client, good)
 
 
 def test_a_new_token_ends_all_sessions(client, stub):
     log_in(client)
     good = client.cookies["autograder"]
-    stub.staff_token = "the-next-token-of-the-staff"
+    stub.course.token = "the-next-token-of-the-staff"
     assert not is_in(TestClient(edge.create(stub), base_url=URL, follow_redirects=False), good)
 
 

@@ -147,7 +147,7 @@ def test_the_history_of_a_repository(client, course):
     assert "Total 70 / 100 🥺" in text
     assert '"numpy": "2.0"' in text
     assert "Published 2026-09-10 12:04:00 UTC on score-feedback as " + commit(job.id)[:12] in text
-    assert text.count(" counts ") == 2  # in the head, and at the push
+    assert text.count(" counts") == 2  # in the head, and at the push
 
 
 def test_the_best_push_counts_where_that_is_the_rule(stub, client, course):
@@ -189,6 +189,18 @@ def test_an_assignment_that_is_configured_no_more_still_has_its_reports(stub, cl
     text = text_of(client.get(ANN))
     assert "40 / 100" in text
     assert "counts" not in text
+
+
+def test_without_the_file_of_extensions_nobody_is_called_late(stub, client, course):
+    stub.course.deadlines["a0"] = Deadline.of("UTC", closes="2026-09-10 11:00")
+    course.push("first")
+    course.grade("first", 40)
+    assert "late" in text_of(client.get(ANN))
+    stub.course.extensions = None
+    text = text_of(client.get(ANN))
+    assert "late" not in text
+    assert "no score counts" not in text
+    assert "40 / 100" in text
 
 
 def test_a_repository_without_a_report(client, course):
@@ -323,7 +335,7 @@ def test_search(client, course):
 
 # what strangers wrote ------------------------------------------------------------------------------------
 
-NASTY = '<img src=x onerror=alert(1)> "\'><script>alert(2)</script> \u202eevil\u2066 \x1b[31m\x07 &lt; \u2028 שלום'
+NASTY = "<img src=x onerror=alert(1)> \"'><script>alert(2)</script> \u202eevil\u2066 \x1b[31m\x07 &lt; \u2028 שלום"
 
 
 def test_what_strangers_wrote_stays_text(client, course):

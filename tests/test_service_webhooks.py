@@ -3,6 +3,7 @@
 import dataclasses
 import threading
 from datetime import datetime, timezone
+from types import SimpleNamespace
 
 import pytest
 from starlette.testclient import TestClient
@@ -36,7 +37,9 @@ def post(client, host=GITHUB, body=None, path=None, **changes):
 
 
 def recorded(stub):
-    return [push for repository in stub.ledger.repositories() for push in stub.ledger.history(repository).pushes]
+    return [
+        push for repository in stub.ledger.repositories() for push in stub.ledger.history(repository).pushes
+    ]
 
 
 def counted(stub, **labels):
@@ -44,7 +47,8 @@ def counted(stub, **labels):
     (line,) = [
         line
         for line in text.splitlines()
-        if line.startswith("autograder_webhooks_total{") and all(f'{k}="{v}"' in line for k, v in labels.items())
+        if line.startswith("autograder_webhooks_total{")
+        and all(f'{k}="{v}"' in line for k, v in labels.items())
     ]
     return float(line.split()[-1])
 
@@ -115,7 +119,7 @@ def test_the_only_host_of_a_kind_need_not_be_named(client, stub):
 
 
 def test_one_of_several_hosts_is_named(client, stub):
-    stub.kinds["git.other.example:3000"] = "gitea"
+    stub.course.config.hosts["git.other.example:3000"] = SimpleNamespace(kind="gitea")
     assert post(client, GITEA).status_code == 404
     assert post(client, GITEA, path="/webhook/gitea/git.other.example:3000").status_code == 202
     assert recorded(stub)[0].repository.host == "git.other.example:3000"
@@ -138,7 +142,9 @@ def test_there_is_no_other_webhook(client, stub, path):
     assert recorded(stub) == []
 
 
-@pytest.mark.parametrize("path", ["/webhook", "/webhook/", "/webhook/github/", "/webhook/github/a/b", "//webhook/github"])
+@pytest.mark.parametrize(
+    "path", ["/webhook", "/webhook/", "/webhook/github/", "/webhook/github/a/b", "//webhook/github"]
+)
 def test_other_paths_are_not_those_of_webhooks(client, stub, path):
     assert post(client, path=f"http://testserver{path}").status_code in (401, 404)
     assert recorded(stub) == []
@@ -172,7 +178,14 @@ def test_a_signature_is_of_one_body(client, stub):
 
 @pytest.mark.parametrize(
     ("body", "status"),
-    [(b"", 400), (b"{", 400), (b"[]", 422), (b"\xff", 400), (b"[" * 40 + b"]" * 40, 400), (b'{"ref": 1}', 422)],
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 422),
+        (b"\xff", 400),
+        (b"[" * 40 + b"]" * 40, 400),
+        (b'{"ref": 1}', 422),
+    ],
 )
 def test_malformed_pushes_are_refused(client, stub, body, status):
     assert post(client, body=body).status_code == status
@@ -236,7 +249,9 @@ def test_sources_are_told_apart(stub):
     addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8:0:1::1"]
     for address in addresses:
         assert post(TestClient(app, client=(address, 1))).status_code in (200, 202)
-    assert post(TestClient(app, client=("2001:db8::ffff", 1))).status_code == 429  # the network of 2001:db8::1
+    assert (
+        post(TestClient(app, client=("2001:db8::ffff", 1))).status_code == 429
+    )  # the network of 2001:db8::1
 
 
 def test_bodies_take_only_so_much_memory_together(stub):
@@ -279,7 +294,7 @@ def test_a_bug_of_ours_is_no_2xx(client, stub):
 
 
 def test_a_secret_that_is_missing_is_our_fault(client, stub):
-    stub.kinds = {"git.broken.example": "gitea"}
+    stub.course.config.hosts = {"git.broken.example": SimpleNamespace(kind="gitea")}
     assert post(client, GITEA).status_code == 503
 
 

@@ -29,18 +29,35 @@ class Facts:
 
     deadlines: dict[str, Deadline] = field(default_factory=lambda: {"a0": Deadline.of("Europe/Berlin")})
     rule: Policy = Policy.LAST
-    extensions: dict[str, Any] = field(default_factory=dict)
+    token: str = TOKEN
+    config: Any = field(
+        default_factory=lambda: SimpleNamespace(
+            service=SimpleNamespace(url=URL),
+            hosts={
+                "github.com": SimpleNamespace(kind="github"),
+                "git.uni.example": SimpleNamespace(kind="gitea"),
+                "gitlab.uni.example": SimpleNamespace(kind="gitlab"),
+                "folder": SimpleNamespace(kind="folder"),
+            },
+        )
+    )
+    extensions: dict[str, Any] | None = field(default_factory=dict)  # None: their file is missing
 
     def endpoint(self, host):
         if host == "git.broken.example":
             raise ConfigError("there is no webhook secret")
         return webhook.Endpoint(host, (SECRET,), bots=("Grader-Bot",))
 
+    def staff_token(self):
+        return self.token
+
     def target(self, repository, branch):
         name = repository.name.partition("-")[0]
         return SimpleNamespace(assignment=name, student=repository.name) if branch == "main" else None
 
     def extension(self, target):
+        if self.extensions is None:
+            raise DeadlineError("the file of extensions is missing")
         return self.extensions.get(target.student)
 
     def deadline(self, assignment):
@@ -55,7 +72,7 @@ class Facts:
 
     def cutoffs(self, assignment, repositories):
         if self.extensions is None:
-            raise DeadlineError("the file of extensions is missing")
+            raise DeadlineError(f"the file of extensions is missing: {repositories}")
         return Cutoffs(self.deadline(assignment).closes)
 
 
@@ -66,23 +83,10 @@ class Stub:
     ledger: Ledger
     course: Facts = field(default_factory=Facts)
     metrics: Metrics = field(default_factory=Metrics)
-    url: str = URL
-    staff_token: str = TOKEN
-    kinds: dict[str, str] = field(
-        default_factory=lambda: {
-            "github.com": "github",
-            "git.uni.example": "gitea",
-            "gitlab.uni.example": "gitlab",
-            "folder": "folder",
-        }
-    )
     problems: list[str] = field(default_factory=list)
     queues: dict[str, Depth] = field(default_factory=lambda: {"cpu": Depth(3, 1, 12.5)})
     fails: Exception | None = None
     received: list[tuple[webhook.Push, datetime]] = field(default_factory=list)
-
-    def hosts(self):
-        return self.kinds
 
     def receive(self, push, received):
         if self.fails:

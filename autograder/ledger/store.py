@@ -615,6 +615,7 @@ class Ledger:
                 _j.id.label("job_id"),
                 _j.attempt,
                 _j.may_lower,
+                _j.state,
                 reports.points,
                 reports.max_points,
             )
@@ -623,7 +624,7 @@ class Ledger:
                 .join(tables.jobs, _j.submission_id == _s.id)
                 .join(tables.reports, reports.job_id == _j.id)
             )
-            .where(_j.assignment == assignment, _j.state == JobState.FINAL.value)
+            .where(_j.assignment == assignment)
         )
         if repository is not None:
             query = query.where(_is(repository))
@@ -641,11 +642,11 @@ class Ledger:
                     row.max_points,
                 )
                 for row in connection.execute(query)
+                if row.state
+                == JobState.FINAL.value  # asked for in SQL, SQLite would go through all final jobs
             ]
 
-    def history(
-        self, repository: RepositoryName, *, limit: int | None = None, offset: int = 0
-    ) -> History:
+    def history(self, repository: RepositoryName, *, limit: int | None = None, offset: int = 0) -> History:
         """Return everything that is recorded about a repository; empty where it never pushed.
 
         Args:

@@ -42,8 +42,35 @@ HEADERS = {
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
-class Course(pages.Course, Protocol):
+class Host(Protocol):
+    """A git host, as it is configured."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+class Address(Protocol):
+    """Where the service is, as it is configured."""
+
+    @property
+    def url(self) -> str:
+        """Under which people reach it."""
+
+
+class Config(Protocol):
     """What the edge needs of the configuration."""
+
+    @property
+    def hosts(self) -> Mapping[str, Host]: ...
+    @property
+    def service(self) -> Address: ...
+
+
+class Course(pages.Course, Protocol):
+    """What the edge needs of the course."""
+
+    @property
+    def config(self) -> Config: ...
 
     def endpoint(self, host: str) -> webhook.Endpoint:
         """Return what we know of a host that sends webhooks.
@@ -52,23 +79,21 @@ class Course(pages.Course, Protocol):
             GraderError: its secret cannot be read.
         """
 
+    def staff_token(self) -> str:
+        """Return what staff log in with.
+
+        Raises:
+            ConfigError: it is too short, or cannot be read.
+        """
+
 
 class Service(pages.Site, Protocol):
-    """What the edge needs of the service. All of its methods may block, and are called in threads."""
+    """What the edge needs of the service. Its methods may block, and are called in threads."""
 
     @property
     def course(self) -> Course: ...
     @property
     def metrics(self) -> metrics.Metrics: ...
-    @property
-    def url(self) -> str:
-        """Under which people reach it."""
-
-    @property
-    def staff_token(self) -> str: ...
-
-    def hosts(self) -> Mapping[str, str]:
-        """Return the kind of each git host: `github`, `gitea`, `gitlab` or `folder`."""
 
     def receive(self, push: webhook.Push, received: datetime) -> Outcome:
         """Bring a push to the disk, and see that it is graded.
@@ -89,9 +114,10 @@ def create(service: Service, limits: Limits | None = None) -> ASGIApp:
         limits: of webhooks.
 
     Raises:
-        ConfigError: the staff token is too short to be safe.
+        ConfigError: the staff token is too short, or cannot be read.
     """
-    login = Login(service.staff_token, secure=service.url.startswith("https:"))
+    config = service.course.config
+    login = Login(service.course.staff_token(), secure=config.service.url.startswith("https:"))
     machines = _Machines(service, login)
     staff = pages.Pages(service, login)
     hooks = Webhooks(machines.endpoint, service.receive, service.metrics, limits)
@@ -120,7 +146,8 @@ class _Machines:
 
     def endpoint(self, kind: str, host: str | None) -> webhook.Endpoint | None:
         """Return what we know of a host of this kind: the named one, or the only one."""
-        names = [name for name, its in self._service.hosts().items() if its == kind and kind in PARSERS]
+        hosts = self._service.course.config.hosts
+        names = [name for name, its in hosts.items() if its.kind == kind and kind in PARSERS]
         if host is not None:
             names = [name for name in names if name == host]
         return self._service.course.endpoint(names[0]) if len(names) == 1 else None
@@ -159,7 +186,7 @@ class _Machines:
         """Return what those get who are neither on this machine nor have the staff token."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
-            if is_local(request, self._service.url):
+            if is_local(request, self._service.course.config.service.url):
                 return None
             return PlainTextResponse("show the staff token\n", 401, {"WWW-Authenticate": "Bearer"})
         seconds = self._login.wait(request)

@@ -93,8 +93,8 @@ class Webhooks:
         """Begin with no request in hand.
 
         Args:
-            endpoint: returns what we know of a host of some kind; None where there is none, or where none is
-                named and there are several. Raises a GraderError where its secret cannot be read.
+            endpoint: returns at once what we know of a host of some kind; None where there is none, or where
+                none is named and there are several. Raises a GraderError where its secret cannot be read.
             receive: brings a push to the disk and sees that it is graded. Blocks. Raises a GraderError where it
                 could not be recorded.
             metrics: where requests are counted.
