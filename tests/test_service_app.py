@@ -1,7 +1,9 @@
 """Health, readiness and metrics, and that a slow client holds nothing up."""
 
 import contextlib
+import re
 import socket
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -236,3 +238,17 @@ def test_nothing_is_told_about_the_server(stub):
 def test_it_listens_where_it_is_told_to(stub):
     with serving(edge.create(stub)) as port, pytest.raises(OSError):
         socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+# documentation -------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_documented(stub):
+    documented = (Path(__file__).resolve().parent.parent / "docs" / "dashboard.md").read_text()
+    text = client(stub, LOCAL).get("/metrics").text
+    names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE autograder_")}
+    shown = {name for name in names if not name.endswith("_created")}
+    assert len(shown) == 10
+    for name in shown:
+        assert f"`{name}{{" in documented or f"`{name}`" in documented, name
+    assert set(re.findall(r"`(autograder_\w+?)(?:\{[a-z,]+\})?`", documented)) == shown

@@ -310,6 +310,34 @@ def test_what_stands_for_a_source(address, expected):
 
 
 @pytest.mark.parametrize(
+    ("address", "forwarded", "expected"),
+    [
+        ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
+        (
+            "::1",
+            "198.51.100.9, 192.0.2.1",
+            "192.0.2.1",
+        ),  # who asks may send a header, too: the last is the proxy's
+        ("127.0.0.1", "2001:db8::1", "2001:db8::/64"),
+        ("127.0.0.1", "unknown", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.1,", "127.0.0.1"),
+        ("203.0.113.5", "192.0.2.1", "203.0.113.5"),  # not on this machine: anybody could say so
+    ],
+)
+def test_a_proxy_on_this_machine_is_believed_for_whom_it_asks(address, forwarded, expected):
+    assert source(request_from(address, x_forwarded_for=forwarded)) == expected
+
+
+def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(app):
+    proxy = TestClient(app, base_url=URL, client=("127.0.0.1", 1), follow_redirects=False)
+    for number in range(ATTEMPTS + 1):
+        log_in(proxy, f"guess {number}", headers={"X-Forwarded-For": "192.0.2.1"})
+    assert log_in(proxy, headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 429
+    assert log_in(proxy, headers={"X-Forwarded-For": "192.0.2.2"}).status_code == 303
+
+
+@pytest.mark.parametrize(
     ("address", "url", "headers", "expected"),
     [
         ("127.0.0.1", URL, {"host": "127.0.0.1:8700"}, True),

@@ -9,13 +9,17 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 def source(request: HTTPConnection) -> str:
-    """Return what stands for the one who asks. An IPv6 network of /64 is one: a host has all of its addresses."""
+    """Return what stands for the one who asks. An IPv6 network of /64 is one: a host has all of its addresses.
+
+    A proxy on this machine is believed whom it speaks for: the last name that it added to `X-Forwarded-For`.
+    """
     address = request.client.host if request.client else ""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address  # a socket of this machine, or a test
-    if parsed.version == 6 and parsed.ipv4_mapped is None:
+    forwarded = request.headers.getlist("x-forwarded-for")
+    if forwarded and _is_loopback(address):
+        named = forwarded[-1].rpartition(",")[2].strip()
+        address = named if _parsed(named) else address
+    parsed = _parsed(address)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
         return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)))
     return address
 
@@ -44,9 +48,12 @@ def _host(url: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    parsed = _parsed(host)
+    return host == "localhost" or (parsed is not None and parsed.is_loopback)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return ipaddress.ip_address(address)
     except ValueError:
-        return False
+        return None
