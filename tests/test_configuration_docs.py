@@ -18,6 +18,7 @@ TABLES = {
     "The top of the file": config.Config,
     "`[assignments.NAME]`": config.AssignmentConfig,
     "`[assignments.NAME.build]`": config.BuildConfig,
+    "`[assignments.NAME.release]`": config.ReleaseConfig,
     '`[hosts."NAME"]`': config.HostConfig,
     "`[service]`": config.ServiceConfig,
     "`[feedback]`": config.FeedbackConfig,

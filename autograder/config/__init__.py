@@ -17,6 +17,7 @@ from autograder.config.schema import (
     FeedbackConfig,
     HostConfig,
     LedgerConfig,
+    ReleaseConfig,
     SandboxConfig,
     ServiceConfig,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "FeedbackConfig",
     "HostConfig",
     "LedgerConfig",
+    "ReleaseConfig",
     "SandboxConfig",
     "ServiceConfig",
     "Setting",

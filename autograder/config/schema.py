@@ -37,6 +37,26 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seconds: float = 60.0
 
 
+class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the starter of an assignment holds, and what it must score.
+
+    Attributes:
+        task: what its stubs are called by: Task1.
+        files: glob patterns of the files that are this assignment's own; those of none are in every starter.
+        score: points that the starter gets, as it is handed out.
+        given: the assignments before it, whose files come along, solved.
+        complete: hand this assignment itself out solved.
+        public: lines that may be seen although they stand in a solution or a hidden case as well.
+    """
+
+    task: str
+    files: tuple[str, ...]
+    score: int
+    given: tuple[str, ...] = ()
+    complete: bool = False
+    public: tuple[str, ...] = ()
+
+
 class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One assignment.
 
@@ -61,6 +81,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         extensions_file: later deadlines of single students, .csv or .toml; read anew when it changes.
         policy: which push counts, the `last` in time or the `best`.
         queue: which workers grade it: `cpu` or `gpu`.
+        release: what students get.
     """
 
     suite: str
@@ -82,6 +103,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
     queue: Literal["cpu", "gpu"] = "cpu"
+    release: ReleaseConfig | None = None
 
     def deadline(self) -> Deadline:
         """Return when it opens and closes.

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <string>
@@ -142,6 +143,13 @@ void epoch(const py::object &X_object, const py::object &y_object, const py::obj
 }  // namespace
 
 PYBIND11_MODULE(_softmax_regression, module) {
+    py::register_local_exception_translator([](std::exception_ptr error) {
+        try {
+            if (error) std::rethrow_exception(error);
+        } catch (const NotImplemented &missing) {
+            PyErr_SetString(PyExc_NotImplementedError, missing.task);
+        }
+    });
     module.def("softmax_regression_epoch_cpp", &epoch, py::arg("X"), py::arg("y"), py::arg("theta"),
                py::arg("lr") = 0.1, py::arg("batch") = 100,
                R"(One epoch of minibatch SGD for softmax regression. Updates theta in place, returns None.

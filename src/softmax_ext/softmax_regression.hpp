@@ -4,6 +4,11 @@
 #include <cstddef>
 #include <cstdint>
 
+// Thrown where something is still to be written; becomes Python's NotImplementedError.
+struct NotImplemented {
+    const char *task;
+};
+
 // Hidden visibility makes the linker complain when the definition is missing, instead of the import.
 __attribute__((visibility("hidden")))
 void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *theta,

@@ -1,0 +1,189 @@
+"""Finds what must not leave: solutions, hidden cases, secrets and staff paths, in files and in git's objects.
+
+A line leaks wherever it stands, also in a comment, with other spaces, or within a longer line. Short lines and those
+that say nothing (`return`, imports) are not looked for: they stand everywhere. What may be seen although it stands
+in a solution too is declared in `assignments.X.release.public`.
+"""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from autograder.config import Config
+
+WHOLE, PART = 12, 22  # characters of a line that is looked for as a whole line, and within others
+HIDDEN_SUFFIXES = (".py", ".toml", ".json", ".md")
+MIN_SECRET = 8
+
+_SILENT = re.compile(
+    r"(from \S+ )?import .*|#include .*|raise \w+\(|(return|yield|del|if|for|while|with) ?\w*:?|"
+    r"\W*(namespace|pass|continue|break|else|try|finally)\b.{0,12}|[\W\d_]*|def \w+\([\w, ]*\):"
+)
+_COMMENT = re.compile(r"^(#+|//+|\*|>|-) ?")
+_KEYS = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bgh[pousr]_[A-Za-z0-9]{36}|\bgithub_pat_[A-Za-z0-9_]{40}|"
+    rb"\bglpat-[A-Za-z0-9_-]{20}|\bAKIA[0-9A-Z]{16}\b|\bxox[abprs]-[A-Za-z0-9-]{10}"
+)
+_MARKERS = re.compile(r"(BEGIN|END) SOLUTION")
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One thing found: where, and what kind of thing it is. A secret is never repeated in it."""
+
+    path: str
+    line: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.what}" if self.line else f"{self.path}: {self.what}"
+
+
+@dataclass
+class Detector:
+    """Knows what must not be seen.
+
+    Attributes:
+        lines: a line, spaces collapsed -> where it comes from.
+        secrets: bytes -> what they are.
+        places: folders of the staff repository that students do not have, and absolute paths of ours.
+    """
+
+    lines: dict[str, str] = field(default_factory=dict)
+    secrets: dict[bytes, str] = field(default_factory=dict)
+    places: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._parts = {_compact(line): where for line, where in self.lines.items() if len(line) >= PART}
+        folders = [re.escape(place) for place in self.places if not place.startswith("/")]
+        self._folders = re.compile(rf"(?<![\w./-])(?:{'|'.join(folders)})/[\w.]") if folders else None
+
+    def scan(self, path: str, content: bytes) -> list[Leak]:
+        """Return what leaks in one file; `path` is how to call it."""
+        found = [
+            Leak(path, content.count(b"\n", 0, content.find(secret)) + 1, what)
+            for secret, what in self.secrets.items()
+            if secret in content
+        ]
+        if match := _KEYS.search(content):
+            found.append(Leak(path, content.count(b"\n", 0, match.start()) + 1, "a key or token"))
+        for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), start=1):
+            found += [Leak(path, number, what) for what in self._of_line(line)]
+        return found
+
+    def _of_line(self, line: str) -> Iterable[str]:
+        if _MARKERS.search(line):
+            yield "a solution marker"
+        for place in self.places:
+            if place.startswith("/") and place in line:
+                yield f"a path of the staff: {place}"
+        if self._folders and (match := self._folders.search(line)):
+            yield f"a path of the staff repository: {match[0]}…"
+        plain = _plain(line)
+        for whole in {plain, _COMMENT.sub("", plain)}:
+            if whole in self.lines:
+                yield f"a line of {self.lines[whole]}: {whole!r:.60}"
+                return
+        compact = _compact(line)
+        if len(compact) >= PART // 2:
+            for part, where in self._parts.items():
+                if part in compact:
+                    yield f"a line of {where}: {plain!r:.60}"
+                    return
+
+    def scan_binary(self, path: str, content: bytes) -> list[Leak]:
+        """Return what leaks in a compiled file: telling lines in one piece, secrets, absolute paths of ours."""
+        found = [Leak(path, 0, what) for secret, what in self.secrets.items() if secret in content]
+        found += [
+            Leak(path, 0, f"a path of the staff: {place}")
+            for place in self.places
+            if place.startswith("/") and place.encode() in content
+        ]
+        compact = re.sub(rb"[ \t]+", b"", content)
+        found += [
+            Leak(path, 0, f"a line of {where}: {part!r:.60}")
+            for part, where in self._parts.items()
+            if part.encode() in compact
+        ]
+        return found
+
+
+def detector(
+    settings: Config,
+    *,
+    withheld: Mapping[str, Iterable[str]],
+    released: Iterable[str],
+    public: Iterable[str] = (),
+) -> Detector:
+    """Return what knows the secrets of this staff repository.
+
+    Args:
+        settings: of the course.
+        withheld: source file -> lines of its solutions that must not be seen.
+        released: paths that students have.
+        public: lines that may be seen all the same.
+    """
+    lines: dict[str, str] = {}
+    for path, solution in withheld.items():
+        lines |= _telling(solution, f"the solution in {path}")
+    for name, assignment in settings.assignments.items():
+        suite = settings.path(assignment.suite)
+        for file in sorted(suite.rglob("*")):
+            if file.suffix in HIDDEN_SUFFIXES and file.is_file():
+                text = file.read_text(encoding="utf-8", errors="replace")
+                lines |= _telling(text.splitlines(), f"the hidden suite of {name}", PART)
+    for line in public:
+        lines.pop(_plain(line), None)
+    return Detector(lines, _secrets(settings), _places(settings, released))
+
+
+def _telling(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
+    plain = (_plain(line) for line in lines)
+    return {line: where for line in plain if len(line) >= shortest and not _SILENT.fullmatch(line)}
+
+
+def _plain(line: str) -> str:
+    return " ".join(line.split())
+
+
+def _compact(line: str) -> str:
+    return "".join(line.split())
+
+
+def _secrets(settings: Config) -> dict[bytes, str]:
+    """Return every secret that can be found: of the environment, and of the files that the configuration names."""
+    found: dict[bytes, str] = {}
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and name.startswith("AUTOGRADER_") and len(value) >= MIN_SECRET:
+            found[value.encode("utf-8", "surrogateescape")] = f"the secret in {name}"
+    for key, file in _files_named(msgspec.to_builtins(settings)):
+        path = settings.path(file)
+        content = path.read_bytes().strip() if path.is_file() else b""
+        if len(content) >= MIN_SECRET:
+            found[content] = f"the secret in {key}"
+    return found
+
+
+def _files_named(table: object) -> Iterable[tuple[str, str]]:
+    """Yield key and value of `secret_file`, `token_file` and the like, however deep."""
+    if isinstance(table, dict):
+        for key, value in table.items():
+            if isinstance(value, str) and re.search(r"(secret|token|key)_file$", str(key)) and value:
+                yield str(key), value
+            else:
+                yield from _files_named(value)
+
+
+def _places(settings: Config, released: Iterable[str]) -> tuple[str, ...]:
+    """Return the staff repository's own folders, and where it lies."""
+    root = settings.path(settings.reference)
+    theirs = {path.partition("/")[0] for path in released}
+    folders = [path.name for path in sorted(root.iterdir()) if path.is_dir() and path.name not in theirs]
+    ours = [name for name in folders if not name.startswith(".") and name.isidentifier()]
+    absolute = {str(root), str(Path(settings.folder).resolve())}
+    return (*ours, *sorted(path for path in absolute if len(path) > 3))

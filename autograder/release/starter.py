@@ -1,0 +1,211 @@
+"""The tree of a starter: what students receive of one assignment, path -> content. Nothing is written here."""
+
+import fnmatch
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.config import Config, ConfigError, ReleaseConfig
+from autograder.errors import GraderError, SubmissionError
+from autograder.release import handout, markers
+from autograder.submission import PACKAGE, read_tree
+
+TOP = (
+    "test_toy.py",
+    "test_with_ref.py",
+    "test_score.py",
+    "test_script.sh",
+    "run_docker.sh",
+    "Dockerfile",
+    "requirements.txt",
+)
+AWAITED = ("run_docker.sh", "Dockerfile")  # released as soon as the staff repository has them
+WORKFLOW = ".github/workflows/grade.yml"
+STUDENTS = ("test_toy.py", "test_with_ref.py")  # theirs to change, besides the files with stubs
+ASSIGNMENT_IN_WORKFLOW = "ASSIGNMENT: a0"
+_SOURCES = (".py", ".cpp", ".hpp", ".cu", ".cuh")
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What one assignment hands out.
+
+    Attributes:
+        assignment: its name.
+        title: for people.
+        files: path -> content.
+        theirs: the files that students work in: those with stubs, and the visible tests.
+        withheld: path of a source file -> the lines of its solutions that are not in the starter.
+        public: lines that may be seen although they stand in a solution or a hidden case too: those that are
+            declared, and those of solutions that are handed out.
+    """
+
+    assignment: str
+    title: str
+    files: dict[str, bytes]
+    theirs: frozenset[str]
+    withheld: dict[str, list[str]]
+    public: frozenset[str]
+
+
+def mode(path: str) -> str:
+    """Return the git mode of a released file."""
+    return "100755" if path.endswith(".sh") else "100644"
+
+
+def release_config(settings: Config, assignment: str) -> ReleaseConfig:
+    """Return what `assignment` declares about its release.
+
+    Raises:
+        ConfigError: it declares nothing, or names an assignment that is not there.
+    """
+    release = settings.assignment(assignment).release
+    if release is None:
+        raise ConfigError(f"{assignment} declares no release; add [assignments.{assignment}.release]")
+    for other in release.given:
+        if other == assignment or settings.assignment(other).release is None:
+            raise ConfigError(f"assignments.{assignment}.release.given: {other} cannot be given with it")
+    return release
+
+
+def build(settings: Config, assignment: str) -> Starter:
+    """Return the starter of `assignment`, formatted.
+
+    Raises:
+        ConfigError: what is to be released is not declared, or a pattern matches nothing.
+        MarkerError: a solution is not marked as it must be.
+        GraderError: a file is missing, or ruff finds fault with what is left of a file.
+    """
+    release = release_config(settings, assignment)
+    root = settings.path(settings.reference)
+    try:
+        sources = read_tree(root)
+    except SubmissionError as error:
+        raise GraderError(f"{root}: {error}") from error
+    _refuse_uncommitted(root, sources)
+    owners = _owners(settings, sources)
+    files: dict[str, bytes] = {}
+    stubs: set[str] = set()
+    withheld: dict[str, list[str]] = {}
+    public = {line for name in (assignment, *release.given) for line in release_config(settings, name).public}
+    for path, content in sources.items():
+        owner = owners.get(path)
+        if not path.endswith(_SOURCES):
+            if owner in (None, assignment, *release.given):
+                files[path] = content
+            continue
+        text = _text(content, path)
+        solved = owner in release.given or (owner == assignment and release.complete)
+        if owner is None and markers.regions(text, path):
+            raise ConfigError(f"{path} has solutions, but belongs to no assignment's release.files")
+        if owner in (None, assignment, *release.given):
+            new = markers.solved(text, path) if solved else markers.stripped(text, path, release.task)
+            files[path] = new.encode()
+        lines = markers.solution_lines(text, path)
+        if solved:
+            public.update(lines)
+        elif lines:
+            withheld[path] = lines
+            if owner == assignment:
+                stubs.add(path)
+    files |= _beside_src(root, assignment)
+    files["README.md"] = _readme(root, frozenset(files)).encode()
+    _tidy(files, root)
+    title = settings.assignment(assignment).title or assignment
+    theirs = frozenset({*stubs, *(path for path in STUDENTS if path in files)})
+    return Starter(assignment, title, dict(sorted(files.items())), theirs, withheld, frozenset(public))
+
+
+def _refuse_uncommitted(root: Path, sources: dict[str, bytes]) -> None:
+    """Refuse a file under src/ that git does not know: it would be in every starter by accident."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", f"{PACKAGE}/"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode == 0:  # else the staff keep no git repository there
+        for name in done.stdout.decode("utf-8", "replace").split("\0"):
+            if name in sources:
+                raise GraderError(f"{name} is not committed; commit it or remove it, then release")
+
+
+def _owners(settings: Config, sources: dict[str, bytes]) -> dict[str, str]:
+    """Return path -> the assignment whose own it is."""
+    owners: dict[str, str] = {}
+    for name, assignment in settings.assignments.items():
+        for pattern in assignment.release.files if assignment.release else ():
+            matching = fnmatch.filter(sources, pattern)
+            if not matching:
+                raise ConfigError(f"assignments.{name}.release.files: {pattern!r} matches no file")
+            for path in matching:
+                if owners.setdefault(path, name) != name:
+                    raise ConfigError(f"{path} belongs to two assignments, {owners[path]} and {name}")
+    return owners
+
+
+def _beside_src(root: Path, assignment: str) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for name in TOP:
+        if name not in AWAITED or (root / name).exists():
+            files[name] = _read(root / name)
+    files[".gitignore"] = _read(root / "starter" / "gitignore")
+    workflow = _text(_read(root / "starter" / "github" / "workflows" / "grade.yml"), "grade.yml")
+    if workflow.count(ASSIGNMENT_IN_WORKFLOW) != 1:
+        raise GraderError(f"starter/github/workflows/grade.yml must say {ASSIGNMENT_IN_WORKFLOW!r} once")
+    files[WORKFLOW] = workflow.replace(ASSIGNMENT_IN_WORKFLOW, f"ASSIGNMENT: {assignment}").encode()
+    return files
+
+
+def _readme(root: Path, paths: frozenset[str]) -> str:
+    english, chinese = (
+        _text(_read(root / "docs" / name), name) for name in ("assignment.md", "assignment.zh-CN.md")
+    )
+    return handout.readme(english, chinese, paths)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise GraderError(f"a starter needs {path}: {error.strerror}") from error
+
+
+def _text(content: bytes, path: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise GraderError(f"{path} is not UTF-8: {error.reason}; save it as UTF-8") from error
+
+
+def _tidy(files: dict[str, bytes], root: Path) -> None:
+    """Remove imports that nothing uses any more, and format; in place.
+
+    Raises:
+        GraderError: ruff is not installed, or finds fault: for instance a name that only a solution defined.
+    """
+    config = root / "pyproject.toml"
+    settings = ["--config", str(config)] if config.is_file() else ["--isolated"]
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
+        folder = Path(name)
+        for path in files:
+            if path.endswith(".py"):
+                (folder / path).parent.mkdir(parents=True, exist_ok=True)
+                (folder / path).write_bytes(files[path])
+        sources = [path for path in files if path.startswith(f"{PACKAGE}/")]
+        unused = ["check", "--fix", "--quiet", "--exit-zero", "--select", "F401,I001", *settings]
+        _ruff(folder, *unused, *(path for path in sources if not path.endswith("__init__.py")))
+        _ruff(folder, "format", "--quiet", *settings, PACKAGE)
+        _ruff(folder, "check", "--quiet", *settings, ".")
+        _ruff(folder, "format", "--check", "--quiet", *settings, ".")
+        for path in files:
+            if path.endswith(".py"):
+                files[path] = (folder / path).read_bytes()
+
+
+def _ruff(folder: Path, *arguments: str) -> None:
+    paths = [path for path in arguments if not path.endswith((".cpp", ".hpp"))]
+    command = [sys.executable, "-m", "ruff", *paths, "--no-cache"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if "No module named ruff" in done.stderr:
+        raise GraderError("a release needs ruff: pip install 'autograder[release]'")
+    if done.returncode:
+        raise GraderError(f"the starter is not clean: ruff {arguments[0]}:\n{done.stdout}{done.stderr}")
