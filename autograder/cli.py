@@ -18,6 +18,7 @@ from autograder.config_cli import config_group
 from autograder.errors import GraderError
 from autograder.hook_cli import hook
 from autograder.ledger_cli import ledger
+from autograder.release_cli import release
 from autograder.service_cli import COMMANDS
 from autograder.staff_cli import jobs, regrade
 from autograder.verify_cli import verify
@@ -47,7 +48,7 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade, verify):
+for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade, release, verify):
     main.add_command(command)
 
 

@@ -1,7 +1,8 @@
 """The handout as a starter's README: both languages in one file, without what is not released.
 
 Below a heading, `<!-- with PATH -->` says that the section is there only in a starter that holds PATH. A row of a
-table that begins with a link to a file is there only with that file. Other links to what is not there become plain text.
+table that begins with a link to a file is there only with that file. Other links to what is not there become plain
+text.
 """
 
 import re

@@ -126,9 +126,7 @@ def _python_stub(text: str, path: str, region: Region, task: str) -> str:
     return f'raise NotImplementedError("{task}: {name}")'
 
 
-def _owner(
-    text: str, path: str, region: Region
-) -> tuple[str, ast.FunctionDef | ast.AsyncFunctionDef] | None:
+def _owner(text: str, path: str, region: Region) -> tuple[str, ast.FunctionDef | ast.AsyncFunctionDef] | None:
     """Return the innermost function around a region with its qualified name; None for a helper."""
     try:
         body: Sequence[ast.stmt] = ast.parse(text).body

@@ -1,0 +1,137 @@
+"""What must hold before a starter is handed out: scores, visible tests, no leak. Each is tried, none is assumed."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from autograder.config import Config
+from autograder.errors import GraderError
+from autograder.grade import Grader
+from autograder.release import leaks
+from autograder.release.starter import TOP, WORKFLOW, Starter, release_config
+from autograder.report import Report
+from autograder.submission import PACKAGE
+
+VISIBLE = "test_toy.py"
+TOP_LEVEL = frozenset({*TOP, PACKAGE, "README.md", ".gitignore", ".github"})
+SHOWN = 12  # leaks in one message
+TEST_SECONDS = 600.0
+
+
+class NotReady(GraderError):
+    """A proof failed: nothing was handed out."""
+
+
+def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path, *, sandbox: str) -> Report:
+    """Grade the reference and the starter in `checkout`; return the starter's report.
+
+    Raises:
+        NotReady: the reference does not score everything, or the starter not what its release declares.
+        GraderError: grading fails.
+    """
+    declared = release_config(settings, starter.assignment).score
+    root = settings.path(settings.reference)
+    with Grader(settings, starter.assignment, config_file=config_file, sandbox=sandbox) as grader:
+        reference, report = grader.grade(root), grader.grade(checkout)
+    if reference.points != reference.max_points:
+        raise NotReady(
+            f"the reference scores {reference.points} of {reference.max_points} on {starter.assignment}: "
+            f"autograder grade {root} -a {starter.assignment}"
+        )
+    if report.points != declared:
+        passed = [case.name for case in report.cases if case.points]
+        raise NotReady(
+            f"the starter scores {report.points} of {report.max_points}, but declares {declared} (it passes "
+            f"{', '.join(passed) or 'nothing'}); mend the starter or assignments.{starter.assignment}.release.score"
+        )
+    return report
+
+
+def visible_tests(starter: Starter, checkout: Path) -> Counter[str]:
+    """Run the visible tests in `checkout`; return how many passed, were skipped, and are still to be written.
+
+    Raises:
+        NotReady: they cannot be collected, or one fails with anything but NotImplementedError.
+    """
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
+        result = Path(name) / "result.xml"
+        variables = {
+            key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "CXX") if key in os.environ
+        } | {"SOFTMAX_EXT_CACHE": str(Path(name) / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            f"--junitxml={result}",
+            VISIBLE,
+        ]
+        try:
+            done = subprocess.run(
+                command, cwd=checkout, env=variables, capture_output=True, text=True,
+                timeout=TEST_SECONDS, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise NotReady(f"{VISIBLE} of the starter did not end in {TEST_SECONDS:.0f} s") from None
+        if not result.exists():
+            raise NotReady(
+                f"{VISIBLE} of the starter cannot be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+            )
+        return _outcomes(ET.parse(result).getroot(), starter)  # noqa: S314 (our own pytest wrote it)
+
+
+def _outcomes(root: ET.Element, starter: Starter) -> Counter[str]:
+    seen: Counter[str] = Counter()
+    for test in root.iter("testcase"):
+        name = test.get("name", "")
+        if (error := test.find("error")) is not None:
+            raise NotReady(f"{VISIBLE} of the starter: {name}: {error.get('message', '')[:300]}")
+        if (failure := test.find("failure")) is not None:
+            message = failure.get("message", "")
+            if not message.startswith("NotImplementedError: Task"):
+                raise NotReady(
+                    f"{VISIBLE} of the starter: {name} fails otherwise than unwritten: {message[:300]}"
+                )
+            seen["to write"] += 1
+        else:
+            seen["skipped" if test.find("skipped") is not None else "passed"] += 1
+    stubs = [path for path in starter.theirs if path.startswith(f"{PACKAGE}/")]
+    if stubs and not seen["to write"]:
+        raise NotReady(f"{VISIBLE} of the starter passes, although {', '.join(sorted(stubs))} have stubs")
+    if not stubs and not seen["passed"]:
+        raise NotReady(f"{VISIBLE} of the starter tests nothing")
+    return seen
+
+
+def nothing_leaks(settings: Config, starter: Starter, objects: Mapping[str, bytes]) -> int:
+    """Look for leaks in the files of a starter and in `objects`, everything in its repository; return how many
+    lines were looked for.
+
+    Raises:
+        NotReady: something leaks, or a file is there that does not belong.
+    """
+    for path in starter.files:
+        first = path.partition("/")[0]
+        if first not in TOP_LEVEL or (first == ".github" and path != WORKFLOW):
+            raise NotReady(f"{path} does not belong into a starter")
+    detector = leaks.detector(
+        settings, withheld=starter.withheld, released=starter.files, public=starter.public
+    )
+    found = [leak for path, content in starter.files.items() for leak in detector.scan(path, content)]
+    if not found:  # else the objects say the same again
+        found = [leak for name, content in objects.items() for leak in detector.scan(name, content)]
+    if found:
+        shown = "\n  ".join(map(str, found[:SHOWN]))
+        more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+        raise NotReady(
+            f"{len(found)} leaks; mend them, or declare a line in assignments.{starter.assignment}.release.public:"
+            f"\n  {shown}{more}"
+        )
+    return len(detector.lines)

@@ -1,0 +1,284 @@
+"""A starter as a git repository: one commit that is always the same, and the update of one handed out already.
+
+Author and date of a commit are fixed (`AUTHOR`, `DATE`): the same files make the same commit, on any machine and any
+day. An update is dated like the commit below it, where that is younger.
+
+A repository that was handed out belongs to a student since. Git only reads and writes objects there, with nothing of
+its configuration that could run a program; files are never checked out by git, and links are not followed.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.errors import GraderError
+from autograder.git import NOTHING, SETTINGS, one_line
+from autograder.release.starter import Starter, mode
+
+BRANCH = "refs/heads/main"
+AUTHOR = ("autograder", "autograder@localhost")
+DATE = 1767225600  # 2026-01-01 00:00:00 UTC
+ABSENT = "0" * 40
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an update did.
+
+    Attributes:
+        commit: the new commit, None when there was nothing to do.
+        replaced: files of ours that are new, changed or gone.
+        kept: files that should have changed, but the student has worked in them.
+    """
+
+    commit: str | None
+    replaced: tuple[str, ...]
+    kept: tuple[str, ...]
+
+
+def create(folder: Path, starter: Starter) -> str:
+    """Make `folder`, which is empty, a repository with one commit; return its id.
+
+    Raises:
+        GraderError: git is missing or fails.
+    """
+    for path, content in starter.files.items():
+        _write(folder, path, content, mode(path))
+    git = _Git(folder)
+    git("init", "--quiet", "--template=", "--initial-branch=main", "--object-format=sha1")
+    entries = {path: (mode(path), git.blob(content)) for path, content in starter.files.items()}
+    git.stage(entries)
+    commit = git.commit(git("write-tree"), None, _message(starter, "Starter"), DATE)
+    git("update-ref", "--no-deref", BRANCH, commit, ABSENT)
+    git("update-index", "--refresh", "--really-refresh", "-q")
+    return commit
+
+
+def contents(folder: Path) -> Mapping[str, bytes]:
+    """Return every object of a repository, reachable or not, and every file of git's own: how to call it -> bytes.
+
+    Raises:
+        GraderError: git fails.
+    """
+    git = _Git(folder)
+    found: dict[str, bytes] = {}
+    for line in git(
+        "cat-file", "--batch-all-objects", "--batch-check=%(objectname) %(objecttype)"
+    ).splitlines():
+        identity, _, kind = line.partition(" ")
+        if kind == "tree":
+            found[f"{kind} {identity}"] = git.run("ls-tree", "-z", identity).replace(b"\0", b"\n")
+        else:
+            found[f"{kind} {identity}"] = git.run("cat-file", kind, identity)
+    for path in sorted((folder / ".git").rglob("*")):
+        if path.is_file() and "objects" not in path.relative_to(folder / ".git").parts:
+            found[str(path.relative_to(folder))] = path.read_bytes()
+    return found
+
+
+def update(folder: Path, starter: Starter) -> Update:
+    """Bring `starter` to a repository that was handed out: one commit on top of its branch main, or none.
+
+    A file of ours is replaced. A file that students work in (`Starter.theirs`) is replaced only where it is as it
+    was handed out. A file that the last release had and this one has not is removed where it is as it was.
+
+    Args:
+        folder: bare, or a clone; then its files are updated as well, when main is checked out.
+        starter: what it should be.
+
+    Raises:
+        GraderError: there is no branch main, or files that would be replaced have changes that are not committed.
+    """
+    git = _Git(folder)
+    if not folder.is_dir() or not git.succeeds("rev-parse", "--git-dir"):
+        raise GraderError(f"{folder} is no git repository; give a clone or a bare repository")
+    if not git.succeeds("rev-parse", "--verify", "--quiet", f"{BRANCH}^{{commit}}"):
+        raise GraderError(f"{folder} has no branch main; nothing was handed out there")
+    tip = git("rev-parse", f"{BRANCH}^{{commit}}")
+    current = git.tree(tip)
+    ours, base = _handed_out(git, tip, starter.assignment)
+    handed_out = git.tree(base)
+    wanted = {path: (mode(path), git.blob(content)) for path, content in starter.files.items()}
+    changes: dict[str, tuple[str, str] | None] = {}
+    kept = []
+    for path, entry in wanted.items():
+        if current.get(path) == entry:
+            continue
+        if path in starter.theirs and current.get(path) != handed_out.get(path):
+            kept.append(path)
+        else:
+            changes[path] = entry
+    for path in handed_out if ours else ():
+        if path not in wanted and current.get(path) == handed_out[path]:
+            changes[path] = None
+    if not changes:
+        return Update(None, (), tuple(kept))
+    in_folder = git("rev-parse", "--is-bare-repository") == "false" and git.head() == BRANCH
+    if in_folder:
+        _refuse_uncommitted(git, folder, current, changes)
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
+        index = {"GIT_INDEX_FILE": str(Path(name) / "index")}
+        git("read-tree", tip, variables=index)
+        git.stage(changes, variables=index)
+        tree = git("write-tree", variables=index)
+    date = max(DATE, int(git("log", "-1", "--format=%ct", tip)))
+    commit = git.commit(tree, tip, _message(starter, "Update of the starter"), date)
+    git("update-ref", "--no-deref", BRANCH, commit, tip)
+    if in_folder:
+        for path, change in changes.items():
+            if change is None:
+                (folder / path).unlink(missing_ok=True)
+            else:
+                _write(folder, path, starter.files[path], change[0])
+        git.stage(changes)
+    return Update(commit, tuple(sorted(changes)), tuple(kept))
+
+
+def _handed_out(git: "_Git", tip: str, assignment: str) -> tuple[bool, str]:
+    """Return whether a release of ours is in the history, and the commit to compare with: the last of them, or
+    the first commit of all, where the git host made a new history of a template."""
+    author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
+    found = git("log", "-1", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip)
+    return (True, found) if found else (False, git("rev-list", "--max-parents=0", tip).splitlines()[-1])
+
+
+def _message(starter: Starter, what: str) -> str:
+    return f"{what}: {starter.title}\n\nStarter: {starter.assignment}\n"
+
+
+def _refuse_uncommitted(
+    git: "_Git", folder: Path, current: Mapping[str, tuple[str, str]], changes: Mapping[str, object]
+) -> None:
+    staged = git.staged()
+    for path in changes:
+        _inner(folder, path)
+        file, entry = folder / path, current.get(path)
+        there = git.blob(file.read_bytes()) if file.is_file() and not file.is_symlink() else None
+        if file.is_dir() or there != (entry and entry[1]) or staged.get(path) != entry:
+            raise GraderError(f"{folder}: {path} has changes that are not committed; commit or remove them")
+
+
+def _inner(folder: Path, path: str) -> Path:
+    """Return the path of a file in `folder`, none of whose parents leads elsewhere."""
+    parent = folder
+    for part in path.split("/")[:-1]:
+        parent = parent / part
+        if parent.is_symlink():
+            raise GraderError(f"{parent} is a symbolic link; remove it, then update again")
+    return folder / path
+
+
+def _write(folder: Path, path: str, content: bytes, git_mode: str) -> None:
+    file = _inner(folder, path)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    file.write_bytes(content)
+    file.chmod(0o755 if git_mode == "100755" else 0o644)
+
+
+class _Git:
+    """Git in one folder, with an environment and settings of ours alone."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        settings = SETTINGS | {
+            "safe.directory": "*",
+            "core.logAllRefUpdates": "false",
+            "core.autocrlf": "false",
+        }
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": NOTHING,
+            "LC_ALL": "C",
+            "GIT_ALLOW_PROTOCOL": "",
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CONFIG_GLOBAL": NOTHING,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent),
+            "GIT_CONFIG_COUNT": str(len(settings)),
+        }
+        for number, (key, value) in enumerate(settings.items()):
+            self._environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+
+    def __call__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
+        return self.run(*arguments, variables=variables).decode("utf-8", "surrogateescape").rstrip("\n")
+
+    def run(self, *arguments: str, stdin: bytes = b"", variables: Mapping[str, str] | None = None) -> bytes:
+        done = self._start(arguments, stdin, variables)
+        if done.returncode:
+            reason = one_line(done.stderr.decode("utf-8", "replace"))
+            raise GraderError(f"{self._folder}: git {arguments[0]} failed: {reason}")
+        return done.stdout
+
+    def succeeds(self, *arguments: str) -> bool:
+        return self._start(arguments, b"", None).returncode == 0
+
+    def _start(
+        self, arguments: tuple[str, ...], stdin: bytes, variables: Mapping[str, str] | None
+    ) -> "subprocess.CompletedProcess[bytes]":
+        if shutil.which("git") is None:
+            raise GraderError("git is not installed: apt-get install git")
+        environment = self._environment | dict(variables or {})
+        return subprocess.run(
+            ["git", *arguments],
+            cwd=self._folder,
+            input=stdin,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+
+    def blob(self, content: bytes) -> str:
+        return self.run("hash-object", "-w", "--stdin", "--no-filters", stdin=content).decode().strip()
+
+    def stage(
+        self, entries: Mapping[str, tuple[str, str] | None], *, variables: Mapping[str, str] | None = None
+    ) -> None:
+        lines = [
+            f"{entry[0]} {entry[1]}\t{path}\0" if entry else f"0 {ABSENT}\t{path}\0"
+            for path, entry in entries.items()
+        ]
+        self.run(
+            *("update-index", "--add", "--replace", "-z", "--index-info"),
+            stdin="".join(lines).encode(),
+            variables=variables,
+        )
+
+    def staged(self) -> dict[str, tuple[str, str]]:
+        entries = {}
+        for line in self("ls-files", "--stage", "-z").split("\0"):
+            facts, _, path = line.partition("\t")
+            if path:
+                entries[path] = (facts.split()[0], facts.split()[1])
+        return entries
+
+    def tree(self, commit: str) -> dict[str, tuple[str, str]]:
+        entries = {}
+        for line in self("ls-tree", "-r", "-z", "--full-tree", commit).split("\0"):
+            facts, _, path = line.partition("\t")
+            if path:
+                entries[path] = (facts.split()[0], facts.split()[2])
+        return entries
+
+    def head(self) -> str:
+        return self("symbolic-ref", "HEAD") if self.succeeds("symbolic-ref", "--quiet", "HEAD") else ""
+
+    def commit(self, tree: str, parent: str | None, message: str, date: int) -> str:
+        variables = {
+            f"GIT_{role}_{key}": value
+            for role in ("AUTHOR", "COMMITTER")
+            for key, value in (("NAME", AUTHOR[0]), ("EMAIL", AUTHOR[1]), ("DATE", f"@{date} +0000"))
+        }
+        below = ("-p", parent) if parent else ()
+        return (
+            self.run("commit-tree", *below, tree, stdin=message.encode(), variables=variables)
+            .decode()
+            .strip()
+        )
