@@ -1,0 +1,250 @@
+"""The wheel `ref`: the solved package under another name, compiled, without sources.
+
+Python modules become extension modules by Cython, C++ is compiled for any processor of this kind. What remains
+readable are names, signatures, error messages, and the docstrings that students have in their starter anyway. The
+wheel is good for the Python version and the platform that it was built with.
+"""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from autograder import __version__
+from autograder.config import Config
+from autograder.errors import GraderError, SubmissionError
+from autograder.release import leaks, markers
+from autograder.release.proof import NotReady
+from autograder.submission import PACKAGE, digest, read_tree
+
+NAME = "ref"
+EXTENSION = "softmax_ext"  # its folder holds C++ and a build; only what the build makes is released
+VISIBLE = "test_with_ref.py"
+DATE = 1767225600  # of the files in the wheel: 2026-01-01
+SECONDS = 1200.0
+
+ROOT_STUB = '"""The reference solution, compiled."""\n'
+EXTENSION_STUB = '''"""Task1: one epoch of minibatch SGD for softmax regression, written in C++."""
+
+from ._softmax_regression import softmax_regression_epoch_cpp
+
+__all__ = ["softmax_regression_epoch_cpp"]
+'''
+SETUP = """
+import pybind11
+from Cython.Build import cythonize
+from Cython.Compiler import Options
+from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
+
+Options.emit_code_comments = False
+flags = ["-O1", "-g0", "-fvisibility=hidden"]
+link = [] if {macos} else ["-s"]
+
+
+class Stubs(build_py):
+    def find_package_modules(self, package, folder):
+        return [found for found in super().find_package_modules(package, folder) if found[1] == "__init__"]
+
+
+compiled = cythonize(
+    [
+        Extension(
+            name,
+            [path],
+            define_macros=[("CYTHON_COMPRESS_STRINGS", "0")],  # what is checked for leaks must be readable
+            extra_compile_args=flags,
+            extra_link_args=link,
+        )
+        for name, path in {modules}
+    ],
+    compiler_directives={{"language_level": 3, "binding": True, "annotation_typing": False}},
+    quiet=True,
+)
+native = Extension(
+    "{name}.{extension}._softmax_regression",
+    ["native/binding.cpp", "native/softmax_regression.cpp"],
+    include_dirs=["native", pybind11.get_include()],
+    extra_compile_args=[*flags[1:], "-O3", "-std=c++17"],
+    extra_link_args=link,
+    language="c++",
+)
+setup(
+    name="{name}",
+    version="{version}",
+    description="The compiled reference solution of the course",
+    packages={packages},
+    install_requires=["numpy>=2.0"],
+    ext_modules=[*compiled, native],
+    cmdclass={{"build_py": Stubs}},
+    zip_safe=False,
+)
+"""
+BUILD = "import sys, setuptools.build_meta as build; print(build.build_wheel(sys.argv[1]))"
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that was built and checked.
+
+    Attributes:
+        path: where it lies.
+        lines: how many telling lines of solutions were looked for in it.
+        tests: how many tests of test_with_ref.py passed with it.
+    """
+
+    path: Path
+    lines: int
+    tests: int
+
+
+def build(settings: Config, out: Path) -> Wheel:
+    """Build the wheel for the running Python, check it, and put it into `out`.
+
+    Raises:
+        NotReady: a check failed; nothing is in `out` then.
+        GraderError: a tool is missing, or the build fails.
+    """
+    root = settings.path(settings.reference)
+    try:
+        sources = read_tree(root)
+    except SubmissionError as error:
+        raise GraderError(f"{root}: {error}") from error
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
+        folder = Path(name)
+        made = _compile(folder / "project", sources)
+        lines = nothing_leaks(settings, sources, made)
+        tests = _works(folder, made, root, sources)
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / made.name
+        path.write_bytes(made.read_bytes())
+    return Wheel(path, lines, tests)
+
+
+def project(sources: dict[str, bytes]) -> dict[str, str]:
+    """Return the files that the wheel is built from: path -> text."""
+    files = {f"{NAME}/__init__.py": ROOT_STUB, f"{NAME}/{EXTENSION}/__init__.py": EXTENSION_STUB}
+    modules = []
+    for path, content in sources.items():
+        inner = PurePosixPath(path).relative_to(PACKAGE)
+        text = content.decode()
+        if inner.parts[0] == EXTENSION:
+            if inner.suffix in (".cpp", ".hpp"):
+                files[f"native/{inner.name}"] = markers.solved(text, path)
+        elif inner.suffix == ".py" and inner.parts != ("__init__.py",):
+            target = str(PurePosixPath(NAME) / inner)
+            files[target] = without_private_words(text, path)
+            if inner.name != "__init__.py":
+                modules.append((target.removesuffix(".py").replace("/", "."), target))
+    packages = sorted(
+        {str(PurePosixPath(path).parent).replace("/", ".") for path in files if path.startswith(f"{NAME}/")}
+    )
+    files["setup.py"] = SETUP.format(
+        name=NAME,
+        extension=EXTENSION,
+        version=f"{__version__}+{digest(sources)[:8]}",
+        modules=modules,
+        packages=packages,
+        macos=sys.platform == "darwin",
+    )
+    return files
+
+
+def without_private_words(text: str, path: str) -> str:
+    """Return Python source without comments, and without the docstrings that stand in solutions."""
+    found = markers.regions(text, path)
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+            and any(region.begin < node.lineno < region.end for region in found)
+            and ast.get_docstring(node, clean=False) is not None
+        ):
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree) + "\n"
+
+
+def _compile(folder: Path, sources: dict[str, bytes]) -> Path:
+    for path, text in project(sources).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CC", "CXX") if key in os.environ}
+    done = _run(
+        [sys.executable, "-c", BUILD, "dist"],
+        folder,
+        keep | {"SOURCE_DATE_EPOCH": str(DATE), "LC_ALL": "C.UTF-8"},
+    )
+    if missing := re.search(r"No module named '(setuptools|Cython|pybind11)", done.stderr):
+        raise GraderError(f"{missing[1]} is not installed: pip install 'autograder[release]' pybind11")
+    wheels = list((folder / "dist").glob("*.whl")) if done.returncode == 0 else []
+    if len(wheels) != 1:
+        raise GraderError(f"the reference does not compile:\n{(done.stdout + done.stderr)[-3000:]}")
+    return wheels[0]
+
+
+def nothing_leaks(settings: Config, sources: dict[str, bytes], wheel: Path) -> int:
+    """Look for solutions in everything that `wheel` holds; return how many lines were looked for.
+
+    Raises:
+        NotReady: one is found, or a file that must not be in it.
+    """
+    withheld = {
+        path: markers.solution_lines(content.decode(), path)
+        for path, content in sources.items()
+        if path.endswith((".py", ".cpp", ".hpp"))
+    }
+    public = {
+        line
+        for assignment in settings.assignments.values()
+        if assignment.release
+        for line in assignment.release.public
+    }
+    detector = leaks.detector(settings, withheld=withheld, released=(f"{PACKAGE}/",), public=public)
+    found: list[str] = []
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith((".so", ".pyd")):
+                found += map(str, detector.scan_binary(name, content))
+            elif name.endswith("/__init__.py") or ".dist-info/" in name:
+                found += map(str, detector.scan(name, content))
+            else:
+                found.append(f"{name}: does not belong into the wheel")
+    if found:
+        raise NotReady(f"{len(found)} leaks in {wheel.name}:\n  " + "\n  ".join(found[:12]))
+    return len(detector.lines)
+
+
+def _works(folder: Path, wheel: Path, root: Path, sources: dict[str, bytes]) -> int:
+    """Run test_with_ref.py on the solved package, with the wheel installed; return how many tests passed."""
+    checkout, installed = folder / "checkout", folder / "installed"
+    for path, content in sources.items():
+        (checkout / path).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / path).write_bytes(content)
+    (checkout / VISIBLE).write_bytes((root / VISIBLE).read_bytes())
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CXX") if key in os.environ}
+    done = _run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", VISIBLE],
+        checkout,
+        keep | {"PYTHONPATH": str(installed), "SOFTMAX_EXT_CACHE": str(folder / "cache")},
+    )
+    passed = re.search(r"^(\d+) passed in ", done.stdout, re.MULTILINE)
+    if done.returncode or passed is None:
+        raise NotReady(f"{VISIBLE} does not pass with {wheel.name}:\n{(done.stdout + done.stderr)[-3000:]}")
+    return int(passed[1])
+
+
+def _run(command: list[str], folder: Path, environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise GraderError(f"not done in {SECONDS:.0f} s: {' '.join(command[:4])}") from None
