@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from autograder import __version__
+from autograder.ci_cli import ci
 from autograder.config_cli import config_group
 from autograder.errors import GraderError
 from autograder.hook_cli import hook
@@ -48,7 +49,7 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, config_group, hook, jobs, ledger, regrade, release, verify):
+for command in (*COMMANDS, ci, config_group, hook, jobs, ledger, regrade, release, verify):
     main.add_command(command)
 
 

@@ -22,6 +22,7 @@ def test_a_healthy_machine_is_found_healthy() -> None:
         "time limit",
         "memory limit",
         "memory of many",
+        "reference",
         "compiler",
     } <= names
 

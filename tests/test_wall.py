@@ -136,6 +136,13 @@ def test_packages_that_would_answer_for_the_student_are_masked(tmp_path: Path) -
     assert ("/dev/null", f"{inside}/reference.py") in pairs(command, "--ro-bind")
 
 
+def test_a_reference_beside_the_system_s_python_is_masked_too(tmp_path: Path) -> None:
+    others = tmp_path / "lib" / "python3.12" / "dist-packages"
+    (others / "ref").mkdir(parents=True)
+    masked = policy.packages_to_mask(Interpreter("/py", (str(tmp_path),), ()), policy.MASKED_PACKAGES)
+    assert masked == {f"{others}/ref": True}
+
+
 @pytest.mark.parametrize(
     ("host", "inside"),
     [

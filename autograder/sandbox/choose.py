@@ -1,9 +1,11 @@
 """From a name on the command line to a wall: `auto`, `bwrap`, `docker`, `none`."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from autograder.errors import GraderError
+from autograder.sandbox import policy
 from autograder.sandbox.nowall import NoWall
 from autograder.sandbox.wall import BwrapWall, Wall
 
@@ -20,10 +22,21 @@ def make_wall(
         probes, preload, waive, devices: see `BwrapWall`.
 
     Raises:
-        GraderError: there is no such wall here.
+        GraderError: there is no such wall here; or `none` is asked for where student code would find the reference.
     """
     if kind in ("auto", "bwrap"):
         return BwrapWall(probes, preload=preload, waive=waive, devices=devices)
     if kind == "none":
+        _refuse_reference()
         return NoWall(probes, preload=preload)
     raise GraderError(f"the sandbox {kind!r} is not available here; use one of {', '.join(KINDS)}")
+
+
+def _refuse_reference() -> None:
+    """A wall hides an installed reference; without one, student code could import it and hand its answers in."""
+    found = policy.packages_to_mask(policy.Interpreter.current(), ("ref",))
+    if found:
+        raise GraderError(
+            f"the reference is installed here ({', '.join(found)}), and without a sandbox student code would find "
+            f"it: {sys.executable} -m pip uninstall ref"
+        )

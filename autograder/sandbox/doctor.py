@@ -70,6 +70,13 @@ def namespace():
     libc = ctypes.CDLL(None, use_errno=True)
     return "made" if libc.unshare(0x10000000) == 0 else f"refused: {os.strerror(ctypes.get_errno())}"
 
+def reference():
+    import glob, importlib.util, sys
+    folders = {*sys.path, *glob.glob("/usr/lib/python3*/*-packages"), *glob.glob("/usr/local/lib/python3*/*-packages")}
+    sys.path[:] = sorted(folders)
+    spec = importlib.util.find_spec("ref")
+    return "hidden" if spec is None or spec.origin is None else f"found: {spec.origin}"
+
 def compile():
     source = "#include <vector>\\nextern \\"C\\" int answer() { return std::vector<int>(42).size(); }"
     command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/answer.so"]
@@ -163,6 +170,13 @@ TRIALS: tuple[tuple[str, str, Callable[[Outcome], bool], str, Limits], ...] = (
     ("memory limit", "hold_memory", lambda outcome: outcome.status is Status.OUT_OF_MEMORY, _BUG, SMALL),
     ("memory of many", "fork_memory", lambda outcome: outcome.status is Status.OUT_OF_MEMORY, _BUG, SMALL),
     ("system calls", "namespace", lambda outcome: str(outcome.value).startswith("refused"), _BUG, SMALL),
+    (
+        "reference",
+        "reference",
+        lambda outcome: outcome.value == "hidden",
+        "pip uninstall ref: the reference must never be where student code is graded",
+        SMALL,
+    ),
     (
         "compiler",
         "compile",

@@ -221,11 +221,11 @@ def _masks(masked: Mapping[str, bool]) -> list[str]:
 def packages_to_mask(interpreter: Interpreter, names: Iterable[str]) -> dict[str, bool]:
     """What must not be importable although it is installed, by its path inside; whether it is a folder."""
     wanted = set(names)
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    folders = {f"{prefix}/lib/{version}/site-packages": "" for prefix in interpreter.prefixes}
-    folders = {
-        host: inside or host for host, inside in {**folders, **site_packages_inside(interpreter)}.items()
-    }
+    inside_of = site_packages_inside(interpreter)
+    # Beside the interpreter's own there are those of the system, which are shown with /usr.
+    roots = (*interpreter.prefixes, "/usr", "/usr/local")
+    others = [str(path) for root in roots for path in Path(root, "lib").glob("python3*/*-packages")]
+    folders = {**{path: path for path in others}, **inside_of}
     return {
         f"{inside}/{entry.name}": entry.is_dir()
         for host, inside in folders.items()
