@@ -85,10 +85,10 @@ class Detector:
         if self._folders and (match := self._folders.search(line)):
             yield f"a path of the staff repository: {match[0]}…"
         plain = _plain(line)
-        for whole in {plain, _COMMENT.sub("", plain)}:
-            if whole in self.lines:
-                yield f"a line of {self.lines[whole]}: {whole!r:.60}"
-                return
+        whole = _bare(plain)
+        if whole in self.lines:
+            yield f"a line of {self.lines[whole]}: {whole!r:.60}"
+            return
         compact = _compact(line)
         if len(compact) >= PART // 2:
             for part, where in self._parts.items():
@@ -138,17 +138,27 @@ def detector(
                 text = file.read_text(encoding="utf-8", errors="replace")
                 lines |= _telling(text.splitlines(), f"the hidden suite of {name}", PART)
     for line in public:
-        lines.pop(_plain(line), None)
+        lines.pop(_bare(line), None)
     return Detector(lines, _secrets(settings), _places(settings, released))
 
 
 def _telling(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
-    plain = (_plain(line) for line in lines)
-    return {line: where for line in plain if len(line) >= shortest and not _SILENT.fullmatch(line)}
+    """Return the lines that say something, without what makes them a comment or a docstring."""
+    return {
+        bare: where
+        for line in lines
+        if len(bare := _bare(line)) >= shortest
+        and not _SILENT.fullmatch(_plain(line))
+        and not _SILENT.fullmatch(bare)
+    }
 
 
 def _plain(line: str) -> str:
     return " ".join(line.split())
+
+
+def _bare(line: str) -> str:
+    return _COMMENT.sub("", _plain(line)).strip("\"' ")
 
 
 def _compact(line: str) -> str:

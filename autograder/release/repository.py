@@ -134,7 +134,10 @@ def update(folder: Path, starter: Starter) -> Update:
                 (folder / path).unlink(missing_ok=True)
             else:
                 _write(folder, path, starter.files[path], change[0])
-        git.stage(changes)
+        with tempfile.TemporaryDirectory(prefix="autograder-release-") as empty:
+            # Where git finds files while it writes an index, it may compare them, and a filter would run.
+            variables = {"GIT_DIR": git("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": empty}
+            _Git(Path(empty)).stage(changes, variables=variables)
     return Update(commit, tuple(sorted(changes)), tuple(kept))
 
 

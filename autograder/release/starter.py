@@ -184,6 +184,7 @@ def _tidy(files: dict[str, bytes], root: Path) -> None:
     """
     config = root / "pyproject.toml"
     settings = ["--config", str(config)] if config.is_file() else ["--isolated"]
+    rules = [] if config.is_file() else ["--select", "F"]
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         folder = Path(name)
         for path in files:
@@ -194,7 +195,7 @@ def _tidy(files: dict[str, bytes], root: Path) -> None:
         unused = ["check", "--fix", "--quiet", "--exit-zero", "--select", "F401,I001", *settings]
         _ruff(folder, *unused, *(path for path in sources if not path.endswith("__init__.py")))
         _ruff(folder, "format", "--quiet", *settings, PACKAGE)
-        _ruff(folder, "check", "--quiet", *settings, ".")
+        _ruff(folder, "check", "--quiet", *rules, *settings, ".")
         _ruff(folder, "format", "--check", "--quiet", *settings, ".")
         for path in files:
             if path.endswith(".py"):
