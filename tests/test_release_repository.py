@@ -107,16 +107,25 @@ def test_a_file_of_theirs_that_they_removed_stays_away(made, handed_out):
     assert repository.update(handed_out, made).kept == ("src/work.py",)
 
 
-def test_a_template_s_new_history_is_compared_with_its_first_commit(made, tmp_path):
+def test_an_update_does_not_make_the_student_s_work_ours(made, handed_out):
+    work(handed_out, **{"src/work.py": "mine = 1\n"})
+    repository.update(handed_out, changed(made, Dockerfile=b"FROM new\n"))
+    done = repository.update(
+        handed_out, changed(made, **{"src/work.py": b"fixed = 1\n", "Dockerfile": b"FROM x\n"})
+    )
+    assert (done.replaced, done.kept) == (("Dockerfile",), ("src/work.py",))
+    assert (handed_out / "src/work.py").read_text() == "mine = 1\n"
+
+
+def test_where_a_template_made_a_new_history_nothing_of_theirs_is_touched(made, tmp_path):
     folder = tmp_path / "template"
     folder.mkdir()
     repository.create(folder, made)
     git(folder, "update-ref", "-d", "refs/heads/main")
     work(folder)  # a root commit of the student's own
-    work(folder, **{"test_toy.py": "mine\n"})
-    new = changed(made, **{"src/work.py": b"fixed = 1\n", "test_toy.py": b"fixed\n"})
+    new = changed(made, **{"src/work.py": b"fixed = 1\n", "Dockerfile": b"FROM new\n"})
     done = repository.update(folder, new)
-    assert (done.replaced, done.kept) == (("src/work.py",), ("test_toy.py",))
+    assert (done.replaced, done.kept) == (("Dockerfile",), ("src/work.py",))
 
 
 def test_a_bare_repository_is_updated(made, handed_out, tmp_path):

@@ -92,7 +92,10 @@ def _outcomes(root: ET.Element, starter: Starter) -> Counter[str]:
     for test in root.iter("testcase"):
         name = test.get("name", "")
         if (error := test.find("error")) is not None:
-            raise NotReady(f"{VISIBLE} of the starter: {name}: {error.get('message', '')[:300]}")
+            last = (error.text or "").strip().rpartition("\n")[2]
+            raise NotReady(
+                f"{VISIBLE} of the starter: {name}: {error.get('message', '')[:300]}: {last[:300]}"
+            )
         if (failure := test.find("failure")) is not None:
             message = failure.get("message", "")
             if not message.startswith("NotImplementedError: Task"):

@@ -83,8 +83,8 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 def update(folder: Path, starter: Starter) -> Update:
     """Bring `starter` to a repository that was handed out: one commit on top of its branch main, or none.
 
-    A file of ours is replaced. A file that students work in (`Starter.theirs`) is replaced only where it is as it
-    was handed out. A file that the last release had and this one has not is removed where it is as it was.
+    A file of ours is replaced. A file that students work in (`Starter.theirs`) is replaced only where it is as one
+    of our commits made it. A file that we handed out and this release has not is removed where it is as it was.
 
     Args:
         folder: bare, or a clone; then its files are updated as well, when main is checked out.
@@ -100,20 +100,19 @@ def update(folder: Path, starter: Starter) -> Update:
         raise GraderError(f"{folder} has no branch main; nothing was handed out there")
     tip = git("rev-parse", f"{BRANCH}^{{commit}}")
     current = git.tree(tip)
-    ours, base = _handed_out(git, tip, starter.assignment)
-    handed_out = git.tree(base)
+    handed_out = _handed_out(git, tip, starter.assignment)
     wanted = {path: (mode(path), git.blob(content)) for path, content in starter.files.items()}
     changes: dict[str, tuple[str, str] | None] = {}
     kept = []
     for path, entry in wanted.items():
         if current.get(path) == entry:
             continue
-        if path in starter.theirs and current.get(path) != handed_out.get(path):
+        if path in starter.theirs and not _untouched(current.get(path), handed_out.get(path)):
             kept.append(path)
         else:
             changes[path] = entry
-    for path in handed_out if ours else ():
-        if path not in wanted and current.get(path) == handed_out[path]:
+    for path, entries in handed_out.items():
+        if path not in wanted and current.get(path) in entries:
             changes[path] = None
     if not changes:
         return Update(None, (), tuple(kept))
@@ -141,12 +140,26 @@ def update(folder: Path, starter: Starter) -> Update:
     return Update(commit, tuple(sorted(changes)), tuple(kept))
 
 
-def _handed_out(git: "_Git", tip: str, assignment: str) -> tuple[bool, str]:
-    """Return whether a release of ours is in the history, and the commit to compare with: the last of them, or
-    the first commit of all, where the git host made a new history of a template."""
+def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[str, str]]]:
+    """Return path -> all that commits of ours ever put there, in the history of `tip`.
+
+    What counts is what such a commit changed, not what else was there: that is the student's. Where a git host made
+    a new history of a template, there is no commit of ours, and nothing is known to be as it was handed out.
+    """
     author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
-    found = git("log", "-1", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip)
-    return (True, found) if found else (False, git("rev-list", "--max-parents=0", tip).splitlines()[-1])
+    commits = git("log", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip).split()
+    found: dict[str, set[tuple[str, str]]] = {}
+    for commit in commits:
+        changed = git("diff-tree", "-r", "-z", "--root", "--no-renames", "--no-commit-id", commit).split("\0")
+        for facts, path in zip(changed[0::2], changed[1::2], strict=False):
+            _, new_mode, _, new_blob, _ = facts.removeprefix(":").split()
+            found.setdefault(path, set()).add((new_mode, new_blob))
+    return found
+
+
+def _untouched(entry: tuple[str, str] | None, handed_out: set[tuple[str, str]] | None) -> bool:
+    """Whether a file is as it was handed out; one that is new was not there, and is not."""
+    return entry in handed_out if handed_out else entry is None
 
 
 def _message(starter: Starter, what: str) -> str:
