@@ -241,6 +241,53 @@ def instructions(machine: str) -> list[Instruction]:
     return [*code, (_RETURN, 0, 0, ALLOW)]
 
 
+_FAMILIES = 64
+"""More than the kernel knows of address families; what it does not know it refuses by itself."""
+
+
+def container_profile(machine: str | None = None) -> dict[str, object]:
+    """The same policy as a container engine takes it, for every process of a container, our own included.
+
+    It lies under the filter of each case, which is stricter: a profile cannot say "none but", so of `CONDITIONS`
+    it holds what can be listed. Raises KeyError for an architecture that is not in ARCHITECTURES.
+    """
+    machine = machine or platform.machine()
+    names = ARCHITECTURES[machine].numbers
+    refused = [name for group in REFUSED.values() for name in group if name in names]
+    families = {
+        name: [family for family in range(_FAMILIES) if family not in CONDITIONS[name][0].one_of]
+        for name in ("socket", "socketpair")
+    }
+    return {
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": [_ENGINE_ARCHITECTURES[machine]],
+        "syscalls": [
+            *(_refusal([name]) for name in refused),
+            *(
+                _refusal([name], {"index": 0, "value": family, "op": "SCMP_CMP_EQ"})
+                for name, listed in families.items()
+                for family in listed
+            ),
+            *(
+                _refusal(["clone"], {"index": 0, "value": flag, "valueTwo": flag, "op": "SCMP_CMP_MASKED_EQ"})
+                for flag in _flags(_NEW_NAMESPACE_FLAGS)
+            ),
+        ],
+    }
+
+
+_ENGINE_ARCHITECTURES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
+
+
+def _refusal(names: list[str], *arguments: dict[str, object]) -> dict[str, object]:
+    number = _ERRNO.get(names[0], errno.EPERM)
+    return {"names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": number, "args": list(arguments)}
+
+
+def _flags(mask: int) -> list[int]:
+    return [1 << bit for bit in range(32) if mask & 1 << bit]
+
+
 def _refuse(name: str) -> Instruction:
     return (_RETURN, 0, 0, ERRNO | _ERRNO.get(name, errno.EPERM))
 

@@ -24,10 +24,11 @@ import shutil
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from autograder import protocol
 from autograder.errors import GraderError
@@ -35,8 +36,11 @@ from autograder.sandbox import policy, seccomp
 from autograder.sandbox.outcome import Limits
 from autograder.sandbox.session import Session, StreamSession, stream_pair
 
-WORKER_FILES = ("__init__", "answer", "case", "kernel", "rehearsal", "submission", "warm")
+WORKER_FILES = ("__init__", "answer", "case", "container", "kernel", "rehearsal", "submission", "warm")
 LOG_BYTES = 8000
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Wall(Protocol):
@@ -48,6 +52,10 @@ class Wall(Protocol):
     @property
     def protections(self) -> tuple[str, ...]:
         """Names (of `policy.PROTECTIONS`) that are in force, known once it is ready."""
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """What a report should say of it beside its name and protections, known once it is ready."""
 
     def start(self) -> None:
         """Begin to start; returns at once."""
@@ -68,10 +76,145 @@ class Wall(Protocol):
     ) -> None: ...
 
 
-class BwrapWall:
-    """bubblewrap around a warm worker."""
+class ControlledWall(ABC):
+    """What the walls have in common that are a process of their own, with a control socket to it.
+
+    The process says ("ready", protections, ...) or ("failed", text) on the socket, once, and lives until it is
+    told otherwise. Its standard error is kept for when something must be explained.
+    """
 
     isolated = True
+
+    def __init__(self, limits: Limits | None, required: frozenset[str]) -> None:
+        """`required`: protections without which it is not ready."""
+        self._limits = limits or Limits()
+        self._required = required
+        self._owner = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._log = -1
+        self._ready: tuple[Any, ...] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def protections(self) -> tuple[str, ...]:
+        found = self._answer()[1]
+        return tuple(name for name in policy.PROTECTIONS if name in found)
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        return {}
+
+    @abstractmethod
+    def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        """Start the process, which gets the other end of the control socket. Raises OSError, GraderError."""
+
+    @abstractmethod
+    def _connect(self) -> socket.socket:
+        """A stream to a submission's pid 1. Raises GraderError."""
+
+    def start(self) -> None:
+        if self._process is not None:
+            return
+        self._owner = os.getpid()
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._log = os.memfd_create("sandbox-log")
+        try:
+            self._process = self._spawn(theirs)
+        except OSError as error:
+            ours.close()
+            raise GraderError(f"cannot start the sandbox: {error}; try: autograder doctor") from error
+        finally:
+            theirs.close()
+        self._control = ours
+
+    def ready(self, timeout: float = 120.0) -> None:
+        if self._ready is not None:
+            return
+        self.start()
+        control = self._open_control()
+        deadline = time.monotonic() + timeout
+        poll = select.poll()
+        poll.register(control, select.POLLIN)
+        if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+            raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
+        # Only looked at, not taken: a process that forked before may ask too.
+        try:
+            data = control.recv(65536, socket.MSG_PEEK)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            raise GraderError(f"the sandbox did not start: {self._explain()}")
+        kind, *details = protocol.decode(data)
+        if kind != "ready":
+            raise GraderError(f"the sandbox did not start: {details[0]}; try: autograder doctor")
+        missing = self._required - set(details[0])
+        if missing:
+            raise GraderError(
+                f"not in force behind the wall: {', '.join(sorted(missing))}; "
+                "see: autograder doctor, or waive them by name in the configuration"
+            )
+        self._ready = (kind, *details)
+
+    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> StreamSession:
+        self.ready()
+        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits)
+
+    def close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None and os.getpid() == self._owner:
+            self._end(self._process)
+            self._process = None
+            os.close(self._log)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+
+    def _answer(self) -> tuple[Any, ...]:
+        self.ready()
+        return self._ready or ()
+
+    def _open_control(self) -> socket.socket:
+        if self._control is None:
+            raise GraderError("the sandbox is closed")
+        return self._control
+
+    def _send_descriptor(self, descriptor: int) -> None:
+        try:
+            socket.send_fds(self._open_control(), [b"open"], [descriptor])
+        except OSError as error:
+            raise GraderError(f"the sandbox is gone ({error}): {self._explain()}") from error
+
+    def _explain_loss(self) -> str | None:
+        if self._control is None:
+            return "it was closed"
+        poll = select.poll()
+        poll.register(self._control, 0)
+        return self._explain() if poll.poll(0) else None
+
+    def _explain(self) -> str:
+        """The last words of the process, and what usually helps."""
+        with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
+            if os.getpid() == self._owner and self._process is not None:
+                self._process.wait(1.0)
+        size = os.fstat(self._log).st_size
+        text = os.pread(self._log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace").strip()
+        return f"{text or 'it said nothing'}; try: autograder doctor"
+
+
+class BwrapWall(ControlledWall):
+    """bubblewrap around a warm worker."""
 
     def __init__(
         self,
@@ -97,10 +240,12 @@ class BwrapWall:
         masked_packages  packages that are not importable inside although they are installed
         uid, gid         of student code, when started by root
         """
-        self._limits = limits or Limits()
-        self._features = _features(frozenset(waive), as_root=os.geteuid() == 0)
+        self._features = protections_wanted(frozenset(waive)) - (
+            frozenset() if os.geteuid() == 0 else {"uid-drop"}
+        )
+        super().__init__(limits, self._features - policy.OPTIONAL)
         interpreter = interpreter or policy.Interpreter.current()
-        _refuse_to_show(probes, (*interpreter.prefixes, *interpreter.site_packages, *read_only))
+        refuse_to_show(probes, (*interpreter.prefixes, *interpreter.site_packages, *read_only))
         for prefix in interpreter.prefixes:
             if Path(prefix).is_relative_to("/tmp"):  # noqa: S108
                 raise GraderError(
@@ -110,7 +255,7 @@ class BwrapWall:
             "features": sorted(self._features),
             "preload": list(preload),
             "site_packages": [*policy.site_packages_inside(interpreter).values()],
-            "seccomp": _seccomp_program(self._features),
+            "seccomp": seccomp_program(self._features),
             "hidden": _hidden(self._features),
             "uid": uid,
             "gid": gid,
@@ -125,130 +270,37 @@ class BwrapWall:
             as_root=os.geteuid() == 0,
             features=self._features,
         )
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._log = -1
-        self._ready: tuple[str, ...] | None = None
 
-    def __enter__(self) -> BwrapWall:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def protections(self) -> tuple[str, ...]:
-        self.ready()
-        return self._ready or ()
-
-    def start(self) -> None:
-        if self._process is not None:
-            return
-        self._owner = os.getpid()
-        command = find_bwrap()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._log = os.memfd_create("sandbox-log")
-        files = {path: _anonymous_file(content) for path, content in self._policy.all_files().items()}
+    def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
+        files = {path: anonymous_file(content) for path, content in self._policy.all_files().items()}
         try:
-            self._process = subprocess.Popen(
-                [command, *policy.arguments(self._policy, files, theirs.fileno())],
+            return subprocess.Popen(
+                [find_bwrap(), *policy.arguments(self._policy, files, control.fileno())],
                 env=dict(policy.ENVIRONMENT),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=self._log,
                 stderr=self._log,
-                pass_fds=(theirs.fileno(), *files.values()),
+                pass_fds=(control.fileno(), *files.values()),
             )
-        except OSError as error:
-            ours.close()
-            raise GraderError(f"cannot start {command}: {error}; try: autograder doctor") from error
         finally:
-            theirs.close()
             for descriptor in files.values():
                 os.close(descriptor)
-        self._control = ours
-
-    def ready(self, timeout: float = 120.0) -> None:
-        if self._ready is not None:
-            return
-        self.start()
-        control = self._open_control()
-        deadline = time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(control, select.POLLIN)
-        if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
-        # Only looked at, not taken: a process that forked before may ask too.
-        try:
-            data = control.recv(65536, socket.MSG_PEEK)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise GraderError(f"the sandbox did not start: {self._explain()}")
-        kind, detail = protocol.decode(data)
-        if kind != "ready":
-            raise GraderError(f"the sandbox did not start: {detail}; try: autograder doctor")
-        missing = self._features - policy.OPTIONAL - set(detail)
-        if missing:
-            raise GraderError(
-                f"not in force behind the wall: {', '.join(sorted(missing))}; "
-                "see: autograder doctor, or waive them by name in the configuration"
-            )
-        self._ready = tuple(name for name in policy.PROTECTIONS if name in detail)
-
-    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> StreamSession:
-        self.ready()
-        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits)
-
-    def close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._process is not None and os.getpid() == self._owner:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-            os.close(self._log)
-
-    def _open_control(self) -> socket.socket:
-        if self._control is None:
-            raise GraderError("the sandbox is closed")
-        return self._control
 
     def _connect(self) -> socket.socket:
         ours, theirs = stream_pair()
         try:
-            socket.send_fds(self._open_control(), [b"open"], [theirs.fileno()])
-        except OSError as error:
+            self._send_descriptor(theirs.fileno())
+        except GraderError:
             ours.close()
-            raise GraderError(f"the sandbox is gone ({error}): {self._explain()}") from error
+            raise
         finally:
             theirs.close()
         return ours
 
-    def _explain_loss(self) -> str | None:
-        if self._control is None:
-            return "it was closed"
-        poll = select.poll()
-        poll.register(self._control, 0)
-        return self._explain() if poll.poll(0) else None
 
-    def _explain(self) -> str:
-        """The last words of bubblewrap or the worker, and what usually helps."""
-        with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
-            if os.getpid() == self._owner and self._process is not None:
-                self._process.wait(1.0)
-        size = os.fstat(self._log).st_size
-        text = os.pread(self._log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace").strip()
-        return f"{text or 'it said nothing'}; try: autograder doctor"
-
-
-def _features(waived: frozenset[str], *, as_root: bool) -> frozenset[str]:
-    """The protections to put in force."""
+def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
+    """Every protection that is not waived. Raises GraderError for a name that cannot be."""
     for name in waived:
         if name not in policy.PROTECTIONS:
             raise GraderError(
@@ -256,10 +308,10 @@ def _features(waived: frozenset[str], *, as_root: bool) -> frozenset[str]:
             )
         if name in policy.INDISPENSABLE:
             raise GraderError(f"the protection {name!r} cannot be waived: the sandbox is made of it")
-    return frozenset(policy.PROTECTIONS) - waived - (frozenset() if as_root else {"uid-drop"})
+    return frozenset(policy.PROTECTIONS) - waived
 
 
-def _refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
+def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
     """Raise GraderError when the staff's files, found by the probes among them, would be visible inside."""
     for folder in (*policy.SYSTEM_DIRECTORIES, *shown):
         if probes.resolve().is_relative_to(Path(folder).resolve()):
@@ -272,7 +324,7 @@ def _hidden(features: frozenset[str]) -> list[str]:
     return [policy.GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in features else [])]
 
 
-def _seccomp_program(features: frozenset[str]) -> bytes:
+def seccomp_program(features: frozenset[str]) -> bytes:
     if "seccomp" not in features:
         return b""
     try:
@@ -301,7 +353,8 @@ def worker_files(probes: bytes, configuration: Mapping[str, Any]) -> dict[str, b
     }
 
 
-def _anonymous_file(content: bytes) -> int:
+def anonymous_file(content: bytes) -> int:
+    """A descriptor to read `content` from, which has no path."""
     descriptor = os.memfd_create("sandbox-file")
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)

@@ -5,6 +5,7 @@
     case        one probe call: gives up every privilege, imports `src`, answers with one frame
     answer      calls the probe, says what came of it
     rehearsal   a case of our own, which looks for each protection from the inside
+    container   the first process of a container for one submission: warm and submission in one
     kernel      the few system calls that Python does not have
 
     plain       a case without any wall, for development where there is none: it does not go inside

@@ -172,8 +172,8 @@ def landlock_version() -> int:
     return max(0, int(result))
 
 
-def landlock_ruleset(version: int, writable: Sequence[str]) -> int:
-    """A descriptor of rules: read everything, write only beneath `writable`, signal only one's like."""
+def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[str]) -> int:
+    """A descriptor of rules: read beneath `readable`, write beneath `writable`, signal only one's like."""
     handled = _FS_V1 if version < 2 else _FS_V2 if version < 3 else _FS_V3 if version < 5 else _FS_V5
     attribute = _RulesetAttribute(handled, 0, _SCOPED if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
@@ -181,7 +181,10 @@ def landlock_ruleset(version: int, writable: Sequence[str]) -> int:
         _libc.syscall(_SYS_LANDLOCK_CREATE_RULESET, ctypes.byref(attribute), ctypes.c_size_t(size), 0),
         "landlock_create_ruleset",
     )
-    for path, access in (("/", _FS_READ), *((path, handled) for path in writable)):
+    for path, access in (
+        *((path, _FS_READ) for path in readable),
+        *((path, handled) for path in writable),
+    ):
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = access if os.path.isdir(path) else access & _FS_FILE  # noqa: PTH112
         rule = _PathBeneath(allowed & handled, parent)

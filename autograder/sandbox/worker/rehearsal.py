@@ -17,9 +17,11 @@ import errno
 import os
 import resource
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import ModuleType
+from typing import Any
 
+from autograder import protocol
 from autograder.sandbox.worker import case, kernel
 
 _PR_GET_SECCOMP = 21
@@ -33,6 +35,29 @@ def module(candidates: frozenset[str]) -> ModuleType:
     probes = ModuleType("_rehearsal")
     probes.protections = lambda: sorted(name for name in candidates if in_force(name))  # type: ignore[attr-defined]
     return probes
+
+
+def ask(channel: int, limits: Mapping[str, Any]) -> None:
+    """Send what a session would send for one case: two requests."""
+    protocol.send_frame(channel, protocol.encode(("open", {}, limits)))
+    protocol.send_frame(channel, protocol.encode(("run", "protections", limits)))
+    protocol.send_frame(channel, protocol.encode(()))
+
+
+def protections_seen(channel: int) -> list[str]:
+    """Read the answers to `ask`. Raises RuntimeError when the case did not come back."""
+    details: object = None
+    for expected in ("ready", "started", "ended"):
+        kind, *details = protocol.decode(protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES))
+        if kind != expected:
+            raise RuntimeError(f"the rehearsal of a case failed: {details}")
+    reply = protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES)
+    if not reply:
+        raise RuntimeError(f"the rehearsal of a case failed: {details}")
+    answer, *found = protocol.decode(reply)
+    if answer != "returned":
+        raise RuntimeError(f"the rehearsal of a case failed: {found}")
+    return list(found[0])
 
 
 def in_force(name: str) -> bool:
@@ -62,12 +87,24 @@ def _inherits_no_descriptor() -> bool:
     return True
 
 
-def _is_read_only(path: str) -> bool:
-    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+def _refuses_files(path: str) -> bool:
+    try:
+        descriptor = os.open(f"{path}/rehearsal", os.O_CREAT | os.O_WRONLY)
+    except OSError:
+        return True
+    os.close(descriptor)
+    os.unlink(f"{path}/rehearsal")  # noqa: PTH108
+    return False
 
 
 def _is_writable_mount(path: str) -> bool:
-    return not _is_read_only(path) and os.stat(path).st_dev != os.stat("/").st_dev  # noqa: PTH116
+    return not _refuses_files(path) and os.stat(path).st_dev != os.stat("/").st_dev  # noqa: PTH116
+
+
+def _shows_no_process() -> bool:
+    with contextlib.suppress(PermissionError):
+        return not os.listdir("/proc")  # noqa: PTH208
+    return True
 
 
 _CHECKS: dict[str, Callable[[], bool]] = {
@@ -76,8 +113,8 @@ _CHECKS: dict[str, Callable[[], bool]] = {
     "uts-namespace": lambda: os.uname().nodename == "sandbox",
     "user-namespace": lambda: os.getuid() == case.INSIDE_ID,
     "private-tmp": lambda: all(map(_is_writable_mount, case.WRITABLE)),
-    "read-only-submission": lambda: _is_read_only(case.SUBMISSION_ROOT),
-    "hidden-proc": lambda: not os.listdir("/proc"),  # noqa: PTH208
+    "read-only-submission": lambda: _refuses_files(case.SUBMISSION_ROOT),
+    "hidden-proc": _shows_no_process,
     "closed-descriptors": _inherits_no_descriptor,
     "capabilities-dropped": _has_no_capabilities,
     "no-new-privileges": lambda: _prctl(_PR_GET_NO_NEW_PRIVS) == 1,

@@ -85,7 +85,7 @@ def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler would let the case's processes signal pid 1
         submission = Submission(setup, processes)
         channel = _receive_channel(waiting)
-        submission.serve(channel)
+        submission.serve(channel, channel)
     except (protocol.ConnectionLostError, BrokenPipeError):
         pass
     except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
@@ -183,6 +183,7 @@ class MemoryWatch:
     baseline: int = 0
     stack: int = 0
     peak: int = 0
+    kills: int = 0
 
     def __post_init__(self) -> None:
         self.own_pid = self.processes.own_pid()
@@ -192,6 +193,7 @@ class MemoryWatch:
         """A case is about to be forked, with what this process has now, its inputs among it."""
         self.peak = 0
         self.baseline = self.processes.own_bytes(self.own_pid)
+        self.kills = oom_kills()
 
     def total(self) -> int:
         total = 0
@@ -202,6 +204,20 @@ class MemoryWatch:
                 total += max(0, own - self.baseline) if forked else own
         self.peak = max(self.peak, total)
         return total
+
+
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+"""Of this process's control group, where it can see one: version 2, and version 1."""
+
+
+def oom_kills() -> int:
+    """How many processes of the control group the kernel has killed because its memory was used up."""
+    for path in OOM_COUNTERS:
+        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
 
 
 # ── what a case leaves behind ────────────────────────────────────────────────────────────────────────────
@@ -281,8 +297,11 @@ class Writable:
         if "landlock" in self.setup.features:
             if self.landlock >= 0:
                 os.close(self.landlock)
-            self.landlock = kernel.landlock_ruleset(self.setup.landlock_version, (*case.WRITABLE, os.devnull))
+            self.landlock = self._ruleset()
         self.made = (wanted, self._look())
+
+    def _ruleset(self) -> int:
+        return kernel.landlock_ruleset(self.setup.landlock_version, ("/",), (*case.WRITABLE, os.devnull))
 
     def _look(self) -> object:
         """Their entries, and the time of the last change of entries or attributes, which cannot be set."""
@@ -294,11 +313,13 @@ class Writable:
 class Submission:
     """Serves one channel; see the top of the file."""
 
+    writable_kind: type[Writable] = Writable
+
     def __init__(self, setup: Setup, processes: ProcessTable) -> None:
-        self.channel = -1
+        self.reading = self.writing = -1
         self.setup = setup
         self.processes = processes
-        self.writable = Writable(setup)
+        self.writable = self.writable_kind(setup)
         self.watch = MemoryWatch(processes, "memory-watchdog" in setup.features)
         if "mount-namespace" in setup.features:
             self._mount_base()
@@ -308,28 +329,33 @@ class Submission:
 
     # requests
 
-    def serve(self, channel: int) -> NoReturn:
-        self.channel = channel
+    def serve(self, reading: int, writing: int) -> NoReturn:
+        """Answer until the channel ends, which raises ConnectionLostError. A socket is given twice."""
+        self.reading, self.writing = reading, writing
         while True:
-            request = self._receive()
-            kind = request[0]
-            if kind == "open":
-                self._write_files(request[1])
-                self.writable.renew(request[2])
-                self._send(("ready",))
-            elif kind == "add":
-                self._write_files(request[1])
-                self._send(("ready",))
-            else:
-                inputs = protocol.receive_frame(self.channel, protocol.MAX_FRAME_BYTES)
-                self._run(case.Request(request[1], inputs, request[2]))
+            self.answer_one()
+
+    def answer_one(self) -> None:
+        """Read one request and answer it."""
+        request = self._receive()
+        kind = request[0]
+        if kind == "open":
+            self._write_files(request[1])
+            self.writable.renew(request[2])
+            self._send(("ready",))
+        elif kind == "add":
+            self._write_files(request[1])
+            self._send(("ready",))
+        else:
+            inputs = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
+            self._run(case.Request(request[1], inputs, request[2]))
 
     def _receive(self) -> Any:
-        data = protocol.receive_frame(self.channel, protocol.MAX_FRAME_BYTES)
+        data = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
         return protocol.decode(data, protocol.DecodeLimits(total_bytes=len(data)))
 
     def _send(self, message: tuple[object, ...]) -> None:
-        protocol.send_frame(self.channel, protocol.encode(message))
+        protocol.send_frame(self.writing, protocol.encode(message))
 
     # file systems
 
@@ -373,7 +399,7 @@ class Submission:
             os.close(write_end)
         own_namespace = "pid-namespace" in self.setup.features
         watched = Case(
-            pid, [read_end for read_end, _ in pipes], limits, self.watch, self.channel, own_namespace
+            pid, [read_end for read_end, _ in pipes], limits, self.watch, self.reading, own_namespace
         )
         try:
             facts = watched.follow(self._send)
@@ -381,7 +407,7 @@ class Submission:
             for read_end, _ in pipes:
                 os.close(read_end)
         self._send(("ended", facts))
-        protocol.send_frame(self.channel, watched.reply.frame())
+        protocol.send_frame(self.writing, watched.reply.frame())
         _reap_all()
         self.writable.renew(limits)
 
@@ -428,6 +454,8 @@ class Case:
         self.ended = time.monotonic()
         _kill_all(-1 if self.own_namespace else -self.pid)
         _, status, usage = os.wait4(self.pid, 0)
+        if reason == "ended" and status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
+            reason = "memory"  # the kernel was faster than the watch
         for fd, excerpt in self.streams.items():
             _drain(fd, excerpt)
         if self.reply.began is None:

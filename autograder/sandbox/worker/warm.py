@@ -51,7 +51,7 @@ def main(configuration_path: str = CONFIGURATION, control_fd: int = CONTROL_FD) 
     try:
         with open(configuration_path, "rb") as file:  # noqa: PTH123
             configuration = protocol.decode(file.read())
-        setup = _prepare(configuration)
+        setup = prepare(configuration)
         protections = _rehearse(setup)
     except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
         text = traceback.format_exc()[-4000:]
@@ -61,7 +61,8 @@ def main(configuration_path: str = CONFIGURATION, control_fd: int = CONTROL_FD) 
     serve(control, setup)
 
 
-def _prepare(configuration: dict[str, Any]) -> submission.Setup:
+def prepare(configuration: dict[str, Any]) -> submission.Setup:
+    """Become an ordinary user, import what every case needs, load the probes; return what cases need to know."""
     if os.geteuid() == 0 and "uid-drop" in configuration["features"]:
         become(configuration["uid"], configuration["gid"])
     kernel.leave_session_keyring()
@@ -145,21 +146,8 @@ def _rehearse(setup: submission.Setup) -> list[str]:
             spare = Spare(dataclasses.replace(setup, probes=probes), [ours.fileno(), theirs.fileno()])
             spare.hand_over(theirs.fileno())
         fd = ours.fileno()
-        limits = setup.rehearsal_limits
-        protocol.send_frame(fd, protocol.encode(("open", {}, limits)))
-        protocol.send_frame(fd, protocol.encode(("run", "protections", limits)))
-        protocol.send_frame(fd, protocol.encode(()))
-        for expected in ("ready", "started", "ended"):
-            kind, *details = protocol.decode(protocol.receive_frame(fd, protocol.MAX_FRAME_BYTES))
-            if kind != expected:
-                raise RuntimeError(f"the rehearsal of a case failed: {details}")
-        reply = protocol.receive_frame(fd, protocol.MAX_FRAME_BYTES)
-    if not reply:
-        raise RuntimeError(f"the rehearsal of a case failed: {details}")
-    answer, *found = protocol.decode(reply)
-    if answer != "returned":
-        raise RuntimeError(f"the rehearsal of a case failed: {found}")
-    return list(found[0])
+        rehearsal.ask(fd, setup.rehearsal_limits)
+        return rehearsal.protections_seen(fd)
 
 
 def serve(control: socket.socket, setup: submission.Setup) -> None:

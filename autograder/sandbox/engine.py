@@ -1,0 +1,278 @@
+"""The Docker engine as the container wall uses it: the command line of a container, labels, what an error means.
+
+Theory of operation
+-------------------
+`arguments` is the policy: pure, from data to words. A container gets no network, a read-only root, no
+capability, no new privileges, its own seccomp profile, limits of processes, memory, CPU and open files, an
+ordinary user, and four tmpfs mounts. It reads its standard input to the end, and is removed when that end comes:
+so it does not outlive whoever holds the other end, however that one dies.
+
+Each container is labelled with its owner, a process by host, boot, pid namespace, pid and start time. `sweep`
+removes those whose owner is gone: the engine was stopped in between, or a container was made and not started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autograder.errors import GraderError
+from autograder.sandbox import policy
+from autograder.sandbox.outcome import MIB, Limits
+from autograder.sandbox.seccomp import container_profile
+
+LABEL = "autograder.owner"
+COMMAND_SECONDS = 60.0
+
+WORKER_BYTES = 1024 * MIB
+"""Of the warm worker's own, NumPy and torch included."""
+SUBMISSION_BYTES = 1024 * MIB
+"""Room for the submission's files."""
+GRADER_BYTES = 16 * MIB
+WORKER_PROCESSES = 16
+MAX_CPUS = 2
+WRITABLE = ("/tmp", "/dev/shm", "/submission", policy.GRADER_DIRECTORY)  # noqa: S108
+FIRST_UID, UIDS = 200_000, 1_000_000_000
+"""Each container has a user of its own: RLIMIT_NPROC counts the processes of a user on the whole machine."""
+
+_NVIDIA = re.compile(r"/dev/nvidia(\d+)")
+_NVIDIA_CONTROL = re.compile(r"/dev/nvidia(ctl|-.+)")
+
+
+@dataclass(frozen=True)
+class Container:
+    """Everything that decides how a container is run."""
+
+    image: str
+    boot: str
+    """Python source that pid 1 executes."""
+    limits: Limits = field(default_factory=Limits)
+    devices: tuple[str, ...] = ()
+    """Device nodes; those of NVIDIA's GPUs become `--gpus device=N`."""
+    volumes: tuple[str, ...] = ()
+    """Folders of the host to show, read-only, as HOST:INSIDE."""
+    owner: str = ""
+    cpus: int = MAX_CPUS
+
+
+def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
+    """Docker's arguments, without the program. `seccomp`: the file of the profile."""
+    limits = container.limits
+    room = f"nosuid,nodev,size={limits.tmp_bytes},nr_inodes={limits.tmp_files},mode=1777"
+    own = f"nosuid,nodev,uid={uid},gid={uid},mode=0755"
+    memory = memory_bytes(limits)
+    return [
+        *("run", "--interactive", "--rm", "--pull", "never", "--log-driver", "none"),
+        *("--label", f"{LABEL}={container.owner}", "--hostname", "sandbox"),
+        *("--network", "none", "--ipc", "none", "--cgroupns", "private", "--read-only"),
+        *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={seccomp}"),
+        *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + WORKER_PROCESSES)),
+        *("--memory", str(memory), "--memory-swap", str(memory), "--cpus", str(container.cpus)),
+        *("--ulimit", "core=0", "--ulimit", f"nofile={limits.open_files + 256}"),
+        *("--tmpfs", f"/tmp:rw,exec,{room}", "--tmpfs", f"/dev/shm:rw,exec,{room}"),  # noqa: S108
+        *("--tmpfs", f"/submission:rw,exec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
+        *("--tmpfs", f"{policy.GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
+        *_devices(container.devices),
+        *(word for volume in container.volumes for word in ("--mount", _bind(volume))),
+        # The image knows best where its programs are; everything else is the same behind every wall.
+        *(
+            word
+            for name, value in policy.ENVIRONMENT.items()
+            if name != "PATH"
+            for word in ("--env", f"{name}={value}")
+        ),
+        *("--workdir", "/", "--entrypoint", "python3", container.image, "-B", "-s", "-c", container.boot),
+    ]
+
+
+def memory_bytes(limits: Limits) -> int:
+    """What all of a container may use: the last line behind the watch, which knows a case's own share."""
+    return WORKER_BYTES + SUBMISSION_BYTES + limits.memory_bytes + 2 * limits.tmp_bytes
+
+
+def _bind(volume: str) -> str:
+    host, _, inside = volume.partition(":")
+    if not (host.startswith("/") and inside.startswith("/")) or set(volume) & set('",') or ":" in inside:
+        raise GraderError(f"{volume!r} is not HOST:INSIDE, two absolute paths without a comma or a quote")
+    if any(Path(inside).is_relative_to(place) for place in WRITABLE):
+        raise GraderError(f"{volume!r} would lie in a folder that is emptied; choose another place inside")
+    return f"type=bind,src={host},dst={inside},readonly"
+
+
+def _devices(paths: Iterable[str]) -> list[str]:
+    gpus, words = [], []
+    for path in paths:
+        if gpu := _NVIDIA.fullmatch(path):
+            gpus.append(gpu[1])
+        elif not _NVIDIA_CONTROL.fullmatch(path):  # these come with a GPU
+            words += ["--device", path]
+    # The value is a CSV record of its own, in which several numbers must stand in quotes.
+    return [*(["--gpus", f'"device={",".join(gpus)}"'] if gpus else []), *words]
+
+
+def new_uid() -> int:
+    """A user for one container, which is nobody else's, with overwhelming probability."""
+    return FIRST_UID + secrets.randbelow(UIDS)
+
+
+def seccomp_file() -> int:
+    """A descriptor of the profile of this machine, for Docker's client to read from. Raises GraderError."""
+    try:
+        profile = container_profile()
+    except KeyError as error:
+        raise GraderError(f"no list of system calls for {error} machines; use another machine") from None
+    descriptor = os.memfd_create("seccomp")
+    os.write(descriptor, json.dumps(profile).encode())
+    return descriptor
+
+
+# ── asking the engine ────────────────────────────────────────────────────────────────────────────────────
+
+
+def find_docker() -> str:
+    """Docker's client. Raises GraderError when there is none."""
+    found = shutil.which("docker")
+    if found is None:
+        raise GraderError("docker is not installed; run: apt-get install docker.io, or use --sandbox bwrap")
+    return found
+
+
+def ask(*words: str) -> str:
+    """What a command of Docker prints. Raises GraderError with what to do when it fails."""
+    try:
+        done = subprocess.run(
+            [find_docker(), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise GraderError(
+            f"the Docker engine did not answer in {COMMAND_SECONDS:.0f} s; restart it: systemctl restart docker"
+        ) from None
+    if done.returncode:
+        raise GraderError(explain(done.stderr))
+    return done.stdout.strip()
+
+
+def server_version() -> str:
+    """The engine's version. Raises GraderError when it does not answer."""
+    return ask("version", "--format", "{{.Server.Version}}")
+
+
+def image_id(image: str) -> str:
+    """The identity of an image that is on this machine. Raises GraderError when it is not."""
+    return ask("image", "inspect", "--format", "{{.Id}}", image)
+
+
+_REMEDIES = (
+    ("permission denied", "add this user to the group docker: usermod -aG docker USER, then log in again"),
+    ("Cannot connect to the Docker daemon", "start the engine: systemctl start docker"),
+    (
+        "No such image",
+        "load it (docker load -i FILE), pull it (docker pull NAME), or build it, see docs/docker.md",
+    ),
+    ("Unable to find image", "load it (docker load -i FILE), pull it (docker pull NAME), or build it"),
+    (
+        "could not select device driver",
+        "install the NVIDIA container toolkit, or take the GPU out of devices",
+    ),
+    (
+        "executable file not found",
+        "the image needs python3 on its PATH: use one made from the course's Dockerfile",
+    ),
+    ("ModuleNotFoundError", "the image lacks this package: build it from the course's Dockerfile"),
+    ("seccomp", "the engine must support seccomp profiles: docker info shows it under Security Options"),
+)
+
+
+def explain(text: str) -> str:
+    """What Docker or the worker said last, and what to do."""
+    said = " ".join(text.split())[-1500:] or "docker said nothing"
+    remedy = next((remedy for words, remedy in _REMEDIES if words in said), "see: autograder doctor")
+    return f"{said}; {remedy}"
+
+
+# ── whose containers ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def owner() -> str:
+    """This process, by a name that no other process of any machine has had."""
+    return "/".join((*_place(), str(os.getpid()), _start_time(os.getpid())))
+
+
+def _place() -> tuple[str, str, str]:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return socket.gethostname() or platform.node(), boot, str(Path("/proc/self/ns/pid").stat().st_ino)
+
+
+def _start_time(pid: int) -> str:
+    """In ticks since boot; empty when there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def is_gone(label: str) -> bool:
+    """Whether the process that a label names has ended. What cannot be known from here counts as alive."""
+    host, boot, namespace, pid, start = (*label.split("/"), "", "", "", "", "")[:5]
+    here = _place()
+    if host != here[0]:
+        return False
+    if boot != here[1]:
+        return True
+    return namespace == here[2] and pid.isdecimal() and _start_time(int(pid)) != start
+
+
+def sweep() -> list[str]:
+    """Remove containers that nobody owns any more; return their ids."""
+    rows = ask(
+        "ps",
+        "--all",
+        "--no-trunc",
+        "--filter",
+        f"label={LABEL}",
+        "--format",
+        f'{{{{.ID}}}} {{{{.Label "{LABEL}"}}}}',
+    )
+    gone = [row.split(" ")[0] for row in rows.splitlines() if is_gone(row.partition(" ")[2])]
+    remove(gone)
+    return gone
+
+
+def remove(containers: Iterable[str]) -> None:
+    """Kill and remove containers; those that are on their way out already are left to that."""
+    listed = [*containers]
+    if listed:
+        subprocess.run(
+            [find_docker(), "rm", "--force", *listed],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=COMMAND_SECONDS,
+            check=False,
+        )
+
+
+def owned(label: str) -> list[str]:
+    """The containers of one owner."""
+    return ask("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}={label}").split()
+
+
+def environment(given: Mapping[str, str]) -> dict[str, str]:
+    """The variables that Docker's client may have."""
+    names = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
+    return {name: given[name] for name in names if name in given}
