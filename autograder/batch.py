@@ -44,6 +44,7 @@ def grade_checkouts(
     checkouts: Sequence[Path],
     *,
     sandbox: str,
+    image: str = "",
     jobs: int,
     progress: Progress,
 ) -> Batch:
@@ -55,7 +56,7 @@ def grade_checkouts(
     batch = Batch({checkout: [] for checkout in checkouts})
     work = [(checkout, head_commit(checkout)) for checkout in checkouts]
     for assignment in assignments:
-        with Grader(config, assignment, config_file=config_file, sandbox=sandbox) as grader:
+        with Grader(config, assignment, config_file=config_file, sandbox=sandbox, image=image) as grader:
             for graded in grader.grade_many(work, jobs=jobs):
                 if graded.report is None:
                     batch.faults.append(f"{graded.path.name} {assignment}: {graded.fault}")

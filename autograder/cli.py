@@ -62,6 +62,9 @@ for command in (*COMMANDS, ci, config_group, hook, jobs, ledger, regrade, releas
     help="default: what autograder.toml says; none must be asked for, and the report says so",
 )
 @click.option(
+    "--image", default="", help="of the containers of --sandbox docker; default: what autograder.toml says"
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     help="where score.md and score.json go; default: PATH for one checkout, ./grades for several",
@@ -78,6 +81,7 @@ def grade(
     path: Path,
     assignment: str,
     sandbox: str | None,
+    image: str,
     out: Path | None,
     as_json: bool,
     jobs: int | None,
@@ -109,6 +113,7 @@ def grade(
             assignments,
             checkouts,
             sandbox=sandbox or settings.sandbox.kind,
+            image=image,
             jobs=jobs or _processors(),
             progress=progress.step,
         )
@@ -160,12 +165,13 @@ def _processors() -> int:
 
 
 @main.command()
-def doctor() -> None:
+@click.option("--image", default="", help="try --sandbox docker too, with containers of this image")
+def doctor(image: str) -> None:
     """Try the sandbox for real, and say what is missing and how to get it."""
-    from autograder.sandbox.doctor import checks
+    from autograder.sandbox.doctor import checks, docker_checks
 
     failed = 0
-    for check in checks():
+    for check in [*checks(), *docker_checks(image)]:
         click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
         if not check.ok:
             failed += 1

@@ -51,12 +51,16 @@ class Grader:
         config: the course's configuration, read from a file.
         assignment: which suite to use.
         sandbox: `auto`, `bwrap`, `docker` or `none`.
+        image: what containers are made of; empty for the configuration's.
         config_file: the file that `config` was read from; the server reads it again.
     """
 
-    def __init__(self, config: Config, assignment: str, *, config_file: Path, sandbox: str = "auto") -> None:
+    def __init__(
+        self, config: Config, assignment: str, *, config_file: Path, sandbox: str = "auto", image: str = ""
+    ) -> None:
         config.assignment(assignment)
-        self.assignment, self.config_file, self.sandbox = assignment, config_file, sandbox
+        self.assignment, self.config_file = assignment, config_file
+        self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.provenance: dict[str, Any] = {}
         self.cases: list[tuple[str, int]] = []  # name and points, known when it is ready
         self._server: subprocess.Popen[bytes] | None = None
@@ -68,7 +72,8 @@ class Grader:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             package = str(Path(__file__).resolve().parent.parent)
-            arguments = [str(theirs.fileno()), str(self.config_file.resolve()), self.assignment, self.sandbox]
+            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
+            arguments = [str(theirs.fileno()), *course]
             self._server = subprocess.Popen(
                 # -I: neither the caller's folder nor its environment chooses what the server imports
                 [sys.executable, "-I", "-c", BOOT, package, *arguments],
@@ -193,4 +198,5 @@ class Grader:
 def _environment() -> dict[str, str]:
     """Return the few variables that the server needs; no setting of pytest or Python of the caller's."""
     keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
-    return {name: os.environ[name] for name in keep if name in os.environ}
+    docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
+    return {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}

@@ -176,6 +176,7 @@ class Server:
             "sandbox": type(self.wall).__name__.removesuffix("Wall").lower(),
             "isolated": self.wall.isolated,
             "protections": sorted(self.wall.protections),
+            **self.wall.provenance,
             "versions": versions,
             "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
         }
@@ -396,7 +397,7 @@ def _request(data: Mapping[str, Any]) -> Request:
     return Request(int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]))
 
 
-def main(descriptor: int, config_file: str, assignment: str, sandbox: str) -> int:
+def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:
     """Serve one suite on an open socket; return the exit status."""
     channel = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides, by closing the channel
@@ -417,6 +418,9 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str) -> in
             preload=chosen.preload,
             waive=config.sandbox.waive,
             devices=chosen.devices,
+            limits=config.limits(assignment),
+            image=image,
+            volumes=config.sandbox.volumes,
         ) as wall:
             sys.dont_write_bytecode = True
             sys.path[:0] = [str(suite), str(config.path(config.reference))]
@@ -477,5 +481,5 @@ def _send_fault(channel: socket.socket, message: str) -> None:
 
 
 def start(arguments: list[str]) -> int:
-    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox."""
-    return main(int(arguments[0]), arguments[1], arguments[2], arguments[3])
+    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image."""
+    return main(int(arguments[0]), *arguments[1:5])

@@ -8,6 +8,7 @@ After that nothing of them may be left: no process, no mount, no file.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import re
@@ -30,6 +31,7 @@ from autograder.config import SECRET_VARIABLE, STATE_FOLDER, load
 from autograder.grade import Graded, Grader
 from autograder.report import MAX_MESSAGE, Report, markdown
 from autograder.submission import digest
+from tests import engine
 from tests.samples import (
     ALL,
     REPOSITORY,
@@ -47,6 +49,8 @@ if sys.version_info >= (3, 11):
 else:
     pass
 
+WALL = os.environ.get("SAMPLES_WALL", "auto")
+"""`SAMPLES_WALL=docker pytest tests/test_submissions.py` grades the samples in containers."""
 THREAT_MODEL = REPOSITORY / "docs" / "threat-model.md"
 FAMILIES = ("reference", "starter", "partial", "broken", "slow", "wrong", "hostile")
 SECONDS = {"a0": 2, "a2": 4}
@@ -57,11 +61,17 @@ IN_FLIGHT = {"a0": 6, "a1": 3, "a2": 3}
 """Those who use up their time in a0 mostly sleep, so more of them than processors are graded at a time."""
 
 
+needs_wall = engine.needs_engine if WALL == "docker" else needs_wall
+
+
 # ── grading ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def short_course(folder: Path) -> Path:
-    """Copy the staff repository's course, with short time limits; return its configuration file."""
+def short_course(folder: Path, sandbox: str = "") -> Path:
+    """Copy the staff repository's course, with short time limits; return its configuration file.
+
+    `sandbox` is added to the configuration, such as a table [sandbox].
+    """
     for part in ("src", "hidden"):
         shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     settings = (REPOSITORY / "autograder.toml").read_text("utf-8")
@@ -70,7 +80,9 @@ def short_course(folder: Path) -> Path:
         text = suite.read_text("utf-8")
         suite.write_text(re.sub(r"mark\.timeout\(\d+\)", f"mark.timeout({seconds})", text), "utf-8")
         settings = settings.replace(f"[assignments.{name}]", f"[assignments.{name}]\ntimeout = {seconds}")
-    settings += "\n[assignments.a0.limits]\n" + "".join(f"{key} = {value}\n" for key, value in LIMITS.items())
+    settings += f"\n{sandbox}\n[assignments.a0.limits]\n" + "".join(
+        f"{key} = {value}\n" for key, value in LIMITS.items()
+    )
     (folder / "autograder.toml").write_text(settings, "utf-8")
     builds = REPOSITORY / STATE_FOLDER / "builds"  # what was compiled in an earlier run is used again
     builds.mkdir(parents=True, exist_ok=True)
@@ -95,7 +107,7 @@ class Course:
         }
         config, name = load(self.config_file), samples[0].expected.assignment
         results: dict[str, Graded] = {}
-        with Grader(config, name, config_file=self.config_file) as grader:
+        with Grader(config, name, config_file=self.config_file, sandbox=config.sandbox.kind) as grader:
             grader.ready()
             processes = len(descendants())
             for alone, jobs in ((False, IN_FLIGHT[name]), (True, 1)):
@@ -162,11 +174,18 @@ def course(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Course]:
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     mounts = Path("/proc/self/mounts").read_text()
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as made:
         patch.setenv("TMPDIR", str(temporary))  # the grader's
         patch.setenv(SECRET_VARIABLE, "the inputs of the samples are the same in every run")
-        course = Course(folder, short_course(folder), [])
+        if WALL == "docker":
+            image = made.enter_context(engine.host_image())
+            sandbox = f'[sandbox]\nkind = "docker"\nimage = "{image}"\nvolumes = {engine.volumes()}'
+        else:
+            sandbox = f'[sandbox]\nkind = "{WALL}"'
+        course = Course(folder, short_course(folder, sandbox), [])
         yield course
+        if WALL == "docker":
+            course.left_behind += [f"container {name} is left" for name in engine.containers()]
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     course.left_behind += [f"{path} is left" for path in temporary.rglob("*")]
     if Path("/proc/self/mounts").read_text() != mounts:

@@ -125,10 +125,14 @@ class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         kind: `auto` takes the strongest wall that works here.
         waive: protections that may be missing; each is named in every report.
+        image: of the containers, where `kind` is `docker`.
+        volumes: folders of the host that these containers show read-only, as HOST:INSIDE.
     """
 
     kind: str = "auto"
     waive: tuple[str, ...] = ()
+    image: str = ""
+    volumes: tuple[str, ...] = ()
 
 
 class LedgerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

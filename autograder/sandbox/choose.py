@@ -6,29 +6,50 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
+from autograder.sandbox.dockerwall import DockerWall
 from autograder.sandbox.nowall import NoWall
+from autograder.sandbox.outcome import Limits
 from autograder.sandbox.wall import BwrapWall, Wall
 
 KINDS = ("auto", "bwrap", "docker", "none")
 
 
 def make_wall(
-    kind: str, *, probes: Path, preload: Sequence[str], waive: Sequence[str] = (), devices: Sequence[str] = ()
+    kind: str,
+    *,
+    probes: Path,
+    preload: Sequence[str],
+    waive: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    limits: Limits | None = None,
+    image: str = "",
+    volumes: Sequence[str] = (),
 ) -> Wall:
     """Return the wall called `kind`, not yet started.
 
     Args:
         kind: `auto` is the strongest that can work here, and never `none`: that must be asked for.
-        probes, preload, waive, devices: see `BwrapWall`.
+        probes, preload, waive, devices, limits: see `BwrapWall`.
+        image, volumes: see `DockerWall`; of no use to the others.
 
     Raises:
         GraderError: there is no such wall here; or `none` is asked for where student code would find the reference.
     """
     if kind in ("auto", "bwrap"):
-        return BwrapWall(probes, preload=preload, waive=waive, devices=devices)
+        return BwrapWall(probes, preload=preload, waive=waive, devices=devices, limits=limits)
+    if kind == "docker":
+        return DockerWall(
+            probes,
+            image=image,
+            preload=preload,
+            waive=waive,
+            devices=devices,
+            limits=limits,
+            volumes=volumes,
+        )
     if kind == "none":
         _refuse_reference()
-        return NoWall(probes, preload=preload)
+        return NoWall(probes, preload=preload, limits=limits)
     raise GraderError(f"the sandbox {kind!r} is not available here; use one of {', '.join(KINDS)}")
 
 

@@ -13,13 +13,14 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.sandbox import policy
+from autograder.sandbox import engine, policy
+from autograder.sandbox.dockerwall import DockerWall
 from autograder.sandbox.outcome import Limits, Outcome, Status
-from autograder.sandbox.wall import BwrapWall, find_bwrap
+from autograder.sandbox.wall import BwrapWall, Wall, find_bwrap
 
 
 @dataclass(frozen=True)
@@ -107,11 +108,41 @@ def _checks(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Check]:
             with BwrapWall(probes, preload=preload, devices=devices, limits=SMALL) as wall:
                 wall.ready()
                 yield _identity()
-                yield from _protections(wall)
-                yield from (_try(wall, *trial) for trial in TRIALS)
-                yield _network(wall)
+                yield from _behind(wall)
         except GraderError as error:
             yield Check("wall", False, str(error), namespaces_remedy())
+
+
+def docker_checks(image: str = "", volumes: Sequence[str] = ()) -> list[Check]:
+    """Whether containers could be the wall; with an image, try them. Without one, nothing here is a failure."""
+    try:
+        version = engine.server_version()
+    except GraderError as error:
+        return [Check("docker", not image, f"--sandbox docker cannot be used: {error}", "see docs/docker.md")]
+    if not image:
+        return [
+            Check(
+                "docker", True, f"engine {version}; --sandbox docker can be used with an image, see --image"
+            )
+        ]
+    with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
+        probes = Path(folder) / "probes.py"
+        probes.write_text(PROBES)
+        try:
+            with DockerWall(probes, image=image, limits=SMALL, volumes=volumes) as wall:
+                wall.ready()
+                return [
+                    Check("docker", True, f"engine {version}, {wall.provenance}"),
+                    *(replace(check, name=f"docker, {check.name}") for check in _behind(wall)),
+                ]
+        except GraderError as error:
+            return [Check("docker", False, str(error), "see docs/docker.md")]
+
+
+def _behind(wall: Wall) -> Iterator[Check]:
+    yield from _protections(wall)
+    yield from (_try(wall, *trial) for trial in TRIALS)
+    yield _network(wall)
 
 
 def _bubblewrap() -> Check:
@@ -133,7 +164,7 @@ def _identity() -> Check:
     return Check("wall", True, f"started as uid {os.geteuid()}, without privileges")
 
 
-def _protections(wall: BwrapWall) -> Iterator[Check]:
+def _protections(wall: Wall) -> Iterator[Check]:
     for name, meaning in policy.PROTECTIONS.items():
         if name in wall.protections:
             yield Check(name, True, meaning)
@@ -144,7 +175,7 @@ def _protections(wall: BwrapWall) -> Iterator[Check]:
 
 
 def _try(
-    wall: BwrapWall,
+    wall: Wall,
     name: str,
     function: str,
     good: Callable[[Outcome], bool],
@@ -187,7 +218,7 @@ TRIALS: tuple[tuple[str, str, Callable[[Outcome], bool], str, Limits], ...] = (
 )
 
 
-def _network(wall: BwrapWall) -> Check:
+def _network(wall: Wall) -> Check:
     with socket.create_server(("127.0.0.1", 0)) as server, wall.open(SUBMISSION) as session:
         outcome = session.run("attempt", ("connect", server.getsockname()[1]))
     return Check("network", str(outcome.value).startswith("refused"), f"connect: {outcome.value}", _BUG)

@@ -1,0 +1,94 @@
+"""A Docker engine for tests, and an image that costs nothing: this machine's own Python, shown read-only.
+
+The image has only empty folders in it. `/usr`, the interpreter and the installed packages of the machine are mounted
+there, so a container has the very same versions as a grader that uses bubblewrap, the compiler among them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from autograder.errors import GraderError
+from autograder.sandbox import engine, policy
+
+SITE_PACKAGES = "/site-packages"
+
+
+@functools.cache
+def why_no_engine() -> str:
+    """Why containers cannot be tested here; empty where they can."""
+    try:
+        engine.server_version()
+    except GraderError as error:
+        return f"no Docker engine: {error}"
+    return ""
+
+
+needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "an engine answers")
+
+
+def volumes() -> list[str]:
+    """What a container of `host_image` must show, as HOST:INSIDE."""
+    python = policy.Interpreter.current()
+    shown = [*python.prefixes[:1], *(path for path in ("/usr",) if path not in python.prefixes)]
+    return [*(f"{path}:{path}" for path in shown), f"{python.site_packages[0]}:{SITE_PACKAGES}"]
+
+
+@contextlib.contextmanager
+def host_image() -> Iterator[str]:
+    """An image for `volumes`, by name; removed at the end."""
+    name = f"autograder-test:{os.getpid()}"
+    prefix = policy.Interpreter.current().prefixes[0]
+    changes = (f"ENV PATH={prefix}/bin:/usr/local/bin:/usr/bin:/bin", f"ENV PYTHONPATH={SITE_PACKAGES}")
+    words = [word for change in changes for word in ("--change", change)]
+    subprocess.run(
+        ["docker", "import", *words, "-", name], input=_skeleton(prefix), check=True, capture_output=True
+    )
+    try:
+        yield name
+    finally:
+        subprocess.run(["docker", "rmi", "--force", name], check=True, capture_output=True)
+
+
+def _skeleton(prefix: str) -> bytes:
+    """A tar of the folders that things are mounted on, and of the few files that lie elsewhere."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as tar:
+        folders = {
+            "etc",
+            "usr",
+            SITE_PACKAGES[1:],
+            *(str(p)[1:] for p in (Path(prefix), *Path(prefix).parents)),
+        }
+        for folder in sorted(folders - {""}):
+            tar.addfile(_entry(folder, tarfile.DIRTYPE, 0o755))
+        tar.addfile(_entry("tmp", tarfile.DIRTYPE, 0o1777))
+        for directory in policy.SYSTEM_DIRECTORIES:
+            if Path(directory).is_symlink():
+                link = _entry(directory[1:], tarfile.SYMTYPE, 0o777)
+                link.linkname = str(Path(directory).readlink())
+                tar.addfile(link)
+        for file in policy.SYSTEM_FILES:
+            if Path(file).exists():
+                tar.add(file, file[1:])
+    return data.getvalue()
+
+
+def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = kind, mode
+    return entry
+
+
+def containers() -> list[str]:
+    """Every container of the autograder's on this engine, running or not."""
+    return engine.ask("ps", "--all", "--quiet", "--filter", f"label={engine.LABEL}").split()
