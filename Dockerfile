@@ -10,7 +10,7 @@ ARG BASE_IMAGE=nvcr.io/nvidia/pytorch:25.12-py3
 FROM ${BASE_IMAGE} AS base
 # Images are made by root here, and used by another user at the end.
 # hadolint ignore=DL3002
-USER root
+USER 0
 # Which version of g++ there is depends on the base, which is given by its tag.
 # hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
@@ -46,7 +46,7 @@ CMD ["bash"]
 
 # ── what students get: the same, and the reference ───────────────────────────────────────────────────────
 FROM sandbox AS student
-USER root
+USER 0
 # The wheel for this Python, of those in dist/.
 # hadolint ignore=DL3013
 RUN --mount=type=bind,source=dist,target=/dist \
