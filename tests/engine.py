@@ -20,6 +20,7 @@ import pytest
 from autograder.errors import GraderError
 from autograder.sandbox import engine, policy
 
+PASSWD = b"root:x:0:0::/root:/bin/sh\n"
 SITE_PACKAGES = "/site-packages"
 
 
@@ -77,6 +78,9 @@ def _skeleton(prefix: str) -> bytes:
                 link = _entry(directory[1:], tarfile.SYMTYPE, 0o777)
                 link.linkname = str(Path(directory).readlink())
                 tar.addfile(link)
+        passwd = _entry("etc/passwd", tarfile.REGTYPE, 0o644)
+        passwd.size = len(PASSWD)
+        tar.addfile(passwd, io.BytesIO(PASSWD))
         for file in policy.SYSTEM_FILES:
             if Path(file).exists():
                 tar.add(file, file[1:])

@@ -27,7 +27,7 @@ answer() { [[ ! -f $fake/$1 ]] || { cat_ "$fake/$1"; return "$(head_ "$fake/$1.s
 cat_() { while IFS= read -r line; do printf '%s\n' "$line"; done < "$1"; }
 head_() { if [[ -f $1 ]]; then cat_ "$1"; else echo 0; fi; }
 case $1 in
-    --version) if [[ -f $fake/imitation || ${0##*/} == podman ]]; then echo "podman version 4.3.1"; else echo "Docker version 20.10"; fi ;;
+    --version) if [[ -f $fake/imitation || ${0##*/} == podman ]]; then echo podman; else echo Docker; fi ;;
     info) if [[ -n ${BY_SUDO:-} ]]; then answer sudo-info; else answer info; fi ;;
     image) [[ -f $fake/images/${3//"$slash"/_} ]] ;;
     load) : > "$fake/images/$(cat_ "$fake/loads")"; answer load ;;

@@ -88,7 +88,9 @@ def build(folder: Path, names: Names, *, base: str | None, arguments: Sequence[s
         GraderError: there is no wheel of the reference, or Docker refuses; the message says what to do.
     """
     if not [*(folder / "dist").glob("ref-*.whl")]:
-        raise GraderError(f"there is no wheel of the reference in {folder / 'dist'}; run: autograder release ref")
+        raise GraderError(
+            f"there is no wheel of the reference in {folder / 'dist'}; run: autograder release ref"
+        )
     for target in ("sandbox", "student"):
         docker(build_arguments(names, target, base=base, arguments=arguments), folder)
     for image, program, meaning in (
@@ -98,7 +100,9 @@ def build(folder: Path, names: Names, *, base: str | None, arguments: Sequence[s
         try:
             docker(["run", "--rm", "--network", "none", image, "python3", "-c", program], folder)
         except GraderError as error:
-            raise GraderError(f"{image}: {meaning}; build the wheel with this image's Python version") from error
+            raise GraderError(
+                f"{image}: {meaning}; build the wheel with this image's Python version"
+            ) from error
         say(f"{image}: {size(image) / 1e6:.0f} MB")
 
 

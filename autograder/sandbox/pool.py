@@ -105,7 +105,7 @@ class Warming:
             return None
         message = protocol.decode(bytes(self.said[4:]))
         if type(message) is not tuple or not message or message[0] != "ready":
-            raise GraderError(f"the container did not start: {engine.explain(str(message[1:]))}")
+            raise GraderError(f"the container did not start: {engine.explain(str(message[-1]))}")
         return message
 
     def last_words(self) -> str:

@@ -257,6 +257,8 @@ class BwrapWall(ControlledWall):
             "site_packages": [*policy.site_packages_inside(interpreter).values()],
             "seccomp": seccomp_program(self._features),
             "hidden": _hidden(self._features),
+            "shown": [],
+            "devices": [],
             "uid": uid,
             "gid": gid,
             "limits": Limits().message(),

@@ -10,7 +10,8 @@ pid 1 ends everything in the container.
 What the submission's own mounts do elsewhere is done here without mounting:
 
 - The directories that a case can write to are emptied after it. All processes of the case are dead by then.
-- Landlock keeps a case from writing elsewhere, the submission included, and from reading `/proc` and `/sys`.
+- Landlock keeps a case from writing elsewhere, the submission included, and from reading `/proc`, `/sys`, devices
+  that are not meant for it, and the places and files where an image, or the engine, keeps what is private.
 - Our files came through stdin into a tmpfs; they are removed before anything of a submission arrives.
 """
 
@@ -30,6 +31,10 @@ from dataclasses import replace
 from autograder import protocol
 from autograder.sandbox.worker import case, kernel, rehearsal, submission, warm
 
+PRIVATE = frozenset({"boot", "grader", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "var"})
+"""Folders of the container's root that no case may read, but for what Python itself has there."""
+PRIVATE_SETTINGS = frozenset({"fstab", "gshadow", "hostname", "hosts", "machine-id", "resolv.conf", "shadow"})
+"""The same in /etc; the engine puts some of the host's there."""
 FACTS = ("numpy", "torch")
 """Packages whose versions are reported, if the worker has imported them."""
 
@@ -47,8 +52,10 @@ class EmptiedFolders(submission.Writable):
         self.made = self._look()
 
     def _ruleset(self) -> int:
-        readable = [f"/{name}" for name in os.listdir("/") if f"/{name}" not in self.setup.hidden]  # noqa: PTH208
-        return kernel.landlock_ruleset(self.setup.landlock_version, readable, (*case.WRITABLE, os.devnull))
+        gpus = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]  # noqa: PTH208
+        devices = [path for path in (*self.setup.devices, *gpus) if os.path.exists(path)]  # noqa: PTH110
+        writable = dict.fromkeys((*case.WRITABLE, os.devnull, *devices))
+        return kernel.landlock_ruleset(self.setup.landlock_version, readable(self.setup.shown), [*writable])
 
 
 class ContainerSubmission(submission.Submission):
@@ -61,6 +68,15 @@ class ContainerSubmission(submission.Submission):
 
     def _protect_submission(self, read_only: bool) -> None:
         """Landlock does."""
+
+
+def readable(shown: Iterable[str]) -> list[str]:
+    """What a case may read: `shown`, Python, and what of the container's root and /etc is not private."""
+    kept = [f"/{name}" for name in os.listdir("/") if name not in PRIVATE | {"etc", "dev"}]  # noqa: PTH208
+    kept += [f"/etc/{name}" for name in os.listdir("/etc") if name not in PRIVATE_SETTINGS]  # noqa: PTH208
+    python = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *sys.path}
+    kept += [path for path in (*python, *shown) if path.startswith("/")]
+    return [path for path in dict.fromkeys(kept) if os.path.exists(path)]  # noqa: PTH110
 
 
 def main() -> None:
@@ -80,6 +96,8 @@ def main() -> None:
         ContainerSubmission(setup, processes).serve(reading, writing)
     except (protocol.ConnectionLostError, BrokenPipeError):
         pass
+    except ImportError as error:  # the image is not what it should be
+        protocol.send_frame(writing, protocol.encode(("failed", f"{type(error).__name__}: {error}")))
     except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
         text = traceback.format_exc()[-4000:]
         with contextlib.suppress(BaseException):
@@ -104,7 +122,7 @@ def refuse_packages(names: Iterable[str]) -> None:
             if found is not None:
                 raise ImportError(
                     f"the image holds the package {name!r} ({found.origin}), which student code could import; "
-                    "use an image without it: docker build --target student-packages"
+                    "use an image without it: docker build --target sandbox"
                 )
 
 

@@ -71,6 +71,10 @@ class Setup:
     probes: ModuleType
     hidden: tuple[str, ...]
     """Directories that no case may see."""
+    shown: tuple[str, ...]
+    """In a container: what a case may read although it lies in a private place."""
+    devices: tuple[str, ...]
+    """In a container: devices that a case may use."""
     rehearsal_limits: Mapping[str, Any]
 
 

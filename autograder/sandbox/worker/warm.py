@@ -87,6 +87,8 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
         landlock_version=landlock_version,
         probes=probes,
         hidden=tuple(configuration["hidden"]),
+        shown=tuple(configuration["shown"]),
+        devices=tuple(configuration["devices"]),
         rehearsal_limits=configuration["limits"],
     )
 

@@ -27,7 +27,10 @@ for name in ("\0/tmp/.X11-unix/X0", "\0grader", "/run/dbus/system_bus_socket", "
             found.append(name)
     except OSError:
         pass
-if len(socket.if_nameindex() if os.path.isdir("/sys/class/net") else []) > 1:
-    found.append(socket.if_nameindex())
+try:
+    if len(socket.if_nameindex() if os.path.isdir("/sys/class/net") else []) > 1:
+        found.append(socket.if_nameindex())
+except OSError:
+    pass
 
 raise RuntimeError(f"found {found or 'nothing'}")

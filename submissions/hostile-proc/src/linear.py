@@ -10,7 +10,8 @@ for path in glob.glob("/proc/[0-9]*") + ["/proc/self", "/proc/thread-self"]:
             pass
     for folder in ("fd", "root", "cwd", "task"):
         try:
-            found.append(f"{path}/{folder}: {os.listdir(f'{path}/{folder}')}")
+            if not os.path.samefile(f"{path}/{folder}", "."):  # this folder is empty, and no secret
+                found.append(f"{path}/{folder}: {os.listdir(f'{path}/{folder}')}")
         except OSError:
             pass
     try:
