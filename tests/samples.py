@@ -38,6 +38,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         points: the total.
         verdicts: by the name of a case; "*" is every case that is not named.
         message: what the message of every case that is not passed must contain.
+        in_container: the same behind a wall of containers, where that shows something else than bubblewrap.
         links: symbolic links to make, path -> target.
         delete: files or folders of the base to take away.
         alone: graded while nothing else is: it takes the processors away from its neighbours.
@@ -49,6 +50,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     points: int | None = None
     verdicts: dict[str, Literal["passed", "wrong", "timeout", "error"]] = {}
     message: str = ""
+    in_container: str = ""
     links: dict[str, str] = {}
     delete: tuple[str, ...] = ()
     alone: bool = False

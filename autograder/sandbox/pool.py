@@ -38,6 +38,7 @@ from autograder.sandbox.session import stream_pair
 START_SECONDS = 180.0
 """For a container to become ready, on a machine that is busy starting others."""
 RETRY_SECONDS = 5.0
+END_SECONDS = 8.0
 MAX_READY_BYTES = 65536
 
 BOOT = """
@@ -242,10 +243,18 @@ class Pool:
             warming.stream.close()
         for stream in self.ready.values():
             stream.close()
+        self.remove_all()
+        # A client that is just making a container must be let to end: killed, it would leave one behind.
+        deadline = time.monotonic() + END_SECONDS
         for client in self.clients:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(max(0.1, deadline - time.monotonic()))
             client.kill()
             client.wait()
-        with contextlib.suppress(GraderError):
+        self.remove_all()
+
+    def remove_all(self) -> None:
+        with contextlib.suppress(GraderError, subprocess.TimeoutExpired):
             engine.remove(engine.owned(self.container.owner))
 
 
