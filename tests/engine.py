@@ -10,6 +10,8 @@ import contextlib
 import functools
 import io
 import os
+import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Iterator
@@ -96,3 +98,19 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 def containers() -> list[str]:
     """Every container of the autograder's on this engine, running or not."""
     return engine.ask("ps", "--all", "--quiet", "--filter", f"label={engine.LABEL}").split()
+
+
+def small_image(name: str, programs: tuple[str, ...] = ("bash", "id", "cat", "mkdir", "true")) -> None:
+    """Make an image of a few programs of this machine and the libraries that they need."""
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w", dereference=True) as tar:
+        tar.addfile(_entry("tmp", tarfile.DIRTYPE, 0o1777))
+        files: set[str] = set()
+        for program in programs:
+            path = shutil.which(program, path="/usr/bin:/bin") or ""
+            tar.add(path, f"bin/{program}")
+            files |= set(re.findall(r"(/\S+) \(0x", subprocess.check_output(["ldd", path], text=True)))
+        for file in sorted(files):
+            tar.add(file, file[1:])
+    command = ["docker", "import", "--change", "ENV PATH=/bin", "-", name]
+    subprocess.run(command, input=data.getvalue(), check=True, capture_output=True)

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.engine import needs_engine, small_image
+
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "run_docker.sh"
 TOOLS = ("bash", "basename", "cut", "dirname", "grep", "sha256sum", "tail")
@@ -418,3 +420,44 @@ def test_nothing_newer_than_bash_3_2_is_used() -> None:
 def test_only_what_the_image_needs_goes_to_the_engine() -> None:
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] != "#"]
     assert lines == ["*", "!requirements.txt", "!dist", "dist/*", "!dist/ref-*.whl"]
+
+
+# ── with a real engine ───────────────────────────────────────────────────────────────────────────────────
+
+
+@needs_engine
+def test_a_saved_image_is_loaded_and_works_on_the_repository(tmp_path: Path) -> None:
+    """A version of this test's own, so that no image of the course's is touched."""
+    version = f"9{os.getpid()}"
+    image, repository = f"a_env:v{version}", tmp_path / "my repo"
+    repository.mkdir()
+    repository.chmod(0o777)
+    script = repository / "run_docker.sh"
+    script.write_text(SCRIPT.read_text().replace("\nVERSION=1\n", f"\nVERSION={version}\n"))
+    small_image(image)
+    try:
+        archive = repository / f"a_env_v{version}.tar"
+        subprocess.run(["docker", "save", "-o", archive, image], check=True)
+        subprocess.run(["docker", "rmi", image], check=True, stdout=subprocess.DEVNULL)
+        checksum = hashlib.sha256(archive.read_bytes()).hexdigest()
+        archive.with_name(f"{archive.name}.sha256").write_text(f"{checksum}  {archive.name}\n")
+        program = 'echo "$PWD $(id -u) $1"; mkdir made; exit 3'
+        result = subprocess.run(
+            ["bash", script, "bash", "-c", program, "-", "an argument"],
+            env={
+                **os.environ,
+                "SUDO_UID": "12345",
+                "SUDO_GID": "12345",
+                "A_ENV_GPU": "no",
+                "A_ENV_ENGINE": "docker",
+            },
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    finally:
+        subprocess.run(["docker", "rmi", "--force", image], check=False, capture_output=True)
+    assert (result.stdout, result.returncode) == ("/workspace/my repo 12345 an argument\n", 3), result.stderr
+    assert (repository / "made").stat().st_uid == 12345
