@@ -143,7 +143,7 @@ class PretendedGraders:
 
     def __init__(self):
         self.graded = []
-        self.before = lambda assignment, commit: None
+        self.before = lambda *_: None
         self.interrupted = []
 
     def grade(self, assignment, folder, commit):

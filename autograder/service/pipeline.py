@@ -106,13 +106,36 @@ class Pipeline:
 
     def run(self, job_id: str) -> Facts:
         """Take all steps of a job; return what the last one said: the next is `retry` or `end`."""
-        facts: Facts = {"next": FETCH}
+        facts = self.begin(job_id)
         while facts["next"] in STEPS:
             facts = self.step(facts["next"], job_id, facts)
         return facts
 
+    def begin(self, job_id: str) -> Facts:
+        """Note that this worker has the job; each worker that takes it up anew does so. Return the first step.
+
+        Raises:
+            LedgerError: the ledger cannot be asked; nothing is decided then.
+        """
+        with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
+            try:
+                job = self.ledger.job(job_id)
+                if job.state not in OPEN:
+                    return _end(f"is {job.state.value}")
+                job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
+                if self.ledger.report(job_id) is None:
+                    # A try that ended without a word was the end of its worker.
+                    tries = self.ledger.recent_tries(job_id)
+                    if tries > self.retries + 1:
+                        return self._dead(
+                            job, f"started {tries - 1} times without an answer; does it end its worker?"
+                        )
+                return {"next": FETCH}
+            except (IllegalTransition, Unknown) as error:
+                return _end(str(error))
+
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
-        """Take one step.
+        """Take one step of a job that has begun.
 
         Args:
             name: which, one of STEPS.
@@ -124,16 +147,12 @@ class Pipeline:
         """
         work = {FETCH: self._fetch, GRADE: self._grade, PUBLISH: self._publish}[name]
         started = time.monotonic()
-        with about(job=job_id, worker=self.worker):
+        with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
             try:
                 job = self.ledger.job(job_id)
-                pushes = self.ledger.pushes(job.repository, commit=job.commit)
-                with about(push=pushes[-1].id if pushes else None):
-                    if name == FETCH:
-                        return self._begin(job)
-                    if job.state is not JobState.RUNNING:
-                        return _end(f"is {job.state.value}")
-                    return work(job, facts)
+                if job.state is not JobState.RUNNING:
+                    return _end(f"is {job.state.value}")
+                return work(job, facts)
             except (IllegalTransition, Unknown) as error:  # somebody else has settled it meanwhile
                 return _end(str(error))
             except GraderError as error:
@@ -146,24 +165,20 @@ class Pipeline:
                 self.observer.step(name, seconds)
                 LOG.info("step", extra={"step": name, "seconds": round(seconds, 4)})
 
+    def _push_of(self, job_id: str) -> int | None:
+        """Return the number of the last push of a job's commit."""
+        try:
+            job = self.ledger.job(job_id)
+        except Unknown:
+            return None
+        pushes = self.ledger.pushes(job.repository, commit=job.commit)
+        return pushes[-1].id if pushes else None
+
     def interrupt(self, job_id: str) -> None:
         """End the grading of a job that runs here at once, and its sandbox. From any thread."""
         self.graders.interrupt(self.ledger.job(job_id).assignment)
 
     # fetch -----------------------------------------------------------------------------------------------
-
-    def _begin(self, job: Job) -> Facts:
-        if job.state not in OPEN:
-            return _end(f"is {job.state.value}")
-        job = self.ledger.move(job.id, JobState.RUNNING, worker=self.worker)
-        if self.ledger.report(job.id) is None:
-            # A try that ended without a word was the end of its worker.
-            tries = self.ledger.recent_tries(job.id)
-            if tries > self.retries + 1:
-                return self._dead(
-                    job, f"started {tries - 1} times without an answer; does it end its worker?"
-                )
-        return self._fetch(job, {})
 
     def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
         target, push, decision = self._found(job)

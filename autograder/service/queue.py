@@ -66,6 +66,9 @@ class QueueError(GraderError):
 class Work(Protocol):
     """What a slot does. Called in threads."""
 
+    def begin(self, job_id: str) -> Facts:
+        """Take a job up, the first time or again; return the first step, or the end. Not a checkpoint."""
+
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
         """Take one step, see `pipeline.Pipeline.step`; `facts` and the result are plain JSON."""
 
@@ -316,6 +319,8 @@ class Slot:
             frozenset(preemptible),
         )
         self._running: set[str] = set()
+        self._ending = False
+        self._at_work = 0  # threads that take a step
         self._lock = threading.Lock()
 
     def start(self) -> None:
@@ -352,9 +357,10 @@ class Slot:
         Args:
             seconds: how long to wait. What is cut off is begun again at the next start, or by another slot.
         """
+        self._ending = True
         wait = int(max(1.0, seconds)) if self.running() and seconds > 0 else 0
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=wait)
-        return not self.running()
+        return self._at_work == 0
 
     def running(self) -> frozenset[str]:
         """Return the ids of the workflows that run here."""
@@ -366,7 +372,7 @@ class Slot:
         with self._lock:
             self._running.add(name)
         try:
-            facts: Facts = {"next": self._steps[0]}
+            facts = await asyncio.to_thread(self._work.begin, job_id)
             while facts["next"] in self._steps:
                 step: str = facts["next"]
                 options: StepOptions = {"name": step, "preemptible": step in self._preemptible}
@@ -378,11 +384,22 @@ class Slot:
             with self._lock:
                 self._running.discard(name)
 
+    def _take(self, name: str, job_id: str, facts: Facts) -> Facts:
+        with self._lock:
+            self._at_work += 1
+        try:
+            return self._work.step(name, job_id, facts)
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
     async def _step(self, name: str, job_id: str, facts: Facts) -> Facts:
-        task = asyncio.ensure_future(asyncio.to_thread(self._work.step, name, job_id, facts))
+        task = asyncio.ensure_future(asyncio.to_thread(self._take, name, job_id, facts))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            if self._ending:  # the process ends, and what runs with it
+                raise
             LOG.info("cancelled", extra={"job": job_id, "step": name})
             await asyncio.to_thread(self._work.interrupt, job_id)
             with contextlib.suppress(Exception):

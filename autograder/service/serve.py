@@ -70,6 +70,10 @@ class Work:
     def __init__(self, steps: Pipeline, intake: Intake) -> None:
         self._steps, self._intake = steps, intake
 
+    def begin(self, job_id: str) -> dict[str, Any]:
+        """Take a job up."""
+        return self._steps.begin(job_id)
+
     def step(self, name: str, job_id: str, facts: Any) -> dict[str, Any]:
         """Take one step."""
         return self._steps.step(name, job_id, facts)
@@ -117,6 +121,7 @@ class Running:
         config = shared.config
         slots.use(place)
         self.place = place
+        self.drained = True
         self.graders = Graders(config, shared.config_file)
         self.pipeline = Pipeline(
             shared.ledger,
@@ -159,13 +164,28 @@ class Running:
         self.lease.start()
 
     def stop(self, seconds: float) -> None:
-        """Take no more jobs, wait for the one that runs, and end."""
-        done = self.slot.stop(seconds)
-        LOG.info("the slot ends", extra={"worker": self.place.executor, "drained": done})
+        """Take no more jobs, wait for the one that runs, and end.
+
+        What runs longer goes on until the process ends; see `end_process`.
+        """
+        self.drained = self.slot.stop(seconds)
+        LOG.info("the slot ends", extra={"worker": self.place.executor, "drained": self.drained})
         with contextlib.suppress(GraderError):
             self.lease.stop()
-        self.graders.close()
-        self.place.release()
+        if self.drained:
+            self.graders.close()
+            self.place.release()
+
+    def end_process(self) -> None:
+        """End the process at once if a job was cut off: the interpreter would wait for its thread.
+
+        The suite server and its sandbox end with the process. The ledger says that the job runs; whoever takes it
+        up begins it again.
+        """
+        if not self.drained:
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(0)
 
 
 class Children:
@@ -291,6 +311,8 @@ def serve(
         reconciler.stop()
         stack.close()  # slots and children first: pushes are recorded until they are done
         web.stop()
+        if running is not None:
+            running.end_process()
 
 
 def work(
@@ -336,6 +358,8 @@ def work(
         LOG.info("ready", extra={"worker": place.executor, "queues": list(queues)})
         while not signals.stop.wait(0.5):
             children.watch()
+        stack.close()
+        running.end_process()
 
 
 class Web:
