@@ -463,7 +463,7 @@ def _spool(shared: Parts) -> Callable[[], int]:
     return drain
 
 
-def _site(shared: Parts, reconciler: Reconciler, _metrics: Any, signals: Signals) -> Site:
+def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals) -> Site:
     def ending() -> list[str]:
         return ["the service is ending"] if signals.stop.is_set() else []
 
@@ -473,6 +473,7 @@ def _site(shared: Parts, reconciler: Reconciler, _metrics: Any, signals: Signals
         shared.course,
         shared.queue,
         shared.intake,
+        metrics,
         lease_seconds=shared.config.service.lease_seconds,
         checks=checks,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
@@ -46,6 +47,7 @@ class Site:
 
     Attributes:
         ledger, course, queue, intake: the parts.
+        metrics: what is counted in this process, where that is wanted.
         lease_seconds: after which a worker that is not heard of is dead.
         checks: more of what may be wrong; each returns problems.
         clock: returns the present moment, aware.
@@ -55,6 +57,7 @@ class Site:
     course: Course
     queue: Queue
     intake: Intake
+    metrics: Any = None
     lease_seconds: float = 30.0
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
