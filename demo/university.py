@@ -111,10 +111,15 @@ def main() -> int:
                 push(student)
             done = watch()
             for student in STUDENTS:
-                show(student)
+                if student.answered:
+                    show(student)
             print(f"\nstaff page: {address}   token: {FOLDER}/.autograder/staff-token")
+            print(
+                "Ctrl-C ends it"
+                if keep
+                else "it ends here; python -m demo.university --keep leaves it running"
+            )
             if keep:
-                print("Ctrl-C ends it")
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
     finally:
