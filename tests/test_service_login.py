@@ -46,7 +46,7 @@ def stub(sqlite_database, clock):
 
 @pytest.fixture
 def app(stub):
-    return edge.create(stub)
+    return edge.create(stub, monotonic=lambda: 0.0)
 
 
 @pytest.fixture

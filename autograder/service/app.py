@@ -8,7 +8,8 @@ GET  /login, /static/...                     for everybody
 everything else                              for staff, see `pages`
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from importlib import resources
 from typing import Protocol
@@ -106,21 +107,26 @@ class Service(pages.Site, Protocol):
         """Return how many workers are alive."""
 
 
-def create(service: Service, limits: Limits | None = None) -> ASGIApp:
+def create(
+    service: Service, limits: Limits | None = None, *, monotonic: Callable[[], float] = time.monotonic
+) -> ASGIApp:
     """Return the application.
 
     Args:
         service: what it stands in front of.
         limits: of webhooks.
+        monotonic: seconds, for limits of how often one may ask.
 
     Raises:
         ConfigError: the staff token is too short, or cannot be read.
     """
     config = service.course.config
-    login = Login(service.course.staff_token(), secure=config.service.url.startswith("https:"))
+    login = Login(
+        service.course.staff_token(), secure=config.service.url.startswith("https:"), monotonic=monotonic
+    )
     machines = _Machines(service, login)
     staff = pages.Pages(service, login)
-    hooks = Webhooks(machines.endpoint, service.receive, service.metrics, limits)
+    hooks = Webhooks(machines.endpoint, service.receive, service.metrics, limits, monotonic=monotonic)
     app = Starlette(
         routes=[
             Route("/webhook/{kind}", hooks.answer, methods=["POST"]),

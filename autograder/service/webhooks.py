@@ -107,6 +107,9 @@ class Webhooks:
         self._limits = limits or Limits()
         self._monotonic = monotonic
         self._sources = webhook.TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
+        self._noted = webhook.TokenBucket(
+            rate=0.1, burst=10
+        )  # lines of the log, so that nobody fills the disk
         self._held = 0
         self._waiting = 0
         self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
@@ -118,6 +121,17 @@ class Webhooks:
         answer = await self._answer(request, kind, received)
         if kind in PARSERS:
             self._metrics.webhook(kind, answer.outcome)
+        asker = source(request)
+        if answer.status >= 400 and not self._noted.wait(asker, self._monotonic()):
+            _log.warning(
+                "a webhook was not taken",
+                extra={
+                    "path": request.scope["path"][:200],
+                    "source": asker,
+                    "status": answer.status,
+                    "why": answer.reason,
+                },
+            )
         return answer.response()
 
     async def _answer(self, request: Request, kind: str, received: datetime) -> "_Answer":
