@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+import time
 from datetime import datetime, timezone
 from types import SimpleNamespace
 
@@ -209,10 +210,11 @@ def test_a_reason_never_repeats_what_was_sent(client):
 
 def test_a_body_that_announces_too_much_is_refused_unread(stub):
     head = "POST /webhook/github HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n"
-    with serving(edge.create(stub)) as port:
-        answer = exchange(port, head.format(MAX_BODY + 1).encode())
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b"connection: close" in answer.lower()
+    for announced in (MAX_BODY + 1, 10**18):
+        with serving(edge.create(stub)) as port:
+            answer = exchange(port, head.format(announced).encode())
+        assert answer.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in answer.lower()
 
 
 def test_a_body_that_grows_too_large_is_refused_while_it_is_read(stub):
@@ -240,6 +242,23 @@ def test_what_is_refused_is_logged_and_does_not_fill_the_log(stub, caplog):
     assert len(lines) == 10
     assert (lines[0].status, lines[0].path, lines[0].source) == (401, "/webhook/github", "testclient")
     assert "secret" in lines[0].why
+
+
+def test_a_sender_who_goes_away_leaves_nothing_behind(stub):
+    with serving(edge.create(stub, Limits(held_bytes=1000))) as port:
+        for _ in range(3):
+            with Conversation(port) as gone:
+                gone.begin(PATHS["github"], {"Content-Length": 900})
+                gone.send(b"x" * 800)
+        deadline = time.monotonic() + 60
+        while 'outcome="refused 400"} 3.0' not in stub.metrics.text([]).decode():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        with Conversation(port) as sender:
+            sender.begin(PATHS["github"], {"Content-Length": 900, "Connection": "close"})
+            sender.send(b"x" * 900)
+            assert sender.rest().startswith(b"HTTP/1.1 401 ")
+    assert recorded(stub) == []
 
 
 # too much ------------------------------------------------------------------------------------------------

@@ -79,11 +79,11 @@ class Target(Protocol):
 class Course(Protocol):
     """What the pages need of the configuration. Everything may raise a GraderError."""
 
-    def target(self, repository: RepositoryName, branch: str) -> Any:
-        """Return a `Target`, None where the branch is not graded."""
+    def target(self, repository: RepositoryName, branch: str) -> Target | None:
+        """Return what a branch is graded as, None where it is not graded."""
 
     def extension(self, target: Any) -> Extension | None:
-        """Return the later deadline of the student to whom `target` belongs."""
+        """Return the later deadline of the student to whom `target`, one of the course's own, belongs."""
 
     def deadline(self, assignment: str) -> Deadline:
         """Return when an assignment opens and closes."""

@@ -107,9 +107,8 @@ class Webhooks:
         self._limits = limits or Limits()
         self._monotonic = monotonic
         self._sources = webhook.TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
-        self._noted = webhook.TokenBucket(
-            rate=0.1, burst=10
-        )  # lines of the log, so that nobody fills the disk
+        # Lines of the log, so that nobody fills the disk.
+        self._noted = webhook.TokenBucket(rate=0.1, burst=10)
         self._held = 0
         self._waiting = 0
         self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
@@ -163,7 +162,7 @@ class Webhooks:
     async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
         """Read the body, and count what is held in memory until its request is answered."""
         announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
+        if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
             raise webhook.Refused(413, f"the body is larger than {limit} bytes")
         chunks: list[bytes] = []
         size = 0
