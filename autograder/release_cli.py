@@ -134,7 +134,7 @@ def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path,
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         checkout = Path(name) / "checkout"  # what tests leave behind stays here
         shutil.copytree(folder, checkout, ignore=shutil.ignore_patterns(".git"))
-        seen = proof.visible_tests(made, checkout)
+        seen = proof.visible_tests(settings, made, checkout)
         _say("test_toy.py: " + ", ".join(f"{number} {what}" for what, number in sorted(seen.items())))
         report = proof.scores(settings, config_file, made, checkout, sandbox=sandbox)
     _say(

@@ -1,12 +1,16 @@
 """Planted leaks are found wherever they stand; what may be seen is not a leak."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
 from autograder import config
-from autograder.release import leaks, proof, repository, starter
+from autograder.release import leaks, markers, proof, repository, starter
 from autograder.release.proof import NotReady
 from tests.staff import EARLIER, SETTINGS, Staff
 
+ROOT = Path(__file__).resolve().parent.parent
 SOLUTION = "return _scaled_by_a_factor(x, 2 + math.floor(0.5))"
 HIDDEN = "assert_close(student(probes.double, x), ref(probes.double, x))"
 SECRET = "correct-horse-battery-staple"  # noqa: S105 (planted)
@@ -17,7 +21,7 @@ def staff(tmp_path):
     return Staff(tmp_path / "staff")
 
 
-def check(staff, monkeypatch=None, **planted):
+def check(staff, **planted):
     """Run the leak check on the starter of `staff` with files planted in it."""
     settings = config.load(staff.config_file)
     made = starter.build(settings, "t")
@@ -134,6 +138,26 @@ def test_a_leak_in_a_commit_message_or_a_file_of_git_is_found(staff):
     for name in ("commit 1234", ".git/description"):
         with pytest.raises(NotReady, match=f"^1 leaks.*\n  {name}:1: a line of the solution"):
             proof.nothing_leaks(settings, made, {name: SOLUTION.encode()})
+
+
+@pytest.mark.parametrize("assignment", ["a0", "a1", "a2"])
+def test_every_solution_and_every_hidden_case_of_ours_would_be_noticed(assignment):
+    settings = config.load(ROOT / "autograder.toml")
+    made = starter.build(settings, assignment)
+    detector = leaks.detector(settings, withheld=made.withheld, released=made.files, public=made.public)
+    pieces = []
+    for path in made.withheld:
+        lines = (ROOT / path).read_text().split("\n")
+        for region in markers.regions("\n".join(lines), path):
+            pieces.append((f"{path}:{region.begin}", lines[region.begin : region.end - 1]))
+    for path in sorted((ROOT / "hidden").glob("a*/*.py")):
+        lines = path.read_text().split("\n")
+        for node in ast.parse("\n".join(lines)).body:
+            if isinstance(node, ast.FunctionDef):
+                pieces.append((f"{path}:{node.name}", lines[node.lineno - 1 : node.end_lineno]))
+    assert len(pieces) > 50
+    unnoticed = [name for name, lines in pieces if not detector.scan(name, "\n".join(lines).encode())]
+    assert unnoticed == []
 
 
 def test_a_compiled_file_is_searched_in_one_piece(staff):

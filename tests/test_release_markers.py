@@ -180,3 +180,8 @@ def test_a_given_solution_stays_and_its_markers_go():
     text = f"def f():\n    '''S.'''\n    {BEGIN}\n    return 1\n    {END}\n"
     assert markers.solved(text, "src/a.py") == "def f():\n    '''S.'''\n    return 1\n"
     assert markers.solution_lines(text, "src/a.py") == ["    return 1"]
+
+
+def test_only_line_breaks_end_a_line():
+    text = f"def f():\n    '''S.\u2028\x0c'''\n    {BEGIN}\n    return 1\n    {END}\n"
+    assert "'''S.\u2028\x0c'''\n    raise NotImplementedError" in markers.stripped(text, "src/a.py", "Task1")

@@ -43,7 +43,7 @@ def regions(text: str, path: str) -> list[Region]:
     """
     found: list[Region] = []
     begin, indent = 0, ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in _numbered(text):
         where = f"{path}:{number}"
         match = _MARKER.fullmatch(line)
         if match is None:
@@ -75,7 +75,7 @@ def _how(path: str) -> str:
 
 def solution_lines(text: str, path: str) -> list[str]:
     """Return the lines between the markers."""
-    lines = text.splitlines()
+    lines = _lines(text)
     return [line for region in regions(text, path) for line in lines[region.begin : region.end - 1]]
 
 
@@ -156,14 +156,19 @@ def _owner(text: str, path: str, region: Region) -> tuple[str, ast.FunctionDef |
 def _cpp_stub(text: str, path: str, region: Region, task: str) -> str:
     if not region.indent:
         return ""
-    for line in reversed(text.splitlines()[: region.begin - 1]):
+    for line in reversed(_lines(text)[: region.begin - 1]):
         if match := _CPP_FUNCTION.match(line):
             return f'throw NotImplemented{{"{task}: {match[1]}"}};'
     raise MarkerError(f"{path}:{region.begin}: there is no function around this solution")
 
 
+def _lines(text: str) -> list[str]:
+    """Return the lines as compilers count them: a form feed or U+2028 ends none."""
+    return text.replace("\r\n", "\n").split("\n")
+
+
 def _numbered(text: str) -> list[tuple[int, str]]:
-    return list(enumerate(text.splitlines(), start=1))
+    return list(enumerate(_lines(text), start=1))
 
 
 def _joined(lines: Iterable[str]) -> str:

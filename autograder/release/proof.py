@@ -52,8 +52,10 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
     return report
 
 
-def visible_tests(starter: Starter, checkout: Path) -> Counter[str]:
+def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter[str]:
     """Run the visible tests in `checkout`; return how many passed, were skipped, and are still to be written.
+
+    What is compiled meanwhile is kept with the grader's state: the given files cost their time once.
 
     Raises:
         NotReady: they cannot be collected, or one fails with anything but NotImplementedError.
@@ -62,7 +64,7 @@ def visible_tests(starter: Starter, checkout: Path) -> Counter[str]:
         result = Path(name) / "result.xml"
         variables = {
             key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "CXX") if key in os.environ
-        } | {"SOFTMAX_EXT_CACHE": str(Path(name) / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        } | {"SOFTMAX_EXT_CACHE": str(settings.state / "release"), "PYTHONDONTWRITEBYTECODE": "1"}
         command = [
             sys.executable,
             "-m",

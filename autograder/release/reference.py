@@ -123,7 +123,7 @@ def build(settings: Config, out: Path) -> Wheel:
         folder = Path(name)
         made = _compile(folder / "project", sources)
         lines = nothing_leaks(settings, sources, made)
-        tests = _works(folder, made, root, sources)
+        tests = _works(folder, made, settings, sources)
         out.mkdir(parents=True, exist_ok=True)
         path = out / made.name
         path.write_bytes(made.read_bytes())
@@ -228,20 +228,20 @@ def nothing_leaks(settings: Config, sources: dict[str, bytes], wheel: Path) -> i
     return len(detector.lines)
 
 
-def _works(folder: Path, wheel: Path, root: Path, sources: dict[str, bytes]) -> int:
+def _works(folder: Path, wheel: Path, settings: Config, sources: dict[str, bytes]) -> int:
     """Run test_with_ref.py on the solved package, with the wheel installed; return how many tests passed."""
     checkout, installed = folder / "checkout", folder / "installed"
     for path, content in sources.items():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout / path).write_bytes(content)
-    (checkout / VISIBLE).write_bytes((root / VISIBLE).read_bytes())
+    (checkout / VISIBLE).write_bytes((settings.path(settings.reference) / VISIBLE).read_bytes())
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CXX") if key in os.environ}
     done = _run(
         [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", VISIBLE],
         checkout,
-        keep | {"PYTHONPATH": str(installed), "SOFTMAX_EXT_CACHE": str(folder / "cache")},
+        keep | {"PYTHONPATH": str(installed), "SOFTMAX_EXT_CACHE": str(settings.state / "release")},
     )
     passed = re.search(r"^(\d+) passed in ", done.stdout, re.MULTILINE)
     if done.returncode or passed is None:
