@@ -13,7 +13,7 @@ from tests.staff import EARLIER, SETTINGS, Staff
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTION = "return _scaled_by_a_factor(x, 2 + math.floor(0.5))"
 HIDDEN = "assert_close(student(probes.double, x), ref(probes.double, x))"
-SECRET = "correct-horse-battery-staple"  # noqa: S105 (planted)
+SECRET = "correct-horse-battery-staple"
 
 
 @pytest.fixture
