@@ -80,6 +80,8 @@ def _secrets(config: "Config") -> list[tuple[str, str, str]]:
     ]
     for name, host in config.hosts.items():
         wanted.append((f"token of {name}", secrets.of_host(secrets.TOKEN_VARIABLE, name), host.token_file))
+        variable = secrets.of_host(secrets.APP_KEY_VARIABLE, name)
+        wanted.append((f"key of the GitHub App of {name}", variable, host.app_key_file))
         if host.kind != "folder":
             variable = secrets.of_host(secrets.WEBHOOK_SECRET_VARIABLE, name)
             wanted.append((f"webhook secret of {name}", variable, host.webhook_secret_file))

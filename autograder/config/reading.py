@@ -36,6 +36,10 @@ _PATTERN = re.compile(rf"(?!.*(?:\.\.|\.git(?:/|$))){_PART}(?:/{_PART}){{1,19}}"
 _LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 
+_API = re.compile(
+    r"(?:https://[A-Za-z0-9.:-]+|http://(?:localhost|127\.0\.0\.1)(?::[0-9]{1,5})?)(?:/[A-Za-z0-9._~/-]*[^/])?"
+)
+
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Keys = tuple[str, ...]
 
@@ -233,6 +237,14 @@ class _Reader:
             raise self._wrong((*keys, "base"), "the kind folder needs a folder of this machine")
         if host.kind == "folder" and host.webhook_secret_file:
             raise self._wrong((*keys, "webhook_secret_file"), "the kind folder has no webhook, but a hook")
+        if host.app_id and (host.kind != "github" or remote.protocol == "ssh" or not host.app_installation):
+            raise self._wrong(
+                (*keys, "app_id"), "a GitHub App needs kind github, https, and app_installation"
+            )
+        if host.app_id and host.token_file:
+            raise self._wrong((*keys, "token_file"), "either a token or a GitHub App: remove app_id or this")
+        if host.api and not _API.fullmatch(host.api):
+            raise self._wrong((*keys, "api"), "an https address is needed, such as https://api.github.com")
         if remote.protocol == "ssh" and not host.known_hosts_file:
             raise self._wrong(
                 (*keys, "base"), "ssh needs known_hosts_file: ssh-keyscan HOST > FILE, compare, configure it"

@@ -157,6 +157,10 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         webhook_secret_file: secrets that sign the host's webhooks, one a line; two while one is being changed.
         token_file: the password for https, such as a token with access to contents.
         username: that goes with the token.
+        app_id: of a GitHub App, or its client id; in place of a token.
+        app_installation: number of the App's installation in the organisation that owns the repositories.
+        app_key_file: private key of the App (PEM).
+        api: base of the REST API, asked for the App's tokens; empty: https://api.github.com, or https://HOST/api/v3.
         ssh_key_file: private key for ssh, without a passphrase.
         known_hosts_file: the host's public keys; needed for ssh.
         ca_file: certificates (PEM) to trust for https in place of the system's.
@@ -168,6 +172,10 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_secret_file: str = ""
     token_file: str = ""
     username: str = "x-access-token"
+    app_id: str = ""
+    app_installation: Count = 0
+    app_key_file: str = ""
+    api: str = ""
     ssh_key_file: str = ""
     known_hosts_file: str = ""
     ca_file: str = ""

@@ -8,18 +8,27 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from autograder.config import Config, ConfigError, HostConfig
-from autograder.config.secrets import TOKEN_VARIABLE, WEBHOOK_SECRET_VARIABLE, given, of_host, staff_token
+from autograder.config.secrets import (
+    APP_KEY_VARIABLE,
+    TOKEN_VARIABLE,
+    WEBHOOK_SECRET_VARIABLE,
+    given,
+    of_host,
+    staff_token,
+)
 from autograder.deadline import Deadline, DeadlineError, Extension, Extensions, parse_extensions
 from autograder.errors import GraderError
 from autograder.feedback import Identity
 from autograder.ledger import Cutoffs, Policy, RepositoryName
 from autograder.ledger.database import parse_url
 from autograder.remote import Credentials, Remote
+from autograder.service.githubapp import App, AppTokens, signed
 from autograder.webhook import Endpoint
 
 Queue = Literal["cpu", "gpu"]
@@ -71,6 +80,7 @@ class Course:
             Identity(config.feedback.name, config.feedback.email),
             self._file(config.feedback.signing_key_file),
         )
+        self._apps = AppTokens()
         self._deadlines = {name: assignment.deadline() for name, assignment in config.assignments.items()}
         self._patterns = [
             (name, config.host_of(name), _pattern(pattern))
@@ -127,14 +137,36 @@ class Course:
         Raises:
             ConfigError: there is no such host, or a file cannot be read.
             RemoteError: it is no credential.
+            GitHostError: GitHub gave no token to our App; worth another try.
         """
         settings = self._host(host)
+        app = self._app(host)
         token = given(self._file(settings.token_file), of_host(TOKEN_VARIABLE, host), f"the token of {host}")
+        if app is not None:
+            token = self._apps.token(app)
         return Credentials(
             token=token,
             username=settings.username,
             ssh_key=self._file(settings.ssh_key_file),
             known_hosts=self._file(settings.known_hosts_file),
+            ca_file=self._file(settings.ca_file),
+        )
+
+    def _app(self, host: str) -> App | None:
+        """Return the GitHub App that opens `host`, None where there is none."""
+        settings = self._host(host)
+        if not settings.app_id:
+            return None
+        name = host.partition(":")[0]
+        return App(
+            host,
+            api=settings.api
+            or ("https://api.github.com" if name == "github.com" else f"https://{host}/api/v3"),
+            app_id=settings.app_id,
+            installation=settings.app_installation,
+            key=given(
+                self._file(settings.app_key_file), of_host(APP_KEY_VARIABLE, host), f"the App's key of {host}"
+            ),
             ca_file=self._file(settings.ca_file),
         )
 
@@ -238,7 +270,7 @@ class Course:
     def problems(self) -> list[str]:
         """Return what is wrong beyond the file itself: what is missing, broken, or open to others' eyes."""
         found = [*self._missing(), *self._exposed()]
-        steps: list[Callable[[], object]] = [partial(self.credentials, host) for host in self.config.hosts]
+        steps: list[Callable[[], object]] = [partial(self._opens, host) for host in self.config.hosts]
         hooked = [host for host, settings in self.config.hosts.items() if settings.kind != "folder"]
         steps += [partial(self.endpoint, host) for host in hooked]
         steps += [file.current for file in self._extensions.values()]
@@ -248,6 +280,14 @@ class Course:
             except GraderError as error:
                 found.append(str(error))
         return found
+
+    def _opens(self, host: str) -> None:
+        """Read what opens a host. GitHub is not asked: only whether its App's key can sign."""
+        app = self._app(host)
+        if app is None:
+            self.credentials(host)
+        else:
+            signed(app, datetime.now(timezone.utc))
 
     def _missing(self) -> Iterator[str]:
         used = {host for _, host, _ in self._patterns}
@@ -275,7 +315,8 @@ class Course:
         files.append(self.feedback.signing_key)
         for host in self.config.hosts.values():
             files += [
-                self._file(getattr(host, f"{key}_file")) for key in ("webhook_secret", "token", "ssh_key")
+                self._file(getattr(host, f"{key}_file"))
+                for key in ("webhook_secret", "token", "app_key", "ssh_key")
             ]
         for file in filter(None, files):
             if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
