@@ -191,8 +191,10 @@ class Running:
 class Children:
     """Further slots, each in a process of its own, started again when it ends by itself."""
 
-    def __init__(self, number: int, command: Sequence[str]) -> None:
+    def __init__(self, number: int, command: Sequence[str], place: slots.Place | None) -> None:
         self._command = list(command)
+        # not in our own folder for temporary things: we empty that when we start
+        self._environment = {**os.environ, **({"TMPDIR": str(place.folder.parent)} if place else {})}
         self._children: list[subprocess.Popen[bytes] | None] = [None] * number
         self._again = [0.0] * number
 
@@ -209,7 +211,7 @@ class Children:
             if time.monotonic() >= self._again[place]:
                 # Ctrl-C is for us to handle. The pipe ends with us, and the child with the pipe.
                 self._children[place] = subprocess.Popen(
-                    self._command, stdin=subprocess.PIPE, start_new_session=True
+                    self._command, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
                 )
 
     def stop(self) -> None:
@@ -292,7 +294,7 @@ def serve(
         if running is not None:
             running.start()
             stack.callback(lambda: running.stop(service.drain_seconds))
-        children = Children(max(0, slots_wanted - 1), _command(config_file, queues, name))
+        children = Children(max(0, slots_wanted - 1), _command(config_file, queues, name), place)
         stack.callback(lambda: children.wait(service.drain_seconds + 10))
         stack.callback(children.stop)
         children.watch()
@@ -347,7 +349,7 @@ def work(
         running = Running(shared, queues, Unobserved(), place)
         running.start()
         stack.callback(lambda: running.stop(service.drain_seconds))
-        children = Children(slots_wanted - 1, _command(config_file, queues, name))
+        children = Children(slots_wanted - 1, _command(config_file, queues, name), place)
         stack.callback(lambda: children.wait(service.drain_seconds + 10))
         stack.callback(children.stop)
         children.watch()
