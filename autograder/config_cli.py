@@ -87,7 +87,7 @@ def _secrets(config: "Config") -> list[tuple[str, str, str]]:
             wanted.append((f"webhook secret of {name}", variable, host.webhook_secret_file))
     rows = []
     for what, variable, file in wanted:
-        if variable in os.environ:
+        if os.environ.get(variable):
             rows.append((what, "***", variable))
         elif file and config.path(file).is_file():
             rows.append((what, "***", str(config.path(file))))

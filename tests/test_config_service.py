@@ -132,6 +132,17 @@ def test_a_variable_goes_before_the_file(file):
     assert (config.ledger_url(), config.feedback.email) == ("sqlite:///x", "a@b.example")
 
 
+def test_an_empty_variable_counts_as_not_set(file, monkeypatch):
+    config = load(file, {"AUTOGRADER_LEDGER_URL": "", "AUTOGRADER_SERVICE_RETRIES": ""})
+    assert (config.ledger_url(), config.service.retries) == ("sqlite:///.autograder/ledger.sqlite", 3)
+    (found,) = [
+        item for item in settings(file, {"AUTOGRADER_SERVICE_RETRIES": ""}) if item.key == "service.retries"
+    ]
+    assert found.source == "autograder.toml:11"
+    monkeypatch.setenv("AUTOGRADER_SECRET", "")
+    assert len(config.secret()) == 64
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "message"),
     [

@@ -309,6 +309,16 @@ def test_problems_are_named_all_at_once(complete, tmp_path):
     assert len(complete.problems()) == 6
 
 
+def test_a_spool_that_anybody_may_write_to_is_a_problem(complete):
+    complete.spool().mkdir(parents=True)
+    complete.spool().chmod(0o770)
+    assert complete.problems() == []
+    complete.spool().chmod(0o777)
+    assert complete.problems() == [
+        f"anybody may write to {complete.spool()}, and claim pushes: chmod o-w {complete.spool()}"
+    ]
+
+
 def test_what_is_configured_and_not_used_is_a_problem(tmp_path):
     text = FILE.replace('repositories = ["*/a2"]', "") + '[feedback]\nsigning_key_file = "sign"\n'
     text = "\n".join(Course.of(parse(text, tmp_path / "autograder.toml")).problems())

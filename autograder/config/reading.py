@@ -1,7 +1,8 @@
 """The configuration file and the environment -> `Config`. A mistake is reported where it stands.
 
 A key of the tables in `OVERRIDABLE` may be given by a variable instead: AUTOGRADER_SERVICE_LISTEN is `listen` of
-`[service]`. What decides about trust (suites, hosts, the sandbox) stands in the file alone.
+`[service]`. An empty one counts as not set. What decides about trust (suites, hosts, the sandbox) stands in the file
+alone.
 """
 
 import os
@@ -129,7 +130,7 @@ class _Reader:
     def __init__(self, text: str, path: Path, environment: Mapping[str, str]) -> None:
         self._lines = text.splitlines()
         self._path = path
-        self._environment = environment
+        self._environment = {name: value for name, value in environment.items() if value}
         try:
             self._data = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:

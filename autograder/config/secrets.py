@@ -1,4 +1,7 @@
-"""Secrets: each from a variable of the environment, or else from a file. Never from a key of `autograder.toml`."""
+"""Secrets: each from a variable of the environment, or else from a file. Never from a key of `autograder.toml`.
+
+An empty variable counts as not set.
+"""
 
 import os
 import re
@@ -55,7 +58,7 @@ def kept(path: Path, variable: str, what: str) -> bytes:
         ConfigError: it is too short to be a secret, or the file cannot be made or read.
     """
     given = os.environ.get(variable)
-    if given is not None:
+    if given:
         return _long_enough(given.strip().encode("utf-8", "surrogateescape"), what, variable)
     try:
         return _long_enough(path.read_bytes().strip(), what, str(path))
@@ -77,7 +80,7 @@ def given(path: Path | None, variable: str, what: str) -> str:
         ConfigError: the file cannot be read, or is empty.
     """
     text = os.environ.get(variable)
-    if text is not None:
+    if text:
         return text.strip()
     if path is None:
         return ""

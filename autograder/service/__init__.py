@@ -10,7 +10,8 @@
     answer            what a student gets; pure
     staff             what staff do to jobs
     intake            a push -> jobs
-    spool             pushes that a hook left while nobody listened
+    hooks             the post-receive hook of a bare repository
+    spool             the folder in which hooks leave pushes
     metrics, logs, observer   what is counted and said
     course            configuration -> which assignment a repository belongs to, and all about it
 

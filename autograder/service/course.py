@@ -310,7 +310,7 @@ class Course:
             yield f"feedback.signing_key_file: there is no file {signing}"
 
     def _exposed(self) -> Iterator[str]:
-        """Yield a line for each file of a secret that other users of this machine may read."""
+        """Yield a line for each secret that other users of this machine may read, and for a spool they may write to."""
         files = [self._file(self.config.secret_file), self._file(self.config.service.staff_token_file)]
         files.append(self.feedback.signing_key)
         for host in self.config.hosts.values():
@@ -321,6 +321,9 @@ class Course:
         for file in filter(None, files):
             if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
                 yield f"others may read {file}: chmod 600 {file}"
+        spool = self.spool()
+        if os.name == "posix" and spool.is_dir() and spool.stat().st_mode & 0o002:
+            yield f"anybody may write to {spool}, and claim pushes: chmod o-w {spool}"
 
     def _host(self, name: str) -> HostConfig:
         if name not in self.config.hosts:

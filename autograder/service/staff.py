@@ -9,6 +9,7 @@ commit that was pushed in time under `best`.
 
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -25,6 +26,7 @@ from autograder.ledger import (
     RepositoryName,
     Score,
     StoredReport,
+    Unknown,
 )
 from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
@@ -100,13 +102,14 @@ def find(ledger: Ledger, text: str) -> Job:
     Raises:
         StaffError: there is none, or more than one.
     """
+    with suppress(Unknown):
+        return ledger.job(text)
     found = [job for job in ledger.jobs() if text in job.id]
-    exact = [job for job in found if job.id == text] or found
-    if len(exact) != 1:
+    if len(found) != 1:
         names = "".join(f"\n  {job.id}" for job in found[:10])
         count = f"{len(found)} jobs have" if found else "no job has"
         raise StaffError(f"{count} {text!a:.200} in the id; see autograder jobs list{names}")
-    return exact[0]
+    return found[0]
 
 
 @dataclass(frozen=True)
