@@ -26,9 +26,10 @@ def verify(context: click.Context, path: Path, config_file: Path | None) -> None
     score, table = _answer(path, settings.feedback.branch)
     found = seal.check(score, table, settings.secret())
     if found.repository:
+        points = f"{found.points} of {found.max_points} points" if found.max_points else "no score yet"
         click.echo(
             f"{found.state.value}: {found.repository} at {found.commit}, attempt {found.attempt}: "
-            f"{found.assignment}, {found.points} of {found.max_points} points"
+            f"{found.assignment}, {points}"
             + ("" if table is not None else "; there is no score.md to compare")
         )
     if found.reason:

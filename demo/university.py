@@ -102,6 +102,11 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the service running until Ctrl-C")
     keep = parser.parse_args().keep
     started = time.monotonic()
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # also when started in the background: the service must end too
+        signal.signal(number, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
     try:
         found()
@@ -123,8 +128,7 @@ def main() -> int:
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
     finally:
-        if not keep:
-            shutil.rmtree(FOLDER, ignore_errors=True)
+        shutil.rmtree(FOLDER, ignore_errors=True)
     print(f"{time.monotonic() - started:.1f} s in all")
     return 0 if done else 1
 

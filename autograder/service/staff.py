@@ -27,6 +27,7 @@ from autograder.ledger import (
     Score,
     StoredReport,
     Unknown,
+    job_id,
 )
 from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
@@ -138,7 +139,7 @@ class Staff:
             )
         if job.state not in (JobState.DEAD, JobState.FAILED):
             raise StaffError(f"{job.id} is {job.state.value}: only a dead or failed job can be tried again")
-        self._audit("jobs retry", job, why, state=job.state.value, reason=job.reason)
+        self._audit("jobs retry", job.id, why, state=job.state.value, reason=job.reason)
         job = self.ledger.move(job.id, JobState.QUEUED, reason=f"tried again by {self.who}: {why}")
         self.intake.dispatch(job)
         return job
@@ -151,7 +152,7 @@ class Staff:
         """
         if job.state not in OPEN:
             raise StaffError(f"{job.id} is {job.state.value} already")
-        self._audit("jobs cancel", job, why, state=job.state.value)
+        self._audit("jobs cancel", job.id, why, state=job.state.value)
         job = self.ledger.move(job.id, JobState.DEAD, reason=f"cancelled by {self.who}: {why}")
         try:
             self.intake.queue.cancel(job.id)
@@ -216,11 +217,10 @@ class Staff:
         if choice.obstacle:
             raise StaffError(f"{choice.last.id} {choice.obstacle}")
         attempt = choice.last.attempt + 1
-        self._audit("regrade", choice.last, why, attempt=attempt, allow_lower=allow_lower)
+        what = choice.target.repository, choice.commit, choice.target.assignment
+        self._audit("regrade", job_id(*what, attempt), why, allow_lower=allow_lower)
         job = self.ledger.open_job(
-            choice.target.repository,
-            choice.commit,
-            choice.target.assignment,
+            *what,
             attempt=attempt,
             may_lower=allow_lower,
             reason=f"graded again by {self.who}: {why}",
@@ -291,8 +291,8 @@ class Staff:
                 path.write_bytes(content)
             return graders.grade(target.assignment, Path(folder), choice.commit)
 
-    def _audit(self, what: str, job: Job, why: str, **details: object) -> None:
-        self.ledger.audit(self.who, what, why=why, subject=job.id, details=details)
+    def _audit(self, what: str, subject: str, why: str, **details: object) -> None:
+        self.ledger.audit(self.who, what, why=why, subject=subject, details=details)
 
 
 def _changed(before: StoredReport | None, report: Report) -> list[tuple[str, str, str]]:
