@@ -20,7 +20,7 @@ HIDDEN_SUFFIXES = (".py", ".toml", ".json", ".md")
 MIN_SECRET = 8
 
 _SILENT = re.compile(
-    r"(from \S+ )?import .*|#include .*|raise \w+\(|(return|yield|del|if|for|while|with) ?\w*:?|"
+    r"(from \S+ )?import .*|#include .*|@dataclass\b.*|raise \w+\(|(return|yield|del|if|for|while|with) ?\w*:?|"
     r"\W*(namespace|pass|continue|break|else|try|finally)\b.{0,12}|[\W\d_]*|def \w+\([\w, ]*\):"
 )
 _COMMENT = re.compile(r"^(#+|//+|\*|>|-) ?")
