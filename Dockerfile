@@ -32,6 +32,10 @@ RUN --mount=type=cache,target=/root/.cache/pip \
         sed -i '/^torch[=<>~! ]/d' /tmp/requirements.txt; \
     fi && \
     /opt/venv/bin/pip install -r /tmp/requirements.txt
+# A pytest that the base brings runs in the base's Python, which does not see what is installed here.
+RUN test -x /opt/venv/bin/pytest || { \
+        printf '#!/opt/venv/bin/python3\nimport sys, pytest\nsys.exit(pytest.main())\n' > /opt/venv/bin/pytest && \
+        chmod 755 /opt/venv/bin/pytest; }
 
 # ── what submissions are graded in: no reference ─────────────────────────────────────────────────────────
 FROM base AS sandbox
