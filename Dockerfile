@@ -3,7 +3,7 @@
 #   autograder release image [--light] --save         what the staff runs; it knows all of the options below
 #   docker build --target sandbox -t a_sandbox:v1 .   for `autograder grade --sandbox docker --image a_sandbox:v1`
 #
-# docs/docker.md says which bases there are. BuildKit is needed: DOCKER_BUILDKIT=1 where it is not the default.
+# BuildKit is needed: DOCKER_BUILDKIT=1 where it is not the default.
 ARG BASE_IMAGE=nvcr.io/nvidia/pytorch:25.12-py3
 
 # ── a compiler, for the C++ extension of Task1; most bases have one ──────────────────────────────────────

@@ -18,6 +18,7 @@ from autograder.ci_cli import ci
 from autograder.config_cli import config_group
 from autograder.errors import GraderError
 from autograder.hook_cli import hook
+from autograder.image_cli import image
 from autograder.ledger_cli import ledger
 from autograder.release_cli import release
 from autograder.service_cli import COMMANDS
@@ -51,6 +52,7 @@ def main() -> None:
 
 for command in (*COMMANDS, ci, config_group, hook, jobs, ledger, regrade, release, verify):
     main.add_command(command)
+release.add_command(image)
 
 
 @main.command()

@@ -30,7 +30,7 @@ _config = click.option(
 )
 
 
-@click.group(cls=_Assignments, subcommand_metavar="a0|a1|a2|ref [OPTION]...")
+@click.group(cls=_Assignments, subcommand_metavar="a0|a1|a2|ref|image [OPTION]...")
 def release() -> None:
     """Make what students get from the solved repository.
 
@@ -38,6 +38,7 @@ def release() -> None:
     autograder release a1 --to DIR        a starter, as a git repository
     autograder release a1 --update DIR    a fixed starter, to a repository that was handed out
     autograder release ref --out DIR      the closed-source reference, as a wheel
+    autograder release image --save       the course's image, for run_docker.sh
     """
 
 

@@ -149,8 +149,7 @@ def test_a_section_is_there_with_its_file():
 
 
 def test_our_starters_have_the_top_level_that_students_know(ours):
-    there = {path for path in TOP_LEVEL if path not in starter.AWAITED or (ROOT / path).exists()}
-    assert {path.partition("/")[0] for path in ours.files} == there
+    assert {path.partition("/")[0] for path in ours.files} == set(TOP_LEVEL)
     assert ours.files["test_score.py"] == (ROOT / "test_score.py").read_bytes()
 
 

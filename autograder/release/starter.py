@@ -21,7 +21,6 @@ TOP = (
     "Dockerfile",
     "requirements.txt",
 )
-AWAITED = ("run_docker.sh", "Dockerfile")  # released as soon as the staff repository has them
 WORKFLOW = ".github/workflows/grade.yml"
 STUDENTS = ("test_toy.py", "test_with_ref.py")  # theirs to change, besides the files with stubs
 ASSIGNMENT_IN_WORKFLOW = "ASSIGNMENT: a0"
@@ -143,10 +142,7 @@ def _owners(settings: Config, sources: dict[str, bytes]) -> dict[str, str]:
 
 
 def _beside_src(root: Path, assignment: str) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    for name in TOP:
-        if name not in AWAITED or (root / name).exists():
-            files[name] = _read(root / name)
+    files = {name: _read(root / name) for name in TOP}
     files[".gitignore"] = _read(root / "starter" / "gitignore")
     workflow = _text(_read(root / "starter" / "github" / "workflows" / "grade.yml"), "grade.yml")
     if workflow.count(ASSIGNMENT_IN_WORKFLOW) != 1:
