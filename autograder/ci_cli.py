@@ -1,5 +1,6 @@
 """`autograder ci`: what a CI job of a student's repository may ask the grader's account for."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -7,34 +8,25 @@ import click
 
 
 @click.command()
-@click.argument("assignment")
-@click.option("--base", default="https://github.com", show_default=True, help="where the repositories are")
-@click.option("--branch", default="main", show_default=True, help="whose tip is graded")
-@click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]))
+@click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
 @click.option(
     "--config",
     "config_file",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
 )
-def ci(assignment: str, base: str, branch: str, sandbox: str | None, config_file: Path | None) -> None:
+def ci(host: str, config_file: Path | None) -> None:
     """Grade one commit for a CI job, publish score.md with the job's token, and print it.
 
-    Reads three lines from standard input: owner/name, the commit, the token. Everything else is fixed by whoever
-    allows the job to call this: see docs/github-actions.md.
+    Reads three lines from standard input: owner/name, the commit, the token. Everything else is the course's: see
+    docs/github-actions.md.
     """
-    from autograder import ci, config
+    from autograder import config
+    from autograder.service import ci
+    from autograder.service.graders import Graders
 
     config_file = config_file or config.find()
     settings = config.load(config_file)
     request = ci.read_request(sys.stdin.buffer)
-    text = ci.answer(
-        settings,
-        config_file,
-        request,
-        assignment=assignment,
-        base=base,
-        branch=branch,
-        sandbox=sandbox or settings.sandbox.kind,
-    )
-    click.echo(text, nl=False)
+    with contextlib.closing(Graders(settings, config_file)) as graders:
+        click.echo(ci.answer(settings, request, graders, host=host), nl=False)

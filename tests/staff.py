@@ -130,7 +130,7 @@ class Staff(Course):
             "docs/assignment.md": ENGLISH,
             "docs/assignment.zh-CN.md": CHINESE,
             "starter/gitignore": ".venv/\n",
-            "starter/github/workflows/grade.yml": "env:\n  ASSIGNMENT: a0\n",
+            "starter/github/workflows/grade.yml": "name: grade\n",
         }.items():
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)

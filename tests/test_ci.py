@@ -5,56 +5,43 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 import yaml
 
-from autograder import ci, config
+from autograder import seal
 from autograder.errors import GraderError
-from autograder.ledger import Ledger
-from autograder.ledger.rows import JobState, RepositoryName
-from tests.course import Course
-from tests.githost import Bare, script, serving
+from autograder.ledger import JobState, Ledger
+from autograder.service import ci
+from tests.githost import script, serving
+from tests.university import HALF, RIGHT, PretendedGraders, University
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKFLOW = ROOT / "starter" / "github" / "workflows" / "grade.yml"
-RIGHT = {"src/__init__.py": b"", "src/work.py": b"def double(x):\n    return 2 * x\n"}
-HALF = RIGHT | {"src/work.py": b"def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n"}
-ANN = RepositoryName("localhost", "cs", "t-ann")
-
-
-@pytest.fixture(scope="module")
-def staff(tmp_path_factory):
-    return Course(tmp_path_factory.mktemp("course"))
+CLOSED = 'closes = "2026-09-15 23:59"\nzone = "UTC"'
+LATE = datetime(2026, 9, 20, tzinfo=timezone.utc)
 
 
 @pytest.fixture
-def settings(staff, tmp_path, monkeypatch):
-    monkeypatch.setenv("AUTOGRADER_LEDGER_URL", f"sqlite:///{tmp_path}/ledger.sqlite")
-    return config.load(staff.config_file)
+def university(tmp_path, request):
+    return University(tmp_path, assignment=getattr(request, "param", ""))
 
 
 @pytest.fixture
-def bare(tmp_path):
-    return Bare(tmp_path / "host" / "cs" / "t-ann.git")
+def graders():
+    return PretendedGraders()
 
 
-def ask(settings, staff, bare, commit, *, token="", base=None):
-    return ci.answer(
-        settings,
-        staff.config_file,
-        ci.Request("cs/t-ann", commit, token),
-        assignment="t",
-        base=base or str(bare.path.parent.parent),
-        branch="main",
-        sandbox="none",
-    )
+def ask(university, graders, commit, *, token="", repository="dls/t-ann", **options):
+    return ci.answer(university.config(), ci.Request(repository, commit, token), graders, **options)
 
 
-def history(settings):
-    with Ledger.open(settings.ledger_url()) as ledger:
-        return ledger.history(ANN)
+def history(university):
+    settings = university.config()
+    with Ledger.open(settings.ledger_url(), folder=Path(settings.folder)) as ledger:
+        return ledger.history(university.repository())
 
 
 # the request ---------------------------------------------------------------------------------------------
@@ -88,76 +75,105 @@ def test_a_request_hides_its_token():
 # the answer ----------------------------------------------------------------------------------------------
 
 
-def test_a_commit_is_graded_recorded_and_published(settings, staff, bare):
-    commit = bare.commit(HALF)
-    text = ask(settings, staff, bare, commit)
-    assert "| Total | 60 / 100 | 🥺 |  |" in text
-    assert bare.show("score-feedback:score.md").decode() == text
-    assert json.loads(bare.show("score-feedback:score.json"))["provenance"]["commit"] == commit
-    (job,) = history(settings).jobs
-    assert (job.job.state, job.job.commit, job.report.report.points) == (JobState.FINAL, commit, 60)
-    assert [feedback.commit for feedback in job.feedback] == [bare.tip("score-feedback")]
+def test_a_commit_is_graded_recorded_and_published(university, graders):
+    commit = university.push(HALF).commit
+    assert "| Total | 40 / 100 | 🥺 |  |" in ask(university, graders, commit)
+    assert university.score() == 40
+    assert university.answers() == [commit]
+    (push,), (job,) = history(university).pushes, history(university).jobs
+    assert (push.commit, push.ref) == (commit, "refs/heads/main")
+    assert (job.job.state, job.job.commit, job.report.report.points) == (JobState.FINAL, commit, 40)
 
 
-def test_asked_again_it_answers_with_the_same_report(settings, staff, bare):
-    commit = bare.commit(HALF)
-    first = ask(settings, staff, bare, commit)
-    tip = bare.tip("score-feedback")
-    assert ask(settings, staff, bare, commit) == first
-    assert bare.tip("score-feedback") == tip
-    assert len(history(settings).pushes) == len(history(settings).jobs) == 1
-    assert history(settings).jobs[0].job.tries == 1
+def test_what_is_published_bears_the_seal_of_the_course(university, graders):
+    ask(university, graders, university.push().commit)
+    assert seal.KEY in json.loads(university.bare().show("score-feedback:score.json"))
 
 
-def test_a_commit_that_is_not_the_tip_is_not_graded(settings, staff, bare):
-    old = bare.commit(HALF)
-    bare.commit(RIGHT, parent=old)
+def test_asked_again_it_answers_with_the_same_report(university, graders):
+    commit = university.push().commit
+    first = ask(university, graders, commit)
+    tip = university.bare().tip("score-feedback")
+    assert ask(university, graders, commit) == first
+    assert university.bare().tip("score-feedback") == tip
+    assert graders.graded == [commit]
+    assert len(history(university).pushes) == 1
+
+
+def test_a_commit_that_is_not_the_tip_is_not_graded(university, graders):
+    old = university.push(HALF).commit
+    university.push()
     with pytest.raises(GraderError, match="is not the tip of main"):
-        ask(settings, staff, bare, old)
-    assert history(settings).jobs == ()
+        ask(university, graders, old)
+    assert graders.graded == []
 
 
-def test_an_old_report_is_shown_but_not_published_over_a_newer_one(settings, staff, bare):
-    old = bare.commit(HALF)
-    first = ask(settings, staff, bare, old)
-    bare.commit(RIGHT, parent=old)
-    ask(settings, staff, bare, bare.tip("main"))
-    assert ask(settings, staff, bare, old) == first
-    assert "100 / 100" in bare.show("score-feedback:score.md").decode()
+def test_an_old_report_is_shown_but_not_published_over_a_newer_one(university, graders):
+    old = university.push(HALF).commit
+    first = ask(university, graders, old)
+    ask(university, graders, university.push().commit)
+    assert ask(university, graders, old) == first
+    assert university.score() == 100
 
 
-def test_a_commit_that_must_not_be_graded_costs_every_case(settings, staff, bare):
-    source = bare.tree(("120000", b"work.py", bare.blob(b"/etc/passwd")))
-    commit = bare.commit_tree(bare.tree(("40000", b"src", source)))
-    text = ask(settings, staff, bare, commit)
-    assert text.count("`src/work.py is a symbolic link; commit the file itself`") == 2
-    assert "| Total | 0 / 100 |" in text
+def test_a_branch_that_returns_to_an_earlier_commit_is_a_push(university, graders):
+    old = university.push(HALF).commit
+    ask(university, graders, old)
+    new = university.push().commit
+    ask(university, graders, new)
+    university.bare().git("update-ref", "refs/heads/main", old)
+    ask(university, graders, old)
+    assert [push.commit for push in history(university).pushes] == [old, new, old]
+    assert graders.graded == [old, new]
 
 
-def test_a_fault_of_ours_gives_no_score_and_can_be_tried_again(settings, staff, bare, monkeypatch):
-    commit = bare.commit(HALF)
+@pytest.mark.parametrize("university", [CLOSED], indirect=True)
+def test_a_late_push_is_answered_and_not_graded(university, graders):
+    commit = university.push().commit
+    text = ask(university, graders, commit, clock=lambda: LATE)
+    assert "not graded: late; see score.md on the branch score-feedback" in text
+    assert "There is no score yet." in university.text()
+    assert graders.graded == []
+
+
+def test_a_fault_of_ours_gives_no_score_and_can_be_tried_again(university, graders):
+    commit = university.push().commit
 
     def fails(*_):
         raise GraderError("disk full")
 
-    with monkeypatch.context() as patched:
-        patched.setattr("autograder.grade.Grader.grade", fails)
-        with pytest.raises(GraderError, match="disk full"):
-            ask(settings, staff, bare, commit)
-    assert bare.tip("score-feedback") is None
-    assert history(settings).jobs[0].job.state is JobState.FAILED
-    assert "60 / 100" in ask(settings, staff, bare, commit)
-    assert history(settings).jobs[0].job.tries == 2
+    graders.before = fails
+    with pytest.raises(GraderError, match=r"failed: .*disk full"):
+        ask(university, graders, commit)
+    assert university.answers() == []
+    graders.before = lambda *_: None
+    assert "100 / 100" in ask(university, graders, commit)
 
 
-def test_who_cannot_open_the_repository_learns_nothing(settings, staff, bare):
-    commit = bare.commit(HALF)
+@pytest.mark.parametrize(
+    ("repository", "options", "message"),
+    [
+        ("dls/other", {}, "no assignment is configured for git.uni.example/dls/other"),
+        ("dls/t-ann", {"host": "elsewhere.example"}, "no assignment is configured"),
+    ],
+)
+def test_what_does_not_belong_to_the_course_is_refused(university, graders, repository, options, message):
+    commit = university.push().commit
+    with pytest.raises(GraderError, match=message):
+        ask(university, graders, commit, repository=repository, **options)
+
+
+def test_who_cannot_open_the_repository_learns_nothing(university, graders):
+    commit = university.push().commit
+    university.bare().git("config", "http.receivepack", "true")
     right, wrong = "the-right-one", "the-wrong-one"
-    with serving(bare.path.parent.parent, password=right) as site:
-        assert "60 / 100" in ask(settings, staff, bare, commit, token=right, base=site.base)
+    with serving(university.folder / "host", password=right) as site:
+        text = university.config_file.read_text().replace('"folder"', '"gitea"').replace("../host", site.base)
+        university.config_file.write_text(text)
+        assert "100 / 100" in ask(university, graders, commit, token=right)
         with pytest.raises(GraderError) as caught:
-            ask(settings, staff, bare, commit, token=wrong, base=site.base)
-    assert "60 / 100" not in str(caught.value)
+            ask(university, graders, commit, token=wrong)
+    assert "100 / 100" not in str(caught.value)
     assert wrong not in str(caught.value)
 
 
@@ -168,12 +184,11 @@ def steps():
     """Return the `run:` steps of the workflow as (script, variables)."""
     workflow = yaml.safe_load(WORKFLOW.read_text())
     (job,) = workflow["jobs"].values()
-    shared = workflow["env"]
     assert workflow["defaults"]["run"]["shell"] == "bash"
-    return [(step["run"], shared | step.get("env", {})) for step in job["steps"]]
+    return [(step["run"], step.get("env", {})) for step in job["steps"]]
 
 
-def run_workflow(settings, staff, bare, commit, tmp_path):
+def run_workflow(university, commit, tmp_path):
     """Run the steps in order as the runner does; return the summary and what was printed."""
     tools, runner = tmp_path / "tools", tmp_path / "runner"
     runner.mkdir()
@@ -183,20 +198,15 @@ def run_workflow(settings, staff, bare, commit, tmp_path):
         "#!/usr/bin/env bash\n"
         f'[[ "$1 $2 $3 $4" == "-n -u autograder --" ]] || exit 9\nshift 4\necho "$*" >> {tmp_path}/sudo.log\n'
         f"exec env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={tmp_path} PYTHONPATH={ROOT} "
-        f'AUTOGRADER_LEDGER_URL={settings.ledger_url()} "$@"\n',
+        f'AUTOGRADER_CONFIG={university.config_file} "$@"\n',
     )
-    program = script(
-        tools,
-        "autograder",
-        f'#!/bin/sh\nexec {sys.executable} -m autograder "$@" --base {bare.path.parent.parent} --sandbox none '
-        f"--config {staff.config_file}\n",
-    )
-    values = {"TOKEN": "job-token", "AUTOGRADER": str(program), "ASSIGNMENT": "t"}
+    program = script(tools, "autograder", f'#!/bin/sh\nexec {sys.executable} -m autograder "$@"\n')
+    values = {"TOKEN": "job-token", "AUTOGRADER": str(program)}
     printed = ""
     for text, variables in steps():
         environment = {
             "PATH": f"{tools}:{os.environ['PATH']}",
-            "GITHUB_REPOSITORY": "cs/t-ann",
+            "GITHUB_REPOSITORY": "dls/t-ann",
             "GITHUB_SHA": commit,
             "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md"),
             "RUNNER_TEMP": str(runner),
@@ -211,22 +221,28 @@ def run_workflow(settings, staff, bare, commit, tmp_path):
     return (tmp_path / "summary.md").read_text(), printed
 
 
-def test_the_workflow_s_steps_grade_publish_and_show_the_table(settings, staff, bare, tmp_path):
-    commit = bare.commit(HALF)
-    summary, printed = run_workflow(settings, staff, bare, commit, tmp_path)
+def without_a_wall(university):
+    text = university.config_file.read_text()
+    university.config_file.write_text(f'{text}\n[sandbox]\nkind = "none"\n')
+
+
+def test_the_workflow_s_steps_grade_publish_and_show_the_table(university, tmp_path):
+    without_a_wall(university)
+    commit = university.push(RIGHT).commit
+    summary, printed = run_workflow(university, commit, tmp_path)
     assert summary is not None, printed
-    assert "| Total | 60 / 100 | 🥺 |  |" in summary
-    assert bare.show("score-feedback:score.md").decode() == summary
+    assert "| Total | 100 / 100 | 😊 |  |" in summary
+    assert university.score() == 100
     assert "job-token" not in printed
     assert (
         tmp_path / "sudo.log"
-    ).read_text() == f"{tmp_path}/tools/autograder ci t\n"  # no token among arguments
+    ).read_text() == f"{tmp_path}/tools/autograder ci\n"  # no token among arguments
 
 
-def test_the_workflow_fails_without_a_table_when_there_is_no_score(settings, staff, bare, tmp_path):
-    old = bare.commit(HALF)
-    bare.commit(RIGHT, parent=old)
-    summary, printed = run_workflow(settings, staff, bare, old, tmp_path)
+def test_the_workflow_fails_without_a_table_when_there_is_no_score(university, tmp_path):
+    old = university.push(HALF).commit
+    university.push()
+    summary, printed = run_workflow(university, old, tmp_path)
     assert summary is None
     assert "is not the tip of main" in printed
     assert not (tmp_path / "summary.md").exists()

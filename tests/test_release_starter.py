@@ -196,7 +196,3 @@ def test_every_link_of_the_readme_leads_somewhere(ours):
             assert target[1:] in anchors
         elif not target.startswith("http"):
             assert target in ours.files or target in folders, target
-
-
-def test_the_workflow_names_its_assignment(ours):
-    assert f"  ASSIGNMENT: {ours.assignment}\n".encode() in ours.files[starter.WORKFLOW]

@@ -1,0 +1,170 @@
+"""Grades one commit for a CI job that runs under another account, where no webhook can reach us.
+
+The job hands over three lines: owner/name, the commit, and its own token. Everything else is the course's: which
+assignment the repository belongs to, until when, with what it is graded. The token takes the place of ours, so whoever
+cannot open a repository cannot have it graded, nor read what it scored. Only the tip of the branch is taken as a push.
+
+A push that comes in here is like any other, and takes the same steps; it only waits for nobody.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import BinaryIO
+
+from autograder import gitnames
+from autograder.config import Config
+from autograder.errors import GraderError
+from autograder.fetch import branch_head
+from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
+from autograder.remote import Credentials
+from autograder.report import markdown
+from autograder.service.course import Course, Target
+from autograder.service.graders import Graders
+from autograder.service.intake import HEADS, Intake
+from autograder.service.pipeline import Pipeline
+from autograder.webhook import Push
+
+MAX_REQUEST = 4096  # bytes
+WORKER = "ci:0"
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a job asks for. The token appears nowhere else."""
+
+    repository: str
+    commit: str
+    token: str = field(default="", repr=False)
+
+
+class JobsCourse(Course):
+    """The course, with repositories opened by a job's token."""
+
+    def __init__(self, config: Config, token: str) -> None:
+        super().__init__(config)
+        self._token = token
+
+    def credentials(self, host: str) -> Credentials:
+        """Return what the job has, and nothing of ours but which certificates to trust."""
+        ours = super().credentials(host)
+        return Credentials(token=self._token, username=ours.username, ca_file=ours.ca_file)
+
+
+class NoQueue:
+    """Nothing waits: the job is done here and now."""
+
+    def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta) -> bool:  # noqa: ARG002
+        return False
+
+    def cancel(self, job_id: str) -> None:
+        """Leave the job; a worker that takes it finds it superseded."""
+
+
+def read_request(stream: BinaryIO) -> Request:
+    """Return the request in `stream`: owner/name, commit and token, a line each; the token may be empty.
+
+    Raises:
+        GraderError: it is not that.
+    """
+    content = stream.read(MAX_REQUEST + 1)
+    lines = content.decode("ascii", "replace").splitlines()
+    if len(content) > MAX_REQUEST or not 2 <= len(lines) <= 3:
+        raise GraderError("a request has three lines: owner/name, the full id of the commit, the job's token")
+    repository, commit, token = (*lines, "")[:3]
+    if not gitnames.is_repository_path(repository):
+        raise GraderError(f"not a repository: {repository!r:.200}; write owner/name")
+    if not gitnames.is_commit(commit):
+        raise GraderError(f"not the full id of a commit: {commit!r:.100}")
+    return Request(repository, commit, token)
+
+
+def answer(
+    config: Config,
+    request: Request,
+    graders: Graders,
+    *,
+    host: str = "",
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> str:
+    """Grade what is asked for, publish it with the job's token; return what to show.
+
+    Args:
+        config: the course's.
+        request: by a job.
+        graders: what grades.
+        host: where the repository is, as the configuration calls it; default: the only one.
+        clock: returns the present moment, aware.
+
+    Raises:
+        GraderError: there is no answer: our fault, or there is nothing to grade.
+    """
+    course = JobsCourse(config, request.token)
+    target = _target(course, request, host)
+    # Whoever cannot open the repository gets no further.
+    head = branch_head(target.remote, target.branch, credentials=course.credentials(target.repository.host))
+    with Ledger.open(config.ledger_url(), folder=Path(config.folder), clock=clock) as ledger:
+        job = job_id(target.repository, request.commit, target.assignment)
+        intake = Intake(ledger, course, NoQueue(), clock=clock)
+        if head == request.commit:
+            intake.receive(_push(ledger, target, request), clock())
+        elif ledger.report(job) is None:
+            raise GraderError(
+                f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more); the push that "
+                "came after it has a job of its own"
+            )
+        with tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder:
+            Pipeline(ledger, course, graders, intake, Path(folder), WORKER, clock=clock).run(job)
+        return _shown(ledger, job, course.feedback.branch)
+
+
+def _target(course: Course, request: Request, host: str) -> Target:
+    hosts = course.config.hosts
+    if not host and len(hosts) != 1:
+        raise GraderError(f"say with --host which one is meant: {', '.join(hosts) or 'none is configured'}")
+    owner, _, name = request.repository.rpartition("/")
+    repository = RepositoryName(host or next(iter(hosts)), owner, name)
+    branches = {assignment.branch for assignment in course.config.assignments.values()}
+    found = [target for branch in branches if (target := course.target(repository, branch))]
+    if not found:
+        raise GraderError(f"no assignment is configured for {repository}; see autograder config show")
+    return found[0]
+
+
+def _push(ledger: Ledger, target: Target, request: Request) -> Push:
+    """Return the push that must have come before this request. What the branch was, only we can know."""
+    earlier = ledger.pushes(target.repository, ref=HEADS + target.branch)
+    if not earlier:
+        before = "0" * len(request.commit)
+    else:
+        last = earlier[-1]
+        before = last.before if last.commit == request.commit else last.commit
+    name = target.repository
+    return Push(
+        host=name.host,
+        owner=name.owner,
+        name=name.name,
+        ref=HEADS + target.branch,
+        branch=target.branch,
+        commit=request.commit,
+        before=before,
+        sender="a CI job",
+        delivery_id="",
+        payload_digest="",
+    )
+
+
+def _shown(ledger: Ledger, job_name: str, branch: str) -> str:
+    """Return what came of a job, for people.
+
+    Raises:
+        GraderError: nothing came of it yet.
+    """
+    job, stored = ledger.job(job_name), ledger.report(job_name)
+    if job.state is not JobState.FINAL:
+        raise GraderError(f"{job.id} is {job.state.value}: {job.reason}")
+    if stored is None:
+        return f"# Score Summary\n\n{job.reason}; see score.md on the branch {branch}.\n"
+    return markdown([stored.report])
