@@ -128,6 +128,7 @@ def test_a_planted_leak_is_refused(tmp_path, out):
 
 
 @needs_wall
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("assignment", "score", "tests"),
     [("a0", 100, "6 passed"), ("a1", 0, " to write"), ("a2", 0, " to write")],

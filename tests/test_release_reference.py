@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = ROOT / "autograder.toml"
 LINE = "theta -= lr * (Xb.T @ _logit_gradient(Xb @ theta, yb))"
 
+pytestmark = pytest.mark.timeout(900)  # the first test waits for the compiler, ten times
+
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
