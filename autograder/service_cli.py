@@ -16,7 +16,9 @@ config_option = click.option(
 _name = click.option("--name", default="", help="of this machine among the workers; default: its host name")
 
 
-def _queues(_context: click.Context, _option: click.Parameter, value: str) -> tuple[str, ...]:
+def _queues(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
     names = tuple(dict.fromkeys(part.strip() for part in value.split(",")))
     if not set(names) <= set(QUEUES):
         raise click.BadParameter(f"allowed are {' and '.join(QUEUES)}, with a comma between them")
@@ -24,7 +26,7 @@ def _queues(_context: click.Context, _option: click.Parameter, value: str) -> tu
 
 
 _queues_option = click.option(
-    "--queues", default="cpu,gpu", show_default=True, callback=_queues, help="which queues to take jobs from"
+    "--queues", callback=_queues, help="cpu, gpu or cpu,gpu: which to take jobs from; default: those in use"
 )
 
 

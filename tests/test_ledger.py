@@ -619,3 +619,35 @@ def rows(ledger, table):
 def test_every_error_is_ours():
     for error in (LedgerError, Conflict, IllegalTransition, Unknown):
         assert issubclass(error, GraderError)
+
+
+# for the service -----------------------------------------------------------------------------------------
+
+
+def test_pushes_of_a_commit_a_branch_and_since_another(ledger, course):
+    first = course.push("one").row
+    course.push("two")
+    again = course.push("one").row
+    course.push("one", "bob")
+    other = course.push("three", ref="refs/heads/try").row
+    ann = repository()
+    assert [push.commit for push in ledger.pushes(ann)] == list(map(commit, ("one", "two", "one", "three")))
+    assert ledger.pushes(ann, commit=commit("one")) == [first, again]
+    assert ledger.pushes(ann, ref="refs/heads/try") == [other]
+    assert ledger.pushes(ann, ref=MAIN, after=first.id)[-1] == again
+    assert ledger.pushes(ann, after=other.id) == []
+
+
+def test_tries_are_counted_from_the_last_time_that_a_job_was_queued(ledger, course):
+    course.push("one")
+    job = course.run("one").id
+    assert ledger.recent_tries(job) == 1
+    ledger.move(job, JobState.RUNNING)
+    ledger.move(job, JobState.FAILED, reason="broken")
+    ledger.move(job, JobState.RUNNING)
+    assert ledger.recent_tries(job) == 3
+    ledger.move(job, JobState.DEAD, reason="given up")
+    ledger.move(job, JobState.QUEUED, reason="mended")
+    assert ledger.recent_tries(job) == 0
+    ledger.move(job, JobState.RUNNING)
+    assert (ledger.recent_tries(job), ledger.job(job).tries) == (1, 4)

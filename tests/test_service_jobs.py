@@ -326,6 +326,23 @@ def test_pushes_of_many_students_are_answered_by_two_slots(university, processes
         assert problems(parts.ledger) == []
 
 
+def test_on_postgresql_a_worker_takes_over_from_one_that_was_killed(folder, postgresql_server):
+    university = University(folder, url=postgresql_server.new_database())
+    processes = Processes(university)
+    try:
+        processes.start("--slots", "0", before="")
+        victim = processes.start("--name", "one", before='die(Graders, "grade", "before")', command="worker")
+        with university.parts() as parts:
+            job = take(parts, university.push())
+            assert victim.wait(PATIENCE) == -signal.SIGKILL
+            processes.start("--name", "two", before="", command="worker")
+            assert settled(parts, job) is JobState.FINAL
+            assert parts.ledger.job(job).worker == "two:0"
+            exactly_once(university, parts, job)
+    finally:
+        processes.end()
+
+
 # the reconciler ------------------------------------------------------------------------------------------
 
 

@@ -254,7 +254,7 @@ def serve(
     *,
     say: Say,
     listen: str = "",
-    queues: Sequence[str] = QUEUES,
+    queues: Sequence[str] = (),
     slots_wanted: int = 1,
     name: str = "",
 ) -> None:
@@ -264,7 +264,7 @@ def serve(
         config_file: of the course.
         say: shows a line to the person who started it.
         listen: address and port in place of the configured one.
-        queues: which the slots serve.
+        queues: which the slots serve; default: those that assignments use.
         slots_wanted: how many; with 0 this process only takes pushes.
         name: of this machine among the workers.
 
@@ -275,6 +275,7 @@ def serve(
     signals = Signals()
     with parts(config_file) as shared, contextlib.ExitStack() as stack:
         service = shared.config.service
+        queues = queues or _in_use(shared.config)
         place = slots.take(shared.config.state, name) if slots_wanted else None
         listening = _listening(listen or service.listen)
         stack.callback(listening.close)
@@ -331,7 +332,7 @@ def work(
     Args:
         config_file: of the course.
         say: shows a line to the person who started it.
-        queues: which to serve.
+        queues: which to serve; default: those that assignments use.
         slots_wanted: how many.
         name: of this machine among the workers.
         child: end when standard input does.
@@ -345,6 +346,7 @@ def work(
         threading.Thread(target=_end_with_parent, args=(signals,), name="parent", daemon=True).start()
     with parts(config_file) as shared, contextlib.ExitStack() as stack:
         service = shared.config.service
+        queues = queues or _in_use(shared.config)
         place = slots.take(shared.config.state, name)
         running = Running(shared, queues, Unobserved(), place)
         running.start()
@@ -394,6 +396,12 @@ class Web:
     def _run(self) -> None:
         if self._server is not None:
             self._server.run(sockets=[self._listening])
+
+
+def _in_use(config: Config) -> tuple[str, ...]:
+    """Return the queues that assignments use; looking into an empty one costs, too."""
+    used = {assignment.queue for assignment in config.assignments.values() if assignment.repositories}
+    return tuple(name for name in QUEUES if name in used) or QUEUES[:1]
 
 
 def _listening(address: str) -> socket.socket:
