@@ -1,10 +1,13 @@
 """The service as processes: pushes go in, answers come out, and whoever is killed loses nothing."""
 
+import hashlib
+import hmac
 import json
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 
 import pytest
 
@@ -84,12 +87,14 @@ class Processes:
     """Processes of the service; all end with the test."""
 
     def __init__(self, university):
-        self.university, self.all = university, []
+        self.university, self.all, self.url = university, [], ""
 
     def start(self, *arguments, before=None, command="serve"):
         """Start one and wait until it is ready; with `before`, its grading is pretended."""
         process = self.begin(*arguments, before=before, command=command)
         for line in process.stdout:
+            if line.startswith(b"  web "):
+                self.url = line.decode().split()[-1]
             if line.startswith(b"ready"):
                 return process
         raise AssertionError(
@@ -168,6 +173,36 @@ def test_pushes_are_graded_in_the_sandbox_and_answered(university, processes):
         own = [line for line in lines if line.get("job") == job]
         assert [line["step"] for line in own if line["event"] == "step"] == ["fetch", "grade", "publish"]
         assert all(line["push"] for line in own)
+
+
+def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(university, processes):
+    pytest.importorskip("autograder.service.app")
+    secret = "s3cr3t" * 6
+    university.course.write("hook", secret).chmod(0o600)
+    text = university.config_file.read_text().replace('kind = "folder"', 'kind = "gitea"')
+    base = f'base = "file://{university.folder}/host"\nwebhook_secret_file = "hook"'
+    university.course.write("autograder.toml", text.replace('base = "../host"', base))
+    service = processes.start(before="")
+    push = university.push()
+    person = {"login": "ann"}
+    payload = {"ref": push.ref, "before": push.before, "after": push.commit, "pusher": person}
+    body = json.dumps(payload | {"repository": {"full_name": "dls/t-ann"}}).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "X-Gitea-Event": "push",
+        "X-Gitea-Delivery": push.delivery_id,
+        "X-Gitea-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
+    }
+    for status in (202, 200):  # recorded; known
+        request = urllib.request.Request(f"{processes.url}/webhook/gitea", body, headers)
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+            assert answer.status == status
+    until(university.answers)
+    with urllib.request.urlopen(f"{processes.url}/readyz", timeout=PATIENCE) as answer:
+        assert answer.status == 200
+    service.send_signal(signal.SIGTERM)
+    assert service.wait(PATIENCE) == 0
+    assert [line for line in university.log() if line["level"] == "error"] == []
 
 
 @needs_wall

@@ -292,6 +292,7 @@ def serve(
         )
         site = _site(shared, reconciler, metrics, signals)
         web = Web(site, listening)
+        stack.callback(web.stop)  # behind the slots: pushes are recorded until they are done
         if running is not None:
             running.start()
             stack.callback(lambda: running.stop(service.drain_seconds))
@@ -312,8 +313,7 @@ def serve(
                 raise GraderError("the web server ended; see the log above")
         say("ending: no more jobs are taken, what runs may finish; Ctrl-C again ends at once")
         reconciler.stop()
-        stack.close()  # slots and children first: pushes are recorded until they are done
-        web.stop()
+        stack.close()
         if running is not None:
             running.end_process()
 
@@ -389,7 +389,7 @@ class Web:
 
     def stop(self) -> None:
         """Stop answering."""
-        if self._server is not None:
+        if self._server is not None and self._thread.is_alive():
             self._server.should_exit = True
             self._thread.join(WEB_STOP_SECONDS)
 
