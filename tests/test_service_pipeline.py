@@ -212,6 +212,16 @@ def test_a_commit_that_was_pushed_in_time_is_graded_although_it_is_pushed_again_
     assert desk.ledger.report(job) is not None
 
 
+@pytest.mark.parametrize("desk", ['policy = "best"'], indirect=True)
+def test_where_the_best_push_counts_a_worse_one_says_which_that_is(desk):
+    best = desk.push()
+    desk.run(best)
+    desk.run(desk.push(HALF))
+    commit = desk.ledger.job(best).commit
+    assert f"Your score is 100 / 100, from commit `{commit[:10]}`." in desk.university.text()
+    assert desk.university.score() == 40  # of this push
+
+
 # superseded ----------------------------------------------------------------------------------------------
 
 

@@ -18,8 +18,16 @@ class Standing:
     report: Report
 
 
-def graded(report: Report, note: str) -> dict[str, bytes]:
-    """Return the answer to a push that was graded; `note` is Markdown of ours, above the table."""
+def graded(report: Report, note: str, standing: Standing | None = None) -> dict[str, bytes]:
+    """Return the answer to a push that was graded.
+
+    Args:
+        report: what was found.
+        note: Markdown of ours, above the table.
+        standing: what counts in its place, where an earlier push was better and the best one counts.
+    """
+    if standing is not None:
+        note = f"{note} {_stands(standing)}"
     return _files(markdown([report], note), report.to_json())
 
 

@@ -36,6 +36,7 @@ from autograder.ledger import (
     Job,
     JobState,
     Ledger,
+    Policy,
     RecordedPush,
     RepositoryName,
     StoredReport,
@@ -339,12 +340,13 @@ class Pipeline:
 
     def _answer(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
         """Return what to publish: the report; after a regrade that does not count, the one that does."""
-        if job.attempt > 1:
-            counts = self._standing(job, stored.report)
-            standing = self._stands(counts) if counts != job.id else None
-            if standing is not None:
-                return answer.not_lowered(stored.report, note, standing)
-        return answer.graded(stored.report, note)
+        if job.attempt == 1 and self.course.policy(job.assignment) is Policy.LAST:
+            return answer.graded(stored.report, note)
+        counts = self._standing(job, stored.report)
+        standing = self._stands(counts) if counts != job.id else None
+        if job.attempt > 1 and standing is not None:
+            return answer.not_lowered(stored.report, note, standing)
+        return answer.graded(stored.report, note, standing)
 
     def _standing(self, job: Job, report: Report | None = None) -> str | None:
         """Return the id of the job whose report is the repository's score, None where there is none.
