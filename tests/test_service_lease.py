@@ -252,6 +252,27 @@ def test_what_no_assignment_wants_any_more_stays_as_it_is(service, monkeypatch):
     assert parts.ledger.job(job.id).state is JobState.QUEUED
 
 
+def test_a_branch_at_a_commit_that_nobody_told_us_of_is_taken_as_a_push(service):
+    university, parts = service
+    parts.intake.receive(university.push(student="bob"), now())
+    parts.intake.receive(university.push(), now())
+    lost = university.push("# lost\n")
+    mends = reconciler(parts, head=lambda target: university.bare(target.student).tip(target.branch))
+    assert sorted(mends.look() for _ in range(2)) == [False, True]
+    assert sorted(mends.look() for _ in range(2)) == [False, False]
+    (push,) = parts.ledger.pushes(university.repository(), commit=lost.commit)
+    assert parts.ledger.job(f"grade:{push.repository}:{lost.commit}:t").state is JobState.QUEUED
+
+
+def test_a_branch_is_not_looked_at_when_a_push_would_come_too_late(folder):
+    university = University(folder, assignment='zone = "UTC"\ncloses = "2026-09-01 12:00"')
+    with university.parts() as parts:
+        parts.intake.receive(university.push(), NOON)
+        university.push("# lost\n")
+        mends = reconciler(parts, head=lambda _: pytest.fail("it was looked at"), clock=lambda: NOON)
+        assert not mends.look()
+
+
 def test_a_disk_without_room_is_a_problem(service, tmp_path, monkeypatch):
     _, parts = service
     assert reconciler(parts, folders=[tmp_path]).problems() == []

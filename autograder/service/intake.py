@@ -99,13 +99,26 @@ class Intake:
 
     def resume(self, push: RecordedPush) -> None:
         """Open the job of a push that was recorded when the process ended."""
-        target = self.course.target(push.repository, push.ref.removeprefix(HEADS))
+        target = self.target_of(push)
         if target is not None:
             self._open(target, push, new=True)
 
     def revive(self, job: Job) -> None:
         """Queue a superseded job again: its commit is what the branch is at."""
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
+
+    def target_of(self, push: RecordedPush) -> Target | None:
+        """Return what a push is graded as, None where it is not graded any more."""
+        return self.course.target(push.repository, push.ref.removeprefix(HEADS))
+
+    def counts(self, target: Target, received: datetime) -> bool:
+        """Return whether a push that was received then may change the score."""
+        try:
+            deadline = self.course.deadline(target.assignment)
+            return deadline.decide(received, self.course.extension(target)).timing.counts
+        except GraderError as error:  # a file of extensions that is wrong; the job waits for it to be mended
+            LOG.error("nobody knows whether a push is late", extra={"reason": str(error)})
+            return False
 
     def dispatch(self, job: Job) -> bool:
         """Put an open job into the queue, if it is not there; return whether it was put there now.
@@ -153,20 +166,12 @@ class Intake:
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            if new and self._counts(target, push):  # a late one takes nothing from one in time
+            if new and self.counts(target, push.received):  # a late one takes nothing from one in time
                 self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
             LOG.info("push", extra={"job": job.id, "new": new, "sender": push.sender})
             return job
-
-    def _counts(self, target: Target, push: RecordedPush) -> bool:
-        try:
-            deadline = self.course.deadline(target.assignment)
-            return deadline.decide(push.received, self.course.extension(target)).timing.counts
-        except GraderError as error:  # a file of extensions that is wrong; the job waits for it to be mended
-            LOG.error("nobody knows whether a push is late", extra={"reason": str(error)})
-            return False
 
     def _supersede(self, job: Job) -> None:
         for older in self.ledger.supersede_older(job.id):
@@ -178,7 +183,7 @@ class Intake:
 
     def _target(self, job: Job) -> Target | None:
         for push in reversed(self.ledger.pushes(job.repository, commit=job.commit)):
-            target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
+            target = self.target_of(push)
             if target is not None and target.assignment == job.assignment:
                 return target
         return None

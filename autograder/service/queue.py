@@ -345,6 +345,7 @@ class Slot:
             return await self._workflow(job_id)
 
         logging.getLogger("dbos").addHandler(logging.NullHandler())  # else DBOS prints by itself
+        logging.getLogger("dbos").addFilter(_CANCELLED)
         with _errors(self._url):
             DBOS(config=config)
             DBOS.workflow(name=WORKFLOW)(run)
@@ -405,6 +406,19 @@ class Slot:
             with contextlib.suppress(Exception):
                 await task
             raise
+
+
+class _Cancelled(logging.Filter):
+    """Leaves out that a job was cancelled: it was meant to be."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        cause = record.exc_info[1] if record.exc_info else None
+        return not isinstance(
+            cause, (error.DBOSWorkflowCancelledError, error.DBOSAwaitedWorkflowCancelledError)
+        )
+
+
+_CANCELLED = _Cancelled()
 
 
 def _client(url: str) -> DBOSClient:

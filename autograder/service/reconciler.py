@@ -3,6 +3,7 @@
     a push without a job                      its job is opened
     an open job that is in no queue           it is put there, under the same id
     a job said to run that nobody has         it failed, and is tried again
+    a branch at a commit that we do not know  its webhook was lost: it is taken as a push of now
     pushes that a hook left in the spool      are taken
     workflows that ended long ago             are deleted
     a disk that is nearly full                is a problem that staff see
@@ -19,7 +20,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.ledger import OPEN, JobState, Ledger
+from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
+from autograder.service.course import Target
 from autograder.service.intake import Intake
 from autograder.service.logs import LOG
 from autograder.service.queue import Queue
@@ -27,6 +29,7 @@ from autograder.service.queue import Queue
 SPOOL_SECONDS = 0.25
 MEND_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
+LOOK_SECONDS = 5.0  # between two repositories whose branch is looked at: 500 of them in 42 minutes
 RECENT = timedelta(days=2)
 MIN_FREE_BYTES = 200 << 20
 
@@ -37,6 +40,7 @@ class Reconciler:
 
     Attributes:
         ledger, queue, intake: what is compared, and who mends.
+        head: returns the commit that the branch of a target is at.
         drain: takes what lies in the spool; returns how many pushes that were.
         folders: on whose disks there must be room.
         patience: how long a job may be between two places before it counts as lost.
@@ -47,25 +51,31 @@ class Reconciler:
     ledger: Ledger
     queue: Queue
     intake: Intake
+    head: Callable[[Target], str | None] | None = None
     drain: Callable[[], int] = lambda: 0
     folders: Sequence[Path] = ()
     patience: timedelta = timedelta(seconds=60)
     keep: timedelta = timedelta(days=30)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _round: list[RepositoryName] = field(default_factory=list)
     _looked_at_all: bool = False
 
     def start(self) -> None:
         """Begin, with a look at everything."""
-        self._thread = threading.Thread(target=self._loop, name="reconciler", daemon=True)
-        self._thread.start()
+        for work in (
+            self._loop,
+            self._look_around,
+        ):  # a git host that is slow must not keep the spool waiting
+            self._threads.append(threading.Thread(target=work, name="reconciler", daemon=True))
+            self._threads[-1].start()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the threads."""
         self._stop.set()
-        if self._thread is not None:
-            self._thread.join(10)
+        for thread in self._threads:
+            thread.join(2)
 
     def mend(self) -> int:
         """Compare once; return how many jobs were queued.
@@ -96,6 +106,30 @@ class Reconciler:
             GraderError: the queue's database cannot be used.
         """
         return self.queue.delete_ended(self.clock() - self.keep)
+
+    def look(self) -> bool:
+        """Look at the branch of the next repository; return whether it is at a commit that we did not know.
+
+        Only repositories that pushed before are known, and only while a push of now would count.
+
+        Raises:
+            GraderError: the git host or a database cannot be used.
+        """
+        if self.head is None:
+            return False
+        if not self._round:
+            self._round = self.ledger.repositories()[::-1]
+        if not self._round:
+            return False
+        pushes = self.ledger.pushes(self._round.pop())
+        target = self.intake.target_of(pushes[-1])
+        if target is None or not self.intake.counts(target, self.clock()):
+            return False
+        head = self.head(target)
+        if head is None or any(push.commit == head for push in pushes):
+            return False
+        self.intake.notice(target, head)
+        return True
 
     def problems(self) -> list[str]:
         """Return which disks are nearly full."""
@@ -130,6 +164,15 @@ class Reconciler:
                 except Exception:  # noqa: BLE001 (the thread must go on; it is in the log)
                     LOG.exception("not reconciled")
                 due[act] = time.monotonic() + seconds
+
+    def _look_around(self) -> None:
+        while not self._stop.wait(LOOK_SECONDS):
+            try:
+                self.look()
+            except GraderError as error:
+                LOG.warning("a branch could not be looked at", extra={"reason": str(error)})
+            except Exception:  # noqa: BLE001 (the thread must go on; it is in the log)
+                LOG.exception("a branch could not be looked at")
 
     def _drain(self) -> None:
         self.drain()

@@ -30,10 +30,11 @@ from typing import Any
 from autograder import __version__
 from autograder.config import Config, load
 from autograder.errors import GraderError
+from autograder.fetch import branch_head
 from autograder.ledger import Ledger
 from autograder.ledger.database import mask
 from autograder.service import logs, pipeline, slots
-from autograder.service.course import Course
+from autograder.service.course import Course, Target
 from autograder.service.graders import Graders
 from autograder.service.intake import Intake
 from autograder.service.lease import Lease
@@ -285,6 +286,7 @@ def serve(
             shared.ledger,
             shared.queue,
             shared.intake,
+            head=_heads(shared.course),
             drain=_spool(shared),
             folders=_folders(shared),
             patience=timedelta(seconds=2 * service.lease_seconds),
@@ -443,6 +445,16 @@ def _lines(
         yield f"  web      {url}"
     if place is not None:
         yield f"  workers  {slots_wanted}, the first is {place.executor}; {', '.join(queues)}"
+
+
+def _heads(course: Course) -> Callable[[Target], str | None]:
+    """Return what asks a git host which commit a branch is at."""
+
+    def head(target: Target) -> str | None:
+        credentials = course.credentials(target.repository.host)
+        return branch_head(target.remote, target.branch, credentials=credentials)
+
+    return head
 
 
 def _folders(shared: Parts) -> list[Path]:
