@@ -2,7 +2,10 @@
 
     serve             web, jobs and a worker slot in one process; workers; signals
     app, pages, login what is answered over HTTP
+    status            what `autograder status` shows
+    site              the service as the HTTP edge and the pages see it
     reconciler        compares the ledger with the queue, and mends the difference
+    slots             names, locks and folders of the worker slots of a machine
     lease             which workers live, and whose jobs must be taken over
     queue             the seam to DBOS
     pipeline          fetch, grade, publish
