@@ -363,6 +363,8 @@ class Server:
         facts = "\0".join(
             (kind, self.name, self.provenance["suite_digest"], platform.platform(), sys.version, _processor())
         )
+        # An image has another Python and another compiler than the grader.
+        facts += json.dumps(self.provenance.get("image"), sort_keys=True)
         return hashlib.sha256((facts + digest(files)).encode()).hexdigest()
 
     def cached(self, key: str) -> dict[str, bytes] | None:

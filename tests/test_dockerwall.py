@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -25,6 +26,7 @@ from autograder.sandbox.dockerwall import DockerWall
 from autograder.sandbox.engine import Container
 from autograder.sandbox.outcome import Limits, Status
 from autograder.sandbox.worker import container
+from autograder.suite import Server
 from tests.engine import containers, host_image, needs_engine, volumes
 from tests.walls import PROBES, run, submission, value
 
@@ -129,6 +131,15 @@ def test_the_wall_wants_an_image(tmp_path: Path) -> None:
     (tmp_path / "probes.py").write_text(PROBES)
     with pytest.raises(GraderError, match="--image NAME"):
         DockerWall(tmp_path / "probes.py", image="")
+
+
+def test_what_one_image_compiled_is_not_given_to_another() -> None:
+    def key(**provenance: object) -> str:
+        server = SimpleNamespace(name="a1", provenance={"suite_digest": "x", **provenance})
+        return Server.key(cast(Server, server), "build", {"src/a.cpp": b""})
+
+    assert len({key(), key(image={"id": "sha256:1"}), key(image={"id": "sha256:2"})}) == 3
+    assert key(image={"id": "sha256:1"}) == key(image={"id": "sha256:1"})
 
 
 # ── what errors mean, and who is gone ────────────────────────────────────────────────────────────────────

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from autograder.sandbox import doctor
+from tests.engine import host_image, needs_engine, volumes
 from tests.walls import needs_wall
 
 
@@ -63,3 +64,30 @@ def test_each_setting_has_its_remedy(tmp_path: Path, name: str, value: str, reme
 
 def test_without_a_suspicious_setting_it_names_a_command_to_try(tmp_path: Path) -> None:
     assert "bwrap" in doctor.namespaces_remedy(tmp_path) or "container" in doctor.namespaces_remedy(tmp_path)
+
+
+def test_without_an_engine_and_without_an_image_the_doctor_only_mentions_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
+    (mentioned,) = doctor.docker_checks()
+    assert mentioned.ok
+    assert "cannot be used" in mentioned.detail
+    (missing,) = doctor.docker_checks("an-image")
+    assert not missing.ok
+    assert "apt-get install docker.io" in missing.detail
+
+
+@needs_engine
+def test_an_image_is_tried_for_real() -> None:
+    with host_image() as image:
+        checks = doctor.docker_checks(image, volumes())
+    assert [check for check in checks if not check.ok] == []
+    assert {"docker", "docker, network", "docker, memory limit"} <= {check.name for check in checks}
+
+
+@needs_engine
+def test_an_image_that_is_not_there_is_reported() -> None:
+    (missing,) = doctor.docker_checks("autograder-no-such-image:v0")
+    assert not missing.ok
+    assert "No such image" in missing.detail

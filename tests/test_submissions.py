@@ -54,7 +54,7 @@ LIMITS = {"memory_bytes": 384 << 20, "tmp_bytes": 32 << 20, "tmp_files": 1000, "
 IN_FLIGHT = {"a0": 6, "a1": 3, "a2": 3}
 """Those who use up their time in a0 mostly sleep, so more of them than processors are graded at a time."""
 IN_CONTAINERS = (
-    *("reference-a0", "reference-a1", "reference-a2", "hostile-proc", "hostile-network", "hostile-sockets"),
+    *("reference-a0", "reference-a2", "hostile-proc", "hostile-network", "hostile-sockets"),
     *("hostile-read-host", "hostile-fork-outlives", "hostile-state-in-files", "hostile-memory"),
 )
 """Graded in containers too, where each costs a start of Python and of torch. With SAMPLES_IN_CONTAINERS=all in the

@@ -67,7 +67,7 @@ PROTECTIONS: Mapping[str, str] = {
     "uid-drop": "student code does not run as root",
     "private-tmp": "what a case writes is gone when it ends",
     "read-only-submission": "a case cannot change the submission for the next one",
-    "hidden-proc": "/proc is empty",
+    "hidden-proc": "nothing of /proc can be read",
     "closed-descriptors": "a case inherits no descriptor but its own pipes",
     "capabilities-dropped": "a case has no privilege inside its namespaces",
     "no-new-privileges": "set-user-id programs give none",
