@@ -46,10 +46,15 @@ def volumes() -> list[str]:
     return [*(f"{path}:{path}" for path in shown), f"{python.site_packages[0]}:{SITE_PACKAGES}"]
 
 
+def host_image_name() -> str:
+    """This process's own."""
+    return f"autograder-test:{os.getpid()}"
+
+
 @contextlib.contextmanager
 def host_image() -> Iterator[str]:
     """An image for `volumes`, by name; removed at the end."""
-    name = f"autograder-test:{os.getpid()}"
+    name = host_image_name()
     prefix = policy.Interpreter.current().prefixes[0]
     changes = (f"ENV PATH={prefix}/bin:/usr/local/bin:/usr/bin:/bin", f"ENV PYTHONPATH={SITE_PACKAGES}")
     words = [word for change in changes for word in ("--change", change)]
@@ -96,8 +101,8 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 
 
 def containers() -> list[str]:
-    """Every container of the autograder's on this engine, running or not."""
-    return engine.ask("ps", "--all", "--quiet", "--filter", f"label={engine.LABEL}").split()
+    """Every container of `host_image`, running or not; others may use the engine at the same time."""
+    return engine.ask("ps", "--all", "--quiet", "--filter", f"ancestor={host_image_name()}").split()
 
 
 def small_image(name: str, programs: tuple[str, ...] = ("bash", "id", "cat", "mkdir", "true")) -> None:
