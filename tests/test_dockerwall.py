@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -304,6 +305,40 @@ def test_a_case_sees_nothing_of_the_host_and_changes_nothing(wall: DockerWall) -
 @needs_engine
 def test_every_protection_but_the_identity_is_seen_to_be_in_force(wall: DockerWall) -> None:
     assert set(policy.PROTECTIONS) - set(wall.protections) == {"user-namespace"}
+
+
+@needs_engine
+def test_the_container_s_own_profile_holds_without_the_filter_of_the_case(new_wall: Any) -> None:
+    code = """
+        import ctypes, errno, socket
+        libc = ctypes.CDLL(None, use_errno=True)
+        def go():
+            refused = []
+            for family in (16, 17, 38, 40):  # netlink, packet, crypto, vsock
+                try:
+                    socket.socket(family, socket.SOCK_RAW).close()
+                except OSError as error:
+                    refused.append(errno.errorcode[error.errno])
+            calls = [libc.syscall(number, 0) < 0 and errno.errorcode[ctypes.get_errno()] for number in (101, 321, 425)]
+            return refused, calls
+    """
+    wall = new_wall(waive=("seccomp",))
+    # ptrace, bpf, io_uring_setup; these numbers are of x86_64, and mean something harmless elsewhere
+    families, calls = value(wall, code)
+    assert families == ["EAFNOSUPPORT"] * 4
+    if platform.machine() == "x86_64":
+        assert calls == ["EPERM", "EPERM", "ENOSYS"]
+
+
+@needs_engine
+def test_without_landlock_a_case_would_see_processes_and_change_its_submission(new_wall: Any) -> None:
+    """So it is Landlock that hides and protects them; and a wall without it does not start unless that is waived."""
+    wall = new_wall(waive=("landlock", "hidden-proc", "read-only-submission"))
+    seen = value(wall, LOOK_AROUND)
+    assert "1" in seen["processes"]
+    assert seen["write"][2] not in ("PermissionError", "OSError")
+    with pytest.raises(GraderError, match="not in force behind the wall: hidden-proc, read-only-submission"):
+        new_wall(waive=("landlock",)).ready()
 
 
 @needs_engine
