@@ -114,6 +114,7 @@ class University:
 
         With `driver`, Python text that is run in the place of the command line, `sys.argv` as that would get.
         """
+        (self.folder / "tmp").mkdir(exist_ok=True)  # what a killed process leaves behind goes with the test
         program = ["-c", driver] if driver else ["-m", "autograder"]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
@@ -128,7 +129,12 @@ class University:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **variables},
+                env={
+                    **os.environ,
+                    "PYTHONUNBUFFERED": "1",
+                    "TMPDIR": str(self.folder / "tmp"),
+                    **variables,
+                },
                 start_new_session=True,
             )
 
