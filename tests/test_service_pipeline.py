@@ -421,3 +421,13 @@ def test_a_queue_that_is_away_loses_nothing(desk, monkeypatch):
     receipt = intake.receive(desk.university.push(), now())
     assert (receipt.result, receipt.job.state) == ("recorded", JobState.QUEUED)
     assert desk.queue.entries() == []
+
+
+def test_a_push_is_recorded_before_its_job_is_opened(desk):
+    """Whoever sends a webhook waits for the record alone; what is left undone then, the reconciler does."""
+    waiting = []
+    receipt = desk.intake.receive(desk.university.push(), now(), later=waiting.append)
+    assert (receipt.result, receipt.job) == ("recorded", None)
+    assert [item.jobs for item in desk.ledger.unanswered()] == [()]
+    waiting.pop()()
+    assert [len(item.jobs) for item in desk.ledger.unanswered()] == [1]

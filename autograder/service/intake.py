@@ -8,7 +8,7 @@ student pushes.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal, Protocol
 
@@ -20,6 +20,8 @@ from autograder.webhook import Push
 
 PUSHES, REGRADES = 1_000, 1_000_000  # bands of priority: lower goes first
 HEADS = "refs/heads/"
+
+Later = Callable[[Callable[[], None]], object]
 
 
 class Queue(Protocol):
@@ -40,7 +42,7 @@ class Receipt:
         result: `recorded`, `known` (we were told before) or `ignored`.
         reason: why it is ignored, one line of ours.
         push: as it is recorded; None where it is ignored.
-        job: that answers it; likewise.
+        job: that answers it; likewise, or where it is opened later.
     """
 
     result: Literal["recorded", "known", "ignored"]
@@ -67,12 +69,14 @@ class Intake:
     wait: Callable[[Job], timedelta] = field(default=lambda _job: timedelta(0))
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
-    def receive(self, push: Push, received: datetime) -> Receipt:
+    def receive(self, push: Push, received: datetime, *, later: Later | None = None) -> Receipt:
         """Take a push that a host or a hook told us of. It is on the disk when this returns.
 
         Args:
             push: checked and signed.
             received: when it reached us.
+            later: takes what need not be done before whoever sent the push is answered: to open its job. What it
+                never does, the reconciler will. None: do it now.
 
         Raises:
             GraderError: it could not be recorded; whoever sent it should send it again.
@@ -90,6 +94,7 @@ class Intake:
             delivery_id=push.delivery_id or None,
             payload_digest=push.payload_digest,
             received=received,
+            later=later,
         )
 
     def notice(self, target: Target, head: str) -> None:
@@ -147,6 +152,7 @@ class Intake:
         sender: str = "",
         delivery_id: str | None = None,
         payload_digest: str = "",
+        later: Later | None = None,
     ) -> Receipt:
         recorded = self.ledger.record_push(
             target.repository,
@@ -158,8 +164,17 @@ class Intake:
             payload_digest=payload_digest,
             received=received,
         )
-        job = self._open(target, recorded.row, new=recorded.new)
-        return Receipt("recorded" if recorded.new else "known", push=recorded.row, job=job)
+        receipt = Receipt("recorded" if recorded.new else "known", push=recorded.row)
+        if later is not None:
+            later(lambda: self._open_later(target, recorded.row, new=recorded.new))
+            return receipt
+        return replace(receipt, job=self._open(target, recorded.row, new=recorded.new))
+
+    def _open_later(self, target: Target, push: RecordedPush, *, new: bool) -> None:
+        try:
+            self._open(target, push, new=new)
+        except GraderError as error:
+            LOG.warning("a job could not be opened yet", extra={"push": push.id, "reason": str(error)})
 
     def _open(self, target: Target, push: RecordedPush, *, new: bool) -> Job:
         with about(push=push.id):

@@ -21,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,7 +37,7 @@ from autograder.ledger.database import mask
 from autograder.service import logs, pipeline, slots
 from autograder.service.course import Course, Target
 from autograder.service.graders import Graders
-from autograder.service.intake import Intake
+from autograder.service.intake import Intake, Later
 from autograder.service.lease import Lease
 from autograder.service.logs import LOG
 from autograder.service.observer import Observer, Unobserved
@@ -292,7 +293,11 @@ def serve(
             patience=timedelta(seconds=2 * service.lease_seconds),
             keep=timedelta(days=service.keep_days),
         )
-        site = _site(shared, reconciler, metrics, signals)
+        opener = ThreadPoolExecutor(1, "opener")
+        stack.callback(
+            opener.shutdown, cancel_futures=True
+        )  # the reconciler of the next start opens what is left
+        site = _site(shared, reconciler, metrics, signals, opener.submit)
         web = Web(site, listening)
         stack.callback(web.stop)  # behind the slots: pushes are recorded until they are done
         if running is not None:
@@ -485,7 +490,7 @@ def _spool(shared: Parts) -> Callable[[], int]:
     return drain
 
 
-def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals) -> Site:
+def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals, later: Later) -> Site:
     def ending() -> list[str]:
         return ["the service is ending"] if signals.stop.is_set() else []
 
@@ -498,6 +503,7 @@ def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals)
         metrics,
         lease_seconds=shared.config.service.lease_seconds,
         checks=checks,
+        later=later,
     )
 
 

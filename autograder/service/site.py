@@ -9,7 +9,7 @@ from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.service.course import Course
-from autograder.service.intake import Intake, Receipt
+from autograder.service.intake import Intake, Later, Receipt
 from autograder.service.queue import QUEUES, Entry, Queue
 from autograder.webhook import Push
 
@@ -49,6 +49,7 @@ class Site:
         ledger, course, queue, intake: the parts.
         metrics: what is counted in this process, where that is wanted.
         lease_seconds: after which a worker that is not heard of is dead.
+        later: opens the jobs of pushes that are recorded; None: before they are answered.
         checks: more of what may be wrong; each returns problems.
         clock: returns the present moment, aware.
     """
@@ -59,12 +60,13 @@ class Site:
     intake: Intake
     metrics: Any = None
     lease_seconds: float = 30.0
+    later: Later | None = None
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
         """Take a push, see `Intake.receive`."""
-        return self.intake.receive(push, received)
+        return self.intake.receive(push, received, later=self.later)
 
     def depths(self) -> Mapping[str, Depth]:
         """Return how full each queue is.
