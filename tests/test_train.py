@@ -148,7 +148,14 @@ def test_ctrl_c_ends_it_cleanly(tmp_path):
     command += ["--plot", str(tmp_path / "curves.png")]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs the tests in the background has SIGINT ignored, and children inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         lines = [process.stdout.readline() for _ in range(3)]  # the first epoch is over
         process.send_signal(signal.SIGINT)
