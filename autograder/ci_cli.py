@@ -6,15 +6,12 @@ from pathlib import Path
 
 import click
 
+from autograder.config_cli import config_option
+
 
 @click.command()
 @click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
+@config_option
 def ci(host: str, config_file: Path | None) -> None:
     """Grade one commit for a CI job, publish score.md with the job's token, and print it.
 

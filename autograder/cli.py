@@ -15,7 +15,7 @@ import click
 
 from autograder import __version__
 from autograder.ci_cli import ci
-from autograder.config_cli import config_group
+from autograder.config_cli import config_group, config_option
 from autograder.errors import GraderError
 from autograder.hook_cli import hook
 from autograder.image_cli import image
@@ -73,12 +73,7 @@ release.add_command(image)
 )
 @click.option("--json", "as_json", is_flag=True, help="print the reports as JSON instead of tables")
 @click.option("--jobs", type=click.IntRange(1, 256), help="submissions at a time; default: one per CPU")
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or the staff repository's that this program was installed from",
-)
+@config_option
 def grade(
     path: Path,
     assignment: str,

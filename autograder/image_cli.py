@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from autograder.config_cli import config_option
+
 
 @click.command()
 @click.option("--light", is_flag=True, help="on a small base without CUDA")
@@ -25,12 +27,7 @@ import click
     show_default=True,
     help="where --save writes",
 )
-@click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
+@config_option
 def image(
     light: bool,
     base: str | None,

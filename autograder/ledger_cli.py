@@ -9,18 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autograder.config_cli import config_option
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
     import sqlalchemy
 
 _url = click.option("--url", help="sqlite:///FILE or postgresql://…; default: what autograder.toml says")
-_config = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
 _force = click.option("--force", is_flag=True, help="replace what is there")
 
 
@@ -32,7 +27,7 @@ def ledger() -> None:
 @ledger.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_url
-@_config
+@config_option
 @_force
 def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Copy the ledger to FILE while the service goes on."""
@@ -45,7 +40,7 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 @ledger.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_url
-@_config
+@config_option
 @_force
 def restore(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Make the ledger what the backup FILE holds. Stop the service first."""
@@ -60,7 +55,7 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 
 @ledger.command()
 @_url
-@_config
+@config_option
 def check(url: str | None, config_file: Path | None) -> None:
     """Verify the ledger: the file, its references, and that every score is the sum of its cases."""
     from autograder.ledger import upkeep

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autograder.config_cli import config_option
+
 if TYPE_CHECKING:
     from autograder.config import Config
     from autograder.release.starter import Starter
@@ -20,14 +22,6 @@ class _Assignments(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name) or _starter_command(cmd_name)
-
-
-_config = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
 
 
 @click.group(cls=_Assignments, subcommand_metavar="a0|a1|a2|ref|image [OPTION]...")
@@ -46,7 +40,7 @@ def release() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
 )
-@_config
+@config_option
 def ref(out: Path, config_file: Path | None) -> None:
     """Build the closed-source reference for this Python version and platform, as a wheel."""
     from autograder import config
@@ -72,7 +66,7 @@ def _starter_command(assignment: str) -> click.Command:
         help="a repository that was handed out; may be given several times",
     )
     @click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]), help="to grade in")
-    @_config
+    @config_option
     def command(
         to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path | None
     ) -> None:

@@ -5,14 +5,11 @@ from pathlib import Path
 
 import click
 
+from autograder.config_cli import config_option
+
 QUEUES = ("cpu", "gpu")
 
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
+
 _name = click.option("--name", default="", help="of this machine among the workers; default: its host name")
 
 
