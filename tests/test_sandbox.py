@@ -547,6 +547,28 @@ def test_a_grader_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
     assert _wait_until_gone(processes)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look at other users' namespaces")
+def test_every_submission_has_namespaces_of_its_own(wall: BwrapWall) -> None:
+    """Seen from outside: no namespace of a case is the wall's, or that of another submission."""
+    code = "import time\ndef go(): time.sleep(30)"
+    kinds = ("user", "mnt", "pid", "net", "ipc", "uts", "cgroup")
+
+    def namespaces(pids: set[int]) -> set[tuple[str, ...]]:
+        found = set()
+        for pid in pids:
+            with contextlib.suppress(FileNotFoundError):
+                found.add(tuple(str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in kinds))
+        return found
+
+    assert wall._process is not None
+    with wall.open(submission(code)) as one, wall.open(submission(code)) as two:
+        one.run("nothing"), two.run("nothing")
+        of_all = namespaces({os.getpid(), *_below(wall._process.pid)})
+    for kind, names in zip(kinds, zip(*of_all, strict=True), strict=True):
+        # this process, two submissions, the spare
+        assert len(set(names)) >= 4, f"{kind}: {names}"
+
+
 def test_protections_are_those_seen_from_inside(wall: BwrapWall) -> None:
     required = set(PROTECTIONS) - {"landlock"} - (set() if os.geteuid() == 0 else {"uid-drop"})
     assert required <= set(wall.protections)
