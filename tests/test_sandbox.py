@@ -565,8 +565,8 @@ def test_every_submission_has_namespaces_of_its_own(wall: BwrapWall) -> None:
         one.run("nothing"), two.run("nothing")
         of_all = namespaces({os.getpid(), *_below(wall._process.pid)})
     for kind, names in zip(kinds, zip(*of_all, strict=True), strict=True):
-        # this process, two submissions, the spare
-        assert len(set(names)) >= 4, f"{kind}: {names}"
+        # at least this process's and those of two submissions; what they share with the wall would make two
+        assert len(set(names)) >= 3, f"{kind}: {names}"
 
 
 def test_protections_are_those_seen_from_inside(wall: BwrapWall) -> None:
