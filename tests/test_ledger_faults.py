@@ -221,6 +221,24 @@ def test_readers_do_not_wait_for_the_writer(file):
             assert ledger.repositories() == [repository()]
 
 
+def test_one_that_is_opened_twice_in_a_process_keeps_its_locks(file):
+    """Else the other process believes that nobody else is there, and removes the journal when it closes."""
+    url = f"sqlite:///{file}"
+    with Ledger.open(url) as first:
+        first.record_push(repository(), commit=commit("one"), ref=MAIN)
+        with Ledger.open(url) as second:
+            program = (
+                "import sys; from autograder.ledger import Ledger; from tests.ledgers import *\n"
+                "with Ledger.open(sys.argv[1]) as ledger:\n"
+                "    ledger.record_push(repository('bob'), commit=commit('two'), ref=MAIN)"
+            )
+            subprocess.run([sys.executable, "-c", program, url], check=True)
+            first.record_push(repository("eve"), commit=commit("three"), ref=MAIN)
+            assert len(second.repositories()) == 3
+    with Ledger.open(url) as later:
+        assert len(later.repositories()) == 3
+
+
 def test_the_file_is_private_durable_and_in_wal_mode(file):
     assert file.stat().st_mode & 0o077 == 0
     with Ledger.open(f"sqlite:///{file}") as ledger, ledger.database.writing() as connection:

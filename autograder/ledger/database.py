@@ -130,7 +130,10 @@ class Database:
         try:
             if create:
                 file.parent.mkdir(parents=True, exist_ok=True)
-                os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+                with contextlib.suppress(FileExistsError):
+                    # Only where there is none. To close a descriptor of a file drops all locks that this process has
+                    # on it; another process would then take SQLite's journal away under our other connections.
+                    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             elif not file.is_file():
                 raise LedgerError(f"there is no ledger {file}; check the URL")
         except OSError as error:
