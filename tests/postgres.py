@@ -10,18 +10,30 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 USER = "ledger"
+_OPTIONS = (
+    "-k {folder} -c listen_addresses={listen} -c fsync=off -c full_page_writes=off -c max_connections=60"
+)
 _numbers = itertools.count(1)
 
 
 class Server:
     """A running server. `folder` holds its socket and data."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, listen: str, control: Callable[..., None]) -> None:
+        self.folder, self._listen, self._control = folder, listen, control
+
+    def stop(self) -> None:
+        """Stop it as a crash does."""
+        self._control("-m", "immediate", "-w", "stop")
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = _OPTIONS.format(folder=self.folder, listen=self._listen)
+        self._control("-o", options, "-l", str(self.folder / "log"), "-w", "-t", "120", "start")
 
     def url(self, database: str) -> str:
         """Return the URL of one of its databases."""
@@ -72,8 +84,13 @@ def _programs() -> Path | None:
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Server]:
-    """Start a server, and stop it in the end. Its data need not survive, so nothing is brought to the disk."""
+def running(listen: str = "", network_of: int | None = None) -> Iterator[Server]:
+    """Start a server, and stop it in the end. Its data need not survive, so nothing is brought to the disk.
+
+    Args:
+        listen: an address on which it answers, too, to everybody.
+        network_of: in the network namespace of this process; needs root.
+    """
     programs = _programs()
     assert programs is not None
     folder = Path(tempfile.mkdtemp(prefix="pg-", dir=in_memory(500 * 2**20)))
@@ -82,11 +99,22 @@ def running() -> Iterator[Server]:
         account = _account()
         os.chown(folder, account.pw_uid, account.pw_gid)
         who = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    enter: list[str] = []
+    if network_of is not None:
+        enter = [
+            "nsenter",
+            "-t",
+            str(network_of),
+            "-n",
+            f"--setuid={account.pw_uid}",
+            f"--setgid={account.pw_gid}",
+        ]
+        who = {}
     data = folder / "data"
 
     def run(program: str, *arguments: str) -> None:
         subprocess.run(
-            [programs / program, *arguments],
+            [*enter, programs / program, *arguments],
             cwd=folder,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
@@ -97,14 +125,16 @@ def running() -> Iterator[Server]:
             **who,
         )
 
-    options = f"-k {folder} -c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=60"
+    server = Server(folder, listen, functools.partial(run, "pg_ctl", "-D", str(data)))
     try:
         run("initdb", "--no-sync", "-A", "trust", "-U", USER, "-E", "UTF8", "-D", str(data))
-        run("pg_ctl", "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "-t", "120", "start")
+        if listen:
+            (data / "pg_hba.conf").write_text("local all all trust\nhost all all all trust\n")
+        server.start()
         try:
-            yield Server(folder)
+            yield server
         finally:
-            run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
+            server.stop()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
