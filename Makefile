@@ -37,10 +37,11 @@ format: $(READY) ## rewrite what the formatter and the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## print what epochs and grading cost; JSON goes to benchmarks/results/
+bench: $(READY) ## print what epochs, grading and the service cost; JSON goes to benchmarks/results/
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.grading
+	$(BIN)/python -m benchmarks.service
 
 clean: ## remove what can be built again
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
