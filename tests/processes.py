@@ -6,6 +6,7 @@ before `main()`. Nothing in the service knows of it.
 """
 
 import contextlib
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -163,6 +164,7 @@ class Processes:
 
 def _run(out, log, arguments, text, variables):
     os.setsid()
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: also where the tests themselves are killed
     sys.stdout.flush()
     for path, number in ((out, 1), (log, 2)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
