@@ -73,6 +73,7 @@ SERVER_SETTINGS = {
     "gc.auto": "0",
     "pack.threads": "1",
     "receive.autogc": "false",
+    "receive.denyCurrentBranch": "ignore",  # else it may update a working tree, through filters: programs
     "receive.denyNonFastForwards": "false",
     "safe.directory": "*",  # the configured folder of repositories belongs to the host's user, not to ours
     "uploadpack.allowFilter": "true",

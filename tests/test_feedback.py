@@ -258,6 +258,21 @@ def test_hooks_and_settings_of_a_repository_on_this_machine_do_nothing(tmp_path,
     assert not (tmp_path / "trap" / "sprung").exists()
 
 
+def test_a_working_tree_that_a_repository_on_this_machine_claims_is_left_alone(tmp_path, remote, bare):
+    program = trap(tmp_path / "trap")
+    (tmp_path / "tree").mkdir()
+    bare.git("symbolic-ref", "HEAD", f"refs/heads/{BRANCH}")
+    bare.git("config", "core.bare", "false")
+    bare.git("config", "core.worktree", str(tmp_path / "tree"))
+    bare.git("config", "receive.denyCurrentBranch", "updateInstead")
+    bare.git("config", "filter.evil.smudge", str(program))
+    (bare.path / "info" / "attributes").write_text("* filter=evil\n")
+    assert answer(remote, bare.head).changed
+    assert answer(remote, bare.head, attempt=2).changed
+    assert list((tmp_path / "tree").iterdir()) == []
+    assert not (tmp_path / "trap" / "sprung").exists()
+
+
 # two at once ---------------------------------------------------------------------------------------------
 
 
