@@ -188,8 +188,10 @@ class Git:
         """Run a command that may reach the remote, which is called HOST there.
 
         Raises:
+            RepositoryError: a repository of this machine is made of parts of another one.
             TooLarge, GitHostError: it was ended at a limit.
         """
+        require_own_parts(self.remote, "objects", "refs/heads")
         environment = self._environment(self._host, protocol=self.remote.protocol) | self._ssh
         return self._finish(arguments, environment, b"")
 
@@ -318,6 +320,34 @@ class Git:
         if self._secret:
             text = text.replace(self._secret, "***")
         return one_line(text)
+
+
+def require_own_parts(remote: Remote, *names: str) -> None:
+    """Refuse a repository of this machine that passes another one's parts off as its own; do nothing for other hosts.
+
+    Git follows links, with what our account may read and write: whoever can write the files of a repository could
+    lead it to the solution, or have us write elsewhere. Where that may change under our eyes, this is no wall.
+
+    Args:
+        remote: whose.
+        names: of files or folders in it that must lead nowhere else, nor any folder above them.
+
+    Raises:
+        RepositoryError: one does.
+    """
+    if remote.protocol != "file":
+        return
+    root = Path(remote.url)
+    if (root / "commondir").exists():
+        raise RepositoryError(f"{remote}: commondir makes it a part of another repository; remove it")
+    for name in names:
+        for place in (root / name, *(root / name).parents):
+            if place == root:
+                break
+            if place.is_symlink():
+                raise RepositoryError(
+                    f"{remote}: {place.relative_to(root)} is a link; put what it leads to in its place"
+                )
 
 
 def one_line(text: str) -> str:

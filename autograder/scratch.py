@@ -17,7 +17,17 @@ from types import TracebackType
 
 from autograder import gitnames
 from autograder.errors import GraderError
-from autograder.git import HOST, Git, GitHostError, GitLimits, RepositoryError, end, kill, one_line
+from autograder.git import (
+    HOST,
+    Git,
+    GitHostError,
+    GitLimits,
+    RepositoryError,
+    end,
+    kill,
+    one_line,
+    require_own_parts,
+)
 from autograder.remote import Credentials, Remote
 
 
@@ -108,6 +118,7 @@ class Repository:
         Raises:
             RepositoryError, GitHostError: it could not be tried.
         """
+        require_own_parts(self._remote, reference, f"logs/{reference}")
         result = self._git.online(
             "push",
             "--porcelain",

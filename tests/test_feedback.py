@@ -273,6 +273,26 @@ def test_a_working_tree_that_a_repository_on_this_machine_claims_is_left_alone(t
     assert not (tmp_path / "trap" / "sprung").exists()
 
 
+@pytest.mark.parametrize(
+    "link", [f"logs/refs/heads/{BRANCH}", "logs/refs", f"refs/heads/{BRANCH}", "refs/heads", "objects"]
+)
+def test_links_in_a_repository_on_this_machine_are_not_written_through(tmp_path, remote, bare, link):
+    other = Bare(tmp_path / "other.git")
+    other.commit(SRC, branch=BRANCH)
+    for folder in ("refs", "logs/refs"):
+        (other.path / folder / "heads").mkdir(parents=True, exist_ok=True)
+    (other.path / "logs" / "refs" / "heads" / BRANCH).write_text("theirs\n")
+    before = {path: path.read_bytes() for path in other.path.rglob("*") if path.is_file()}
+    place = bare.path / link
+    if place.is_dir():
+        place.rename(bare.path / "aside")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(other.path / link)
+    with pytest.raises(RepositoryError, match=f"{link} is a link"):
+        answer(remote, bare.head)
+    assert {path: path.read_bytes() for path in other.path.rglob("*") if path.is_file()} == before
+
+
 # two at once ---------------------------------------------------------------------------------------------
 
 

@@ -254,6 +254,24 @@ def test_alternates_that_lead_nowhere_do_no_harm(tmp_path, remote, bare):
     assert fetch_commit(remote, commit).files == SRC
 
 
+@pytest.mark.parametrize("part", ["commondir", "refs", "objects"])
+def test_a_repository_on_this_machine_that_passes_another_off_as_its_own_is_refused(
+    tmp_path, remote, bare, part
+):
+    bare.commit(SRC)
+    staff = Bare(tmp_path / "staff.git")
+    solution = staff.commit({"src/linear.py": b"the answer"})
+    if part == "commondir":
+        (bare.path / part).write_text(f"{staff.path}\n")
+    else:
+        (bare.path / part).rename(bare.path / "aside")
+        (bare.path / part).symlink_to(staff.path / part)
+    with pytest.raises(RepositoryError, match=part):
+        branch_head(remote, "main")
+    with pytest.raises(RepositoryError, match=part):
+        fetch_commit(remote, solution)
+
+
 def test_a_large_file_that_the_host_left_out_is_not_fetched_later(remote, bare, monkeypatch):
     commit = bare.commit(SRC | {"src/large.bin": bytes(5 << 20)})
     monkeypatch.setattr("autograder.submission.IGNORED", frozenset({"large.bin"}))
