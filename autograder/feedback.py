@@ -20,7 +20,7 @@ from pathlib import Path
 
 from autograder import gitnames
 from autograder.errors import GraderError
-from autograder.git import GitHostError, GitLimits, NotFound, RepositoryError, TooLarge
+from autograder.git import GitHostError, GitLimits, NotFound, RepositoryError, TooLarge, one_line
 from autograder.remote import Credentials, Remote
 from autograder.scratch import Objects, Repository, checked_branch, checked_commit, scratch
 
@@ -156,20 +156,22 @@ def publish(
 
 def published(
     remote: Remote, branch: str, *, limit: int, credentials: Credentials | None = None
-) -> dict[str, bytes]:
+) -> dict[str, bytes | None]:
     """Return the files at the tip of `branch`: what a student sees, which may be anything.
+
+    None stands for what is no plain file, or is larger than `limit`.
 
     In a clone the branch may be known as that of the remote `origin` only; then that is read.
 
     Args:
         remote: where.
         branch: which.
-        limit: bytes of one file; larger ones are left out.
+        limit: bytes of one file.
         credentials: what opens it.
 
     Raises:
         NotFound: there is no such branch.
-        RepositoryError, GitHostError: it cannot be read.
+        RepositoryError, GitHostError: it cannot be read, or a name is there twice: each reader sees another one.
     """
     reference = f"refs/heads/{checked_branch(branch)}"
     with scratch(remote, credentials) as repository:
@@ -179,15 +181,15 @@ def published(
     with scratch(remote, credentials, sha256=len(tip or "") == 64) as repository:
         repository.fetch(reference, OLD_TIP, depth=1, filter_spec=f"blob:limit={limit + 1}")
         listing = repository.run("ls-tree", "-z", OLD_TIP)
-        found = {}
+        found: dict[str, bytes | None] = {}
         with repository.objects() as objects:
             for line in filter(None, listing.split("\0")):
                 about, _, name = line.partition("\t")
                 mode, kind, identity = about.split(" ")
-                if kind == "blob" and mode.startswith("100"):  # no link
-                    content = objects.read(identity, "blob", limit)
-                    if content is not None:
-                        found[name] = content
+                if name in found:
+                    raise RepositoryError(f"{remote}: {one_line(name)} is there twice on the branch {branch}")
+                is_file = kind == "blob" and mode.startswith("100")  # no link
+                found[name] = objects.read(identity, "blob", limit) if is_file else None
     return found
 
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from autograder import seal
 from autograder.cli import main
 from autograder.report import dumps, markdown
-from autograder.seal import State
+from autograder.seal import MAX_BYTES, State
 from tests.githost import Bare, git
 from tests.ledgers import commit, report
 
@@ -185,3 +185,26 @@ def test_a_link_on_the_branch_leads_nowhere(config, tmp_path):
     bare = Bare(tmp_path / "a0-ann.git")
     bare.commit({"score.json": b"/etc/passwd"}, branch="score-feedback", modes={"score.json": "120000"})
     assert "there is no score.json" in verify(config, bare.path).output
+
+
+def test_a_table_that_cannot_be_compared_is_not_called_unchanged(config, tmp_path):
+    bare = Bare(tmp_path / "a0-ann.git")
+    bare.commit(files(table=b"forged.md"), branch="score-feedback", modes={"score.md": "120000"})
+    result = verify(config, bare.path)
+    assert result.exit_code == 1, result.output
+    assert "score.md" in result.output
+    bare.commit(files(table=b"x" * (MAX_BYTES + 1)), branch="score-feedback")
+    result = verify(config, bare.path)
+    assert result.exit_code == 1, result.output
+    assert "score.md" in result.output
+
+
+def test_a_name_that_is_there_twice_is_edited(config, tmp_path):
+    bare = Bare(tmp_path / "a0-ann.git")
+    forged = bare.blob(dumps(edit("points", to=100)).encode())
+    entries = [("100644", name.encode(), bare.blob(content)) for name, content in files().items()]
+    bare.commit_tree(bare.tree(("100644", b"score.json", forged), *entries), branch="score-feedback")
+    assert bare.show("score-feedback:score.json") == dumps(edit("points", to=100)).encode()  # what people see
+    result = verify(config, bare.path)
+    assert result.exit_code == 1, result.output
+    assert "twice" in result.output
