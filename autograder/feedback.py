@@ -154,6 +154,28 @@ def publish(
     )
 
 
+def require_write(
+    remote: Remote, *, branch: str, graded_commit: str, when: datetime, credentials: Credentials | None = None
+) -> None:
+    """Ask whether `branch` may be published to; nothing is.
+
+    Args:
+        remote: where.
+        branch: which.
+        graded_commit: full id of the commit that would be answered.
+        when: any moment, aware.
+        credentials: what opens the repository for writing, or does not.
+
+    Raises:
+        RepositoryError, GitHostError: it may not.
+    """
+    reference = f"refs/heads/{checked_branch(branch)}"
+    with scratch(remote, credentials, sha256=len(graded_commit) == 64) as repository:
+        tree = repository.run("mktree")
+        commit = repository.run("commit-tree", "-m", "", tree, variables=_who(Identity(), when))
+        repository.require_write(commit, reference)
+
+
 def published(
     remote: Remote, branch: str, *, limit: int, credentials: Credentials | None = None
 ) -> dict[str, bytes | None]:

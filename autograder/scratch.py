@@ -136,6 +136,22 @@ class Repository:
                 return flag, one_line(rest.partition("\t")[2])
         raise self._git.failure("push", result)
 
+    def require_write(self, commit: str, reference: str) -> None:
+        """Ask the remote whether it takes pushes from us; nothing is pushed.
+
+        Args:
+            commit: any that is here.
+            reference: where it would go.
+
+        Raises:
+            RepositoryError, GitHostError: it does not.
+        """
+        result = self._git.online(
+            "push", "--dry-run", "--porcelain", "--force", "--no-verify", HOST, f"{commit}:{reference}"
+        )
+        if result.status != 0:
+            raise self._git.failure("push", result)
+
     def heads(self, branch: str) -> dict[str, str]:
         """Return reference -> commit id of a branch and of those below it (`branch/...`) on the remote.
 

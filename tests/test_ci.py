@@ -177,6 +177,22 @@ def test_who_cannot_open_the_repository_learns_nothing(university, graders):
     assert wrong not in str(caught.value)
 
 
+def test_who_cannot_write_to_a_public_repository_cannot_spoil_its_job(university, graders):
+    commit = university.push().commit
+    university.bare().git("config", "http.receivepack", "false")
+    stranger = "of-a-job-elsewhere"
+    with serving(university.folder / "host") as site:
+        text = university.config_file.read_text().replace('"folder"', '"gitea"').replace("../host", site.base)
+        university.config_file.write_text(text)
+        for _ in range(7):  # more often than a job is tried
+            with pytest.raises(GraderError):
+                ask(university, graders, commit, token=stranger)
+        assert graders.graded == []
+        university.bare().git("config", "http.receivepack", "true")
+        assert "100 / 100" in ask(university, graders, commit)
+    assert university.answers() == [commit]
+
+
 # the workflow --------------------------------------------------------------------------------------------
 
 

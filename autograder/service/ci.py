@@ -2,7 +2,8 @@
 
 The job hands over three lines: owner/name, the commit, and its own token. Everything else is the course's: which
 assignment the repository belongs to, until when, with what it is graded. The token takes the place of ours, so whoever
-cannot open a repository cannot have it graded, nor read what it scored. Only the tip of the branch is taken as a push.
+cannot write to a repository cannot have it graded, nor read what it scored. Only the tip of the branch is taken as a
+push.
 
 A push that comes in here is like any other, and takes the same steps; it only waits for nobody.
 """
@@ -14,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO
 
-from autograder import gitnames
+from autograder import feedback, gitnames
 from autograder.config import Config
 from autograder.errors import GraderError
 from autograder.fetch import branch_head
@@ -103,8 +104,17 @@ def answer(
     """
     course = JobsCourse(config, request.token)
     target = _target(course, request, host)
-    # Whoever cannot open the repository gets no further.
-    head = branch_head(target.remote, target.branch, credentials=course.credentials(target.repository.host))
+    # Whoever cannot open the repository gets no further; nor who only reads it, as anybody does where it is public:
+    # tries that cannot be published would end the job of its owner.
+    credentials = course.credentials(target.repository.host)
+    feedback.require_write(
+        target.remote,
+        branch=course.feedback.branch,
+        graded_commit=request.commit,
+        when=clock(),
+        credentials=credentials,
+    )
+    head = branch_head(target.remote, target.branch, credentials=credentials)
     with Ledger.open(config.ledger_url(), folder=Path(config.folder), clock=clock) as ledger:
         job = job_id(target.repository, request.commit, target.assignment)
         intake = Intake(ledger, course, NoQueue(), clock=clock)
