@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -98,6 +99,25 @@ def test_asked_again_it_answers_with_the_same_report(university, graders):
     assert university.bare().tip("score-feedback") == tip
     assert graders.graded == [commit]
     assert len(history(university).pushes) == 1
+
+
+def test_a_repository_that_asks_twice_at_once_is_graded_once(university, graders):
+    commit = university.push().commit
+    second = threading.Thread(target=ask, args=(university, PretendedGraders(), commit), daemon=True)
+    alone = []
+
+    def meanwhile(*_):
+        second.start()
+        second.join(1)
+        alone.append(second.is_alive())
+
+    graders.before = meanwhile
+    assert "100 / 100" in ask(university, graders, commit)
+    second.join(60)
+    assert not second.is_alive()
+    assert alone == [True]
+    (job,) = history(university).jobs
+    assert sum(change.after is JobState.RUNNING for change in job.changes) == 1
 
 
 def test_a_commit_that_is_not_the_tip_is_not_graded(university, graders):

@@ -8,8 +8,11 @@ push.
 A push that comes in here is like any other, and takes the same steps; it only waits for nobody.
 """
 
+import fcntl
+import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -125,9 +128,27 @@ def answer(
                 f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more); the push that "
                 "came after it has a job of its own"
             )
-        with tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder:
+        # The push is recorded, with its time; grading waits for what this repository asked before.
+        with (
+            _alone(config, target.repository),
+            tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder,
+        ):
             Pipeline(ledger, course, graders, intake, Path(folder), WORKER, clock=clock).run(job)
         return _shown(ledger, job, course.feedback.branch)
+
+
+@contextmanager
+def _alone(config: Config, repository: RepositoryName) -> Iterator[None]:
+    """Let no repository be graded by two CI jobs at once: each takes a suite server's memory, and anybody may ask."""
+    folder = config.state / "ci"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file = (folder / hashlib.sha256(str(repository).encode()).hexdigest()[:20]).open("ab")
+    except OSError as error:
+        raise GraderError(f"cannot take a turn: {error}; make {folder} writable") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _target(course: Course, request: Request, host: str) -> Target:
