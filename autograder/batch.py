@@ -1,10 +1,11 @@
 """One or many checkouts, one or all assignments: the work of `autograder grade`, without its words."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,13 +67,39 @@ def grade_checkouts(
     return batch
 
 
+def prepare(folder: Path) -> None:
+    """Make the folder that results go to, before the work that would be lost without it.
+
+    Raises:
+        GraderError: no file can be written there.
+    """
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise GraderError(
+            f"cannot write to {folder}: {error.strerror}; make room or rights there, or name another folder"
+        ) from error
+
+
 def write_single(reports: Sequence[Report], folder: Path) -> None:
-    """Write score.md and score.json of one checkout into `folder`."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write score.md and score.json of one checkout into `folder`.
+
+    Raises:
+        GraderError: they cannot be written there.
+    """
     several = {"schema": 1, "reports": [report.to_json() for report in reports]}
     data = reports[0].to_json() if len(reports) == 1 else several
-    _replace(folder / "score.md", markdown(reports))
-    _replace(folder / "score.json", dumps(data))
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / "score.md", markdown(reports))
+        _replace(folder / "score.json", dumps(data))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -89,13 +116,18 @@ def _replace(path: Path, text: str) -> None:
 
 
 def write_many(reports: Mapping[Path, Sequence[Report]], folder: Path) -> None:
-    """Write a folder for each checkout, and grades.csv with all of them."""
+    """Write a folder for each checkout, and grades.csv with all of them.
+
+    Raises:
+        GraderError: they cannot be written there.
+    """
     for checkout, own in reports.items():
         if own:
             write_single(own, folder / checkout.name)
-    folder.mkdir(parents=True, exist_ok=True)
     rows = [(checkout.name, report) for checkout, own in reports.items() for report in own]
-    (folder / "grades.csv").write_text(summary_csv(rows), encoding="utf-8")
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "grades.csv").write_text(summary_csv(rows), encoding="utf-8")
 
 
 def head_commit(checkout: Path) -> str | None:

@@ -97,11 +97,15 @@ def grade(
     assignments = list(settings.assignments) if assignment == "all" else [assignment]
     for name in assignments:
         settings.assignment(name)
+    sandbox = sandbox or settings.sandbox.kind
+    if image and sandbox != "docker":
+        raise click.UsageError("--image is of --sandbox docker; say both, or leave it out")
     checkouts = batch.find_checkouts(path)
     if not checkouts:
         raise click.UsageError(f"{path} holds no folder src, and none of its folders does")
     single = checkouts == [path]
     out = out or (path if single else Path("grades"))
+    batch.prepare(out)
 
     with _Progress(len(checkouts) * len(assignments), quiet=single or as_json) as progress:
         done = batch.grade_checkouts(
@@ -109,7 +113,7 @@ def grade(
             config_file,
             assignments,
             checkouts,
-            sandbox=sandbox or settings.sandbox.kind,
+            sandbox=sandbox,
             image=image,
             jobs=jobs or _processors(),
             progress=progress.step,
@@ -187,7 +191,7 @@ def export(score: Path, kind: str) -> None:
     try:
         report = from_json(json.loads(score.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise click.UsageError(f"{score}: {error}") from error
+        raise click.UsageError(f"{score} is no score.json: {error}") from error
     if kind == "gradescope":
         text = dumps(gradescope(report))
     else:

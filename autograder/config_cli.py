@@ -36,7 +36,9 @@ def check(config_file: Path | None) -> None:
     for problem in problems:
         click.echo(f"FAIL  {problem}")
     if problems:
-        raise config.ConfigError(f"{path}: {len(problems)} problems; mend what is said above")
+        raise config.ConfigError(
+            f"{path}: {len(problems)} problem{'s' * (len(problems) > 1)}; mend what is said above"
+        )
     hosts = ", ".join(course.config.hosts) or "none: folders can be graded, pushes cannot"
     click.echo(f"ok    {path}: {', '.join(course.config.assignments)}; hosts: {hosts}")
 

@@ -44,10 +44,12 @@ def release() -> None:
 def ref(out: Path, config_file: Path | None) -> None:
     """Build the closed-source reference for this Python version and platform, as a wheel."""
     from autograder import config
+    from autograder.batch import prepare
     from autograder.release import reference
 
     started = time.monotonic()
     settings = config.load(config_file or config.find())
+    prepare(out)
     _say("compiling the reference; a minute or two")
     wheel = reference.build(settings, out)
     _say(f"leaks: none, of {wheel.lines} telling lines, in any file of the wheel")
@@ -94,12 +96,13 @@ def _make(
     updated: Sequence[Path],
     sandbox: str,
 ) -> None:
+    from autograder.batch import prepare
     from autograder.release import repository
 
     # beside the target: the last step is one rename
     parent = to.resolve().parent if to is not None else None
     if parent is not None:
-        parent.mkdir(parents=True, exist_ok=True)
+        prepare(parent)
     with tempfile.TemporaryDirectory(prefix=".autograder-release-", dir=parent) as name:
         folder = Path(name) / "starter"
         folder.mkdir()

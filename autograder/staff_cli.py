@@ -134,6 +134,8 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
         )
         for job in chosen:
             click.echo(f"{staff.retry(job, why).state.value:10} {job.id}")
+        if not chosen:
+            click.echo("no jobs are dead", err=True)
 
 
 @jobs.command()

@@ -426,7 +426,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
         ) as wall:
             sys.dont_write_bytecode = True
             sys.path[:0] = [str(suite), str(config.path(config.reference))]
-            _preload(chosen.preload)
+            _preload(assignment, chosen.preload)
             server = Server(config, assignment, wall, channel)
             arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
             settings = suite / "pytest.ini"
@@ -464,14 +464,20 @@ class _Settings:
         config.stash[DEFAULT_TIMEOUT] = self.timeout
 
 
-def _preload(modules: tuple[str, ...]) -> None:
+def _preload(assignment: str, modules: tuple[str, ...]) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = (
             "1"  # a fork must not inherit a pool of threads, and reports must be repeatable
         )
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # is_available() must not initialise CUDA before a fork
     for name in modules:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise GraderError(
+                f"assignments.{assignment}.preload: {name} cannot be imported ({error}); "
+                f"mend autograder.toml, or install it: {sys.executable} -m pip install {name}"
+            ) from error
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)

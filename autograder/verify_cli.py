@@ -44,12 +44,18 @@ def verify(context: click.Context, path: Path, config_file: Path | None) -> None
 def _answer(path: Path, branch: str) -> tuple[bytes, bytes | None]:
     """Return score.json and, where it is there, score.md."""
     from autograder import feedback
+    from autograder.git import NotFound
     from autograder.remote import Remote
     from autograder.seal import MAX_BYTES
 
     path = path.resolve()
     if (path / ".git").exists() or ((path / "objects").is_dir() and (path / "HEAD").is_file()):
-        files = feedback.published(Remote("file", str(path), path.name), branch, limit=MAX_BYTES)
+        try:
+            files = feedback.published(Remote("file", str(path), path.name), branch, limit=MAX_BYTES)
+        except NotFound as error:
+            raise GraderError(
+                f"{path} has no branch {branch}: nothing was published to it, or the branch was deleted"
+            ) from error
         score = files.get("score.json")
         if score is None:
             raise GraderError(f"{path}: there is no score.json on the branch {branch}")

@@ -122,7 +122,7 @@ def main() -> int:
             print(
                 "Ctrl-C ends it"
                 if keep
-                else "it ends here; python -m demo.university --keep leaves it running"
+                else "it ends here; .venv/bin/python -m demo.university --keep leaves it running"
             )
             if keep:
                 with contextlib.suppress(KeyboardInterrupt):

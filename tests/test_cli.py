@@ -96,6 +96,11 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
         (["grade", "hidden"], 2, "holds no folder src"),
         (["grade", "--sandbox", "magic"], 2, "is not one of"),
         (["grade", "--jobs", "0"], 2, "is not in the range"),
+        (
+            ["grade", "submissions/ann", "--image", "x", "--sandbox", "bwrap"],
+            2,
+            "--image is of --sandbox docker",
+        ),
         (["nonsense"], 2, "No such command"),
     ],
 )
@@ -114,6 +119,25 @@ def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
     assert result.returncode == 1
     assert "the reference itself fails 1 case(s)" in result.stderr
     assert not (course.folder / "submissions" / "ann" / "score.md").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(course, tmp_path):
+    (tmp_path / "file").touch()
+    for path in ("submissions/ann", "submissions"):
+        result = autograder("grade", path, "--out", tmp_path / "file" / "x", cwd=course.folder)
+        assert result.returncode == 1
+        assert f"error: cannot write to {tmp_path / 'file' / 'x'}: Not a directory" in result.stderr
+        assert "100" not in result.stdout
+        assert "Traceback" not in result.stderr
+
+
+def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
+    course = Course(tmp_path, settings='preload = ["numpyy"]\n')
+    course.submission("ann")
+    result = autograder("grade", "submissions/ann", cwd=course.folder)
+    assert result.returncode == 1
+    assert "preload: numpyy cannot be imported" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_configuration_that_does_not_exist_is_named(tmp_path):

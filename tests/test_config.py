@@ -55,6 +55,12 @@ def test_values_and_defaults(tmp_path):
             "assignments.a1.build.prob: this key is not allowed; allowed are probe",
         ),
         ("[assignments.a0]", "[assignments.a0", 3, ""),
+        (
+            'course = "c"',
+            'hosts.git.uni.kind = "gitea"',
+            1,
+            'a name with dots stands in quotes: [hosts."git.uni.example"]',
+        ),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, line, message):
@@ -65,6 +71,12 @@ def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, 
     text = str(caught.value)
     assert message in text
     assert f"{path}:{line}:" in text or f"line {line}" in text
+
+
+def test_what_is_no_key_of_the_file_is_not_called_allowed(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        parse(GOOD.replace('course = "c"', 'curse = "c"'), tmp_path / "autograder.toml")
+    assert "folder" not in str(caught.value).partition("allowed are ")[2]
 
 
 def test_without_assignments_it_is_refused(tmp_path):

@@ -128,6 +128,7 @@ def test_show_makes_no_secret(file):
 
 
 def test_check_says_ok_or_what_is_wrong(file):
+    (file.parent / "src").mkdir()
     result = run("check", "--config", file)
     assert result.exit_code == 0, result.output
     assert "hosts: git.uni.example" in result.output

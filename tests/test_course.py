@@ -282,6 +282,7 @@ def complete(course, tmp_path):
         (tmp_path / "hidden" / name / "test_score.py").touch()
     for name in ("hook", "token"):
         (tmp_path / "secrets" / name).chmod(0o600)
+    (tmp_path / "src").mkdir()
     return course
 
 
@@ -295,10 +296,12 @@ def test_problems_are_named_all_at_once(complete, tmp_path):
     (tmp_path / "secrets" / "hook").chmod(0o640)
     (tmp_path / "extensions.csv").write_text("a,b\n")
     (tmp_path / "repositories").rmdir()
+    (tmp_path / "src").rmdir()
     (tmp_path / "hidden" / "a1" / "test_score.py").unlink()
     text = "\n".join(complete.problems())
     for part in (
         "hosts.files.base: there is no folder",
+        f"reference: there is no folder {tmp_path}/src",
         "assignments.a1.suite: there is no file",
         f"chmod 600 {tmp_path}/secrets/hook",
         "the token of git.uni.example",
@@ -306,7 +309,7 @@ def test_problems_are_named_all_at_once(complete, tmp_path):
         "extensions.csv:1:",
     ):
         assert part in text
-    assert len(complete.problems()) == 6
+    assert len(complete.problems()) == 7
 
 
 def test_a_spool_that_anybody_may_write_to_is_a_problem(complete):

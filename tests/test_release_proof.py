@@ -59,6 +59,14 @@ def test_a_starter_is_handed_out_twice_as_the_same_commit(tmp_path, out):
     assert git(tmp_path / "again", "rev-parse", "HEAD") == git(out, "rev-parse", "HEAD")
 
 
+def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_proven(tmp_path):
+    (tmp_path / "file").touch()
+    result = release(Staff(tmp_path / "staff"), tmp_path / "file" / "t")
+    assert result.exit_code == 1
+    assert f"error: cannot write to {tmp_path / 'file'}: " in result.stderr
+    assert "leaks" not in result.stderr
+
+
 def test_a_folder_that_is_not_empty_is_refused(tmp_path, out):
     out.mkdir(parents=True)
     (out / "mine").touch()

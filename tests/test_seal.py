@@ -178,7 +178,11 @@ def test_a_repository_without_feedback_is_no_fault_of_anybody(config, tmp_path, 
         bare.commit(content, branch="score-feedback")
     result = verify(config, bare.path)
     assert result.exit_code == 1
-    assert result.output.startswith("error: ")
+    missing = (
+        "there is no score.json on the branch" if content else "has no branch score-feedback: nothing was"
+    )
+    assert f"error: {bare.path}" in result.output
+    assert missing in result.output
 
 
 def test_a_link_on_the_branch_leads_nowhere(config, tmp_path):

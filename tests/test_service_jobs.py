@@ -11,8 +11,11 @@ import sys
 
 import pytest
 
+from autograder.errors import GraderError
 from autograder.ledger import JobState
 from autograder.ledger.workers import workers
+from autograder.service import serve
+from autograder.service import status as overview
 from tests.ledgers import problems
 from tests.processes import PATIENCE, Processes, accounted, settled, until
 from tests.university import BROKEN, HALF, RIGHT, University, now
@@ -197,6 +200,11 @@ def test_status_shows_jobs_queues_workers_and_the_dead(university):
     assert f"dead     {job}: no such repository" in text
 
 
+def test_status_of_a_ledger_without_jobs_says_none():
+    nothing = {"jobs": {}, "queues": {}, "workers": [], "running": [], "dead": [], "failed": []}
+    assert next(overview.lines(nothing)) == "jobs     none"
+
+
 def test_an_address_that_is_taken_is_named(university, processes):
     import socket
 
@@ -204,4 +212,11 @@ def test_an_address_that_is_taken_is_named(university, processes):
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         service = processes.begin("--listen", address, pretend=False)
         assert service.wait() == 1
-    assert f"cannot listen on '{address}'" in (university.folder / "log").read_text()
+    log = (university.folder / "log").read_text()
+    assert f"cannot listen on '{address}': another program is there" in log
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "127.0.0.1:x", ":8700"])
+def test_what_is_no_address_is_refused_in_words(address):
+    with pytest.raises(GraderError, match="ADDRESS:PORT is needed, such as"):
+        serve._listening(address)

@@ -192,8 +192,10 @@ class _Reader:
             unknown = re.search(r"unknown field `(.+)`", message)
             if unknown:
                 below.append(unknown[1])
-                names = ", ".join(getattr(allowed, "__struct_fields__", ()))
-                message = f"this key is not allowed; allowed are {names}"
+                names = [name for name in getattr(allowed, "__struct_fields__", ()) if name != "folder"]
+                message = f"this key is not allowed; allowed are {', '.join(names)}"
+                if keys[:1] == ("hosts",):
+                    message += '; a name with dots stands in quotes: [hosts."git.uni.example"]'
             elif message.startswith("Invalid enum value"):
                 message += f"; allowed are {', '.join(get_args(allowed))}"
             raise self._wrong((*keys, *below), message) from None

@@ -135,7 +135,7 @@ class Database:
                     # on it; another process would then take SQLite's journal away under our other connections.
                     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             elif not file.is_file():
-                raise LedgerError(f"there is no ledger {file}; check the URL")
+                raise LedgerError(f"there is no ledger {file}; autograder serve makes it, or check the URL")
         except OSError as error:
             raise LedgerError(f"cannot make the ledger {file}: {error}; make its folder writable") from error
         with self._errors(), contextlib.closing(sqlite3.connect(file, timeout=self.busy_seconds)) as raw:

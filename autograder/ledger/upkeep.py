@@ -59,7 +59,7 @@ def backup(url: sa.URL, target: Path, *, force: bool = False) -> int:
     """
     source = _file_of(url, f"pg_dump --format=custom --file={target} DATABASE")
     if not source.is_file():
-        raise LedgerError(f"there is no ledger {source}; check the URL")
+        raise LedgerError(f"there is no ledger {source}; autograder serve makes it, or check the URL")
     if target.exists() and (not force or target.samefile(source)):
         raise LedgerError(f"{target} is there already; name another file, or pass --force to replace it")
     with _copied(

@@ -305,6 +305,9 @@ class Course:
             suite = self.config.path(assignment.suite) / "test_score.py"
             if not suite.is_file():
                 yield f"assignments.{name}.suite: there is no file {suite}"
+        reference = self.config.path(self.config.reference)
+        if not (reference / "src").is_dir():
+            yield f"reference: there is no folder {reference / 'src'}"
         signing = self.feedback.signing_key
         if signing is not None and not signing.is_file():
             yield f"feedback.signing_key_file: there is no file {signing}"

@@ -12,6 +12,7 @@ at once, and loses nothing either.
 """
 
 import contextlib
+import errno
 import importlib
 import os
 import signal
@@ -413,12 +414,18 @@ def _in_use(config: Config) -> tuple[str, ...]:
 
 def _listening(address: str) -> socket.socket:
     host, _, port = address.rpartition(":")
+    if not (host and port.isascii() and port.isdigit() and int(port[:6]) <= 65535):
+        raise GraderError(
+            f"cannot listen on {address!a:.100}: ADDRESS:PORT is needed, such as 127.0.0.1:8700"
+        )
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
     except (OSError, ValueError, OverflowError) as error:
+        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+        why = "another program is there, perhaps a service that runs already" if taken else error
         raise GraderError(
-            f"cannot listen on {address!a:.100}: {error}; see [service] listen, or --listen"
+            f"cannot listen on {address!a:.100}: {why}; see [service] listen, or --listen"
         ) from error
 
 

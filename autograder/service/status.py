@@ -69,7 +69,8 @@ def look(config_file: Path) -> dict[str, Any]:
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
     """Return `look`'s answer for people."""
-    yield "jobs     " + ", ".join(f"{number} {state}" for state, number in found["jobs"].items() if number)
+    jobs = [f"{number} {state}" for state, number in found["jobs"].items() if number]
+    yield "jobs     " + (", ".join(jobs) or "none")
     for name, queue in found["queues"].items():
         oldest = f", the oldest for {_seconds(queue['oldest_seconds'])}" if queue["oldest_seconds"] else ""
         yield f"queue    {name}: {queue['waiting']} waiting{oldest}, {queue['running']} running"
