@@ -195,7 +195,7 @@ def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
     name = f"UTC{name}" if name[:1] in "+-" else name
     clock = f"{local:%H:%M:%S}" if seconds or local.second else f"{local:%H:%M}"
     day = f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year}"
-    return f"{day}, {clock} {name} ({zone.key})"
+    return f"{day}, {clock} {name}" + ("" if name == zone.key else f" ({zone.key})")
 
 
 def duration(length: timedelta) -> str:

@@ -93,6 +93,7 @@ def test_lateness_over_a_change_of_clocks_is_told_in_real_hours():
 def test_a_half_hour_change_and_a_zone_without_a_name():
     deadline = Deadline.of("Australia/Lord_Howe", closes="2026-04-05 01:45")  # clocks go back by half an hour
     assert deadline.closes == at("2026-04-04 15:15")
+    assert shown(at("2026-05-01 12:00"), Deadline.of("UTC").zone) == "Fri 1 May 2026, 12:00 UTC"
     assert shown(at("2026-05-01 12:00"), Deadline.of("America/Sao_Paulo").zone) == (
         "Fri 1 May 2026, 09:00 UTC-03 (America/Sao_Paulo)"
     )

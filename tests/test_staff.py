@@ -415,6 +415,8 @@ def test_acts_on_the_command_line_reach_the_ledger_and_the_queue(world):
     assert world.ledger.job(dead.id).state is JobState.DEAD
     result = autograder(world, "jobs", "retry", "--dead", "--why", "yes", "--who", "tutor")
     assert result.output == f"queued     {dead.id}\n"
+    result = autograder(world, "jobs", "retry", "--dead", "--why", "yes", "--who", "tutor")
+    assert result.output == "no jobs are dead\n"
     result = autograder(world, "regrade", "-a", "a0", "--why", "suite", "--who", "tutor")
     assert result.exit_code == 0, result.output
     assert world.ledger.job(f"{done.id}:r2").state is JobState.QUEUED

@@ -844,7 +844,7 @@ def _last_push(connection: sa.Connection, submission_id: int) -> tuple[datetime,
 
 
 def _unknown_job(job: str) -> Unknown:
-    return Unknown(f"there is no job {job!a}; see autograder jobs list")
+    return Unknown(f"there is no job {job!a}; see autograder jobs list --all")
 
 
 def _repository(row: Any) -> RepositoryName:

@@ -109,7 +109,7 @@ def find(ledger: Ledger, text: str) -> Job:
     if len(found) != 1:
         names = "".join(f"\n  {job.id}" for job in found[:10])
         count = f"{len(found)} jobs have" if found else "no job has"
-        raise StaffError(f"{count} {text!a:.200} in the id; see autograder jobs list{names}")
+        raise StaffError(f"{count} {text!a:.200} in the id; see autograder jobs list --all{names}")
     return found[0]
 
 
