@@ -173,12 +173,13 @@ def doctor(image: str) -> None:
 
     failed = 0
     for check in [*checks(), *docker_checks(image)]:
-        click.echo(f"{'ok  ' if check.ok else 'FAIL'}  {check.name}: {check.detail}")
+        click.echo(f"{check.mark:4}  {check.name}: {check.detail}")
         if not check.ok:
             failed += 1
             click.echo(f"      {check.remedy}")
     if failed:
         raise GraderError(f"{failed} checks failed; do what is said below each")
+    click.echo("the sandbox holds here")
 
 
 @main.command()

@@ -188,3 +188,11 @@ def test_what_was_never_handed_out_is_refused(made, tmp_path, kind):
         GraderError, match="is no git repository" if kind == "folder" else "has no branch main"
     ):
         repository.update(folder, made)
+
+
+def test_another_assignments_repository_is_refused(made, handed_out):
+    before = git(handed_out, "rev-parse", "main")
+    other = dataclasses.replace(made, assignment="other")
+    with pytest.raises(GraderError, match="handed out for t, not for other; nothing was changed"):
+        repository.update(handed_out, other)
+    assert git(handed_out, "rev-parse", "main") == before

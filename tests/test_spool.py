@@ -240,3 +240,9 @@ def test_a_folder_that_cannot_be_written_is_our_fault(tmp_path):
 def test_the_folder_is_closed_to_others(spool):
     put(spool)
     assert spool.folder.stat().st_mode & 0o007 == 0
+
+
+def test_a_spool_that_is_gone_is_a_problem_that_staff_see(spool):
+    assert [str(spool.folder) in problem for problem in spool.problems()] == [True]
+    spool.make()
+    assert spool.problems() == []

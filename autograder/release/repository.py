@@ -100,6 +100,7 @@ def update(folder: Path, starter: Starter) -> Update:
         raise GraderError(f"{folder} has no branch main; nothing was handed out there")
     tip = git("rev-parse", f"{BRANCH}^{{commit}}")
     current = git.tree(tip)
+    _refuse_another(git, folder, tip, starter.assignment)
     handed_out = _handed_out(git, tip, starter.assignment)
     wanted = {path: (mode(path), git.blob(content)) for path, content in starter.files.items()}
     changes: dict[str, tuple[str, str] | None] = {}
@@ -138,6 +139,16 @@ def update(folder: Path, starter: Starter) -> Update:
             variables = {"GIT_DIR": git("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": empty}
             _Git(Path(empty)).stage(changes, variables=variables)
     return Update(commit, tuple(sorted(changes)), tuple(kept))
+
+
+def _refuse_another(git: "_Git", folder: Path, tip: str, assignment: str) -> None:
+    """Refuse a repository that was handed out for another assignment: its students' work would be replaced."""
+    author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
+    last = git(
+        "log", "-1", "--format=%(trailers:key=Starter,valueonly)", author, "--grep=^Starter: ", tip
+    ).strip()
+    if last and last != assignment:
+        raise GraderError(f"{folder} was handed out for {last}, not for {assignment}; nothing was changed")
 
 
 def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[str, str]]]:

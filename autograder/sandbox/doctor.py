@@ -25,12 +25,18 @@ from autograder.sandbox.wall import BwrapWall, Wall, find_bwrap
 
 @dataclass(frozen=True)
 class Check:
-    """One answer: `ok`, what was seen, and what to do if it is not ok."""
+    """One answer: `ok`, what was seen, what to do if it is not ok, and whether anybody asked for it."""
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    asked: bool = True
+
+    @property
+    def mark(self) -> str:
+        """In front of its line."""
+        return ("ok" if self.asked else "-") if self.ok else "FAIL"
 
 
 PROBES = """
@@ -118,13 +124,11 @@ def docker_checks(image: str = "", volumes: Sequence[str] = ()) -> list[Check]:
     try:
         version = engine.server_version()
     except GraderError as error:
-        return [Check("docker", not image, f"--sandbox docker cannot be used: {error}", "see docs/docker.md")]
+        unusable = f"--sandbox docker cannot be used: {error}"
+        return [Check("docker", not image, unusable, "see docs/docker.md", asked=bool(image))]
     if not image:
-        return [
-            Check(
-                "docker", True, f"engine {version}; --sandbox docker can be used with an image, see --image"
-            )
-        ]
+        usable = f"engine {version}; --sandbox docker can be used with an image, see --image"
+        return [Check("docker", True, usable, asked=False)]
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
         probes = Path(folder) / "probes.py"
         probes.write_text(PROBES)

@@ -21,6 +21,7 @@ import importlib.util
 import os
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -284,10 +285,17 @@ class BwrapWall(ControlledWall):
                 stdout=self._log,
                 stderr=self._log,
                 pass_fds=(control.fileno(), *files.values()),
+                start_new_session=True,
             )
         finally:
             for descriptor in files.values():
                 os.close(descriptor)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        # Its group as well: while it starts, its child does not die with it yet, and would wait for it for ever.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        super()._end(process)
 
     def _connect(self) -> socket.socket:
         ours, theirs = stream_pair()

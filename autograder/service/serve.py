@@ -501,7 +501,7 @@ def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals,
     def ending() -> list[str]:
         return ["the service is ending"] if signals.stop.is_set() else []
 
-    checks = [reconciler.problems, ending]
+    checks = [reconciler.problems, Spool(shared.course.spool()).problems, ending]
     return Site(
         shared.ledger,
         shared.course,

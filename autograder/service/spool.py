@@ -85,6 +85,12 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"cannot make the spool {self.folder}: {error}") from error
 
+    def problems(self) -> list[str]:
+        """Return why hooks cannot leave pushes here; none when they can."""
+        if self.folder.is_dir():
+            return []
+        return [f"the spool {self.folder} is gone, and hooks lose pushes; start the service again"]
+
     def put(
         self,
         host: str,
