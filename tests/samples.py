@@ -3,8 +3,8 @@
     python -m tests.samples DIR [NAME ...]       write samples (all of them by default) as checkouts below DIR
     autograder grade DIR -a a0                   and grade them
 
-A sample is a folder with the files that differ from its base, and an expect.toml (`Expectation` below). The base
-is the reference, or the starter: the reference without its solutions.
+A sample is a folder with an expect.toml (`Expectation` below), which may say what it changes in files of its base, and
+with files of its own. The base is the reference, or the starter: the reference without its solutions.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,6 +41,8 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         message: what the message of every case that is not passed must contain.
         in_container: the same behind a wall of containers, where that shows something else than bubblewrap.
         links: symbolic links to make, path -> target.
+        solved: files of the starter that are the reference's.
+        change: by file, pairs (text of the base, text instead); every occurrence is replaced.
         delete: files or folders of the base to take away.
         alone: graded while nothing else is: it takes the processors away from its neighbours.
     """
@@ -52,6 +55,8 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     message: str = ""
     in_container: str = ""
     links: dict[str, str] = {}
+    solved: tuple[str, ...] = ()
+    change: dict[str, tuple[tuple[str, str], ...]] = {}
     delete: tuple[str, ...] = ()
     alone: bool = False
 
@@ -94,14 +99,28 @@ def without_solution(text: str, suffix: str) -> str:
     return "#include <stdexcept>\n" + stubbed if stubbed != text and suffix == ".cpp" else stubbed
 
 
+def changed(text: str, pairs: Iterable[tuple[str, str]]) -> str:
+    """Replace every occurrence of the first text of each pair by the second; ValueError where there is none."""
+    for old, new in pairs:
+        if old not in text:
+            raise ValueError(f"there is no {old!r} any more")
+        text = text.replace(old, new)
+    return text
+
+
 def build(sample: Sample, checkout: Path) -> Path:
-    """Make the checkout of a sample: its base, less what it deletes, its own files over it, and its links."""
+    """Make the checkout of a sample: its base, changed, less what it deletes, its own files over it, its links."""
     source = checkout / "src"
     shutil.copytree(REPOSITORY / "src", source, ignore=shutil.ignore_patterns("__pycache__", "_build"))
     if sample.expected.base == "starter":
         for file in source.rglob("*"):
-            if file.suffix in STUBS:
+            if file.suffix in STUBS and str(file.relative_to(checkout)) not in sample.expected.solved:
                 file.write_text(without_solution(file.read_text("utf-8"), file.suffix), "utf-8")
+    for path, pairs in sample.expected.change.items():
+        try:
+            (checkout / path).write_text(changed((checkout / path).read_text("utf-8"), pairs), "utf-8")
+        except ValueError as error:
+            raise ValueError(f"{sample.folder}/expect.toml: {path}: {error}") from error
     for path in sample.expected.delete:
         target = checkout / path
         if target.is_dir():

@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.samples import changed
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -53,12 +55,10 @@ class Submission:
         shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns(*unneeded))
         path = root / self.file
         text = (TABLES / self.start if self.start else path).read_text()
-        for right, wrong in self.change:
-            assert right in text, (
-                f"{self.suite}, {self.name}: {self.file} does not contain {right!r} any more"
-            )
-            text = text.replace(right, wrong)
-        path.write_text(text)
+        try:
+            path.write_text(changed(text, self.change))
+        except ValueError as error:
+            pytest.fail(f"{self.suite}, {self.name}: {self.file}: {error}")
 
 
 def read(suite):
