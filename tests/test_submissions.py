@@ -389,6 +389,14 @@ def test_a_mistake_in_an_expectation_is_found(tmp_path: Path, text: str, message
         Sample.read(tmp_path)
 
 
+def test_a_change_of_what_is_not_there_is_found(tmp_path: Path) -> None:
+    text = 'assignment = "a0"\nwhy = "x"\nbase = "reference"\npoints = 0\n'
+    text += '[change]\n"src/linear.py" = [["nowhere", ""]]\n'
+    (tmp_path / "expect.toml").write_text(text)
+    with pytest.raises(ValueError, match=r"src/linear.py: there is no 'nowhere' any more"):
+        build(Sample.read(tmp_path), tmp_path / "checkout")
+
+
 def test_every_sample_belongs_to_a_family_and_no_two_have_the_same_files() -> None:
     assert [sample.name for sample in ALL if not sample.name.startswith(FAMILIES)] == []
     contents: dict[object, str] = {}
@@ -397,9 +405,10 @@ def test_every_sample_belongs_to_a_family_and_no_two_have_the_same_files() -> No
             str(p.relative_to(sample.folder)): p.read_bytes() for p in sample.folder.rglob("*") if p.is_file()
         }
         files.pop("expect.toml")
-        key = (digest(files), sample.expected.base, sample.expected.assignment, sample.expected.delete)
-        links = tuple(sample.expected.links.items())
-        assert contents.setdefault((key, links), sample.name) == sample.name
+        said = sample.expected
+        key = (digest(files), said.base, said.assignment, said.delete, said.solved)
+        tables = (tuple(said.links.items()), tuple(said.change.items()))
+        assert contents.setdefault((key, tables), sample.name) == sample.name
 
 
 def test_the_threat_model_names_every_hostile_sample_and_no_other() -> None:
