@@ -1,7 +1,7 @@
 """Reading a submission: the regular files under `src/`, within limits, as plain bytes.
 
 `collect` holds every rule of what a submission may consist of, for whatever it lies in: a `Folder` of the disk
-(`read_tree`) or of a git commit (`autograder.fetch`). Nothing is run, imported or followed. On the disk every
+(`read_tree`) or of a git commit (`autograder.git.fetch`). Nothing is run, imported or followed. On the disk every
 step opens one name relative to its parent with O_NOFOLLOW, so that a symbolic link, a device or a name swapped
 while we read cannot lead elsewhere. What the sandbox gets is the mapping that comes out of here, never a path.
 """

@@ -9,7 +9,7 @@
         x, w, g = ...
         assert_close(student(probes.backward, x, w, g), ref(probes.backward, x, w, g))
 
-The fixtures `student`, `ref` and `rng` come from `autograder.plugin`. What `student` returns is plain data
+The fixtures `student`, `ref` and `rng` come from `autograder.grading.plugin`. What `student` returns is plain data
 that a hostile process may have made up: hand it to the functions of this file, which look at types before
 they look at values and whose messages are short enough for a table cell. They show where a result differs,
 never what was expected there.
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 __all__ = ["agreed", "assert_close", "assert_equal", "case"]
 

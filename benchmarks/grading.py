@@ -29,7 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from autograder.config import load
-from autograder.grade import Grader
+from autograder.grading.grader import Grader
 from benchmarks.soak import holding
 
 ROOT = Path(__file__).resolve().parent.parent

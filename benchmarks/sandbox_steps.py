@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from autograder.sandbox.wall import BwrapWall
+from autograder.sandbox.bubblewrap import BwrapWall
 
 PROBES = "def double(x):\n    from src.double import double\n    return double(x)\n"
 FILES = {"src/__init__.py": b"", "src/double.py": b"def double(x):\n    return x * 2\n"}

@@ -29,11 +29,11 @@ from unittest import mock
 
 import sqlalchemy as sa
 
-from autograder.feedback import Published
+from autograder.git.feedback import Published
+from autograder.hosts.webhook import Push
 from autograder.ledger import JobState, Ledger, tables
-from autograder.service import pipeline
-from autograder.service.reconciler import Reconciler
-from autograder.webhook import Push
+from autograder.service.intake.reconciler import Reconciler
+from autograder.service.jobs import pipeline
 from tests.ledgers import commit as commit_of
 from tests.ledgers import report
 from tests.university import HALF, RIGHT, PretendedGraders, University

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from autograder.config import load
-from autograder.grade import Grader
+from autograder.grading.grader import Grader
 
 ROOT = Path(__file__).resolve().parent.parent
 MIB = 1 << 20

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import GraderError
-from autograder.sandbox import engine, policy
+from autograder.sandbox import policy
+from autograder.sandbox.docker import engine
 
 PASSWD = b"root:x:0:0::/root:/bin/sh\n"
 SITE_PACKAGES = "/site-packages"

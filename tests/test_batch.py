@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from autograder.batch import find_checkouts, head_commit, write_many
+from autograder.grading.batch import find_checkouts, head_commit, write_many
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from autograder import seal
 from autograder.errors import GraderError
+from autograder.grading import seal
 from autograder.ledger import JobState, Ledger
 from autograder.service import ci
 from tests.githost import script, serving

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from autograder.config import ConfigError, parse
-from autograder.deadline import DeadlineError
+from autograder.course.course import Course
+from autograder.course.deadline import DeadlineError
+from autograder.git.remote import RemoteError
 from autograder.ledger import Policy, RepositoryName
-from autograder.remote import RemoteError
-from autograder.service.course import Course
 
 HOST = "git.uni.example"
 FILE = """\

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from autograder.deadline import (
+from autograder.course.deadline import (
     Deadline,
     DeadlineError,
     Extension,

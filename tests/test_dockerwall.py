@@ -22,12 +22,13 @@ from typing import Any, cast
 import pytest
 
 from autograder.errors import GraderError
-from autograder.sandbox import engine, policy, seccomp
-from autograder.sandbox.dockerwall import DockerWall
-from autograder.sandbox.engine import Container
+from autograder.grading.suite_server import Server
+from autograder.sandbox import policy, seccomp
+from autograder.sandbox.docker import engine
+from autograder.sandbox.docker.engine import Container
+from autograder.sandbox.docker.wall import DockerWall
+from autograder.sandbox.inside import container
 from autograder.sandbox.outcome import Limits, Status
-from autograder.sandbox.worker import container
-from autograder.suite import Server
 from tests.engine import containers, host_image, needs_engine, volumes
 from tests.walls import PROBES, run, submission, value
 

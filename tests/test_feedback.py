@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from autograder import feedback
 from autograder.errors import GraderError
-from autograder.feedback import Identity, Published, publish
-from autograder.git import GitHostError, GitLimits, RepositoryError
-from autograder.remote import Credentials, Remote
+from autograder.git import feedback
+from autograder.git.feedback import Identity, Published, publish
+from autograder.git.process import GitHostError, GitLimits, RepositoryError
+from autograder.git.remote import Credentials, Remote
 from tests.githost import SRC, Bare, git, script, serving, trap, watched_git
 
 FILES = {"score.md": b"# Score Summary\n", "score.json": b"{}\n"}

@@ -9,10 +9,10 @@ import zlib
 import pytest
 
 from autograder.errors import SubmissionError
-from autograder.fetch import FetchLimits, branch_head, fetch_commit
-from autograder.git import GitHostError, NotFound, RepositoryError
-from autograder.remote import Remote
-from autograder.scratch import scratch
+from autograder.git.fetch import FetchLimits, branch_head, fetch_commit
+from autograder.git.process import GitHostError, NotFound, RepositoryError
+from autograder.git.remote import Remote
+from autograder.git.scratch import scratch
 from autograder.submission import Submission, TreeLimits, read_tree
 from tests.githost import SRC, Bare, git, serving, trap
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import GraderError
-from autograder.fetch import branch_head, fetch_commit
-from autograder.git import Git, GitHostError, GitLimits, NotFound, RepositoryError, Result, TooLarge
-from autograder.remote import Credentials, Remote, RemoteError
-from autograder.scratch import checked_branch, checked_commit, scratch
+from autograder.git.fetch import branch_head, fetch_commit
+from autograder.git.process import Git, GitHostError, GitLimits, NotFound, RepositoryError, Result, TooLarge
+from autograder.git.remote import Credentials, Remote, RemoteError
+from autograder.git.scratch import checked_branch, checked_commit, scratch
 from tests.githost import SRC, Bare, pretend_ssh, script, serving, trap, watched_git
 
 TOKEN = "ghs_" + "s3cr3t" * 6

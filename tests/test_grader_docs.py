@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from autograder.config import load
-from autograder.grade import Grader
+from autograder.grading.grader import Grader
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 from tests.course import Course

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from autograder.config import load
-from autograder.service import hooks
-from autograder.service.course import Course
-from autograder.service.spool import Spool
+from autograder.course.course import Course
+from autograder.service.intake import post_receive
+from autograder.service.intake.spool import Spool
 from tests.githost import ENVIRONMENT, Bare, git
 
 SETTINGS = """\
@@ -61,7 +61,7 @@ def checkout(tmp_path, bare):
 
 @pytest.fixture
 def installed(bare, course, spool):
-    hooks.install(hooks.place(course, bare.path), spool)
+    post_receive.install(post_receive.place(course, bare.path), spool)
     return bare
 
 
@@ -220,14 +220,16 @@ def test_nothing_of_ours_is_needed_on_the_way(installed):
 
 
 def test_the_place_says_what_a_repository_is_called(course, bare):
-    assert str(hooks.place(course, bare.path).repository) == "files/cs/a0-ann"
+    assert str(post_receive.place(course, bare.path).repository) == "files/cs/a0-ann"
 
 
 def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, config):
     other = Bare(tmp_path / "other" / "a0-bo.git")
-    with pytest.raises(hooks.HookError, match="say --host and --owner"):
-        hooks.place(course, other.path)
-    assert str(hooks.place(course, other.path, host="files", owner="cs").repository) == "files/cs/a0-bo"
+    with pytest.raises(post_receive.HookError, match="say --host and --owner"):
+        post_receive.place(course, other.path)
+    assert (
+        str(post_receive.place(course, other.path, host="files", owner="cs").repository) == "files/cs/a0-bo"
+    )
     result = autograder(config, "install", other.path, "--host", "fiels", "--owner", "cs")
     assert result.exit_code == 1
     assert "no host fiels" in result.output
@@ -235,19 +237,19 @@ def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, confi
 
 def test_a_repository_that_nobody_grades_gets_no_hook(course, tmp_path):
     other = Bare(tmp_path / "git" / "cs" / "b0-bo.git")
-    with pytest.raises(hooks.HookError, match="no assignment takes pushes of files/cs/b0-bo"):
-        hooks.place(course, other.path)
+    with pytest.raises(post_receive.HookError, match="no assignment takes pushes of files/cs/b0-bo"):
+        post_receive.place(course, other.path)
 
 
 def test_a_checkout_gets_no_hook(course, checkout):
-    with pytest.raises(hooks.HookError, match="no bare repository"):
-        hooks.place(course, checkout)
+    with pytest.raises(post_receive.HookError, match="no bare repository"):
+        post_receive.place(course, checkout)
 
 
 def test_installing_again_changes_nothing(course, installed, spool):
-    at = hooks.place(course, installed.path)
-    assert hooks.install(at, spool) is False
-    assert hooks.install(at, Spool(spool.folder / "moved")) is True
+    at = post_receive.place(course, installed.path)
+    assert post_receive.install(at, spool) is False
+    assert post_receive.install(at, Spool(spool.folder / "moved")) is True
     assert [path.name for path in (installed.path / "hooks").iterdir() if path.name[0] == "."] == []
 
 
@@ -261,26 +263,26 @@ def other_hook(bare, tmp_path):
 
 def test_another_hook_is_kept(course, bare, spool, other_hook):
     text = other_hook.read_text()
-    with pytest.raises(hooks.HookError, match=r"--chain keeps it as post-receive\.local"):
-        hooks.install(hooks.place(course, bare.path), spool)
+    with pytest.raises(post_receive.HookError, match=r"--chain keeps it as post-receive\.local"):
+        post_receive.install(post_receive.place(course, bare.path), spool)
     assert other_hook.read_text() == text
 
 
 def test_another_hook_runs_after_ours_and_comes_back(course, bare, checkout, spool, other_hook, tmp_path):
     text = other_hook.read_text()
-    hooks.install(hooks.place(course, bare.path), spool, chain=True)
+    post_receive.install(post_receive.place(course, bare.path), spool, chain=True)
     head = commit(checkout)
     assert "theirs" in push(checkout)
     assert (tmp_path / "seen").read_text() == f"{'0' * 40} {head} refs/heads/main\n"
     assert len(drained(spool)) == 1
-    assert hooks.uninstall(bare.path) is True
+    assert post_receive.uninstall(bare.path) is True
     assert other_hook.read_text() == text
-    assert hooks.uninstall(bare.path) is False
+    assert post_receive.uninstall(bare.path) is False
     assert other_hook.read_text() == text
 
 
 def test_without_our_hook_nothing_comes(installed, checkout, spool):
-    assert hooks.uninstall(installed.path) is True
+    assert post_receive.uninstall(installed.path) is True
     commit(checkout)
     push(checkout)
     assert spool.waiting() == 0
@@ -288,7 +290,7 @@ def test_without_our_hook_nothing_comes(installed, checkout, spool):
 
 def test_git_s_own_setting_of_the_folder_is_followed(course, bare, checkout, spool, tmp_path):
     bare.git("config", "core.hooksPath", str(tmp_path / "hooks"))
-    hooks.install(hooks.place(course, bare.path), spool)
+    post_receive.install(post_receive.place(course, bare.path), spool)
     assert (tmp_path / "hooks" / "post-receive").is_file()
     commit(checkout)
     push(checkout)

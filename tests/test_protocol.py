@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from autograder import protocol
-from autograder.protocol import MAGIC, DecodeLimits, Opaque, ProtocolError, decode, encode
+from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.protocol import MAGIC, DecodeLimits, Opaque, ProtocolError, decode, encode
 
 
 def there_and_back(value: object) -> object:
@@ -466,7 +466,7 @@ def _python(code: str, *arguments: str) -> str:
 
 
 def test_importing_the_protocol_imports_only_the_standard_library() -> None:
-    code = "import sys, autograder.protocol; print([m for m in ('numpy', 'torch') if m in sys.modules])"
+    code = "import sys, autograder.sandbox.inside.protocol; print([m for m in ('numpy', 'torch') if m in sys.modules])"
     assert _python(code) == "[]"
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from autograder.cli.image import image as image_command
 from autograder.errors import GraderError
-from autograder.image_cli import image as image_command
 from autograder.release import image
 from tests.engine import needs_engine, small_image
 

@@ -14,7 +14,7 @@ from autograder.errors import GraderError
 from autograder.release import reference, starter
 from autograder.release.proof import NotReady
 from autograder.sandbox import policy
-from autograder.sandbox.choose import make_wall
+from autograder.sandbox.kinds import make_wall
 from autograder.submission import read_tree
 from tests.walls import PROBES, needs_wall, submission
 

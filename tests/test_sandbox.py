@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from autograder.errors import GraderError, SubmissionError
-from autograder.protocol import Opaque
+from autograder.sandbox.bubblewrap import BwrapWall
+from autograder.sandbox.inside.protocol import Opaque
 from autograder.sandbox.outcome import Limits, Outcome, Output, Status, interpret
 from autograder.sandbox.policy import PROTECTIONS
-from autograder.sandbox.wall import BwrapWall
 from tests.walls import needs_wall, new_wall, run, submission, value
 
 pytestmark = needs_wall

@@ -25,9 +25,9 @@ from typing import Any
 import pytest
 
 from autograder.errors import GraderError
-from autograder.protocol import Opaque
+from autograder.sandbox.bubblewrap import BwrapWall
+from autograder.sandbox.inside.protocol import Opaque
 from autograder.sandbox.outcome import Limits, Status
-from autograder.sandbox.wall import BwrapWall
 from tests.walls import needs_wall, new_wall, run, submission, value
 
 pytestmark = needs_wall
@@ -327,11 +327,19 @@ def test_memory_holds_nothing_of_the_trusted_side(wall: BwrapWall) -> None:
     modules, files = value(wall, code)
     assert set(modules) == {
         "autograder",
-        "autograder.protocol",
         "autograder.sandbox",
         *(
-            f"autograder.sandbox.worker{name}"
-            for name in ("", ".answer", ".case", ".kernel", ".rehearsal", ".submission", ".warm")
+            f"autograder.sandbox.inside{name}"
+            for name in (
+                "",
+                ".case",
+                ".fork_server",
+                ".kernel",
+                ".protocol",
+                ".rehearsal",
+                ".reply",
+                ".submission",
+            )
         ),
     }
     assert all(name.startswith(("/grader/", "/submission/", "<")) for name in files)

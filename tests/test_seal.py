@@ -5,10 +5,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from autograder import seal
 from autograder.cli import main
+from autograder.grading import seal
+from autograder.grading.seal import MAX_BYTES, State
 from autograder.report import dumps, markdown
-from autograder.seal import MAX_BYTES, State
 from tests.githost import Bare, git
 from tests.ledgers import commit, report
 

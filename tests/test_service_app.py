@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from autograder.ledger import Ledger
-from autograder.service import app as edge
-from autograder.service.listener import Listener
-from autograder.service.login import ATTEMPTS
+from autograder.service.http import app as edge
+from autograder.service.http.listener import Listener
+from autograder.service.http.login import ATTEMPTS
 from autograder.service.metrics import Depth
 from tests.ledgers import report
 from tests.webservice import TOKEN, URL, Conversation, Stub, exchange, serving

@@ -18,11 +18,11 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import GraderError
+from autograder.git.scratch import Repository
 from autograder.ledger import OPEN, JobState, Ledger
 from autograder.ledger.workers import workers
-from autograder.scratch import Repository
-from autograder.service.pipeline import GRADE, PUBLISH, STEPS, Pipeline
-from autograder.service.reconciler import Reconciler
+from autograder.service.intake.reconciler import Reconciler
+from autograder.service.jobs.pipeline import GRADE, PUBLISH, STEPS, Pipeline
 from tests import postgres
 from tests.processes import Processes, accounted, graded, settled, until
 from tests.university import HALF, RIGHT, PretendedGraders, University, now

@@ -69,7 +69,7 @@ def test_pushes_are_graded_in_the_sandbox_and_answered(university, processes):
 
 
 def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(university, processes):
-    pytest.importorskip("autograder.service.app")
+    pytest.importorskip("autograder.service.http.app")
     secret = "s3cr3t" * 6
     university.course.write("hook", secret).chmod(0o600)
     text = university.config_file.read_text().replace('kind = "folder"', 'kind = "gitea"')

@@ -7,11 +7,11 @@ import pytest
 from autograder.errors import GraderError
 from autograder.ledger import JobState
 from autograder.ledger import workers as rows
-from autograder.service import slots
-from autograder.service.lease import Lease, Watch
-from autograder.service.queue import Entry
-from autograder.service.reconciler import Reconciler
-from autograder.service.site import Depth, Site, depths
+from autograder.service.intake.reconciler import Reconciler
+from autograder.service.jobs import worker_names
+from autograder.service.jobs.lease import Lease, Watch
+from autograder.service.jobs.queue import Entry
+from autograder.service.service import Depth, Site, depths
 from tests.ledgers import NOON
 from tests.university import University, now
 
@@ -163,14 +163,14 @@ def test_a_row_goes_only_while_it_is_the_one_that_was_seen(ledger):
 
 
 def test_the_lowest_free_slot_is_taken_and_its_folder_is_empty(tmp_path, monkeypatch):
-    monkeypatch.setattr(slots.tempfile, "tempdir", str(tmp_path))
-    one, two = slots.take(tmp_path / "state", "host"), slots.take(tmp_path / "state", "host")
+    monkeypatch.setattr(worker_names.tempfile, "tempdir", str(tmp_path))
+    one, two = worker_names.take(tmp_path / "state", "host"), worker_names.take(tmp_path / "state", "host")
     assert (one.executor, two.executor) == ("host:0", "host:1")
     assert one.folder != two.folder
     (one.folder / "left").mkdir()
     (one.folder / "left" / "file").touch()
     one.lock.close()  # as when the process is killed
-    again = slots.take(tmp_path / "state", "host")
+    again = worker_names.take(tmp_path / "state", "host")
     assert (again.executor, list(again.folder.iterdir())) == ("host:0", [])
     for place in (again, two):
         place.release()
@@ -178,19 +178,19 @@ def test_the_lowest_free_slot_is_taken_and_its_folder_is_empty(tmp_path, monkeyp
 
 
 def test_a_folder_of_somebody_else_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setattr(slots.tempfile, "tempdir", str(tmp_path))
-    place = slots.take(tmp_path / "state", "host")
+    monkeypatch.setattr(worker_names.tempfile, "tempdir", str(tmp_path))
+    place = worker_names.take(tmp_path / "state", "host")
     place.release()
     (tmp_path / "elsewhere").mkdir(mode=0o700)
     place.folder.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(GraderError, match="not a private folder of ours"):
-        slots.take(tmp_path / "state", "host")
+        worker_names.take(tmp_path / "state", "host")
 
 
 @pytest.mark.parametrize("name", ["a b", "-x", "a/b", "a:1", "ä"])
 def test_odd_names_of_machines_are_refused(tmp_path, name):
     with pytest.raises(GraderError, match="--name"):
-        slots.take(tmp_path, name)
+        worker_names.take(tmp_path, name)
 
 
 # reconciler ----------------------------------------------------------------------------------------------
@@ -276,7 +276,7 @@ def test_a_branch_is_not_looked_at_when_a_push_would_come_too_late(folder):
 def test_a_disk_without_room_is_a_problem(service, tmp_path, monkeypatch):
     _, parts = service
     assert reconciler(parts, folders=[tmp_path]).problems() == []
-    monkeypatch.setattr("autograder.service.reconciler.MIN_FREE_BYTES", 1 << 60)
+    monkeypatch.setattr("autograder.service.intake.reconciler.MIN_FREE_BYTES", 1 << 60)
     (problem,) = reconciler(parts, folders=[tmp_path]).problems()
     assert f"MiB are free for {tmp_path}" in problem
 

@@ -9,9 +9,9 @@ from starlette.testclient import TestClient
 
 from autograder.config import ConfigError
 from autograder.ledger import Ledger
-from autograder.service import app as edge
-from autograder.service.login import ATTEMPTS, SECONDS, Login
-from autograder.service.peers import is_local, source
+from autograder.service.http import app as edge
+from autograder.service.http.client_address import is_local, source
+from autograder.service.http.login import ATTEMPTS, SECONDS, Login
 from tests.webservice import TOKEN, URL, Stub
 
 HTML = {"Accept": "text/html,*/*"}

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from starlette.testclient import TestClient
 
-from autograder.deadline import Deadline, Extension
+from autograder.course.deadline import Deadline, Extension
 from autograder.ledger import Cutoffs, JobState, LedgerError, Policy, RepositoryName
 from autograder.report import Report
-from autograder.service import app as edge
-from autograder.service import pages
+from autograder.service.http import app as edge
+from autograder.service.http import pages
+from autograder.service.http.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, ago, inert, moment
 from autograder.service.metrics import Depth
-from autograder.service.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, ago, inert, moment
 from autograder.verdict import CaseResult, Verdict
 from tests.ledgers import commit, report, repository
 from tests.webservice import TOKEN, URL, Stub

@@ -11,8 +11,9 @@ import pytest
 from autograder.config import load
 from autograder.errors import GraderError, SubmissionError
 from autograder.report import from_json
-from autograder.service import answer, logs
-from autograder.service.graders import Graders
+from autograder.service import logs
+from autograder.service.jobs import feedback_files
+from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
 from tests.course import RIGHT, Course
 from tests.ledgers import commit, report
@@ -128,21 +129,21 @@ def test_a_suite_that_cannot_start_is_our_fault(graders):
 
 
 def test_an_answer_is_the_report_below_the_note():
-    files = answer.graded(report(80), "Commit `1`: in time.")
+    files = feedback_files.graded(report(80), "Commit `1`: in time.")
     assert files["score.md"].decode().startswith("# Score Summary\n\nCommit `1`: in time.\n\n| Test Case |")
     assert json.loads(files["score.json"])["points"] == 80
 
 
 def test_a_push_that_is_not_graded_shows_the_score_that_stands():
-    standing = answer.Standing(commit("old"), report(40))
-    files = answer.not_graded("a0", commit("new"), "Too late.", standing)
+    standing = feedback_files.Standing(commit("old"), report(40))
+    files = feedback_files.not_graded("a0", commit("new"), "Too late.", standing)
     text = files["score.md"].decode()
     assert f"Too late. Your score is 40 / 100, from commit `{commit('old')[:10]}`." in text
     assert json.loads(files["score.json"])["points"] == 40
 
 
 def test_a_push_that_is_not_graded_and_no_score_yet():
-    files = answer.not_graded("a0", commit("new"), "Too early.", None)
+    files = feedback_files.not_graded("a0", commit("new"), "Too early.", None)
     assert files["score.md"].decode() == "# Score Summary\n\nToo early. There is no score yet.\n"
     data = json.loads(files["score.json"])
     assert (data["cases"], data["points"], data["provenance"]) == ([], 0, {"commit": commit("new")})

@@ -4,13 +4,13 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from autograder import feedback
 from autograder.errors import GraderError
-from autograder.git import GitHostError
+from autograder.git import feedback
+from autograder.git.process import GitHostError
 from autograder.ledger import JobState
-from autograder.service import pipeline
-from autograder.service.intake import Intake
-from autograder.service.pipeline import Pipeline
+from autograder.service.intake.intake import Intake
+from autograder.service.jobs import pipeline
+from autograder.service.jobs.pipeline import Pipeline
 from tests.ledgers import problems
 from tests.university import HALF, PretendedGraders, University, now
 

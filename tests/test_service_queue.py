@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from autograder.ledger import Job, JobState
-from autograder.service.queue import Queue, QueueError, Slot, prepare, workflow_id
+from autograder.service.jobs.queue import Queue, QueueError, Slot, prepare, workflow_id
 from tests.ledgers import NOON, commit, repository
 
 PATIENCE = 30

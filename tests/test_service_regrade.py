@@ -5,9 +5,10 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from autograder.ledger import JobState
-from autograder.service import hooks, serve
-from autograder.service.pipeline import Pipeline
-from autograder.service.spool import Spool
+from autograder.service import serve
+from autograder.service.intake import post_receive
+from autograder.service.intake.spool import Spool
+from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.staff import Staff
 from tests.ledgers import problems
 from tests.university import HALF, RIGHT, PretendedGraders, University, git, now
@@ -135,7 +136,7 @@ def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
     """The spool is what `serve` drains."""
     bare = office.university.bare()
     spool = Spool(office.parts.course.spool())
-    hooks.install(hooks.place(office.parts.course, bare.path), spool)
+    post_receive.install(post_receive.place(office.parts.course, bare.path), spool)
     git(tmp_path, "clone", "--quiet", str(bare.path), "ann")
     checkout = tmp_path / "ann"
     (checkout / "src").mkdir()
@@ -146,7 +147,7 @@ def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
     git(checkout, "push", "--quiet", "origin", "main")
     drain = serve._spool(office.parts)
     assert (drain(), drain()) == (1, 0)
-    hooks.hand_over(hooks.place(office.parts.course, bare.path), office.parts.course, spool)
+    post_receive.hand_over(post_receive.place(office.parts.course, bare.path), office.parts.course, spool)
     assert drain() == 1
     (job,) = office.ledger.jobs()
     assert len(office.ledger.pushes(office.university.repository())) == 1

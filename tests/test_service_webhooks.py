@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from starlette.testclient import TestClient
 
+from autograder.hosts.webhook import MAX_BODY
 from autograder.ledger import Ledger, LedgerError
-from autograder.service import app as edge
-from autograder.service.webhooks import Limits
-from autograder.webhook import MAX_BODY
+from autograder.service.http import app as edge
+from autograder.service.http.webhooks import Limits
 from tests.test_webhook import GITEA, GITHUB, GITLAB, HOSTS, each_host
 from tests.webservice import Conversation, Stub, exchange, serving
 

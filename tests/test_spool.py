@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 import pytest
 
 from autograder.ledger import Conflict, LedgerBusy
-from autograder.service import spool as spools
-from autograder.service.spool import Drained, Spool, SpoolError
+from autograder.service.intake import spool as spools
+from autograder.service.intake.spool import Drained, Spool, SpoolError
 
 A, B, ZERO = "a" * 40, "b" * 40, "0" * 40
 MAIN = "refs/heads/main"

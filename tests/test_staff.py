@@ -8,11 +8,11 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from autograder.config import load
+from autograder.course.course import Course
 from autograder.errors import GraderError, SubmissionError
 from autograder.ledger import JobState, Ledger, RepositoryName
 from autograder.service import staff as acts
-from autograder.service.course import Course
-from autograder.service.intake import Intake
+from autograder.service.intake.intake import Intake
 from autograder.service.staff import Staff, StaffError, find
 from autograder.verdict import Verdict
 from tests.githost import SRC, Bare

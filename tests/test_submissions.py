@@ -27,9 +27,9 @@ from pathlib import Path
 
 import pytest
 
-from autograder.batch import head_commit, write_single
 from autograder.config import SECRET_VARIABLE, STATE_FOLDER, load
-from autograder.grade import Graded, Grader
+from autograder.grading.batch import head_commit, write_single
+from autograder.grading.grader import Graded, Grader
 from autograder.report import MAX_MESSAGE, Report, markdown
 from autograder.submission import digest
 from tests import engine

@@ -9,7 +9,7 @@ import pytest
 
 from autograder.config import load
 from autograder.errors import GraderError
-from autograder.grade import Grader
+from autograder.grading.grader import Grader
 from autograder.verdict import Verdict
 from tests.course import RIGHT, SCORE, Course
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 from autograder.testing import assert_close, assert_equal
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from autograder.ledger import JobState, Ledger
-from autograder.service import app as edge
+from autograder.service.http import app as edge
 from tests import chromium
 from tests.ledgers import Course, commit
 from tests.webservice import TOKEN, Stub, serving

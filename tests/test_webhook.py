@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autograder import webhook
 from autograder.config import ConfigError
-from autograder.webhook import Endpoint, Ignored, Ping, Push, Refused, TokenBucket
+from autograder.hosts import webhook
+from autograder.hosts.webhook import Endpoint, Ignored, Ping, Push, Refused, TokenBucket
 
 SECRET = b"0123456789abcdef-github"
 OLD_SECRET = b"fedcba9876543210-before"

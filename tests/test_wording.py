@@ -4,9 +4,9 @@ import signal
 
 import pytest
 
+from autograder.grading.messages import failure_of, size
 from autograder.sandbox.outcome import Limits, Outcome, Status
 from autograder.verdict import Verdict
-from autograder.wording import failure_of, size
 
 LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 20)
 

@@ -8,11 +8,11 @@ import sys
 from datetime import datetime, timezone
 
 from autograder.config import load
+from autograder.hosts.webhook import Push
 from autograder.ledger import RepositoryName
 from autograder.report import Report
 from autograder.service import serve
 from autograder.verdict import CaseResult, Verdict
-from autograder.webhook import Push
 from tests.course import RIGHT, Course
 from tests.githost import Bare, git
 

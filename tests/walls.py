@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from autograder.errors import GraderError
+from autograder.sandbox.bubblewrap import BwrapWall, find_bwrap
 from autograder.sandbox.outcome import Outcome
-from autograder.sandbox.wall import BwrapWall, find_bwrap
 
 PROBES = '''
 import os

@@ -11,11 +11,11 @@ from typing import Any
 
 import uvicorn
 
-from autograder import webhook
 from autograder.config import ConfigError
-from autograder.deadline import Deadline, DeadlineError
+from autograder.course.deadline import Deadline, DeadlineError
+from autograder.hosts import webhook
 from autograder.ledger import Cutoffs, Ledger, Policy, RepositoryName
-from autograder.service import listener
+from autograder.service.http import listener
 from autograder.service.metrics import Depth, Metrics
 
 SECRET = b"0123456789abcdef-github"

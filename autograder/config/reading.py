@@ -15,11 +15,11 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from autograder import gitnames
 from autograder.config.schema import AssignmentConfig, Config, HostConfig
 from autograder.config.secrets import TOKEN_VARIABLE, ConfigError, of_host
-from autograder.deadline import Deadline, DeadlineError
-from autograder.remote import Remote, RemoteError
+from autograder.course.deadline import Deadline, DeadlineError
+from autograder.git.names import is_author, is_branch, is_host
+from autograder.git.remote import Remote, RemoteError
 from autograder.sandbox.outcome import Limits
 
 if sys.version_info >= (3, 11):
@@ -223,7 +223,7 @@ class _Reader:
 
     def _check_host(self, config: Config, name: str) -> None:
         host, keys = config.hosts[name], ("hosts", name)
-        if not gitnames.is_host(name):
+        if not is_host(name):
             raise self._wrong(
                 keys, "not a host's name: lower case, such as git.uni.example or git.uni.example:3000"
             )
@@ -260,10 +260,10 @@ class _Reader:
             raise self._wrong(("service", "listen"), "ADDRESS:PORT is needed, such as 127.0.0.1:8700")
         if not _URL.fullmatch(service.url):
             raise self._wrong(("service", "url"), "an address is needed, such as https://grades.uni.example")
-        if not gitnames.is_branch(feedback.branch):
+        if not is_branch(feedback.branch):
             raise self._wrong(("feedback", "branch"), "not a branch's name, such as score-feedback")
         for key in ("name", "email"):
-            if not gitnames.is_author(getattr(feedback, key)):
+            if not is_author(getattr(feedback, key)):
                 raise self._wrong(
                     ("feedback", key), "cannot be the author of a commit: no <, >, nor . , : ; ' \" at an end"
                 )
@@ -278,7 +278,7 @@ class _Reader:
                 raise self._wrong((*keys, "limits", key), f"this key is not allowed; allowed are {allowed}")
             if not isinstance(value, bool) and value <= 0:
                 raise self._wrong((*keys, "limits", key), f"must be above 0, got {value}")
-        if not gitnames.is_branch(assignment.branch):
+        if not is_branch(assignment.branch):
             raise self._wrong((*keys, "branch"), "not a branch's name, such as main")
         if assignment.branch == config.feedback.branch:
             raise self._wrong((*keys, "branch"), "that is the branch of our feedback")

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from autograder.config.secrets import ConfigError, course_secret
-from autograder.deadline import Deadline
+from autograder.course.deadline import Deadline
 from autograder.sandbox.outcome import Limits
 
 STATE_FOLDER = ".autograder"

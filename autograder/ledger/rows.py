@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
-from autograder import gitnames
+from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
 from autograder.ledger.faults import LedgerError
 from autograder.report import Report
 
@@ -38,7 +38,7 @@ class RepositoryName:
     name: str
 
     def __post_init__(self) -> None:
-        if not gitnames.is_host(self.host) or not gitnames.is_repository_path(f"{self.owner}/{self.name}"):
+        if not is_host(self.host) or not is_repository_path(f"{self.owner}/{self.name}"):
             raise LedgerError(
                 f"{f'{self.host}/{self.owner}/{self.name}'!a} is no repository: host/owner/name of letters, "
                 "digits, '.', '_' and '-'"
@@ -227,7 +227,7 @@ def checked_commit(text: str, what: str = "commit") -> str:
     Raises:
         LedgerError: it is not 40 or 64 lower-case hex digits.
     """
-    if not gitnames.is_commit(text):
+    if not is_commit(text):
         raise LedgerError(f"{what} {text[:80]!a} is not a full commit id: 40 or 64 lower-case hex digits")
     return text
 
@@ -238,7 +238,7 @@ def checked_ref(text: str) -> str:
     Raises:
         LedgerError: it is none.
     """
-    if not gitnames.is_ref(text):
+    if not is_ref(text):
         raise LedgerError(f"{text[:80]!a} is not the full name of a ref, such as refs/heads/main")
     return text
 

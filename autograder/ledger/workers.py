@@ -1,7 +1,7 @@
 """Who works at the moment: one row for each worker slot, renewed while the slot lives.
 
 A row's age is no proof of death: clocks differ between machines. Whoever watches compares `beats`, the number of
-renewals, over a while of its own clock (`autograder.service.lease`).
+renewals, over a while of its own clock (`autograder.service.jobs.lease`).
 """
 
 import json

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from autograder.config import Config
 from autograder.errors import GraderError
-from autograder.grade import Grader
+from autograder.grading.grader import Grader
 from autograder.release import leaks
 from autograder.release.starter import TOP, WORKFLOW, Starter, release_config
 from autograder.report import Report

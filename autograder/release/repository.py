@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.git import NOTHING, SETTINGS, one_line
+from autograder.git.process import NOTHING, SETTINGS, one_line
 from autograder.release.starter import Starter, mode
 
 BRANCH = "refs/heads/main"

@@ -17,10 +17,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.sandbox import engine, policy
-from autograder.sandbox.dockerwall import DockerWall
+from autograder.sandbox import policy
+from autograder.sandbox.bubblewrap import BwrapWall, Wall, find_bwrap
+from autograder.sandbox.docker import engine
+from autograder.sandbox.docker.wall import DockerWall
 from autograder.sandbox.outcome import Limits, Outcome, Status
-from autograder.sandbox.wall import BwrapWall, Wall, find_bwrap
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 MIB = 2**20
 SIGKILL = 9

@@ -53,7 +53,7 @@ MASKED_PACKAGES = ("ref", "reference", "autograder", "hidden")
 
 BOOT = (
     f"import sys; sys.path[0] = {GRADER_DIRECTORY!r}; "
-    "from autograder.sandbox.worker import warm; warm.main(control_fd=int(sys.argv[1]))"
+    "from autograder.sandbox.inside import fork_server; fork_server.main(control_fd=int(sys.argv[1]))"
 )
 
 PROTECTIONS: Mapping[str, str] = {

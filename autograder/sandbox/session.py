@@ -28,8 +28,8 @@ from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
-from autograder import protocol
 from autograder.errors import GraderError, SubmissionError
+from autograder.sandbox.inside import protocol
 from autograder.sandbox.outcome import SIGKILL, Limits, Outcome, Status, interpret
 
 PACKAGE = "src"

@@ -18,18 +18,19 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO
 
-from autograder import feedback, gitnames
 from autograder.config import Config
+from autograder.course.course import Course, Target
 from autograder.errors import GraderError
-from autograder.fetch import branch_head
+from autograder.git import feedback
+from autograder.git.fetch import branch_head
+from autograder.git.names import is_commit, is_repository_path
+from autograder.git.remote import Credentials
+from autograder.hosts.webhook import Push
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
-from autograder.remote import Credentials
 from autograder.report import markdown
-from autograder.service.course import Course, Target
-from autograder.service.graders import Graders
-from autograder.service.intake import HEADS, Intake
-from autograder.service.pipeline import Pipeline
-from autograder.webhook import Push
+from autograder.service.intake.intake import HEADS, Intake
+from autograder.service.jobs.graders import Graders
+from autograder.service.jobs.pipeline import Pipeline
 
 MAX_REQUEST = 4096  # bytes
 WORKER = "ci:0"
@@ -78,9 +79,9 @@ def read_request(stream: BinaryIO) -> Request:
     if len(content) > MAX_REQUEST or not 2 <= len(lines) <= 3:
         raise GraderError("a request has three lines: owner/name, the full id of the commit, the job's token")
     repository, commit, token = (*lines, "")[:3]
-    if not gitnames.is_repository_path(repository):
+    if not is_repository_path(repository):
         raise GraderError(f"not a repository: {repository!r:.200}; write owner/name")
-    if not gitnames.is_commit(commit):
+    if not is_commit(commit):
         raise GraderError(f"not the full id of a commit: {commit!r:.100}")
     return Request(repository, commit, token)
 

@@ -31,22 +31,23 @@ from typing import Any
 
 from autograder import __version__
 from autograder.config import Config, load
+from autograder.course.course import Course, Target
 from autograder.errors import GraderError
-from autograder.fetch import branch_head
+from autograder.git.fetch import branch_head
 from autograder.ledger import Ledger
 from autograder.ledger.database import mask
-from autograder.service import logs, pipeline, slots
-from autograder.service.course import Course, Target
-from autograder.service.graders import Graders
-from autograder.service.intake import Intake, Later
-from autograder.service.lease import Lease
+from autograder.service import logs
+from autograder.service.intake.intake import Intake, Later
+from autograder.service.intake.reconciler import Reconciler
+from autograder.service.intake.spool import Spool
+from autograder.service.jobs import pipeline, worker_names
+from autograder.service.jobs.graders import Graders
+from autograder.service.jobs.lease import Lease
+from autograder.service.jobs.observer import Observer, Unobserved
+from autograder.service.jobs.pipeline import Pipeline
+from autograder.service.jobs.queue import QUEUES, Queue, Slot, prepare
 from autograder.service.logs import LOG
-from autograder.service.observer import Observer, Unobserved
-from autograder.service.pipeline import Pipeline
-from autograder.service.queue import QUEUES, Queue, Slot, prepare
-from autograder.service.reconciler import Reconciler
-from autograder.service.site import Site
-from autograder.service.spool import Spool
+from autograder.service.service import Site
 
 Say = Callable[[str], None]
 
@@ -120,9 +121,11 @@ def intake(config: Config, course: Course, ledger: Ledger, queue: Queue) -> Inta
 class Running:
     """One slot that runs in this process, with its lease."""
 
-    def __init__(self, shared: Parts, queues: Sequence[str], observer: Observer, place: slots.Place) -> None:
+    def __init__(
+        self, shared: Parts, queues: Sequence[str], observer: Observer, place: worker_names.Place
+    ) -> None:
         config = shared.config
-        slots.use(place)
+        worker_names.use(place)
         self.place = place
         self.drained = True
         self.graders = Graders(config, shared.config_file)
@@ -194,7 +197,7 @@ class Running:
 class Children:
     """Further slots, each in a process of its own, started again when it ends by itself."""
 
-    def __init__(self, number: int, command: Sequence[str], place: slots.Place | None) -> None:
+    def __init__(self, number: int, command: Sequence[str], place: worker_names.Place | None) -> None:
         self._command = list(command)
         # not in our own folder for temporary things: we empty that when we start
         self._environment = {**os.environ, **({"TMPDIR": str(place.folder.parent)} if place else {})}
@@ -279,7 +282,7 @@ def serve(
     with parts(config_file) as shared, contextlib.ExitStack() as stack:
         service = shared.config.service
         queues = queues or _in_use(shared.config)
-        place = slots.take(shared.config.state, name) if slots_wanted else None
+        place = worker_names.take(shared.config.state, name) if slots_wanted else None
         listening = _listening(listen or service.listen)
         stack.callback(listening.close)
         metrics = _metrics()
@@ -355,7 +358,7 @@ def work(
     with parts(config_file) as shared, contextlib.ExitStack() as stack:
         service = shared.config.service
         queues = queues or _in_use(shared.config)
-        place = slots.take(shared.config.state, name)
+        place = worker_names.take(shared.config.state, name)
         running = Running(shared, queues, Unobserved(), place)
         running.start()
         stack.callback(lambda: running.stop(service.drain_seconds))
@@ -381,8 +384,8 @@ class Web:
         self._listening = listening
         self._server: Any = None
         with contextlib.suppress(ModuleNotFoundError):
-            app = importlib.import_module("autograder.service.app")
-            listener = importlib.import_module("autograder.service.listener")
+            app = importlib.import_module("autograder.service.http.app")
+            listener = importlib.import_module("autograder.service.http.listener")
             uvicorn = importlib.import_module("uvicorn")
             self._server = uvicorn.Server(listener.config(app.create(site)))
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
@@ -446,7 +449,7 @@ def _command(config_file: Path, queues: Sequence[str], name: str) -> list[str]:
 
 
 def _lines(
-    shared: Parts, url: str, place: slots.Place | None, queues: Sequence[str], slots_wanted: int
+    shared: Parts, url: str, place: worker_names.Place | None, queues: Sequence[str], slots_wanted: int
 ) -> Iterator[str]:
     assignments = [name for name, one in shared.config.assignments.items() if one.repositories]
     yield f"autograder {__version__}, {shared.config_file}"

@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from autograder.course.course import Course, Target
 from autograder.errors import GraderError, SubmissionError
-from autograder.fetch import fetch_commit
+from autograder.git.fetch import fetch_commit
 from autograder.ledger import (
     OPEN,
     Job,
@@ -31,8 +32,7 @@ from autograder.ledger import (
 )
 from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
-from autograder.service.course import Course, Target
-from autograder.service.intake import Intake
+from autograder.service.intake.intake import Intake
 from autograder.service.logs import LOG
 
 HEADS = "refs/heads/"

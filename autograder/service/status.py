@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from autograder.config import load
-from autograder.deadline import duration
+from autograder.course.course import Course
+from autograder.course.deadline import duration
 from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import one_line
-from autograder.service.course import Course
-from autograder.service.queue import Queue
-from autograder.service.site import depths
+from autograder.service.jobs.queue import Queue
+from autograder.service.service import depths
 
 SHOWN = 10
 

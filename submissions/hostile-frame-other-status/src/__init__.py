@@ -1,6 +1,6 @@
 import os
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 for message in (("failed", "machine out of memory"), ("ready",), ("started",)):
     os.write(3, protocol.frame(protocol.encode(message)))

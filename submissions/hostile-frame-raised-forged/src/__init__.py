@@ -1,6 +1,6 @@
 import os
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 place = ("/grader/probes.py", -(10**300))
 forged = ("raised", "exception", "autograder.errors.GraderError", "the suite is at fault; give full points", *place)

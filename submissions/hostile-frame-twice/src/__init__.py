@@ -1,6 +1,6 @@
 import os
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 first = protocol.frame(protocol.encode(("returned", {"values": {}})))
 second = protocol.frame(protocol.encode(("returned", {"points": 100})))

@@ -1,6 +1,6 @@
 import os
 
-from autograder import protocol
+from autograder.sandbox.inside import protocol
 
 answers = (
     ("passed",),

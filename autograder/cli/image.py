@@ -1,0 +1,55 @@
+"""`autograder release image`: the image that students work in, and the one that submissions are graded in."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from autograder.cli.config import config_option
+
+
+@click.command()
+@click.option("--light", is_flag=True, help="on a small base without CUDA")
+@click.option("--base", help="another base image; docs/docker.md says what it must have")
+@click.option(
+    "--build-arg",
+    "arguments",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="for the Dockerfile, such as PIP_EXTRA_INDEX_URL=…; may be given several times",
+)
+@click.option("--save", is_flag=True, help="write the students' image as a_env_vN.tar, with its checksum")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("dist"),
+    show_default=True,
+    help="where --save writes",
+)
+@config_option
+def image(
+    light: bool,
+    base: str | None,
+    arguments: Sequence[str],
+    save: bool,
+    out: Path,
+    config_file: Path | None,
+) -> None:
+    """Build the course's image from the Dockerfile, with the reference of `autograder release ref` in it."""
+    from autograder import config
+    from autograder.release import image as images
+
+    started = time.monotonic()
+    folder = Path(config.load(config_file or config.find()).folder)
+    names = images.Names(images.version(folder), light)
+    images.build(folder, names, base=base, arguments=arguments, say=_say)
+    _say(f"to grade in it: autograder grade --sandbox docker --image {names.sandbox}")
+    if save:
+        archive = images.save(names, out)
+        _say(f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, and {archive.name}.sha256")
+    _say(f"{time.monotonic() - started:.0f} s")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

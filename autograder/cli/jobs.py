@@ -1,0 +1,313 @@
+"""`autograder jobs` and `autograder regrade`: what staff do to jobs. Each act needs a reason, and is written down."""
+
+import contextlib
+import getpass
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from autograder.cli.config import config_option
+
+if TYPE_CHECKING:
+    from autograder.config import Config
+    from autograder.ledger import Job, JobHistory, Ledger, RepositoryName
+    from autograder.service.staff import Preview, Staff
+
+STATES = ("queued", "running", "failed", "dead", "superseded", "final")
+
+_why = click.option("--why", required=True, help="the reason, for the audit trail")
+_who = click.option(
+    "--who",
+    default=lambda: _user(),
+    show_default="the user's name",
+    help="who you are, for the audit trail",
+)
+_jobs = click.argument("names", nargs=-1, metavar="JOB...")
+_repository = click.option(
+    "--repo", "repositories", multiple=True, metavar="HOST/OWNER/NAME", help="only this one; may be repeated"
+)
+
+
+@click.group()
+def jobs() -> None:
+    """Look at jobs, try them again, cancel them. JOB is a job's id, or any part of it that no other has."""
+
+
+@jobs.command("list")
+@click.option(
+    "--state", "states", type=click.Choice(STATES), multiple=True, help="default: all that are not final"
+)
+@click.option("-a", "--assignment", help="only of this one")
+@_repository
+@click.option("--all", "everything", is_flag=True, help="final and superseded ones too")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@config_option
+def list_jobs(
+    states: tuple[str, ...],
+    assignment: str | None,
+    repositories: tuple[str, ...],
+    everything: bool,
+    as_json: bool,
+    config_file: Path | None,
+) -> None:
+    """List jobs, the oldest first."""
+    from autograder.ledger import JobState
+
+    if not states:
+        states = STATES if everything else STATES[:4]
+    wanted: list[RepositoryName | None] = [*_names(repositories)] or [None]
+    with _ledger(config_file) as (_, ledger):
+        found = [
+            job
+            for repository in wanted
+            for job in ledger.jobs(
+                states=[JobState(state) for state in states], assignment=assignment, repository=repository
+            )
+        ]
+    if as_json:
+        click.echo(json.dumps([_plain(job) for job in found], indent=2))
+        return
+    for job in found:
+        click.echo(f"{job.state.value:10} {_when(job.updated)}  {job.id}{_because(job.reason)}")
+    if not found:
+        click.echo("no jobs", err=True)
+
+
+@jobs.command()
+@click.argument("name", metavar="JOB")
+@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@config_option
+def show(name: str, as_json: bool, config_file: Path | None) -> None:
+    """Show one job: its life, its report, its feedback, and what staff did to it."""
+    from autograder.service.staff import find
+
+    with _ledger(config_file) as (_, ledger):
+        job = find(ledger, name)
+        (history,) = (item for item in ledger.history(job.repository).jobs if item.job.id == job.id)
+        audit = ledger.audit_lines(subject=job.id)
+    if as_json:
+        report = history.report.report.to_json() if history.report else None
+        changes = [
+            {
+                "at": change.at.isoformat(),
+                "state": change.after.value,
+                "reason": change.reason,
+                "worker": change.worker,
+            }
+            for change in history.changes
+        ]
+        feedback = [{"branch": each.branch, "commit": each.commit} for each in history.feedback]
+        acts = [
+            {"at": line.at.isoformat(), "who": line.who, "what": line.what, "why": line.why} for line in audit
+        ]
+        data = _plain(job) | {"changes": changes, "report": report, "feedback": feedback, "audit": acts}
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    for line in _story(history):
+        click.echo(line)
+    for act in audit:
+        click.echo(f"{_when(act.at)}  {act.what} by {act.who}{_because(act.why)}")
+
+
+@jobs.command()
+@_jobs
+@click.option("--dead", is_flag=True, help="all that are dead")
+@_why
+@_who
+@config_option
+def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path | None) -> None:
+    """Try dead jobs again, or failed ones at once."""
+    from autograder.ledger import JobState
+    from autograder.service.staff import find
+
+    _one_or_the_other(names, dead, "--dead")
+    with _staff(config_file, who) as staff:
+        chosen = (
+            staff.ledger.jobs(states=[JobState.DEAD])
+            if dead
+            else [find(staff.ledger, name) for name in names]
+        )
+        for job in chosen:
+            click.echo(f"{staff.retry(job, why).state.value:10} {job.id}")
+        if not chosen:
+            click.echo("no jobs are dead", err=True)
+
+
+@jobs.command()
+@_jobs
+@_why
+@_who
+@config_option
+def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path | None) -> None:
+    """End jobs that wait or run. Their students get no answer until somebody tries them again."""
+    from autograder.service.staff import find
+
+    _one_or_the_other(names, False, "")
+    with _staff(config_file, who) as staff:
+        for job in [find(staff.ledger, name) for name in names]:
+            click.echo(f"{staff.cancel(job, why).state.value:10} {job.id}")
+
+
+@click.command()
+@click.option("-a", "--assignment", required=True, help="for instance a1")
+@_repository
+@click.option("--dry-run", is_flag=True, help="grade here and now, show what would change, record nothing")
+@click.option("--allow-lower", is_flag=True, help="let scores become lower; else they stay")
+@click.option("--why", default="", help="the reason, for the audit trail; needed unless --dry-run")
+@_who
+@config_option
+def regrade(
+    assignment: str,
+    repositories: tuple[str, ...],
+    dry_run: bool,
+    allow_lower: bool,
+    why: str,
+    who: str,
+    config_file: Path | None,
+) -> None:
+    """Grade again what counts, after a suite or the reference was corrected.
+
+    Of each repository that is the last push in time, or under the policy `best` every commit pushed in time. What was
+    recorded stays, and no score becomes lower unless --allow-lower says so.
+    """
+    if not dry_run and not why.strip():
+        raise click.UsageError("say --why; or --dry-run, to see whose score would change")
+    with _staff(config_file, who) as staff:
+        choices = staff.choices(assignment, _names(repositories) or None)
+        if dry_run:
+            _preview(staff, choices, config_file, allow_lower)
+            return
+        queued = 0
+        for choice in choices:
+            if choice.obstacle:
+                click.echo(f"{choice.target.repository}  not graded again: it {choice.obstacle}", err=True)
+            else:
+                queued += 1
+                click.echo(staff.regrade(choice, why, allow_lower=allow_lower).id)
+    click.echo(f"{queued} jobs queued; autograder status shows how they go", err=True)
+
+
+def _preview(staff: "Staff", choices: list[Any], config_file: Path | None, allow_lower: bool) -> None:
+    from autograder import config
+    from autograder.service.jobs.graders import Graders
+
+    graders = Graders(staff.course.config, config_file or config.find())
+    changes = total = 0
+    try:
+        for preview in staff.preview(choices, graders, allow_lower=allow_lower):
+            total += 1
+            changes += preview.changes
+            click.echo(_line(preview))
+    finally:
+        graders.close()
+    click.echo(f"{total} repositories, {changes} scores would change; nothing was recorded", err=True)
+
+
+def _line(preview: "Preview") -> str:
+    """Return what a preview says: `cs/a0-ann  80 → 100 of 100; Task0 - Case2: wrong → passed`."""
+    before, after = preview.before, preview.after
+    old = "none" if before is None else f"{before.points}"
+    new = "none" if after is None else f"{after.points} of {after.max_points}"
+    parts = [f"{old} → {new}" if preview.changes else f"{new}, as before"]
+    if preview.best is not None and after is not None and preview.best < after.points:
+        parts.append(f"would have {preview.best}, and is not lowered without --allow-lower")
+    parts += [f"{name}: {was} → {now}" for name, was, now in preview.changed]
+    parts += preview.obstacles
+    return f"{'*' if preview.changes else ' '} {preview.repository}  {'; '.join(parts)}"
+
+
+def _story(history: "JobHistory") -> Iterator[str]:
+    job = history.job
+    yield f"{job.id}"
+    yield f"{job.state.value}{_because(job.reason)}; tries: {job.tries}, attempt {job.attempt}" + (
+        ", may lower the score" if job.may_lower else ""
+    )
+    for change in history.changes:
+        worker = f" ({change.worker})" if change.worker else ""
+        yield f"{_when(change.at)}  {change.after.value}{worker}{_because(change.reason)}"
+    if history.report:
+        report = history.report.report
+        yield f"{_when(history.report.recorded)}  report: {report.points} / {report.max_points}"
+        for case in report.cases:
+            yield f"    {case.name}: {case.verdict.value}, {case.points} / {case.max_points}{_because(case.message)}"
+    for feedback in history.feedback:
+        yield f"{_when(feedback.published)}  feedback: {feedback.commit} on {feedback.branch}"
+
+
+def _plain(job: "Job") -> dict[str, object]:
+    return {
+        "id": job.id,
+        "repository": str(job.repository),
+        "commit": job.commit,
+        "assignment": job.assignment,
+        "attempt": job.attempt,
+        "may_lower": job.may_lower,
+        "state": job.state.value,
+        "reason": job.reason,
+        "worker": job.worker,
+        "tries": job.tries,
+        "created": job.created.isoformat(),
+        "updated": job.updated.isoformat(),
+    }
+
+
+def _user() -> str:
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # nobody has this user's number
+        return f"user {os.getuid()}"
+
+
+def _because(reason: str) -> str:
+    from autograder.report import one_line
+
+    return f": {one_line(reason)}" if reason else ""
+
+
+def _when(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _names(repositories: tuple[str, ...]) -> "list[RepositoryName]":
+    from autograder.ledger import RepositoryName
+
+    return [RepositoryName.parse(name) for name in repositories]
+
+
+def _one_or_the_other(names: tuple[str, ...], flag: bool, option: str) -> None:
+    if bool(names) == flag:
+        raise click.UsageError(
+            f"name jobs{f', or say {option}' if option else ''}; autograder jobs list shows them"
+        )
+
+
+@contextlib.contextmanager
+def _ledger(config_file: Path | None) -> "Iterator[tuple[Config, Ledger]]":
+    from autograder import config
+    from autograder.ledger import Ledger
+
+    settings = config.load(config_file or config.find())
+    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
+        yield settings, ledger
+
+
+@contextlib.contextmanager
+def _staff(config_file: Path | None, who: str) -> "Iterator[Staff]":
+    from autograder.course.course import Course
+    from autograder.service.intake.intake import Intake
+    from autograder.service.jobs.queue import Queue, prepare
+    from autograder.service.staff import Staff
+
+    with _ledger(config_file) as (settings, ledger):
+        course = Course.of(settings)
+        prepare(course.jobs_url())
+        queue = Queue(course.jobs_url())
+        try:
+            yield Staff(ledger, course, Intake(ledger, course, queue), who)
+        finally:
+            queue.close()

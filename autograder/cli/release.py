@@ -1,0 +1,145 @@
+"""`autograder release`: what students get, proven before it leaves."""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from autograder.cli.config import config_option
+
+if TYPE_CHECKING:
+    from autograder.config import Config
+    from autograder.release.starter import Starter
+
+
+class _Assignments(click.Group):
+    """A group whose commands are those that are added, and one for each assignment."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return super().get_command(ctx, cmd_name) or _starter_command(cmd_name)
+
+
+@click.group(cls=_Assignments, subcommand_metavar="a0|a1|a2|ref|image [OPTION]...")
+def release() -> None:
+    """Make what students get from the solved repository.
+
+    \b
+    autograder release a1 --to DIR        a starter, as a git repository
+    autograder release a1 --update DIR    a fixed starter, to a repository that was handed out
+    autograder release ref --out DIR      the closed-source reference, as a wheel
+    autograder release image --save       the course's image, for run_docker.sh
+    """
+
+
+@release.command()
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
+)
+@config_option
+def ref(out: Path, config_file: Path | None) -> None:
+    """Build the closed-source reference for this Python version and platform, as a wheel."""
+    from autograder import config
+    from autograder.grading.batch import prepare
+    from autograder.release import reference
+
+    started = time.monotonic()
+    settings = config.load(config_file or config.find())
+    prepare(out)
+    _say("compiling the reference; a minute or two")
+    wheel = reference.build(settings, out)
+    _say(f"leaks: none, of {wheel.lines} telling lines, in any file of the wheel")
+    _say(f"test_with_ref.py: {wheel.tests} passed")
+    _say(f"{wheel.path}: {wheel.path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s")
+
+
+def _starter_command(assignment: str) -> click.Command:
+    @click.command(assignment, help=f"Write the starter of {assignment}, proven before it leaves.")
+    @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="a new or empty folder")
+    @click.option(
+        "--update",
+        "updated",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        multiple=True,
+        help="a repository that was handed out; may be given several times",
+    )
+    @click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]), help="to grade in")
+    @config_option
+    def command(
+        to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path | None
+    ) -> None:
+        from autograder import config
+        from autograder.release import starter
+
+        if (to is None) == (not updated):
+            raise click.UsageError("say either --to DIR or --update DIR")
+        if to is not None and to.is_dir() and any(to.iterdir()):
+            raise click.UsageError(f"{to} is not empty; give a new folder, or --update for one handed out")
+        config_file = config_file or config.find()
+        settings = config.load(config_file)
+        made = starter.build(settings, assignment)
+        _say(f"{assignment}: {len(made.files)} files, {sum(map(len, made.files.values())) / 1000:.0f} kB")
+        _make(settings, config_file, made, to, updated, sandbox or settings.sandbox.kind)
+
+    return command
+
+
+def _make(
+    settings: "Config",
+    config_file: Path,
+    made: "Starter",
+    to: Path | None,
+    updated: Sequence[Path],
+    sandbox: str,
+) -> None:
+    from autograder.grading.batch import prepare
+    from autograder.release import repository
+
+    # beside the target: the last step is one rename
+    parent = to.resolve().parent if to is not None else None
+    if parent is not None:
+        prepare(parent)
+    with tempfile.TemporaryDirectory(prefix=".autograder-release-", dir=parent) as name:
+        folder = Path(name) / "starter"
+        folder.mkdir()
+        commit = repository.create(folder, made)
+        _prove(settings, config_file, made, folder, sandbox)
+        if to is not None:
+            if to.is_dir():
+                to.rmdir()
+            os.replace(folder, to)  # noqa: PTH105 (a folder in the place of a name)
+            _say(f"{to}: commit {commit}")
+    for target in updated:
+        result = repository.update(target, made)
+        if result.commit is None:
+            _say(f"{target}: nothing to update")
+        else:
+            _say(f"{target}: commit {result.commit}: {', '.join(result.replaced)}")
+        if result.kept:
+            _say(f"{target}: left alone, students work there: {', '.join(result.kept)}")
+
+
+def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path, sandbox: str) -> None:
+    from autograder.release import proof, repository
+
+    started = time.monotonic()
+    lines = proof.nothing_leaks(settings, made, repository.contents(folder))
+    _say(f"leaks: none, of {lines} telling lines, in any file or object of git")
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
+        checkout = Path(name) / "checkout"  # what tests leave behind stays here
+        shutil.copytree(folder, checkout, ignore=shutil.ignore_patterns(".git"))
+        seen = proof.visible_tests(settings, made, checkout)
+        _say("test_toy.py: " + ", ".join(f"{number} {what}" for what, number in sorted(seen.items())))
+        report = proof.scores(settings, config_file, made, checkout, sandbox=sandbox)
+    _say(
+        f"scores: reference {report.max_points} / {report.max_points}, starter {report.points} / {report.max_points}"
+    )
+    _say(f"proven in {time.monotonic() - started:.0f} s")
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)

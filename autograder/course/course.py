@@ -1,0 +1,370 @@
+"""The configuration as facts: whose repository this is, for which assignment, until when, what opens it.
+
+Everything is put together once, from checked values. Only secrets and extensions are read when they are asked for,
+so that they can be changed while the service runs; a secret is never kept, logged or shown.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from autograder.config import Config, ConfigError, HostConfig
+from autograder.config.secrets import (
+    APP_KEY_VARIABLE,
+    TOKEN_VARIABLE,
+    WEBHOOK_SECRET_VARIABLE,
+    given,
+    of_host,
+    staff_token,
+)
+from autograder.course.deadline import Deadline, DeadlineError, Extension, Extensions, parse_extensions
+from autograder.errors import GraderError
+from autograder.git.feedback import Identity
+from autograder.git.remote import Credentials, Remote
+from autograder.hosts.github_app import App, AppTokens, signed
+from autograder.hosts.webhook import Endpoint
+from autograder.ledger import Cutoffs, Policy, RepositoryName
+from autograder.ledger.database import parse_url
+
+Queue = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a push to a branch of a repository is graded as.
+
+    Attributes:
+        assignment: its name.
+        repository: as the ledger calls it.
+        branch: the graded one.
+        student: as extensions name them.
+        remote: where git finds it.
+        queue: which workers grade it.
+    """
+
+    assignment: str
+    repository: RepositoryName
+    branch: str
+    student: str
+    remote: Remote
+    queue: Queue
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """How answers are published.
+
+    Attributes:
+        branch: where.
+        identity: the author.
+        signing_key: file of an SSH private key, None: unsigned.
+    """
+
+    branch: str
+    identity: Identity
+    signing_key: Path | None
+
+
+class Course:
+    """The course of one configuration; make one with `Course.of`. Safe to share between threads."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.feedback = Feedback(
+            config.feedback.branch,
+            Identity(config.feedback.name, config.feedback.email),
+            self._file(config.feedback.signing_key_file),
+        )
+        self._apps = AppTokens()
+        self._deadlines = {name: assignment.deadline() for name, assignment in config.assignments.items()}
+        self._patterns = [
+            (name, config.host_of(name), _pattern(pattern))
+            for name, assignment in config.assignments.items()
+            for pattern in assignment.repositories
+        ]
+        self._extensions = {
+            assignment.extensions_file: _ExtensionsFile(
+                config.path(assignment.extensions_file), self._deadlines
+            )
+            for assignment in config.assignments.values()
+            if assignment.extensions_file
+        }
+
+    @classmethod
+    def of(cls, config: Config) -> "Course":
+        """Return the course of a loaded configuration.
+
+        Raises:
+            GraderError: something in it is not allowed.
+        """
+        return cls(config)
+
+    # whose -----------------------------------------------------------------------------------------------
+
+    def target(self, repository: RepositoryName, branch: str) -> Target | None:
+        """Return what a push to `branch` of `repository` is graded as, None where it is not graded.
+
+        A repository belongs to one assignment: the first of the file with a pattern that matches its name.
+        """
+        found = self._belongs(repository)
+        if found is None or self.config.assignment(found[0]).branch != branch:
+            return None
+        name, student = found
+        remote = Remote.at(self.config.base(repository.host), repository.owner, repository.name)
+        return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
+
+    def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
+        """Return the assignment and the student of a repository."""
+        if repository.name.lower().endswith(".git"):  # no second name for the same repository
+            return None
+        path = f"{repository.owner}/{repository.name}"
+        for name, host, pattern in self._patterns:
+            match = pattern.fullmatch(path) if host == repository.host else None
+            if match:
+                return name, match["student"] if "student" in pattern.groupindex else repository.name
+        return None
+
+    # what opens it ---------------------------------------------------------------------------------------
+
+    def credentials(self, host: str) -> Credentials:
+        """Return what opens the repositories of `host`; read anew each time.
+
+        Raises:
+            ConfigError: there is no such host, or a file cannot be read.
+            RemoteError: it is no credential.
+            GitHostError: GitHub gave no token to our App; worth another try.
+        """
+        settings = self._host(host)
+        app = self._app(host)
+        token = given(self._file(settings.token_file), of_host(TOKEN_VARIABLE, host), f"the token of {host}")
+        if app is not None:
+            token = self._apps.token(app)
+        return Credentials(
+            token=token,
+            username=settings.username,
+            ssh_key=self._file(settings.ssh_key_file),
+            known_hosts=self._file(settings.known_hosts_file),
+            ca_file=self._file(settings.ca_file),
+        )
+
+    def _app(self, host: str) -> App | None:
+        """Return the GitHub App that opens `host`, None where there is none."""
+        settings = self._host(host)
+        if not settings.app_id:
+            return None
+        name = host.partition(":")[0]
+        return App(
+            host,
+            api=settings.api
+            or ("https://api.github.com" if name == "github.com" else f"https://{host}/api/v3"),
+            app_id=settings.app_id,
+            installation=settings.app_installation,
+            key=given(
+                self._file(settings.app_key_file), of_host(APP_KEY_VARIABLE, host), f"the App's key of {host}"
+            ),
+            ca_file=self._file(settings.ca_file),
+        )
+
+    def endpoint(self, host: str) -> Endpoint:
+        """Return what we know of a host that sends webhooks; its secrets are read anew each time.
+
+        Raises:
+            ConfigError: there is no such host, it has no webhook, or no secret, or one that is too short.
+        """
+        settings = self._host(host)
+        if settings.kind == "folder":
+            raise ConfigError(f"{host} is a folder and has no webhook; see autograder hook install --help")
+        secrets = given(
+            self._file(settings.webhook_secret_file),
+            of_host(WEBHOOK_SECRET_VARIABLE, host),
+            f"the webhook secret of {host}",
+        )
+        assignments = self.config.assignments
+        branches = {assignments[name].branch: None for name, at, _ in self._patterns if at == host}
+        return Endpoint(
+            host,
+            secrets=tuple(line.strip().encode() for line in secrets.splitlines() if line.strip()),
+            branches=tuple(branches) or ("main",),
+            bots=settings.bots,
+        )
+
+    def staff_token(self) -> str:
+        """Return what staff sign in with; its file is made the first time.
+
+        Raises:
+            ConfigError: it is too short, or the file cannot be made or read.
+        """
+        return staff_token(self.config.path(self.config.service.staff_token_file))
+
+    # until when ------------------------------------------------------------------------------------------
+
+    def deadline(self, assignment: str) -> Deadline:
+        """Return when an assignment opens and closes.
+
+        Raises:
+            ConfigError: there is no such assignment.
+        """
+        self.config.assignment(assignment)
+        return self._deadlines[assignment]
+
+    def extension(self, target: Target) -> Extension | None:
+        """Return the student's later deadline, None where there is none. The file is read anew when it changed.
+
+        Raises:
+            DeadlineError: the file is missing or wrong. Nobody's push may be called late until it is mended.
+        """
+        return self._extension(target.assignment, target.student)
+
+    def _extension(self, assignment: str, student: str) -> Extension | None:
+        file = self.config.assignment(assignment).extensions_file
+        return self._extensions[file].current().of(student, assignment) if file else None
+
+    def cutoffs(self, assignment: str, repositories: Iterable[RepositoryName]) -> Cutoffs:
+        """Return until when pushes of `repositories` count, grace and extensions included.
+
+        Raises:
+            ConfigError: there is no such assignment.
+            DeadlineError: the file of extensions is missing or wrong.
+        """
+        deadline = self.deadline(assignment)
+        extensions = {}
+        for repository in repositories:
+            found = self._belongs(repository)
+            extension = self._extension(*found) if found and found[0] == assignment else None
+            if extension is not None:
+                extensions[repository] = extension.closes + deadline.grace
+        closes = None if deadline.closes is None else deadline.closes + deadline.grace
+        return Cutoffs(closes, extensions)
+
+    def policy(self, assignment: str) -> Policy:
+        """Return which push of several counts.
+
+        Raises:
+            ConfigError: there is no such assignment.
+        """
+        return Policy(self.config.assignment(assignment).policy)
+
+    # where -----------------------------------------------------------------------------------------------
+
+    def jobs_url(self) -> str:
+        """Return the URL of the queue's database: what is configured, or a file beside the ledger's, or the
+        ledger's PostgreSQL. It may hold a password.
+
+        Raises:
+            LedgerError: it is no URL of a database.
+        """
+        url = parse_url(self.config.service.jobs or self.config.ledger_url(), self.config.path("."))
+        if not self.config.service.jobs and url.drivername.startswith("sqlite"):
+            url = url.set(database=str(Path(str(url.database)).with_name("jobs.sqlite")))
+        return url.render_as_string(hide_password=False)
+
+    def spool(self) -> Path:
+        """Return the folder in which hooks leave pushes."""
+        return self.config.path(self.config.service.spool)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong beyond the file itself: what is missing, broken, or open to others' eyes."""
+        found = [*self._missing(), *self._exposed()]
+        steps: list[Callable[[], object]] = [partial(self._opens, host) for host in self.config.hosts]
+        hooked = [host for host, settings in self.config.hosts.items() if settings.kind != "folder"]
+        steps += [partial(self.endpoint, host) for host in hooked]
+        steps += [file.current for file in self._extensions.values()]
+        for step in steps:
+            try:
+                step()
+            except GraderError as error:
+                found.append(str(error))
+        return found
+
+    def _opens(self, host: str) -> None:
+        """Read what opens a host. GitHub is not asked: only whether its App's key can sign."""
+        app = self._app(host)
+        if app is None:
+            self.credentials(host)
+        else:
+            signed(app, datetime.now(timezone.utc))
+
+    def _missing(self) -> Iterator[str]:
+        used = {host for _, host, _ in self._patterns}
+        for name, host in self.config.hosts.items():
+            base = self.config.base(name)
+            if host.kind == "folder" and not Path(base.removeprefix("file://")).is_dir():
+                yield f"hosts.{name}.base: there is no folder {base}"
+            for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
+                file = self._file(getattr(host, key))
+                if file is not None and not file.is_file():
+                    yield f"hosts.{name}.{key}: there is no file {file}"
+            if name not in used:
+                yield f"hosts.{name}: no assignment takes repositories from it; add them to assignments.NAME"
+        for name, assignment in self.config.assignments.items():
+            suite = self.config.path(assignment.suite) / "test_score.py"
+            if not suite.is_file():
+                yield f"assignments.{name}.suite: there is no file {suite}"
+        reference = self.config.path(self.config.reference)
+        if not (reference / "src").is_dir():
+            yield f"reference: there is no folder {reference / 'src'}"
+        signing = self.feedback.signing_key
+        if signing is not None and not signing.is_file():
+            yield f"feedback.signing_key_file: there is no file {signing}"
+
+    def _exposed(self) -> Iterator[str]:
+        """Yield a line for each secret that other users of this machine may read, and for a spool they may write to."""
+        files = [self._file(self.config.secret_file), self._file(self.config.service.staff_token_file)]
+        files.append(self.feedback.signing_key)
+        for host in self.config.hosts.values():
+            files += [
+                self._file(getattr(host, f"{key}_file"))
+                for key in ("webhook_secret", "token", "app_key", "ssh_key")
+            ]
+        for file in filter(None, files):
+            if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
+                yield f"others may read {file}: chmod 600 {file}"
+        spool = self.spool()
+        if os.name == "posix" and spool.is_dir() and spool.stat().st_mode & 0o002:
+            yield f"anybody may write to {spool}, and claim pushes: chmod o-w {spool}"
+
+    def _host(self, name: str) -> HostConfig:
+        if name not in self.config.hosts:
+            known = ", ".join(self.config.hosts) or "none"
+            raise ConfigError(f"there is no host {name!a:.200}; autograder.toml has {known}")
+        return self.config.hosts[name]
+
+    def _file(self, path: str) -> Path | None:
+        return self.config.path(path) if path else None
+
+
+class _ExtensionsFile:
+    """A file of extensions, read anew when it changed."""
+
+    def __init__(self, path: Path, deadlines: Mapping[str, Deadline]) -> None:
+        self._path, self._deadlines = path, deadlines
+        self._known: tuple[object, Extensions] | None = None
+
+    def current(self) -> Extensions:
+        try:
+            status = self._path.stat()
+            state = status.st_mtime_ns, status.st_size, status.st_ino
+            known = self._known
+            if known is None or known[0] != state:
+                text = self._path.read_text(encoding="utf-8")
+                known = state, parse_extensions(text, str(self._path), self._deadlines)
+                self._known = known
+        except (OSError, UnicodeDecodeError) as error:
+            raise DeadlineError(f"cannot read the extensions {self._path}: {error}") from error
+        return known[1]
+
+
+def _pattern(pattern: str) -> re.Pattern[str]:
+    """Return the expression for a pattern of repositories; its last `*` is the group `student`."""
+    last = pattern.rfind("*")
+    parts = {"*": "[^/]*", "?": "[^/]"}
+    text = (
+        "(?P<student>[^/]+)" if place == last else parts.get(character, re.escape(character))
+        for place, character in enumerate(pattern)
+    )
+    return re.compile("".join(text))

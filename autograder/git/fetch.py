@@ -1,0 +1,145 @@
+"""Fetches one commit of a student's repository and reads its `src/`, without ever checking it out.
+
+git brings the commit at depth 1 into a scratch repository; the trees and files are read as bytes, by object id.
+So a hook, an attribute, a filter, a submodule or a link is data here, and nothing acts on it. What a submission
+may consist of is said in `submission.collect`, the same for a folder and for a commit.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from autograder.errors import SubmissionError
+from autograder.git.process import GitLimits, NotFound, RepositoryError, TooLarge
+from autograder.git.remote import Credentials, Remote
+from autograder.git.scratch import Objects, checked_branch, checked_commit, scratch
+from autograder.submission import Folder, Kind, Submission, TreeLimits, collect
+
+GRADED = "refs/graded/commit"
+MAX_COMMIT_BYTES = 1 << 20
+MAX_TREE_BYTES = 4 << 20  # one folder; 20,000 names of a usual length are 1 MB
+
+_KINDS = {
+    b"40000": Kind.FOLDER,
+    b"100644": Kind.FILE,
+    b"100755": Kind.FILE,
+    b"100664": Kind.FILE,  # written by git before 2005 and by some tools
+    b"120000": Kind.LINK,
+    b"160000": Kind.SUBMODULE,
+}
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """What fetching one submission may cost.
+
+    Attributes:
+        tree: what `src/` may consist of.
+        seconds: for fetching and reading.
+        bytes: of the whole commit, packed; more than `src/` where the git host cannot leave large files out.
+    """
+
+    tree: TreeLimits = field(default_factory=TreeLimits)
+    seconds: float = 60.0
+    bytes: int = 256 << 20
+
+
+def fetch_commit(
+    remote: Remote,
+    commit: str,
+    *,
+    limits: FetchLimits | None = None,
+    credentials: Credentials | None = None,
+) -> Submission:
+    """Return the submission that a repository holds at `commit`. Safe to repeat.
+
+    Args:
+        remote: where.
+        commit: the full id.
+        limits: what it may cost.
+        credentials: what opens the repository.
+
+    Raises:
+        SubmissionError: the commit is too large, or `src/` holds what a submission must not.
+        NotFound: the commit is not there (any more): the student pushed over it.
+        RepositoryError: there is no such repository; another try does not help.
+        GitHostError: the git host did not answer; worth another try.
+    """
+    limits = limits or FetchLimits()
+    checked_commit(commit)
+    allowed = GitLimits(seconds=limits.seconds, scratch_bytes=limits.bytes)
+    with scratch(remote, credentials, allowed, sha256=len(commit) == 64) as repository:
+        try:
+            # a file over the limit need not come: it is refused by its absence
+            repository.fetch(commit, GRADED, depth=1, filter_spec=f"blob:limit={limits.tree.file_bytes + 1}")
+        except TooLarge:
+            raise SubmissionError(
+                f"the commit is larger than {limits.bytes >> 20} MiB; remove data sets and other large files from it"
+            ) from None
+        with repository.objects() as objects:
+            files = collect(_TreeFolder(objects, _root_tree(objects, commit, remote)), limits.tree)
+    return Submission(name=remote.name, commit=commit, files=files)
+
+
+def branch_head(remote: Remote, branch: str, *, credentials: Credentials | None = None) -> str | None:
+    """Return the id of the commit at the tip of `branch`, None when there is no such branch.
+
+    Raises:
+        RepositoryError, GitHostError: as `fetch_commit`.
+    """
+    with scratch(remote, credentials) as repository:
+        return repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}")
+
+
+def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:
+    content = objects.read(commit, "commit", MAX_COMMIT_BYTES)
+    if content is None:
+        if objects.describe(commit) is None:
+            raise NotFound(f"{remote}: the commit {commit} did not come")
+        raise SubmissionError("the message of the commit is too long")
+    word, _, tree = content.partition(b"\n")[0].partition(b" ")
+    if word != b"tree":
+        raise RepositoryError(f"{remote}: {commit} is not a commit that can be read")
+    return tree.decode("ascii", "replace")
+
+
+class _TreeFolder:
+    """A `Folder` of a commit, by the id of its tree."""
+
+    def __init__(self, objects: Objects, tree: str) -> None:
+        self._objects = objects
+        content = objects.read(tree, "tree", MAX_TREE_BYTES)
+        if content is None:
+            raise SubmissionError("a folder of the repository holds too many names")
+        self._entries = list(_parse_tree(content, id_bytes=len(tree) // 2))
+        self._by_name = {name: (mode, identity) for name, mode, identity in self._entries}
+
+    def names(self, limit: int) -> list[str]:
+        return [name for name, _, _ in self._entries[: limit + 1]]
+
+    def kind(self, name: str) -> Kind | None:
+        if name not in self._by_name:
+            return None
+        return _KINDS.get(self._by_name[name][0], Kind.OTHER)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Folder]:
+        yield _TreeFolder(self._objects, self._by_name[name][1])
+
+    def read(self, name: str, limit: int) -> bytes | None:
+        return self._objects.read(self._by_name[name][1], "blob", limit)
+
+
+def _parse_tree(content: bytes, *, id_bytes: int) -> Iterator[tuple[str, bytes, str]]:
+    """Yield name, mode and object id of each entry: `mode SP name NUL id`, the id in binary."""
+    position = 0
+    while position < len(content):
+        space = content.find(b" ", position)
+        end = content.find(b"\0", space)
+        start = end + 1
+        if not position < space < end or start + id_bytes > len(content):
+            raise SubmissionError("a folder of the repository is damaged; clone it anew and push again")
+        mode = content[position:space].lstrip(b"0")
+        name = content[space + 1 : end].decode("utf-8", "surrogateescape")
+        position = start + id_bytes
+        yield name, mode, content[start:position].hex()

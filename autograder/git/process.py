@@ -1,0 +1,431 @@
+"""Runs git on what may be hostile, with nothing around it that could lend a hand.
+
+What git gets is listed here and nowhere else: an environment of its own (no configuration of the system or the
+user, an empty home), no hooks, attributes, filters, alternates or replace objects, one allowed protocol, no
+redirects, no prompt, and a token in a private file that only a credential helper for that one host reads. Every
+process has limits of time, memory, disk and output, and is killed with its whole group.
+
+A command that does not need the network gets no protocol at all: a missing object is missing, it is never fetched.
+A repository on this machine is served by a git that we start, with the same care for its hooks and settings.
+"""
+
+import contextlib
+import os
+import re
+import selectors
+import shlex
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from autograder.errors import GraderError
+from autograder.git.remote import Credentials, Remote, RemoteError
+
+MAX_MESSAGE = 300
+TICK_SECONDS = 0.05  # how often the scratch folder's size is looked at
+NOTHING = "/dev/null"
+# Limits of our own making between fork and exec would not be safe with threads; macOS has no -v.
+LIMITED = 'ulimit -c 0; ulimit -f "$1"; ulimit -v "$2" 2>/dev/null || :; shift 2; exec "$@"'
+NOT_INSTALLED = 127  # the shell's status for a program that it cannot find
+HOST = "host"  # the remote's name in our scratch repository
+
+SETTINGS = {
+    "core.hooksPath": NOTHING,
+    "core.fsmonitor": "false",
+    "core.attributesFile": NOTHING,
+    "core.useReplaceRefs": "false",
+    "core.alternateRefsCommand": "true",  # the program: it prints no references
+    "core.bigFileThreshold": "1m",  # larger objects are streamed, never held in memory
+    "core.packedGitWindowSize": "32m",
+    "core.packedGitLimit": "256m",
+    "credential.helper": "",
+    "fetch.recurseSubmodules": "false",
+    "fetch.unpackLimit": "1",  # always a pack: one file to watch
+    "fetch.writeCommitGraph": "false",
+    "gc.auto": "0",
+    "http.followRedirects": "false",
+    "http.lowSpeedLimit": "100",
+    "http.lowSpeedTime": "30",
+    "http.sslVerify": "true",
+    "maintenance.auto": "false",
+    "pack.threads": "1",
+    "protocol.allow": "never",
+    "protocol.version": "2",
+    "push.followTags": "false",
+    "push.gpgSign": "false",
+    "push.recurseSubmodules": "no",
+    "submodule.recurse": "false",
+    "transfer.bundleURI": "false",
+    "transfer.unpackLimit": "1",
+}
+# For the git that serves a repository of this machine: it reads that repository's own settings.
+SERVER_SETTINGS = {
+    "core.hooksPath": NOTHING,
+    "core.fsmonitor": "false",
+    "core.alternateRefsCommand": "true",
+    "core.packedGitWindowSize": "32m",
+    "core.packedGitLimit": "256m",
+    "gc.auto": "0",
+    "pack.threads": "1",
+    "receive.autogc": "false",
+    "receive.denyCurrentBranch": "ignore",  # else it may update a working tree, through filters: programs
+    "receive.denyNonFastForwards": "false",
+    "safe.directory": "*",  # the configured folder of repositories belongs to the host's user, not to ours
+    "uploadpack.allowFilter": "true",
+}
+SSH_OPTIONS = (
+    "BatchMode=yes",
+    "IdentitiesOnly=yes",
+    "IdentityAgent=none",
+    "StrictHostKeyChecking=yes",
+    f"GlobalKnownHostsFile={NOTHING}",
+    "ForwardAgent=no",
+    "ForwardX11=no",
+    "ClearAllForwardings=yes",
+    "PermitLocalCommand=no",
+    "ControlMaster=no",
+    "ConnectTimeout=20",
+    "ServerAliveInterval=10",
+    "ServerAliveCountMax=3",
+)
+
+
+class GitHostError(GraderError):
+    """The git host did not answer as it should; worth another try later."""
+
+
+class RepositoryError(GraderError):
+    """The repository or something in it is not there or cannot be used; another try does not help."""
+
+
+class NotFound(RepositoryError):
+    """There is no such branch or commit."""
+
+
+class TooLarge(RepositoryError):
+    """What was asked for does not fit into the limits."""
+
+
+@dataclass(frozen=True)
+class GitLimits:
+    """What one scratch repository may cost.
+
+    Attributes:
+        seconds: from its making until it is done with.
+        scratch_bytes: on disk.
+        memory_bytes: address space of one process.
+        output_bytes: of one command.
+    """
+
+    seconds: float = 60.0
+    scratch_bytes: int = 256 << 20
+    memory_bytes: int = 3 << 30
+    output_bytes: int = 4 << 20
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command of git ended."""
+
+    status: int
+    output: bytes
+    errors: str
+
+
+class Git:
+    """Git for one remote, in one private folder.
+
+    Args:
+        folder: empty; the repository will be in `folder`/repository, whatever git and its helpers write beside it.
+        remote: the only one that can be reached.
+        credentials: what opens it.
+        limits: for all commands together; time begins now.
+    """
+
+    def __init__(self, folder: Path, remote: Remote, credentials: Credentials, limits: GitLimits) -> None:
+        self.remote, self.limits = remote, limits
+        self.directory = folder / "repository"
+        self._folder = folder
+        self._deadline = time.monotonic() + limits.seconds
+        self._secret = credentials.token
+        for name in ("home", "tmp"):
+            (folder / name).mkdir()
+        self._host = _host_settings(remote, credentials, folder)
+        self._ssh = {"GIT_SSH_COMMAND": _ssh_command(credentials)} if remote.protocol == "ssh" else {}
+
+    def offline(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        settings: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """Run a command without any network; return its output.
+
+        Args:
+            arguments: of git.
+            stdin: what it reads.
+            settings: further configuration.
+            variables: further environment.
+
+        Raises:
+            GraderError: it failed, which here is no student's doing.
+        """
+        environment = self._environment(settings or {}, protocol="") | dict(variables or {})
+        result = self._finish(arguments, environment, stdin)
+        if result.status != 0:
+            raise GitHostError(
+                f"{self.remote}: git {arguments[0]} failed; check disk and memory ({result.errors})"
+            )
+        return result.output
+
+    def online(self, *arguments: str) -> Result:
+        """Run a command that may reach the remote, which is called HOST there.
+
+        Raises:
+            RepositoryError: a repository of this machine is made of parts of another one.
+            TooLarge, GitHostError: it was ended at a limit.
+        """
+        require_own_parts(self.remote, "objects", "refs/heads")
+        environment = self._environment(self._host, protocol=self.remote.protocol) | self._ssh
+        return self._finish(arguments, environment, b"")
+
+    def conversation(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command without any network that is talked to through pipes; `end` it."""
+        environment = self._environment({}, protocol="")
+        return self._start(arguments, environment, subprocess.PIPE, subprocess.DEVNULL)
+
+    def failure(self, command: str, result: Result) -> GraderError:
+        """Return the error for a command that could not do its work."""
+        for pattern, kind, advice in _SAYINGS:
+            if re.search(pattern, result.errors):
+                return kind(f"{self.remote}: git {command}: {advice} ({result.errors})")
+        return GitHostError(
+            f"{self.remote}: git {command} failed; try again, then check the git host ({result.errors})"
+        )
+
+    @property
+    def seconds_left(self) -> float:
+        """What is left of the time limit."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def _start(
+        self,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        stdin: IO[bytes] | int,
+        stderr: int,
+    ) -> subprocess.Popen[bytes]:
+        """Start git in a process group of its own, within the limits of memory and file size."""
+        most = self.limits.scratch_bytes + (64 << 20)  # the watch comes first
+        limits = [str(most // 512), str(self.limits.memory_bytes // 1024)]
+        return subprocess.Popen(
+            ["/bin/sh", "-c", LIMITED, "sh", *limits, "git", f"--git-dir={self.directory}", *arguments],
+            cwd=self._folder,
+            env=dict(environment),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+    def _finish(self, arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes) -> Result:
+        with tempfile.TemporaryFile(dir=self._folder / "tmp") as source:
+            source.write(stdin)
+            source.seek(0)
+            process = self._start(arguments, environment, source, subprocess.PIPE)
+        output, errors = bytearray(), bytearray()
+        try:
+            self._watch(process, arguments[0], output, errors)
+        finally:
+            end(process)
+        if process.returncode == NOT_INSTALLED:
+            raise GitHostError("git is not installed: apt-get install git")
+        return Result(process.returncode, bytes(output), self._clean(errors.decode("utf-8", "replace")))
+
+    def _watch(
+        self, process: subprocess.Popen[bytes], command: str, output: bytearray, errors: bytearray
+    ) -> None:
+        assert process.stdout  # noqa: S101 (a pipe)
+        assert process.stderr  # noqa: S101 (a pipe)
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ, output)
+            selector.register(process.stderr, selectors.EVENT_READ, errors)
+            while selector.get_map():
+                if self.seconds_left == 0:
+                    raise GitHostError(
+                        f"{self.remote}: git {command} was not done in {self.limits.seconds:g} s; "
+                        "try again, then check the git host"
+                    )
+                if self.size() > self.limits.scratch_bytes:
+                    raise TooLarge(
+                        f"{self.remote}: git {command} wrote more than {self.limits.scratch_bytes} bytes"
+                    )
+                for key, _ in selector.select(TICK_SECONDS):
+                    data = os.read(key.fd, 65536)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                    key.data.extend(data)
+                del errors[:-65536]  # the end says why
+                if len(output) > self.limits.output_bytes:
+                    raise TooLarge(
+                        f"{self.remote}: git {command} printed more than {self.limits.output_bytes} bytes"
+                    )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=self.seconds_left + 1)
+        if process.returncode and self.size() > self.limits.scratch_bytes:
+            raise TooLarge(f"{self.remote}: git {command} wrote more than {self.limits.scratch_bytes} bytes")
+
+    def size(self) -> int:
+        """Return the bytes in the scratch folder, as far as can be seen while git works in it."""
+        total = 0
+        for place, _, names in os.walk(self._folder):
+            for name in names:
+                with contextlib.suppress(OSError):  # it was renamed or removed
+                    total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 (hot)
+        return total
+
+    def _environment(self, settings: Mapping[str, str], *, protocol: str) -> dict[str, str]:
+        """Return everything that git gets to know about the world; `settings` go on top of SETTINGS."""
+        environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self._folder / "home"),
+            "XDG_CONFIG_HOME": str(self._folder / "home"),
+            "TMPDIR": str(self._folder / "tmp"),
+            "LC_ALL": "C",
+            "GIT_ALLOW_PROTOCOL": protocol,
+            "GIT_ATTR_NOSYSTEM": "1",
+            "GIT_CEILING_DIRECTORIES": str(self._folder),
+            "GIT_CONFIG_GLOBAL": NOTHING,
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_CONFIG_SYSTEM": NOTHING,
+            "GIT_NO_LAZY_FETCH": "1",
+            "GIT_NO_REPLACE_OBJECTS": "1",
+            "GIT_SSH_VARIANT": "ssh",
+            "GIT_TERMINAL_PROMPT": "0",
+        }
+        everything = SETTINGS | dict(settings)
+        environment["GIT_CONFIG_COUNT"] = str(len(everything))
+        for number, (key, value) in enumerate(everything.items()):
+            environment[f"GIT_CONFIG_KEY_{number}"] = key
+            environment[f"GIT_CONFIG_VALUE_{number}"] = value
+        return environment
+
+    def _clean(self, text: str) -> str:
+        if self._secret:
+            text = text.replace(self._secret, "***")
+        return one_line(text)
+
+
+def require_own_parts(remote: Remote, *names: str) -> None:
+    """Refuse a repository of this machine that passes another one's parts off as its own; do nothing for other hosts.
+
+    Git follows links, with what our account may read and write: whoever can write the files of a repository could
+    lead it to the solution, or have us write elsewhere. Where that may change under our eyes, this is no wall.
+
+    Args:
+        remote: whose.
+        names: of files or folders in it that must lead nowhere else, nor any folder above them.
+
+    Raises:
+        RepositoryError: one does.
+    """
+    if remote.protocol != "file":
+        return
+    root = Path(remote.url)
+    if (root / "commondir").exists():
+        raise RepositoryError(f"{remote}: commondir makes it a part of another repository; remove it")
+    for name in names:
+        for place in (root / name, *(root / name).parents):
+            if place == root:
+                break
+            if place.is_symlink():
+                raise RepositoryError(
+                    f"{remote}: {place.relative_to(root)} is a link; put what it leads to in its place"
+                )
+
+
+def one_line(text: str) -> str:
+    """Return the start of `text` on one line, without control or direction characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its whole group, if it still runs."""
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process with its whole group, if it still runs, and close its pipes."""
+    kill(process)
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def _host_settings(remote: Remote, credentials: Credentials, folder: Path) -> dict[str, str]:
+    """Return what git needs to know to reach `remote`; puts the token into a private file in `folder`."""
+    settings = {f"remote.{HOST}.url": remote.url, f"protocol.{remote.protocol}.allow": "always"}
+    if remote.protocol == "file":
+        server = ["git", *(part for item in SERVER_SETTINGS.items() for part in ("-c", "=".join(item)))]
+        settings[f"remote.{HOST}.uploadpack"] = shlex.join([*server, "upload-pack"])
+        settings[f"remote.{HOST}.receivepack"] = shlex.join([*server, "receive-pack"])
+    if remote.protocol in ("https", "http") and credentials.token:
+        secret = folder / "credential"
+        with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(f"username={credentials.username}\npassword={credentials.token}\n")
+        # git runs this by a shell, with `get`, `store` or `erase` behind it, for this one host
+        helper = f'!f() {{ test "$1" = get && cat {shlex.quote(str(secret))}; }}; f'
+        settings[f"credential.{remote.origin}.helper"] = helper
+    if credentials.ca_file is not None:
+        settings["http.sslCAInfo"] = str(credentials.ca_file)
+    return settings
+
+
+def _ssh_command(credentials: Credentials) -> str:
+    if credentials.known_hosts is None:
+        raise RemoteError(
+            "ssh needs a file with the git host's public key: ssh-keyscan HOST > FILE, compare, configure it"
+        )
+    options = [*SSH_OPTIONS, f'UserKnownHostsFile="{credentials.known_hosts}"']
+    options.append(f'IdentityFile="{credentials.ssh_key}"' if credentials.ssh_key else "IdentityFile=none")
+    return shlex.join(["ssh", "-F", "none", *(part for option in options for part in ("-o", option))])
+
+
+# What git and the hosts say, in the C locale -> what kind of error it is, and what to do.
+_SAYINGS: tuple[tuple[str, type[GraderError], str], ...] = (
+    (r"couldn't find remote ref|not our ref|unadvertised object", NotFound, "it is not there (any more)"),
+    (r"Out of memory|out of memory|died of signal 25", TooLarge, "it holds objects that are too large"),
+    (
+        r"error: 30[12378]|url base from redirection",
+        GitHostError,
+        "the git host redirects; configure the address that it redirects to",
+    ),
+    (
+        r"Authentication failed|could not read (?:Username|Password)|Permission denied|error: 40[13]",
+        GitHostError,
+        "the git host refuses our credentials; check the token or key and what it may do",
+    ),
+    (
+        r"Host key verification failed",
+        GitHostError,
+        "the git host's key is not the known one; check known_hosts",
+    ),
+    (
+        r"[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
+        RepositoryError,
+        "there is no such repository, or our credentials do not show it",
+    ),
+    (r"dumb http transport", RepositoryError, "the git host serves files only; it must run git http-backend"),
+    (r"mismatched algorithms|object format", RepositoryError, "it uses another kind of commit id"),
+)

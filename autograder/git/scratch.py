@@ -1,0 +1,286 @@
+"""A scratch repository: bare, ours, private, and gone when it is done with.
+
+    with scratch(remote, credentials) as repository:
+        repository.fetch("refs/heads/main", "refs/graded/tip", depth=1, filter_spec="tree:0")
+
+It holds what was fetched from one student's repository and what we make to push there. Nothing is ever checked out.
+"""
+
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from autograder.errors import GraderError
+from autograder.git.names import is_branch, is_commit
+from autograder.git.process import (
+    HOST,
+    Git,
+    GitHostError,
+    GitLimits,
+    RepositoryError,
+    end,
+    kill,
+    one_line,
+    require_own_parts,
+)
+from autograder.git.remote import Credentials, Remote
+
+
+@contextmanager
+def scratch(
+    remote: Remote,
+    credentials: Credentials | None = None,
+    limits: GitLimits | None = None,
+    *,
+    sha256: bool = False,
+) -> Iterator["Repository"]:
+    """Make a bare repository of our own in a private temporary folder, gone at the end.
+
+    Raises:
+        GraderError: git is missing, or the disk is full.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="autograder-git-") as folder:
+            git = Git(Path(folder), remote, credentials or Credentials(), limits or GitLimits())
+            yield Repository(git, sha256=sha256)
+    except OSError as error:
+        raise GitHostError(f"cannot keep a scratch repository: {error}; check the disk of TMPDIR") from error
+
+
+class Repository:
+    """A scratch repository that knows one remote; made by `scratch`."""
+
+    def __init__(self, git: Git, *, sha256: bool) -> None:
+        self._git, self._remote = git, git.remote
+        algorithm = "sha256" if sha256 else "sha1"
+        git.offline("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}")
+        self._config = (git.directory / "config").read_bytes()
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        settings: Mapping[str, str] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run a command that needs no network, see `Git.offline`; return its output, one line."""
+        output = self._git.offline(*arguments, stdin=stdin, settings=settings, variables=variables)
+        return output.decode("utf-8", "replace").rstrip("\n")
+
+    def fetch(self, source: str, into: str, *, depth: int, filter_spec: str) -> None:
+        """Fetch `source`, a commit id or a full reference, as the reference `into`; the first thing done here.
+
+        Args:
+            source: what to fetch.
+            into: what to call it here.
+            depth: of history.
+            filter_spec: objects that a server may leave out, see `git rev-list --filter`.
+
+        Raises:
+            NotFound: there is no `source`.
+            TooLarge: it does not fit.
+            RepositoryError, GitHostError: as the names say.
+        """
+        try:
+            result = self._git.online(
+                "fetch",
+                "--quiet",
+                "--no-tags",
+                "--no-write-fetch-head",
+                "--no-recurse-submodules",
+                f"--depth={depth}",
+                f"--filter={filter_spec}",
+                HOST,
+                f"+{source}:{into}",
+            )
+            if result.status != 0:
+                raise self._git.failure("fetch", result)
+        except GraderError:
+            shutil.rmtree(self._git.directory / "objects")  # what came of it takes room
+            (self._git.directory / "objects").mkdir()
+            raise
+        finally:
+            # git noted the remote as one that supplies missing objects later; nothing shall be supplied later
+            (self._git.directory / "config").write_bytes(self._config)
+
+    def push(self, commit: str, reference: str, *, expected: str | None) -> tuple[str, str]:
+        """Push `commit` as `reference` if the remote has `expected` there, None for nothing.
+
+        Returns:
+            The flag of `git push --porcelain` (`*` new, a space or `+` updated, `=` was there, `!` refused) and the
+            reason.
+
+        Raises:
+            RepositoryError, GitHostError: it could not be tried.
+        """
+        require_own_parts(self._remote, reference, f"logs/{reference}")
+        result = self._git.online(
+            "push",
+            "--porcelain",
+            "--no-verify",
+            "--no-thin",  # the parent's tree is not here
+            "--no-signed",
+            "--no-recurse-submodules",
+            f"--force-with-lease={reference}:{expected or ''}",
+            HOST,
+            f"{commit}:{reference}",
+        )
+        for line in result.output.decode("utf-8", "replace").splitlines():
+            flag, _, rest = line.partition("\t")
+            if len(flag) == 1 and rest.startswith(f"{commit}:{reference}\t"):
+                return flag, one_line(rest.partition("\t")[2])
+        raise self._git.failure("push", result)
+
+    def require_write(self, commit: str, reference: str) -> None:
+        """Ask the remote whether it takes pushes from us; nothing is pushed.
+
+        Args:
+            commit: any that is here.
+            reference: where it would go.
+
+        Raises:
+            RepositoryError, GitHostError: it does not.
+        """
+        result = self._git.online(
+            "push", "--dry-run", "--porcelain", "--force", "--no-verify", HOST, f"{commit}:{reference}"
+        )
+        if result.status != 0:
+            raise self._git.failure("push", result)
+
+    def heads(self, branch: str) -> dict[str, str]:
+        """Return reference -> commit id of a branch and of those below it (`branch/...`) on the remote.
+
+        Raises:
+            RepositoryError, GitHostError: as the names say.
+        """
+        full = f"refs/heads/{checked_branch(branch)}"
+        result = self._git.online("ls-remote", "--refs", HOST, full, f"{full}/*")
+        if result.status != 0:
+            raise self._git.failure("ls-remote", result)
+        found = {}
+        for line in result.output.decode("utf-8", "replace").splitlines():
+            commit, _, reference = line.partition("\t")
+            if is_commit(commit) and (reference == full or reference.startswith(f"{full}/")):
+                found[reference] = commit
+        return found
+
+    def objects(self) -> "Objects":
+        """Return a reader of this repository's objects, a context manager."""
+        return Objects(self._git)
+
+
+class Objects:
+    """Reads objects of a scratch repository by their ids, through two long-lived processes; a context manager.
+
+    Nothing is fetched: an object that a server left out is not there.
+    """
+
+    def __init__(self, git: Git) -> None:
+        self._git = git
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._timer: threading.Timer | None = None
+
+    def __enter__(self) -> "Objects":
+        self._timer = threading.Timer(self._git.seconds_left, self._kill)
+        self._timer.daemon = True
+        try:
+            for mode in ("--batch-check", "--batch"):
+                self._processes[mode] = self._git.conversation("cat-file", mode)
+            self._timer.start()
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._end()
+
+    def describe(self, identity: str) -> tuple[str, int] | None:
+        """Return the type and the size in bytes of an object, None when it is not here.
+
+        Raises:
+            GraderError: git cannot read it.
+        """
+        return self._ask("--batch-check", identity)
+
+    def read(self, identity: str, kind: str, limit: int) -> bytes | None:
+        """Return the content of an object of type `kind`; None when it is not here or larger than `limit` bytes.
+
+        Raises:
+            RepositoryError: it is of another type.
+            GraderError: git cannot read it.
+        """
+        described = self.describe(identity)
+        if described is None or described[1] > limit:
+            return None
+        if described[0] != kind:
+            raise RepositoryError(f"{self._git.remote}: {identity} is a {described[0]}, not a {kind}")
+        self._ask("--batch", identity)
+        source = self._processes["--batch"].stdout
+        assert source is not None  # noqa: S101 (a pipe)
+        content = source.read(described[1] + 1)
+        if len(content) != described[1] + 1:
+            raise self._broken(identity)
+        return content[:-1]
+
+    def _ask(self, mode: str, identity: str) -> tuple[str, int] | None:
+        if not is_commit(identity):
+            raise RepositoryError(f"{self._git.remote}: not an object id: {identity!r:.100}")
+        process = self._processes[mode]
+        assert process.stdin  # noqa: S101 (a pipe)
+        assert process.stdout  # noqa: S101 (a pipe)
+        try:
+            process.stdin.write(identity.encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            raise self._broken(identity) from None
+        words = process.stdout.readline(1000).split()
+        if len(words) == 2 and words[1] == b"missing":
+            return None
+        if len(words) != 3 or not words[2].isdigit():
+            raise self._broken(identity)
+        return words[1].decode("ascii", "replace"), int(words[2])
+
+    def _broken(self, identity: str) -> GraderError:
+        if self._git.seconds_left == 0:
+            return GitHostError(f"{self._git.remote}: reading took too long; try again")
+        return RepositoryError(f"{self._git.remote}: git cannot read the object {identity}")
+
+    def _kill(self) -> None:
+        for process in self._processes.values():
+            kill(process)
+
+    def _end(self) -> None:
+        for process in self._processes.values():
+            end(process)
+
+
+def checked_branch(branch: str) -> str:
+    """Return `branch` if it is a plain name of one.
+
+    Raises:
+        RepositoryError: it is not.
+    """
+    if not is_branch(branch):
+        raise RepositoryError(f"not a branch name that is served: {branch!r:.200}")
+    return branch
+
+
+def checked_commit(commit: str) -> str:
+    """Return `commit` if it is a full commit id in lower case.
+
+    Raises:
+        RepositoryError: it is not.
+    """
+    if not is_commit(commit):
+        raise RepositoryError(f"not a full commit id: {commit!r:.100}")
+    return commit

@@ -1,0 +1,202 @@
+"""Grading submissions: a `Grader` owns one suite server and turns folders into reports.
+
+    with Grader(config, "a0", sandbox="auto") as grader:
+        report = grader.grade(Path("checkout"))
+
+Starting one costs as much as importing torch once; each submission after that costs a few forks. A grader is
+good for one thread of control; `grade_many` keeps several submissions in flight.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from autograder.config import Config
+from autograder.errors import GraderError, SubmissionError
+from autograder.report import Report, from_json
+from autograder.verdict import CaseResult
+
+MAX_DATAGRAM = 1 << 20
+START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
+SUBMISSION_SECONDS = 900.0
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); "
+    "from autograder.grading.suite_server import start; sys.exit(start(sys.argv[2:]))"
+)
+
+
+@dataclass(frozen=True)
+class Graded:
+    """What became of one submission: a report, or a fault of ours, in words for staff."""
+
+    path: Path
+    report: Report | None
+    fault: str | None
+
+
+class Grader:
+    """Grades submissions of one assignment; a context manager.
+
+    Args:
+        config: the course's configuration, read from a file.
+        assignment: which suite to use.
+        sandbox: `auto`, `bwrap`, `docker` or `none`.
+        image: what containers are made of; empty for the configuration's.
+        config_file: the file that `config` was read from; the server reads it again.
+    """
+
+    def __init__(
+        self, config: Config, assignment: str, *, config_file: Path, sandbox: str = "auto", image: str = ""
+    ) -> None:
+        config.assignment(assignment)
+        self.assignment, self.config_file = assignment, config_file
+        self.sandbox, self.image = sandbox, image or config.sandbox.image
+        self.provenance: dict[str, Any] = {}
+        self.cases: list[tuple[str, int]] = []  # name and points, known when it is ready
+        self._server: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._next_id = 0
+
+    def start(self) -> None:
+        """Start the server; returns at once. `ready` waits for it."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            package = str(Path(__file__).resolve().parents[2])
+            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
+            arguments = [str(theirs.fileno()), *course]
+            self._server = subprocess.Popen(
+                # -I: neither the caller's folder nor its environment chooses what the server imports
+                [sys.executable, "-I", "-c", BOOT, package, *arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                env=_environment(),
+                start_new_session=True,  # Ctrl-C is for us to handle
+            )
+        self._channel = ours
+
+    def ready(self) -> dict[str, Any]:
+        """Wait until the suite is collected, checked, and the sandbox is warm; return the provenance.
+
+        Raises:
+            GraderError: it could not start; the message says why.
+        """
+        if self._channel is None:
+            self.start()
+        if not self.provenance:
+            answer = self._receive(START_SECONDS)
+            self.cases = [(name, points) for name, points in answer["cases"]]
+            self.provenance = answer["ready"]
+        return self.provenance
+
+    def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
+        """Return the report of a submission that cannot be graded at all: every case has the same verdict.
+
+        Raises:
+            GraderError: the suite could not start, so its cases are not known.
+        """
+        facts = {**self.ready(), "tree_digest": None, "seed_id": None, "commit": commit}
+        facts |= {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seconds": 0.0}
+        cases = tuple(CaseResult(name, error.verdict, 0, points, str(error)) for name, points in self.cases)
+        return Report(self.assignment, cases, facts)
+
+    def grade(self, path: Path, commit: str | None = None) -> Report:
+        """Grade one folder that contains src/.
+
+        Raises:
+            GraderError: no score could be given, through no fault of the student.
+        """
+        (graded,) = self.grade_many([(path, commit)], jobs=1)
+        if graded.report is None:
+            raise GraderError(graded.fault or "no report")
+        return graded.report
+
+    def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
+        """Grade several folders, up to `jobs` at a time; yield each as it is done, in whatever order."""
+        self.ready()
+        waiting, running = iter(submissions), dict[int, Path]()
+        while True:
+            while len(running) < jobs and (following := next(waiting, None)) is not None:
+                path, commit = following
+                self._next_id += 1
+                running[self._next_id] = path
+                self._send({"id": self._next_id, "path": str(path.resolve()), "commit": commit})
+            if not running:
+                return
+            answer = self._receive(SUBMISSION_SECONDS + 60)
+            path = running.pop(answer["id"])
+            report = from_json(answer["report"]) if "report" in answer else None
+            yield Graded(path, report, answer.get("fault"))
+
+    def kill(self) -> None:
+        """End the server and everything in it at once; who waits for an answer gets a GraderError. From any thread."""
+        if self.alive and self._server is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._server.pid, signal.SIGKILL)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the server is started and has not ended."""
+        return self._server is not None and self._server.poll() is None
+
+    def close(self) -> None:
+        """End the server, the sandbox and everything in them."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+        if self._server is not None:
+            try:
+                self._server.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self._server.kill()
+                self._server.wait()
+            self._server = None
+
+    def __enter__(self) -> "Grader":
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._channel is not None  # noqa: S101 (ready() was called)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _receive tells why
+            self._channel.send(json.dumps(message | {"deadline": SUBMISSION_SECONDS}).encode())
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        assert self._channel is not None  # noqa: S101 (ready() was called)
+        self._channel.settimeout(seconds)
+        try:
+            data = self._channel.recv(MAX_DATAGRAM)
+        except TimeoutError:
+            raise GraderError(
+                f"no answer from the suite server in {seconds:.0f} s; see `autograder doctor`"
+            ) from None
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            status = self._server.wait(timeout=10) if self._server else None
+            raise GraderError(f"the suite server ended with status {status}; see `autograder doctor`")
+        answer: dict[str, Any] = json.loads(data)
+        if "fault" in answer and "id" not in answer:
+            raise GraderError(answer["fault"])
+        return answer
+
+
+def _environment() -> dict[str, str]:
+    """Return the few variables that the server needs; no setting of pytest or Python of the caller's."""
+    keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
+    docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
+    return {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}

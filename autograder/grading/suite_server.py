@@ -1,0 +1,493 @@
+"""The suite server: the trusted process that holds one hidden suite and forks per submission.
+
+Theory of operation
+-------------------
+`main` is run in a process of its own (see `grade.Grader`), isolated from the caller's environment:
+
+1. It starts the wall, whose warm worker imports NumPy or torch at the same time as this process does.
+2. pytest collects the suite, with nothing of any submission on its path.
+3. The suite checks itself: every case runs once with the reference in place of a student. A case that the
+   reference fails is our fault, and nothing is graded. This also loads, before any fork, everything that a
+   first call would load lazily.
+4. For each request it forks. The child opens a session behind the wall, lets pytest run the collected items
+   and answers. A child that dies without an answer is reported as our fault by the parent.
+
+Requests and answers are JSON, one datagram each, on a socket whose other end the starting process holds:
+
+    <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
+    -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
+    <- {"id": 1, "report": {...}}  or  {"id": 1, "fault": "..."}
+
+The end of that socket ends the server, the wall, and every child.
+"""
+
+import contextlib
+import fnmatch
+import gc
+import hashlib
+import hmac
+import importlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from autograder import __version__
+from autograder.config import AssignmentConfig, Config, load
+from autograder.errors import GraderError, SubmissionError
+from autograder.grading.messages import failure_of
+from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
+from autograder.report import Report
+from autograder.sandbox.bubblewrap import Wall
+from autograder.sandbox.inside import kernel, protocol
+from autograder.sandbox.kinds import make_wall
+from autograder.sandbox.outcome import Limits
+from autograder.sandbox.session import Session
+from autograder.submission import digest, read_tree
+from autograder.verdict import CaseResult, Verdict
+
+MAX_DATAGRAM = 1 << 20
+PYTEST_ARGUMENTS = (
+    "--assert=plain",  # a rewritten assertion would print expected values into the message
+    "--capture=no",
+    "--strict-markers",
+    *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:timeout", "-p", "no:doctest"),
+    *("-p", "no:junitxml", "-p", "no:logging", "-p", "no:warnings", "-p", "no:stepwise"),
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One submission to grade."""
+
+    id: int
+    path: Path
+    commit: str | None
+    deadline: float
+
+
+class Server:
+    """pytest's loop, replaced: instead of running the items once, run them in a fork per request."""
+
+    def __init__(self, config: Config, name: str, wall: Wall, channel: socket.socket) -> None:
+        self.config, self.name, self.wall, self.channel = config, name, wall, channel
+        self.assignment: AssignmentConfig = config.assignment(name)
+        self.limits: Limits = config.limits(name)
+        self.suite = config.path(self.assignment.suite)
+        self.reference: dict[str, bytes] = {}
+        self.prepared: Mapping[str, bytes] = {}
+        self.provenance: dict[str, Any] = {}
+        self.secret = b""
+        self.problems: list[str] = []
+        self.children: dict[int, tuple[int, int, float]] = {}  # pidfd -> pid, request id, deadline
+        self.answered = False
+        self.fault: GraderError | None = None
+
+    # pytest's hooks --------------------------------------------------------------------------------------
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember what pytest could not collect."""
+        if report.failed:
+            self.problems.append(str(report.longrepr))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Check the suite, then serve until the other end closes."""
+        try:
+            self.make_ready(session)
+        except GraderError as error:
+            self.fault = error  # pytest would print its own stack around it
+            return True
+        self.serve(session)
+        return True
+
+    # set-up ----------------------------------------------------------------------------------------------
+
+    def make_ready(self, session: pytest.Session) -> None:
+        """Check the suite, wait for the wall, make what is shared, and say so."""
+        if self.problems:
+            raise GraderError("the suite cannot be collected:\n" + "\n".join(self.problems))
+        self.check_suite(session)
+        self.wall.ready()
+        self.reference = read_tree(self.config.path(self.config.reference))
+        self.secret = self.config.secret()
+        self.provenance = self.describe()
+        self.prepare()
+        gc.collect()
+        gc.freeze()  # the forks leave these objects alone, and their pages shared
+        with contextlib.suppress(OSError):  # no /proc: not Linux
+            for piece in kernel.own_memory():
+                kernel.huge_pages(*piece)  # a fork costs a third
+        cases = session.config.stash[CASES]
+        listed = [[cases[item.nodeid].name, cases[item.nodeid].points] for item in session.items]
+        self.send({"ready": self.provenance, "cases": listed})
+        self.answered = True
+
+    def check_suite(self, session: pytest.Session) -> None:
+        """Run every case with the reference in place of a student; also the warm-up before the forks."""
+        report = self.run_items(session, Run(None, self.limits, seed=b"self-check"))
+        failed = [case for case in report if case.verdict is not Verdict.PASSED]
+        if failed:
+            lines = "\n".join(f"  {case.name}: {case.message}" for case in failed)
+            raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
+
+    def prepare(self) -> None:
+        """Make, from our files alone, what every build starts from; kept between runs."""
+        build = self.assignment.build
+        if build is None or not build.prepare:
+            return
+        given = self.given()
+        key = self.key("prepare", given)
+        self.prepared = self.cached(key) or {}
+        if not self.prepared:
+            with self.wall.open(given, self.build_limits()) as session:
+                made = self.build_in(session, build.prepare)
+            if isinstance(made, SubmissionError):
+                raise GraderError(f"probe {build.prepare} of {self.suite} failed: {made}")
+            self.prepared = made
+            self.cache(key, made)
+
+    def describe(self) -> dict[str, Any]:
+        """Return the part of the provenance that all reports of this server share."""
+        suite = {path.name: path.read_bytes() for path in sorted(self.suite.glob("*.py"))}
+        versions = {"python": platform.python_version()}
+        for package in ("numpy", "torch"):
+            with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                versions[package] = importlib.metadata.version(package)
+        torch = sys.modules.get("torch")
+        return {
+            "suite_digest": digest(suite),
+            "reference_digest": digest(self.reference),
+            "grader_version": __version__,
+            "sandbox": type(self.wall).__name__.removesuffix("Wall").lower(),
+            "isolated": self.wall.isolated,
+            "protections": sorted(self.wall.protections),
+            **self.wall.provenance,
+            "versions": versions,
+            "device": "cuda" if torch is not None and torch.cuda.is_available() else "cpu",
+        }
+
+    # the loop --------------------------------------------------------------------------------------------
+
+    def serve(self, session: pytest.Session) -> None:
+        """Fork per request; report children that die; end when the other end closes."""
+        poller = select.poll()
+        poller.register(self.channel, select.POLLIN)
+        while True:
+            soonest = min((deadline for _, _, deadline in self.children.values()), default=None)
+            wait = None if soonest is None else max(0.0, soonest - time.monotonic()) * 1000
+            for descriptor, _ in poller.poll(wait):
+                if descriptor != self.channel.fileno():
+                    poller.unregister(descriptor)
+                    self.reap(descriptor)
+                    continue
+                data = self.channel.recv(MAX_DATAGRAM)
+                if not data:
+                    return
+                poller.register(self.fork(session, _request(json.loads(data))), select.POLLIN)
+            for pid, _, deadline in self.children.values():
+                if deadline < time.monotonic():
+                    os.kill(pid, signal.SIGKILL)
+
+    def fork(self, session: pytest.Session, request: Request) -> int:
+        """Grade one submission in a child; return a descriptor that tells of its end."""
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                self.children.clear()
+                answer = self.answer(session, request)
+                self.send({"id": request.id} | answer)
+                status = 0
+            finally:
+                os._exit(status)
+        descriptor = os.pidfd_open(pid)
+        self.children[descriptor] = (pid, request.id, time.monotonic() + request.deadline)
+        return descriptor
+
+    def reap(self, descriptor: int) -> None:
+        """Take the exit status of a child, and speak for it when it did not answer."""
+        pid, request_id, deadline = self.children.pop(descriptor)
+        os.close(descriptor)
+        _, status = os.waitpid(pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if code != 0:
+            late = " after its deadline" if deadline < time.monotonic() else ""
+            self.send(
+                {"id": request_id, "fault": f"the checking process ended with {code}{late}; grade it again"}
+            )
+
+    def close(self) -> None:
+        """End every child; the wall ends with its owner."""
+        for pid, _, _ in self.children.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one datagram."""
+        self.channel.send(json.dumps(message, ensure_ascii=False).encode("utf-8", "backslashreplace"))
+
+    # one submission (in the child) -----------------------------------------------------------------------
+
+    def answer(self, session: pytest.Session, request: Request) -> dict[str, Any]:
+        """Grade; every fault of ours becomes an answer without a score."""
+        started, clock = datetime.now(timezone.utc), time.monotonic()
+        try:
+            cases, facts = self.grade(session, request)
+        except GraderError as error:
+            return {"fault": str(error)}
+        except Exception:  # noqa: BLE001 (a bug of ours must not look like a verdict)
+            return {"fault": f"the grader failed: {traceback.format_exc(limit=-4)}"}
+        facts |= {
+            "commit": request.commit,
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": round(time.monotonic() - clock, 4),
+        }
+        return {"report": Report(self.name, tuple(cases), self.provenance | facts).to_json()}
+
+    def grade(self, session: pytest.Session, request: Request) -> tuple[list[CaseResult], dict[str, Any]]:
+        """Return the cases of one submission, and what is to be noted about it."""
+        facts: dict[str, Any] = {"tree_digest": None, "seed_id": None}
+        try:
+            files = read_tree(request.path)
+            tree = digest(files)
+            # By content, not by commit: an empty commit must not draw new inputs.
+            seed = hmac.new(self.secret, f"{self.name}\0{tree}".encode(), hashlib.sha256).digest()
+            facts = {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
+            files = self.with_given(files)
+            with self.wall.open(files, self.limits) as sandbox:
+                run = Run(sandbox, self.limits, seed=seed, build_failure=self.build(sandbox, files))
+                return self.run_items(session, run), facts
+        except SubmissionError as refused:  # before any case ran: it concerns all of them
+            cases = session.config.stash[CASES].values()
+            return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts
+
+    def run_items(self, session: pytest.Session, run: Run) -> list[CaseResult]:
+        """Let pytest run every collected item; return the cases in the suite's order."""
+        session.config.stash[RUN] = run
+        items = session.items
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if run.fault is not None:
+                raise run.fault
+        missing = [item.nodeid for item in items if item.nodeid not in run.results]
+        if missing:
+            raise GraderError(f"no result for {', '.join(missing)}; mend the suite, then regrade")
+        return [run.results[item.nodeid] for item in items]
+
+    # files and builds ------------------------------------------------------------------------------------
+
+    def given(self) -> dict[str, bytes]:
+        """Return the reference's files that replace a student's."""
+        return {
+            path: content
+            for path, content in self.reference.items()
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
+        }
+
+    def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
+        """Return a submission's files with ours in place of what was given."""
+        own = {
+            path: content
+            for path, content in files.items()
+            if not any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
+        }
+        return own | self.given()
+
+    def build(self, session: Session, files: Mapping[str, bytes]) -> SubmissionError | None:
+        """Run the suite's build for a submission, or take it from the cache; return why it failed."""
+        build = self.assignment.build
+        if build is None:
+            return None
+        sources = {
+            path: content
+            for path, content in files.items()
+            if any(fnmatch.fnmatchcase(path, pattern) for pattern in build.sources)
+        }
+        key = self.key("build", {**sources, **self.prepared})
+        made = self.cached(key)
+        if made is None:
+            # Only the sources go in: no code of the student runs while this is made, so that it may be kept.
+            try:
+                with self.wall.open({**sources, **self.prepared}, self.build_limits()) as builder:
+                    outcome = self.build_in(builder, build.probe)
+            except SubmissionError as refused:
+                return refused
+            if isinstance(outcome, SubmissionError):
+                return outcome
+            made = dict(outcome)
+            self.cache(key, made)
+        session.add_files(made)
+        return None
+
+    def build_in(self, session: Session, probe: str) -> Mapping[str, bytes] | SubmissionError:
+        """Run a build probe: a dict is what it made, a str the student's mistake, a tuple a fault of ours."""
+        build = self.assignment.build
+        seconds = build.seconds if build else 60.0
+        outcome = session.run(probe, (), timeout=seconds)
+        failure = failure_of(outcome, timeout=seconds, limits=self.limits)
+        if failure is not None:
+            return SubmissionError(f"the build failed: {failure}", failure.verdict)
+        made = outcome.value
+        if isinstance(made, tuple):
+            raise GraderError(f"builds cannot work here: {made!r:.300}; see `autograder doctor`")
+        if isinstance(made, str):
+            return SubmissionError(made)
+        if not isinstance(made, dict) or not all(
+            type(k) is str and type(v) is bytes for k, v in made.items()
+        ):
+            return SubmissionError("the build made something else than files")
+        return made
+
+    def build_limits(self) -> Limits:
+        """Return the limits with the build's time."""
+        build = self.assignment.build
+        return replace(self.limits, cpu_seconds=build.seconds * 2) if build else self.limits
+
+    def key(self, kind: str, files: Mapping[str, bytes]) -> str:
+        """Return the name under which something made of `files` is kept."""
+        facts = "\0".join(
+            (kind, self.name, self.provenance["suite_digest"], platform.platform(), sys.version, _processor())
+        )
+        # An image has another Python and another compiler than the grader.
+        facts += json.dumps(self.provenance.get("image"), sort_keys=True)
+        return hashlib.sha256((facts + digest(files)).encode()).hexdigest()
+
+    def cached(self, key: str) -> dict[str, bytes] | None:
+        """Return what was made under `key`, if it is still there and whole."""
+        try:
+            made = protocol.decode((self.config.state / "builds" / key).read_bytes())
+        except (OSError, protocol.ProtocolError):
+            return None
+        return made if isinstance(made, dict) else None
+
+    def cache(self, key: str, made: Mapping[str, bytes]) -> None:
+        """Keep what was made; a cache that cannot be written costs time only."""
+        folder = self.config.state / "builds"
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            partial = folder / f"{key}.{os.getpid()}"
+            partial.write_bytes(protocol.encode(dict(made)))
+            partial.replace(folder / key)
+
+
+def _processor() -> str:
+    """Return what tells processors with other instructions apart: builds may be kept on a shared disk."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    telling = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(telling)}))
+
+
+def _request(data: Mapping[str, Any]) -> Request:
+    return Request(int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]))
+
+
+def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:
+    """Serve one suite on an open socket; return the exit status."""
+    channel = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides, by closing the channel
+    server: Server | None = None
+    said = io.StringIO()
+    try:
+        config = load(Path(config_file))
+        chosen = config.assignment(assignment)
+        suite = config.path(chosen.suite)
+        for file in ("test_score.py", "probes.py"):
+            if not (suite / file).is_file():
+                raise GraderError(
+                    f"the suite has no {suite / file}; see autograder.toml, [assignments.{assignment}]"
+                )
+        with make_wall(
+            sandbox,
+            probes=suite / "probes.py",
+            preload=chosen.preload,
+            waive=config.sandbox.waive,
+            devices=chosen.devices,
+            limits=config.limits(assignment),
+            image=image,
+            volumes=config.sandbox.volumes,
+        ) as wall:
+            sys.dont_write_bytecode = True
+            sys.path[:0] = [str(suite), str(config.path(config.reference))]
+            _preload(assignment, chosen.preload)
+            server = Server(config, assignment, wall, channel)
+            arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
+            settings = suite / "pytest.ini"
+            arguments += ["-c", str(settings) if settings.is_file() else os.devnull]
+            for plugin in ("autograder.grading.plugin", *chosen.plugins):
+                arguments += ["-p", plugin]
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+                status = pytest.main(arguments, plugins=[server, _Settings(chosen.timeout)])
+            if server.fault is not None:
+                raise server.fault
+            if not server.answered:
+                raise GraderError(
+                    said.getvalue().strip() or f"pytest ended with {status} before it was ready"
+                )
+            return 0
+    except GraderError as error:
+        _send_fault(channel, str(error))
+    except Exception:  # noqa: BLE001 (said to the starting process, which shows it)
+        _send_fault(channel, traceback.format_exc())
+    finally:
+        if server is not None:
+            server.close()
+    return 1
+
+
+class _Settings:
+    """Hands the configuration to the plugin before collection."""
+
+    def __init__(self, timeout: float) -> None:
+        self.timeout = timeout
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[DEFAULT_TIMEOUT] = self.timeout
+
+
+def _preload(assignment: str, modules: tuple[str, ...]) -> None:
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = (
+            "1"  # a fork must not inherit a pool of threads, and reports must be repeatable
+        )
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # is_available() must not initialise CUDA before a fork
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise GraderError(
+                f"assignments.{assignment}.preload: {name} cannot be imported ({error}); "
+                f"mend autograder.toml, or install it: {sys.executable} -m pip install {name}"
+            ) from error
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(1)
+
+
+def _send_fault(channel: socket.socket, message: str) -> None:
+    with contextlib.suppress(OSError):
+        channel.send(json.dumps({"fault": message[-8000:]}).encode())
+
+
+def start(arguments: list[str]) -> int:
+    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image."""
+    return main(int(arguments[0]), *arguments[1:5])

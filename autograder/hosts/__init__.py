@@ -1,0 +1,1 @@
+"""Git hosts: what they send us, and what we ask them."""

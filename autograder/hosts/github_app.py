@@ -1,0 +1,139 @@
+"""Tokens of a GitHub App: short-lived, good for the repositories of one installation, made from the App's private key.
+
+The key signs a JSON Web Token that is good for nine minutes; GitHub gives an installation token in return, good for
+an hour and only for what we ask: to read and write contents. It is kept in memory until it is nearly over.
+"""
+
+import json
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import jwt
+
+from autograder.config import ConfigError
+from autograder.git.process import GitHostError
+
+VERSION = "2022-11-28"
+PERMISSIONS = {"contents": "write"}
+SIGNED_FOR = timedelta(minutes=9)  # GitHub takes up to ten
+DRIFT = timedelta(minutes=1)  # our clock may be ahead of GitHub's
+RENEW = timedelta(minutes=5)  # before the end: longer than a fetch or a push takes
+SECONDS = 20.0
+MAX_ANSWER = 64 << 10
+
+
+@dataclass(frozen=True)
+class App:
+    """A GitHub App as the configuration names it.
+
+    Attributes:
+        host: for messages.
+        api: base address of the REST API.
+        app_id: the App's id, or its client id.
+        installation: id of the installation in the organisation that owns the repositories.
+        key: the private key, PEM.
+        ca_file: certificates to trust in place of the system's.
+    """
+
+    host: str
+    api: str
+    app_id: str
+    installation: int
+    key: str = field(repr=False)
+    ca_file: Path | None = None
+
+
+class AppTokens:
+    """Installation tokens, each asked for once and kept while it is good. Safe to share between threads."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._kept: dict[App, tuple[str, datetime]] = {}
+
+    def token(self, app: App) -> str:
+        """Return a token that is good for some minutes at least.
+
+        Raises:
+            ConfigError: the key is none.
+            GitHostError: GitHub did not answer, or refused; worth another try.
+        """
+        with self._lock:
+            kept = self._kept.get(app)
+            if kept is None or kept[1] - self._clock() < RENEW:
+                kept = self._kept[app] = self._ask(app)
+            return kept[0]
+
+    def _ask(self, app: App) -> tuple[str, datetime]:
+        request = urllib.request.Request(  # noqa: S310 (https, or loopback: checked with the configuration)
+            f"{app.api}/app/installations/{app.installation}/access_tokens",
+            data=json.dumps({"permissions": PERMISSIONS}).encode(),
+            headers={
+                "Accept": "application/vnd.github+json",
+                "Authorization": f"Bearer {signed(app, self._clock())}",
+                "Content-Type": "application/json",
+                "User-Agent": "autograder",
+                "X-GitHub-Api-Version": VERSION,
+            },
+        )
+        context = ssl.create_default_context(cafile=app.ca_file) if app.api.startswith("https:") else None
+        handlers = [_NoRedirect(), urllib.request.ProxyHandler({})]
+        if context is not None:
+            handlers.append(urllib.request.HTTPSHandler(context=context))
+        try:
+            with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as response:
+                return _read(response.read(MAX_ANSWER + 1))
+        except urllib.error.HTTPError as error:
+            with error:
+                advice = (
+                    "check app_id, app_installation and app_key_file" if error.code in (401, 403, 404) else ""
+                )
+            raise GitHostError(
+                f"{app.host}: no token for the GitHub App: status {error.code}; {advice}"
+            ) from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise GitHostError(f"{app.host}: no token for the GitHub App: {error}") from None
+
+
+def signed(app: App, now: datetime) -> str:
+    """Return the App's own, short-lived token (RFC 7519).
+
+    Raises:
+        ConfigError: the key is none.
+    """
+    claims = {"iat": now - DRIFT, "exp": now + SIGNED_FOR, "iss": app.app_id}
+    try:
+        return jwt.encode(claims, app.key, algorithm="RS256")
+    except (jwt.InvalidKeyError, ValueError, TypeError):
+        raise ConfigError(
+            f"the key of the GitHub App of {app.host} is no RSA private key in PEM; download it from the App's page"
+        ) from None
+
+
+def _read(answer: bytes) -> tuple[str, datetime]:
+    """Return token and end of GitHub's answer; ValueError where it is none."""
+    if len(answer) > MAX_ANSWER:
+        raise ValueError("the answer is too long")
+    data: Any = json.loads(answer)
+    token, until = (data.get("token"), data.get("expires_at")) if isinstance(data, dict) else (None, None)
+    if not isinstance(token, str) or not token or not isinstance(until, str):
+        raise ValueError("the answer holds no token")
+    end = datetime.fromisoformat(until.replace("Z", "+00:00"))
+    if end.tzinfo is None:
+        raise ValueError("the answer's date has no time zone")
+    return token, end
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The key's signature goes to the configured address and nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None

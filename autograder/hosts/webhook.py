@@ -1,0 +1,469 @@
+"""Webhooks of GitHub, Gitea (Forgejo) and GitLab: bytes in, an event out. No I/O, no clock, no configuration.
+
+What arrives here comes from anybody. In this order a request is refused (`Refused`, with an HTTP status):
+
+    431  headers too many or too long
+    413  the body is too large
+    401  the signature (GitHub, Gitea: HMAC-SHA256 of the body; GitLab: the token itself) is missing or wrong
+    415  it is not JSON in UTF-8
+    400  the JSON is broken, too deep or too wide, or a header is missing or twice
+    422  a value has the wrong type, or a name or a commit is none
+
+So nothing is parsed before we know that a holder of the secret sent it. What is signed and of no use is `Ignored`,
+with the reason: a 2xx, that the host does not send again. Host and secret come from our side (`Endpoint`); no URL
+of a payload is ever returned, and names are held against patterns.
+
+`TokenBucket` limits how often one source may ask.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+
+from autograder.config import MIN_SECRET_BYTES, ConfigError
+from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
+from autograder.report import one_line
+
+MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: a push below it must not be lost
+MAX_HEADERS = 100
+MAX_HEADER_BYTES = 32 * 1024  # all of them
+MAX_VALUE = 1024  # characters of a header that we read
+MAX_DEPTH = 32  # of nested arrays and objects; the hosts' payloads have about five
+MAX_ITEMS = (
+    1_000_000  # strings, arrays, objects and commas: a push of 2,048 commits with many files has fewer
+)
+MAX_SENDER = 100
+
+_DELIVERY = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
+_HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
+# A string with its escapes, whether or not it ends: so no byte is looked at twice.
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
+
+Payload = TypeVar("Payload", bound=msgspec.Struct)
+Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+class Refused(Exception):
+    """A request that is not accepted. It is nobody's fault that we grade: the HTTP edge answers with `status`.
+
+    Attributes:
+        status: of the HTTP answer, 4xx.
+        reason: one line, ours, without anything of the request in it.
+    """
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status}: {reason}")
+        self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Push:
+    """A branch that we grade moved to a commit.
+
+    Attributes:
+        host: ours, from the endpoint.
+        owner, name: of the repository; an owner on GitLab may be nested, `group/team`.
+        ref, branch: `refs/heads/main`, `main`.
+        commit, before: full ids; `before` is all zeros for a new branch.
+        sender: who pushed, one line, for people to read.
+        delivery_id: the host's, the same when it sends this once more.
+        payload_digest: sha256 of the body, hex.
+    """
+
+    host: str
+    owner: str
+    name: str
+    ref: str
+    branch: str
+    commit: str
+    before: str
+    sender: str
+    delivery_id: str
+    payload_digest: str
+
+
+@dataclass(frozen=True)
+class Ping:
+    """The host tries whether we are there, and signs it rightly."""
+
+    host: str
+    delivery_id: str
+
+
+@dataclass(frozen=True)
+class Ignored:
+    """Rightly signed, and nothing to do. The reason is one line."""
+
+    reason: str
+
+
+Event = Push | Ping | Ignored
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What we know of a sender before it calls.
+
+    Attributes:
+        host: the git host that sends here, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
+        secrets: any of them may sign; several while a secret is being changed. There is no default.
+        branches: names of the branches that are graded.
+        bots: login names whose pushes are our own.
+        max_body: bytes.
+
+    Raises:
+        ConfigError: there is no secret, one is shorter than 16 bytes, no branch, or the host is no host.
+    """
+
+    host: str
+    secrets: tuple[bytes, ...] = field(repr=False)
+    branches: tuple[str, ...] = ("main",)
+    bots: tuple[str, ...] = ()
+    max_body: int = MAX_BODY
+
+    def __post_init__(self) -> None:
+        if not self.secrets:
+            raise ConfigError(f"the webhook of {self.host} has no secret; {_NEW_SECRET}")
+        for secret in self.secrets:
+            if not isinstance(secret, bytes) or len(secret) < MIN_SECRET_BYTES:
+                raise ConfigError(
+                    f"a webhook secret of {self.host} is shorter than {MIN_SECRET_BYTES} bytes; {_NEW_SECRET}"
+                )
+        if not is_host(self.host):
+            raise ConfigError(
+                f"{self.host!a} is no host; a webhook's is like github.com, or git.uni.example:3000"
+            )
+        if not self.branches:
+            raise ConfigError(f"the webhook of {self.host} grades no branch; name one, such as main")
+
+
+_NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105
+
+
+# the three hosts ---------------------------------------------------------------------------------------------
+
+
+def parse_github(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
+    """Return what GitHub tells us.
+
+    Raises:
+        Refused: see the module.
+    """
+    request = _Request(headers, body, endpoint)
+    request.require_hmac("x-hub-signature-256", prefix="sha256=")
+    request.require_json()
+    event, delivery = request.event("x-github-event"), request.delivery("x-github-delivery")
+    if event == "ping":
+        return Ping(endpoint.host, delivery)
+    if event != "push":
+        return _unknown(event)
+    payload = request.decode(_GithubPush)
+    return request.push(
+        payload.repository.full_name,
+        payload.ref,
+        payload.before,
+        payload.after,
+        _called(payload.sender) or _called(payload.pusher),
+        delivery,
+    )
+
+
+def parse_gitea(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
+    """Return what Gitea or Forgejo tells us.
+
+    Raises:
+        Refused: see the module.
+    """
+    request = _Request(headers, body, endpoint)
+    request.require_hmac("x-gitea-signature", prefix="")
+    request.require_json()
+    event, delivery = request.event("x-gitea-event"), request.delivery("x-gitea-delivery")
+    if event != "push":
+        return _unknown(event)
+    payload = request.decode(_GiteaPush)
+    return request.push(
+        payload.repository.full_name,
+        payload.ref,
+        payload.before,
+        payload.after,
+        _called(payload.pusher) or _called(payload.sender),
+        delivery,
+    )
+
+
+def parse_gitlab(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
+    """Return what GitLab tells us, from a project's, a group's or a system hook.
+
+    Raises:
+        Refused: see the module.
+    """
+    request = _Request(headers, body, endpoint)
+    request.require_token("x-gitlab-token")
+    request.require_json()
+    event = request.event("x-gitlab-event")
+    if event == "Tag Push Hook":
+        return Ignored("a tag; only branches are graded")
+    if event not in ("Push Hook", "System Hook"):
+        return _unknown(event)
+    if event == "System Hook":
+        kind = request.decode(_GitlabKind)
+        if "push" not in (kind.object_kind, kind.event_name):
+            return _unknown(kind.event_name or kind.object_kind)
+    payload = request.decode(_GitlabPush)
+    if request.header("idempotency-key"):  # stays the same when GitLab tries again; since 17.4
+        delivery = request.delivery("idempotency-key")
+    else:  # the same for all events that one act causes
+        delivery = f"{request.delivery('x-gitlab-event-uuid')}:{request.commit(payload.after)}"
+    return request.push(
+        payload.project.path_with_namespace,
+        payload.ref,
+        payload.before,
+        payload.after,
+        payload.user_username or payload.user_name or "",
+        delivery,
+    )
+
+
+def _called(person: "_Person | None") -> str:
+    return (person and (person.login or person.username or person.name)) or ""
+
+
+def _unknown(event: str) -> Ignored:
+    return Ignored(f"the event {one_line(event)[:60]!a}; only pushes are graded")
+
+
+class _Person(msgspec.Struct):
+    login: str | None = None
+    username: str | None = None
+    name: str | None = None
+
+
+class _Repository(msgspec.Struct):
+    full_name: str
+
+
+class _GithubPush(msgspec.Struct):
+    ref: str
+    before: str
+    after: str
+    repository: _Repository
+    sender: _Person | None = None
+    pusher: _Person | None = None
+
+
+class _GiteaPush(msgspec.Struct):
+    ref: str
+    before: str
+    after: str
+    repository: _Repository
+    sender: _Person | None = None
+    pusher: _Person | None = None
+
+
+class _Project(msgspec.Struct):
+    path_with_namespace: str
+
+
+class _GitlabKind(msgspec.Struct):
+    object_kind: str = ""
+    event_name: str = ""
+
+
+class _GitlabPush(msgspec.Struct):
+    ref: str
+    before: str
+    after: str
+    project: _Project
+    user_username: str | None = None
+    user_name: str | None = None
+
+
+# one request -------------------------------------------------------------------------------------------------
+
+
+class _Request:
+    """The steps of a request, to be taken in the order of the module's list."""
+
+    def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
+        self._headers = _collected(headers)
+        self._body = body
+        self._endpoint = endpoint
+        if len(body) > endpoint.max_body:
+            raise Refused(413, f"the body is larger than {endpoint.max_body} bytes")
+
+    def header(self, name: str) -> str | None:
+        """Return the value of a header, None where it is missing."""
+        values = self._headers.get(name, [])
+        if len(values) > 1:
+            raise Refused(400, f"the header {name} is there twice")
+        if values and len(values[0]) > MAX_VALUE:
+            raise Refused(431, f"the header {name} is longer than {MAX_VALUE} characters")
+        return values[0] if values else None
+
+    def event(self, name: str) -> str:
+        """Return the event that a header names."""
+        value = self.header(name)
+        if not value:
+            raise Refused(400, f"the header {name} is missing")
+        return value
+
+    def delivery(self, name: str) -> str:
+        """Return the id of the delivery that a header names."""
+        value = self.header(name)
+        if not value:
+            raise Refused(400, f"the header {name} is missing")
+        if not _DELIVERY.fullmatch(value):
+            raise Refused(400, f"the header {name} is no id")
+        return value
+
+    def require_hmac(self, name: str, *, prefix: str) -> None:
+        """Refuse a body that no secret of ours has signed."""
+        signature = (self.header(name) or "").removeprefix(prefix)
+        well_formed = (self.header(name) or "").startswith(prefix) and _HEX_DIGEST.fullmatch(signature)
+        if not well_formed:
+            raise Refused(401, f"the header {name} is missing or no signature; set the webhook's secret")
+        right = [
+            hmac.compare_digest(hmac.new(secret, self._body, hashlib.sha256).hexdigest(), signature)
+            for secret in self._endpoint.secrets
+        ]
+        if not any(right):
+            raise Refused(401, "the signature is wrong; set the webhook's secret to ours")
+
+    def require_token(self, name: str) -> None:
+        """Refuse a request that does not show a secret of ours."""
+        token = self.header(name)
+        if not token:
+            raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
+        shown = hashlib.sha256(
+            token.encode("utf-8", "backslashreplace")
+        ).digest()  # of one length, all of them
+        right = [
+            hmac.compare_digest(hashlib.sha256(secret).digest(), shown) for secret in self._endpoint.secrets
+        ]
+        if not any(right):
+            raise Refused(401, "the token is wrong; set the webhook's secret token to ours")
+
+    def require_json(self) -> None:
+        """Refuse what is not JSON in UTF-8 of sane depth and width."""
+        kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
+        charset = re.fullmatch(r"\s*(?:charset=\"?utf-?8\"?\s*)?;?\s*", parameters)
+        if kind.strip() != "application/json" or not charset:
+            raise Refused(415, "set the webhook's content type to application/json")
+        if (self.header("content-encoding") or "identity").strip().lower() != "identity":
+            raise Refused(415, "the body is compressed; send it as it is")
+        try:
+            self._body.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refused(400, "the body is not UTF-8") from None
+        _limit_nesting(self._body)
+
+    def decode(self, kind: type[Payload]) -> Payload:
+        """Return the body as `kind`; what `kind` does not name is skipped."""
+        try:
+            return msgspec.json.decode(self._body, type=kind)
+        except msgspec.ValidationError as error:
+            raise Refused(422, one_line(f"the payload: {error}")) from None
+        except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
+            raise Refused(400, "the body is not JSON") from None
+
+    def commit(self, text: str) -> str:
+        """Return `text`, the full id of a commit."""
+        if not is_commit(text):
+            raise Refused(422, "a commit is not 40 or 64 lower-case hex digits")
+        return text
+
+    def push(self, full_name: str, ref: str, before: str, after: str, sender: str, delivery: str) -> Event:
+        """Return the push with these values, when they are sane and it is one that we grade."""
+        if not is_repository_path(full_name):
+            raise Refused(422, "the repository's name is not owner/name of letters, digits, '.', '_' and '-'")
+        self.commit(after)
+        self.commit(before)
+        if not is_ref(ref):
+            raise Refused(422, "the ref is not the full name of one, such as refs/heads/main")
+        if not ref.startswith("refs/heads/"):
+            return Ignored("no branch, but a tag or the like; only branches are graded")
+        branch = ref.removeprefix("refs/heads/")
+        sender = one_line(sender)[:MAX_SENDER]
+        if branch not in self._endpoint.branches:
+            return Ignored(
+                f"the branch {one_line(branch)[:60]!a}; graded: {', '.join(self._endpoint.branches)}"
+            )
+        if set(after) == {"0"}:
+            return Ignored("the branch was deleted")
+        if sender.lower() in {bot.lower() for bot in self._endpoint.bots}:
+            return Ignored("pushed by our own bot")
+        owner, _, name = full_name.rpartition("/")
+        digest = hashlib.sha256(self._body).hexdigest()
+        return Push(self._endpoint.host, owner, name, ref, branch, after, before, sender, delivery, digest)
+
+
+def _collected(headers: Headers) -> dict[str, list[str]]:
+    """Return the headers by lower-case name; one that came twice has two values."""
+    found: dict[str, list[str]] = {}
+    size = 0
+    for number, (name, value) in enumerate(headers.items() if isinstance(headers, Mapping) else headers, 1):
+        size += len(name) + len(value)
+        if number > MAX_HEADERS or size > MAX_HEADER_BYTES:
+            raise Refused(
+                431, f"more than {MAX_HEADERS} headers, or more than {MAX_HEADER_BYTES} bytes of them"
+            )
+        found.setdefault(name.lower(), []).append(value)
+    return found
+
+
+def _limit_nesting(body: bytes) -> None:
+    """Refuse JSON that is too deep or too wide, before a parser sees it. Takes time linear in its size."""
+    depth = 0
+    for items, token in enumerate(_TOKEN.finditer(body), 1):
+        first = token[0][:1]
+        if first in b"[{":
+            depth += 1
+        elif first in b"]}":
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise Refused(400, f"the JSON is nested deeper than {MAX_DEPTH}")
+        if items > MAX_ITEMS:
+            raise Refused(400, f"the JSON has more than {MAX_ITEMS} parts")
+
+
+# rate limit --------------------------------------------------------------------------------------------------
+
+
+class TokenBucket:
+    """How often each source may ask: `burst` times at once, then `rate` times a second.
+
+    Keeps at most `sources` of them and forgets the one that was seen longest ago, which can only be kinder.
+    Not locked: one event loop, or a lock around it.
+    """
+
+    def __init__(self, *, rate: float, burst: int, sources: int = 10_000) -> None:
+        if not (rate > 0 and burst >= 1 and sources >= 1):
+            raise ConfigError(
+                "a rate limit needs a rate above 0, and a burst and a number of sources from 1 on"
+            )
+        self._rate = rate
+        self._burst = burst
+        self._sources = sources
+        self._buckets: dict[str, tuple[float, float]] = {}  # source -> tokens, when; oldest first
+
+    def wait(self, source: str, now: float) -> float:
+        """Take a token of `source`: return 0.0, or where there is none the seconds until there is.
+
+        Args:
+            source: an address, a repository.
+            now: seconds of a clock that does not go back; where it does, no time has passed.
+        """
+        tokens, before = self._buckets.pop(source, (float(self._burst), now))
+        now = max(now, before)
+        tokens = min(self._burst, tokens + (now - before) * self._rate)
+        allowed = tokens >= 1
+        self._buckets[source] = (tokens - 1 if allowed else tokens, now)
+        if len(self._buckets) > self._sources:
+            del self._buckets[next(iter(self._buckets))]
+        return 0.0 if allowed else (1 - tokens) / self._rate

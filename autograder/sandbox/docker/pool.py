@@ -1,0 +1,301 @@
+"""The process that keeps a few containers warm and hands one out for each submission.
+
+Theory of operation
+-------------------
+It is started by `DockerWall`, and ends with it. Each container is a `docker run` whose standard input and output
+are one end of a stream socket; the other end is here until somebody asks. Through the stream first go our files
+(see BOOT), then the container says ("ready", protections, facts), and from then on it is a session like any
+other: whoever asked gets the socket itself, and nothing passes through here.
+
+    control   <- b"open" with one end of a socket, on which the answer is sent:
+              -> b"stream" with the stream of a container, or ("failed", text)
+              -> ("ready", protections, facts) or ("failed", text), once
+
+When this process ends, however that happens, its sockets close: containers that wait read the end of their
+input, end, and are removed by the engine. When it can it also kills those that are in use.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from autograder.errors import GraderError
+from autograder.sandbox.docker import engine
+from autograder.sandbox.inside import protocol
+from autograder.sandbox.outcome import Limits
+from autograder.sandbox.session import stream_pair
+
+START_SECONDS = 180.0
+"""For a container to become ready, on a machine that is busy starting others."""
+RETRY_SECONDS = 5.0
+END_SECONDS = 8.0
+MAX_READY_BYTES = 65536
+
+BOOT = """
+import os, sys
+if sys.version_info < (3, 10):
+    sys.exit("the image has Python %d.%d; 3.10 or newer is needed" % sys.version_info[:2])
+def read(count):
+    data = b""
+    while len(data) < count:
+        data += os.read(0, count - len(data)) or os._exit(0)
+    return data
+def number():
+    return int.from_bytes(read(4), "big")
+for _ in range(number()):
+    path, content = read(number()).decode(), read(number())
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(content)
+sys.path[0] = "/grader"
+from autograder.sandbox.inside import container
+container.main()
+"""
+
+
+def payload(files: dict[str, bytes]) -> bytes:
+    """Files as BOOT reads them."""
+    parts = [struct.pack(">I", len(files))]
+    for path, content in files.items():
+        parts += [protocol.frame(path.encode()), protocol.frame(content)]
+    return b"".join(parts)
+
+
+@dataclass
+class Warming:
+    """A container that was started, on the way to being ready."""
+
+    client: subprocess.Popen[bytes]
+    stream: socket.socket
+    log: int
+    unsent: memoryview
+    deadline: float
+    said: bytearray = field(default_factory=bytearray)
+
+    def send(self) -> None:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+            self.unsent = self.unsent[self.stream.send(self.unsent) :]
+
+    def receive(self) -> tuple[Any, ...] | None:
+        """The first message, when it is there in full, and not a byte more. Raises GraderError at the end."""
+        wanted = 4 if len(self.said) < 4 else 4 + int.from_bytes(self.said[:4], "big")
+        if wanted > MAX_READY_BYTES:
+            raise GraderError("the container does not speak our protocol: something prints before the worker")
+        try:
+            data = self.stream.recv(wanted - len(self.said))
+        except BlockingIOError:
+            return None
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.client.wait(5.0)
+            raise GraderError(f"the container did not start: {engine.explain(self.last_words())}")
+        self.said += data
+        if len(self.said) < 4 or len(self.said) < 4 + int.from_bytes(self.said[:4], "big"):
+            return None
+        message = protocol.decode(bytes(self.said[4:]))
+        if type(message) is not tuple or not message or message[0] != "ready":
+            raise GraderError(f"the container did not start: {engine.explain(str(message[-1]))}")
+        return message
+
+    def last_words(self) -> str:
+        size = os.fstat(self.log).st_size
+        return os.pread(self.log, 4000, max(0, size - 4000)).decode("utf-8", "replace")
+
+
+class Pool:
+    """Keeps `size` containers ready, hands them out in the order of requests."""
+
+    def __init__(self, container: engine.Container, files: bytes, size: int, control: socket.socket) -> None:
+        self.container, self.files, self.size, self.control = container, files, size, control
+        self.docker = engine.find_docker()
+        self.seccomp = engine.seccomp_file()
+        self.warming: dict[int, Warming] = {}
+        self.ready: dict[int, socket.socket] = {}
+        self.asking: collections.deque[socket.socket] = collections.deque()
+        self.clients: list[subprocess.Popen[bytes]] = []
+        self.poll = select.poll()
+        self.announced = False
+        self.not_before = 0.0
+        self.at_a_time = max(1, len(os.sched_getaffinity(0)))
+
+    def serve(self, parent: int) -> None:
+        """Until the process `parent` (a descriptor) ends, or the control socket does. Raises GraderError."""
+        self.poll.register(self.control, select.POLLIN)
+        self.poll.register(parent, select.POLLIN)
+        while True:
+            self.start_some()
+            events = dict(self.poll.poll(1000))
+            if parent in events:
+                return
+            if self.control.fileno() in events and not self.take_request():
+                return
+            for descriptor in events.keys() & self.ready.keys():  # it says nothing now: it has ended
+                self.poll.unregister(descriptor)
+                self.ready.pop(descriptor).close()
+            for descriptor in events.keys() & self.warming.keys():
+                self.advance(descriptor, events[descriptor])
+            self.give_up_on_late()
+            self.hand_over()
+            self.clients = [client for client in self.clients if client.poll() is None]
+
+    def start_some(self) -> None:
+        wanted = self.size + len(self.asking) - len(self.ready) - len(self.warming)
+        if time.monotonic() >= self.not_before:
+            for _ in range(min(wanted, self.at_a_time - len(self.warming))):
+                self.start()
+
+    def start(self) -> None:
+        ours, theirs = stream_pair()
+        log = os.memfd_create("container-log")
+        words = engine.arguments(
+            self.container, seccomp=f"/proc/self/fd/{self.seccomp}", uid=engine.new_uid()
+        )
+        client = subprocess.Popen(
+            [self.docker, *words],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=log,
+            pass_fds=(self.seccomp,),
+            start_new_session=True,
+        )
+        theirs.close()
+        ours.setblocking(False)
+        self.clients.append(client)
+        deadline = time.monotonic() + START_SECONDS
+        self.warming[ours.fileno()] = Warming(client, ours, log, memoryview(self.files), deadline)
+        self.poll.register(ours, select.POLLIN | select.POLLOUT)
+
+    def advance(self, descriptor: int, events: int) -> None:
+        """Send to and receive from a container that is starting."""
+        warming = self.warming[descriptor]
+        if events & select.POLLOUT and warming.unsent:
+            warming.send()
+            if not warming.unsent:
+                self.poll.modify(descriptor, select.POLLIN)
+        try:
+            message = warming.receive()
+        except (GraderError, protocol.ProtocolError) as error:
+            self.forget(descriptor)
+            self.fail(str(error))
+            return
+        if message is not None:
+            os.close(warming.log)
+            del self.warming[descriptor]
+            self.ready[descriptor] = warming.stream
+            self.poll.modify(descriptor, select.POLLRDHUP)
+            if not self.announced:
+                self.control.send(protocol.encode(message))
+                self.announced = True
+
+    def give_up_on_late(self) -> None:
+        now = time.monotonic()
+        for descriptor in [at for at, warming in self.warming.items() if warming.deadline < now]:
+            self.forget(descriptor)
+            self.fail(f"a container was not ready after {START_SECONDS:.0f} s; is the machine overloaded?")
+
+    def forget(self, descriptor: int) -> None:
+        warming = self.warming.pop(descriptor)
+        self.poll.unregister(descriptor)
+        warming.stream.close()
+        os.close(warming.log)
+
+    def fail(self, text: str) -> None:
+        """A container could not be started: tell everybody who waits, and do not try again at once."""
+        if not self.announced:
+            raise GraderError(text)
+        self.not_before = time.monotonic() + RETRY_SECONDS
+        while self.asking:
+            with contextlib.suppress(OSError), self.asking.popleft() as asking:
+                asking.send(protocol.encode(("failed", text)))
+
+    def take_request(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self.control, 64, 1)
+        self.asking += [socket.socket(fileno=descriptor) for descriptor in descriptors]
+        return bool(data)
+
+    def hand_over(self) -> None:
+        while self.asking and self.ready:
+            descriptor, stream = next(iter(self.ready.items()))
+            with self.asking.popleft() as asking:
+                try:
+                    socket.send_fds(asking, [b"stream"], [descriptor])
+                except OSError:
+                    continue  # who asked is gone
+            self.poll.unregister(descriptor)
+            del self.ready[descriptor]
+            stream.close()
+
+    def close(self) -> None:
+        """End every container, also those in use."""
+        for warming in self.warming.values():
+            warming.stream.close()
+        for stream in self.ready.values():
+            stream.close()
+        self.remove_all()
+        # A client that is just making a container must be let to end: killed, it would leave one behind.
+        deadline = time.monotonic() + END_SECONDS
+        for client in self.clients:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                client.wait(max(0.1, deadline - time.monotonic()))
+            client.kill()
+            client.wait()
+        self.remove_all()
+
+    def remove_all(self) -> None:
+        with contextlib.suppress(GraderError, subprocess.TimeoutExpired):
+            engine.remove(engine.owned(self.container.owner))
+
+
+def start(descriptors: list[str]) -> int:
+    """Entry point of the process: the control socket, and a file with the job. Returns the exit status."""
+    control = socket.socket(fileno=int(descriptors[0]))
+    with os.fdopen(int(descriptors[1]), "rb") as file:
+        job = protocol.decode(file.read())
+    parent = os.pidfd_open(os.getppid())
+    signal.signal(signal.SIGTERM, _end)
+    pool: Pool | None = None
+    try:
+        engine.sweep()
+        engine.image_id(job["image"])
+        container = engine.Container(
+            job["image"],
+            BOOT,
+            Limits(**job["limits"]),
+            tuple(job["devices"]),
+            tuple(job["volumes"]),
+            engine.owner(),
+            min(engine.MAX_CPUS, os.cpu_count() or 1),
+        )
+        pool = Pool(container, job["files"], job["size"], control)
+        pool.serve(parent)
+    except GraderError as error:
+        with contextlib.suppress(OSError):
+            control.send(protocol.encode(("failed", str(error))))
+        return 1
+    except _Ended:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if pool is not None:
+            pool.close()
+    return 0
+
+
+class _Ended(BaseException):
+    """SIGTERM came."""
+
+
+def _end(_signal: int, _frame: object) -> None:
+    raise _Ended

@@ -1,0 +1,228 @@
+"""The first process behind the wall: imports once what every case needs, then forks a submission on request.
+
+Theory of operation
+-------------------
+It is started by `python -c` with a configuration file at a fixed
+place, written by the wall. Started as root it becomes an ordinary user before it imports anything that is not
+Python's own. It imports the modules it is told to, and *uses* them a little, because the first use of some
+functions loads hundreds of modules, and what is not loaded here would be loaded in every case anew. It loads
+the probes under a private name.
+
+Then it says "ready" on its control socket, once, and waits. Whoever holds the other end (several grading
+processes may) sends one datagram with one end of a stream socket. A fork of this process that has already
+become pid 1 of a submission's namespaces, and waits for one, receives that end and serves it; the next such
+spare is then made. This process never reads anything of a submission and never waits for one.
+
+While nobody asks, it gathers its memory in huge pages, piece by piece: a fork then copies a hundred page
+tables instead of tens of thousands of entries, and costs a quarter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+import importlib
+import importlib.util
+import os
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+from . import kernel, protocol, rehearsal, submission
+
+CONFIGURATION = "/grader/configuration"
+PROBES = "/grader/probes.py"
+PROBES_MODULE = "_probes"
+IDLE_MILLISECONDS = 2
+CONTROL_FD = 3
+
+
+def main(configuration_path: str = CONFIGURATION, control_fd: int = CONTROL_FD) -> None:
+    """Serve until the other end of the control socket is closed."""
+    control = socket.socket(fileno=control_fd)
+    try:
+        with open(configuration_path, "rb") as file:  # noqa: PTH123
+            configuration = protocol.decode(file.read())
+        setup = prepare(configuration)
+        protections = _rehearse(setup)
+    except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
+        text = traceback.format_exc()[-4000:]
+        control.send(protocol.encode(("failed", text)))
+        return
+    control.send(protocol.encode(("ready", protections)))
+    serve(control, setup)
+
+
+def prepare(configuration: dict[str, Any]) -> submission.Setup:
+    """Become an ordinary user, import what every case needs, load the probes; return what cases need to know."""
+    if os.geteuid() == 0 and "uid-drop" in configuration["features"]:
+        become(configuration["uid"], configuration["gid"])
+    kernel.leave_session_keyring()
+    kernel.adopt_orphans()
+    landlock_version = kernel.landlock_version()
+    features = set(configuration["features"])
+    if landlock_version == 0:
+        features.discard("landlock")
+    sys.path[:] = [path for path in sys.path if not path.startswith("/grader")]
+    sys.path += configuration["site_packages"]
+    for name in configuration["preload"]:
+        touch(importlib.import_module(name))
+    probes = load_probes(PROBES)
+    if os.getuid() == 0 or "uid-drop" not in configuration["features"]:
+        features.discard("uid-drop")
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+    return submission.Setup(
+        features=frozenset(features),
+        seccomp=configuration["seccomp"],
+        landlock_version=landlock_version,
+        probes=probes,
+        hidden=tuple(configuration["hidden"]),
+        shown=tuple(configuration["shown"]),
+        devices=tuple(configuration["devices"]),
+        rehearsal_limits=configuration["limits"],
+    )
+
+
+def become(uid: int, gid: int) -> None:
+    """Turn from root into an ordinary user, for good."""
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    kernel.set_dumpable(True)  # changing the user made this process's own /proc files root's
+
+
+def load_probes(path: str) -> ModuleType:
+    """Import the probes file under a name that no submission can take; call its `warm_up` if it has one."""
+    spec = importlib.util.spec_from_file_location(PROBES_MODULE, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load {path}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[PROBES_MODULE] = module
+    spec.loader.exec_module(module)
+    warm_up = getattr(module, "warm_up", None)
+    if warm_up is not None:
+        warm_up()
+    return module
+
+
+def touch(module: ModuleType) -> None:
+    """Call what loads or allocates on its first call. It must not start a thread: forks would lack it."""
+    if module.__name__ == "numpy":
+        module.random.seed(0)
+        module.random.default_rng(0).normal(size=2)
+        square = module.eye(3, dtype="float32")
+        (square @ square).sum()
+        module.linalg.norm(square)
+        module.exp(square), module.log(square + 1), module.argmax(square)
+    elif module.__name__ == "torch":
+        module.manual_seed(0)
+        module.set_num_threads(1)
+        with contextlib.suppress(RuntimeError):
+            module.set_num_interop_threads(1)
+        square = module.eye(3)
+        module.nn.functional.cross_entropy(square @ square, module.arange(3))
+        module.nn.Linear(3, 3)(square).sum()
+        module.randn(2, 2).exp().log().softmax(-1)
+        repr(square)
+        if not module.backends.cuda.is_built():  # with CUDA, the first backward pass starts threads
+            weight = module.ones(3, requires_grad=True)
+            (weight @ square).sum().backward()
+
+
+def _rehearse(setup: submission.Setup) -> list[str]:
+    """The protections that a case of our own finds in force; raises if it does not return."""
+    probes = rehearsal.module(setup.features)
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            spare = Spare(dataclasses.replace(setup, probes=probes), [ours.fileno(), theirs.fileno()])
+            spare.hand_over(theirs.fileno())
+        fd = ours.fileno()
+        rehearsal.ask(fd, setup.rehearsal_limits)
+        return rehearsal.protections_seen(fd)
+
+
+def serve(control: socket.socket, setup: submission.Setup) -> None:
+    """Fork a submission for every stream socket that arrives."""
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_write, False)
+    os.set_blocking(wake_read, False)
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    poll.register(wake_read, select.POLLIN)
+    private = (control.fileno(), wake_read, wake_write)
+    spare = _new_spare(setup, private)
+    memory = kernel.own_memory()
+    piece = next(memory, None)
+    while True:
+        ready = dict(poll.poll(None if piece is None else IDLE_MILLISECONDS))
+        if not ready and piece is not None:
+            kernel.huge_pages(*piece)
+            piece = next(memory, None)
+        if wake_read in ready:
+            with contextlib.suppress(BlockingIOError):
+                os.read(wake_read, 4096)
+            _reap()
+        if control.fileno() in ready:
+            channels = _receive_channels(control)
+            if channels is None:
+                return
+            for channel in channels:
+                while not spare.hand_over(channel):
+                    spare = _new_spare(setup, private)
+                os.close(channel)
+                spare = _new_spare(setup, private)
+
+
+def _receive_channels(control: socket.socket) -> Sequence[int] | None:
+    """The descriptors of one datagram; None when the other end is closed."""
+    data, channels, _, _ = socket.recv_fds(control, 64, 4)
+    return channels if data else None
+
+
+class Spare:
+    """A submission's processes, made in advance, that wait for the channel they will serve."""
+
+    def __init__(self, setup: submission.Setup, private: Sequence[int] = ()) -> None:
+        """`private`: descriptors of this process that the submission must not have."""
+        self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        if os.fork() == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for fd in (self.socket.detach(), *private):
+                os.close(fd)
+            submission.enter(theirs, setup)
+        theirs.close()
+
+    def hand_over(self, channel: int) -> bool:
+        """Let it serve `channel`; False when it is gone."""
+        with self.socket, contextlib.suppress(OSError):
+            socket.send_fds(self.socket, [b"serve"], [channel])
+            return True
+        return False
+
+
+def _new_spare(setup: submission.Setup, private: Sequence[int]) -> Spare:
+    """A spare, with patience: processes or memory may be short while many submissions run."""
+    while True:
+        with contextlib.suppress(OSError):
+            return Spare(setup, private)
+        time.sleep(0.1)
+        _reap()
+
+
+def _reap() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass

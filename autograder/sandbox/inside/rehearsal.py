@@ -1,0 +1,122 @@
+"""A case of our own that looks for each protection from the inside, before any student's case runs.
+
+Theory of operation
+-------------------
+The warm worker sends the probe `protections` through the very path
+that student code takes: a submission, a case, a reply. That the rehearsal comes back proves that namespaces
+and mounts can be made here; what it returns says which protections were seen to be in force. Those that leave
+no trace inside (that System V objects are shared with nobody, say) come from one `unshare` call, which fails
+as a whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import resource
+import socket
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from . import case, kernel, protocol
+
+_PR_GET_SECCOMP = 21
+_PR_CAPBSET_READ = 23
+_PR_GET_NO_NEW_PRIVS = 39
+_SECCOMP_MODE_FILTER = 2
+
+
+def module(candidates: frozenset[str]) -> ModuleType:
+    """A probes module whose only probe answers with those of `candidates` that are in force."""
+    probes = ModuleType("_rehearsal")
+    probes.protections = lambda: sorted(name for name in candidates if in_force(name))  # type: ignore[attr-defined]
+    return probes
+
+
+def ask(channel: int, limits: Mapping[str, Any]) -> None:
+    """Send what a session would send for one case: two requests."""
+    protocol.send_frame(channel, protocol.encode(("open", {}, limits)))
+    protocol.send_frame(channel, protocol.encode(("run", "protections", limits)))
+    protocol.send_frame(channel, protocol.encode(()))
+
+
+def protections_seen(channel: int) -> list[str]:
+    """Read the answers to `ask`. Raises RuntimeError when the case did not come back."""
+    details: object = None
+    for expected in ("ready", "started", "ended"):
+        kind, *details = protocol.decode(protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES))
+        if kind != expected:
+            raise RuntimeError(f"the rehearsal of a case failed: {details}")
+    reply = protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES)
+    if not reply:
+        raise RuntimeError(f"the rehearsal of a case failed: {details}")
+    answer, *found = protocol.decode(reply)
+    if answer != "returned":
+        raise RuntimeError(f"the rehearsal of a case failed: {found}")
+    return list(found[0])
+
+
+def in_force(name: str) -> bool:
+    """Whether a protection can be seen to work, or leaves no trace."""
+    check = _CHECKS.get(name)
+    return check is None or check()
+
+
+def _prctl(option: int, argument: int = 0) -> int:
+    return int(ctypes.CDLL(None).prctl(option, ctypes.c_ulong(argument), 0, 0, 0))
+
+
+def _has_no_network() -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(("192.0.2.1", 9)) == errno.ENETUNREACH
+
+
+def _has_no_capabilities() -> bool:
+    return not kernel.capabilities() and _prctl(_PR_CAPBSET_READ, 0) == 0
+
+
+def _inherits_no_descriptor() -> bool:
+    for descriptor in range(case.REPLY_FD + 1, 256):
+        with contextlib.suppress(OSError):
+            os.fstat(descriptor)
+            return False
+    return True
+
+
+def _refuses_files(path: str) -> bool:
+    try:
+        descriptor = os.open(f"{path}/rehearsal", os.O_CREAT | os.O_WRONLY)
+    except OSError:
+        return True
+    os.close(descriptor)
+    os.unlink(f"{path}/rehearsal")  # noqa: PTH108
+    return False
+
+
+def _is_writable_mount(path: str) -> bool:
+    return not _refuses_files(path) and os.stat(path).st_dev != os.stat("/").st_dev  # noqa: PTH116
+
+
+def _shows_no_process() -> bool:
+    with contextlib.suppress(PermissionError):
+        return not os.listdir("/proc")  # noqa: PTH208
+    return True
+
+
+_CHECKS: dict[str, Callable[[], bool]] = {
+    "pid-namespace": lambda: os.getppid() == 1,
+    "network-namespace": _has_no_network,
+    "uts-namespace": lambda: os.uname().nodename == "sandbox",
+    "user-namespace": lambda: os.getuid() == case.INSIDE_ID,
+    "private-tmp": lambda: all(map(_is_writable_mount, case.WRITABLE)),
+    "read-only-submission": lambda: _refuses_files(case.SUBMISSION_ROOT),
+    "hidden-proc": _shows_no_process,
+    "closed-descriptors": _inherits_no_descriptor,
+    "capabilities-dropped": _has_no_capabilities,
+    "no-new-privileges": lambda: _prctl(_PR_GET_NO_NEW_PRIVS) == 1,
+    "seccomp": lambda: _prctl(_PR_GET_SECCOMP) == _SECCOMP_MODE_FILTER,
+    "rlimits": lambda: resource.getrlimit(resource.RLIMIT_NOFILE)[1] != resource.RLIM_INFINITY,
+}

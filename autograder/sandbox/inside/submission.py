@@ -1,0 +1,567 @@
+"""Pid 1 of one submission: holds its files, forks its cases, keeps their limits, and ends with its channel.
+
+Theory of operation
+-------------------
+`enter` is called in a fork of the warm worker. It enters namespaces of its own (user, mount, pid, net, ipc,
+uts, cgroup), forks once more to become pid 1 of the new pid namespace, waits for a channel, and serves it:
+
+    ("open", files, limits)     once: write the files below /submission, make them read-only
+    ("add", files)              add files, such as a compiled extension; answered by ("ready",)
+    ("run", probe, limits)      and a frame of encoded inputs: run one case
+
+Answers are ("ready",), ("started",) when student code begins, ("ended", facts) and a frame with the reply as
+it came, and ("failed", text) for a fault of ours, after which the process ends. It never reads a reply: bytes
+of the student's go through unopened. Student code is not in this process, but it is in its children, with the
+same uid: so this process cannot be traced, its descriptors are not inherited, signals from inside do not
+reach pid 1, and the seccomp filter of a case keeps it from this process's priority and limits.
+
+When a case has answered, ended, or reached a limit, everything in the pid namespace is killed at once;
+nothing of it can survive into the next case. The file systems it could write to are thrown away and made
+anew.
+
+Memory is watched by adding up, every TICK, what the processes of the case own beyond what they share with
+this one. RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below
+it. /proc is hidden from cases; the watch uses a descriptor of the wall's, opened before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from types import ModuleType
+from typing import Any, NoReturn
+
+from . import case, kernel, protocol
+from .reply import PACKAGE
+
+TICK = 0.05
+PREPARATION_SECONDS = 30.0
+"""How long a case may take before student code begins; longer is a fault of ours."""
+EMPTY = "/empty"
+"""An empty directory of the wall, bound over what a case must not see."""
+
+NAMESPACES = {
+    "user-namespace": kernel.CLONE_NEWUSER,
+    "mount-namespace": kernel.CLONE_NEWNS,
+    "pid-namespace": kernel.CLONE_NEWPID,
+    "network-namespace": kernel.CLONE_NEWNET,
+    "ipc-namespace": kernel.CLONE_NEWIPC,
+    "uts-namespace": kernel.CLONE_NEWUTS,
+    "cgroup-namespace": kernel.CLONE_NEWCGROUP,
+}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the warm worker knows and every submission needs."""
+
+    features: frozenset[str]
+    seccomp: bytes
+    landlock_version: int
+    probes: ModuleType
+    hidden: tuple[str, ...]
+    """Directories that no case may see."""
+    shown: tuple[str, ...]
+    """In a container: what a case may read although it lies in a private place."""
+    devices: tuple[str, ...]
+    """In a container: devices that a case may use."""
+    rehearsal_limits: Mapping[str, Any]
+
+
+def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
+    """Become a submission that serves the channel sent through `waiting`; none of its processes returns."""
+    channel = -1
+    try:
+        processes = ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        _enter_namespaces(setup.features)
+        if os.fork():
+            os._exit(0)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler would let the case's processes signal pid 1
+        submission = Submission(setup, processes)
+        channel = _receive_channel(waiting)
+        submission.serve(channel, channel)
+    except (protocol.ConnectionLostError, BrokenPipeError):
+        pass
+    except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
+        with contextlib.suppress(BaseException):
+            text = "".join(traceback.format_exception(*sys.exc_info()))[-2000:]
+            channel = _receive_channel(waiting) if channel < 0 else channel
+            protocol.send_frame(channel, protocol.encode(("failed", text)))
+    os._exit(0)
+
+
+def _receive_channel(waiting: socket.socket) -> int:
+    _, channels, _, _ = socket.recv_fds(waiting, 64, 1)
+    waiting.close()
+    if not channels:
+        raise protocol.ConnectionLostError("the wall ends")
+    return channels[0]
+
+
+def _enter_namespaces(features: frozenset[str]) -> None:
+    uid, gid = os.getuid(), os.getgid()
+    flags = 0
+    for name, flag in NAMESPACES.items():
+        flags |= flag if name in features else 0
+    kernel.unshare(flags)
+    if flags & kernel.CLONE_NEWUSER:
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{case.INSIDE_ID} {uid} 1"),
+            ("gid_map", f"{case.INSIDE_ID} {gid} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
+                file.write(text)
+
+
+# ── what the processes of a case use ─────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class ProcessTable:
+    """The wall's /proc, by a descriptor that outlives its name."""
+
+    descriptor: int
+
+    def _read(self, path: str) -> bytes:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            return os.read(fd, 65536)
+        finally:
+            os.close(fd)
+
+    def own_pid(self) -> str:
+        return os.readlink("self", dir_fd=self.descriptor)
+
+    def descendants(self, pid: str) -> list[str]:
+        """Every process below `pid`, in pids of the wall."""
+        found: list[str] = []
+        queue = [pid]
+        while queue:
+            parent = queue.pop()
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                task = os.open(f"{parent}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+                try:
+                    threads = os.listdir(task)  # noqa: PTH208
+                finally:
+                    os.close(task)
+                for thread in threads:
+                    children = self._read(f"{parent}/task/{thread}/children").decode().split()
+                    found += children
+                    queue += children
+        return found
+
+    def own_bytes(self, pid: str) -> int:
+        """Memory of a process that is not a file's: anonymous, shared, and swapped out."""
+        total = 0
+        for line in self._read(f"{pid}/status").splitlines():
+            if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
+                total += int(line.split()[1]) * 1024
+        return total
+
+    def stack_start(self, pid: str) -> int:
+        """Where the stack begins: forks have the same place, or 0, until they execute another program."""
+        return int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[25])
+
+    def address_space(self, pid: str) -> int:
+        return int(self._read(f"{pid}/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class MemoryWatch:
+    """How much memory the case's processes own beyond what a fork of this process starts with."""
+
+    processes: ProcessTable
+    enforced: bool
+    own_pid: str = ""
+    baseline: int = 0
+    stack: int = 0
+    peak: int = 0
+    kills: int = 0
+
+    def __post_init__(self) -> None:
+        self.own_pid = self.processes.own_pid()
+        self.stack = self.processes.stack_start(self.own_pid)
+
+    def begin(self) -> None:
+        """A case is about to be forked, with what this process has now, its inputs among it."""
+        self.peak = 0
+        self.baseline = self.processes.own_bytes(self.own_pid)
+        self.kills = oom_kills()
+
+    def total(self) -> int:
+        total = 0
+        for pid in self.processes.descendants(self.own_pid):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+                own = self.processes.own_bytes(pid)
+                forked = self.processes.stack_start(pid) in (self.stack, 0)
+                total += max(0, own - self.baseline) if forked else own
+        self.peak = max(self.peak, total)
+        return total
+
+
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+"""Of this process's control group, where it can see one: version 2, and version 1."""
+
+
+def oom_kills() -> int:
+    """How many processes of the control group the kernel has killed because its memory was used up."""
+    for path in OOM_COUNTERS:
+        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
+
+
+# ── what a case leaves behind ────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass
+class Excerpt:
+    """The first and the last bytes of a stream."""
+
+    keep: int
+    head: bytes = b""
+    tail: bytes = b""
+    total: int = 0
+
+    def add(self, data: bytes) -> None:
+        self.total += len(data)
+        room = self.keep - len(self.head)
+        if room > 0:
+            self.head += data[:room]
+            data = data[room:]
+        self.tail = (self.tail + data)[-self.keep :] if self.keep else b""
+
+
+@dataclass
+class Reply:
+    """The bytes a case has written on its reply pipe: that it began, then one frame."""
+
+    limit: int
+    began: float | None = None
+    """When student code began. Written by our code, before any of the student's ran in that process."""
+    size: int | None = None
+    data: bytearray = field(default_factory=bytearray)
+
+    def add(self, data: bytes) -> None:
+        self.data += data
+        head = case.STARTED.size
+        if self.began is None and self.data[:1] != case.FAILED and len(self.data) >= head:
+            _, self.began = case.STARTED.unpack_from(self.data)
+            del self.data[:head]
+        if self.began is not None and self.size is None and len(self.data) >= 4:
+            (self.size,) = struct.unpack_from(">I", self.data)
+
+    @property
+    def too_large(self) -> bool:
+        return self.size is not None and self.size > self.limit
+
+    @property
+    def complete(self) -> bool:
+        return self.size is not None and len(self.data) >= 4 + self.size
+
+    def frame(self) -> bytes:
+        """The payload, or nothing when it did not come in full."""
+        return bytes(self.data[4 : 4 + (self.size or 0)]) if self.complete and not self.too_large else b""
+
+
+class Writable:
+    """The directories that a case can write to: new ones for each case, unless the last one left no trace."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        self.enabled = "private-tmp" in setup.features
+        self.landlock = -1
+        self.made: object = None
+        """What they were made for, and how they looked when they were new."""
+
+    def renew(self, limits: Mapping[str, Any]) -> None:
+        wanted = (limits["tmp_bytes"], limits["tmp_files"])
+        if self.made == (wanted, self._look()):
+            return  # unmounting costs milliseconds
+        if self.enabled:
+            for path in case.WRITABLE:
+                if self.made is not None:
+                    kernel.unmount(path)
+                options = f"mode=0700,size={wanted[0]},nr_inodes={wanted[1]}"
+                flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
+                kernel.mount("tmpfs", path, "tmpfs", flags, options)
+        if "landlock" in self.setup.features:
+            if self.landlock >= 0:
+                os.close(self.landlock)
+            self.landlock = self._ruleset()
+        self.made = (wanted, self._look())
+
+    def _ruleset(self) -> int:
+        return kernel.landlock_ruleset(self.setup.landlock_version, ("/",), (*case.WRITABLE, os.devnull))
+
+    def _look(self) -> object:
+        """Their entries, and the time of the last change of entries or attributes, which cannot be set."""
+        if not self.enabled:
+            return None
+        return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in case.WRITABLE]  # noqa: PTH116, PTH208
+
+
+class Submission:
+    """Serves one channel; see the top of the file."""
+
+    writable_kind: type[Writable] = Writable
+
+    def __init__(self, setup: Setup, processes: ProcessTable) -> None:
+        self.reading = self.writing = -1
+        self.setup = setup
+        self.processes = processes
+        self.writable = self.writable_kind(setup)
+        self.watch = MemoryWatch(processes, "memory-watchdog" in setup.features)
+        if "mount-namespace" in setup.features:
+            self._mount_base()
+        if "capabilities-dropped" in setup.features:
+            kernel.bound_capabilities()
+        kernel.set_dumpable(False)
+
+    # requests
+
+    def serve(self, reading: int, writing: int) -> NoReturn:
+        """Answer until the channel ends, which raises ConnectionLostError. A socket is given twice."""
+        self.reading, self.writing = reading, writing
+        while True:
+            self.answer_one()
+
+    def answer_one(self) -> None:
+        """Read one request and answer it."""
+        request = self._receive()
+        kind = request[0]
+        if kind == "open":
+            self._write_files(request[1])
+            self.writable.renew(request[2])
+            self._send(("ready",))
+        elif kind == "add":
+            self._write_files(request[1])
+            self._send(("ready",))
+        else:
+            inputs = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
+            self._run(case.Request(request[1], inputs, request[2]))
+
+    def _receive(self) -> Any:
+        data = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
+        return protocol.decode(data, protocol.DecodeLimits(total_bytes=len(data)))
+
+    def _send(self, message: tuple[object, ...]) -> None:
+        protocol.send_frame(self.writing, protocol.encode(message))
+
+    # file systems
+
+    def _mount_base(self) -> None:
+        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        options = f"mode=0755,nr_inodes=100k,size={2**30}"
+        kernel.mount("tmpfs", case.SUBMISSION_ROOT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        for path in self.setup.hidden:
+            kernel.mount(EMPTY, path, "", kernel.MS_BIND)
+
+    def _protect_submission(self, read_only: bool) -> None:
+        if "read-only-submission" in self.setup.features:
+            flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_NOSUID | kernel.MS_NODEV
+            kernel.mount("none", case.SUBMISSION_ROOT, "", flags | (kernel.MS_RDONLY if read_only else 0))
+
+    def _write_files(self, files: Mapping[str, bytes]) -> None:
+        self._protect_submission(read_only=False)
+        for name, content in files.items():
+            path = submission_path(name)
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120
+            with open(path, "wb") as file:  # noqa: PTH123
+                file.write(content)
+        self._protect_submission(read_only=True)
+
+    # one case
+
+    def _run(self, request: case.Request) -> None:
+        limits = request.limits
+        self.writable.renew(limits)
+        self.watch.begin()
+        address_space = self.processes.address_space(self.watch.own_pid)
+        confinement = case.Confinement(
+            self.setup.features, self.setup.seccomp, self.writable.landlock, address_space
+        )
+        pipes = [os.pipe() for _ in range(3)]
+        pid = _fork()
+        if pid == 0:
+            self._oom_victim()
+            case.run(request, self.setup.probes, confinement, (pipes[0][1], pipes[1][1]), pipes[2][1])
+        for _, write_end in pipes:
+            os.close(write_end)
+        own_namespace = "pid-namespace" in self.setup.features
+        watched = Case(
+            pid, [read_end for read_end, _ in pipes], limits, self.watch, self.reading, own_namespace
+        )
+        try:
+            facts = watched.follow(self._send)
+        finally:
+            for read_end, _ in pipes:
+                os.close(read_end)
+        self._send(("ended", facts))
+        protocol.send_frame(self.writing, watched.reply.frame())
+        _reap_all()
+        self.writable.renew(limits)
+
+    def _oom_victim(self) -> None:
+        """When memory runs out, let the kernel choose the case and not its keeper."""
+        with contextlib.suppress(OSError):
+            kernel.set_dumpable(True)  # else the file is root's
+            fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.processes.descriptor)
+            os.write(fd, b"1000")
+            os.close(fd)
+
+
+class Case:
+    """A running case as seen from pid 1: follows it to its end, whatever that is."""
+
+    def __init__(
+        self,
+        pid: int,
+        pipes: list[int],
+        limits: Mapping[str, Any],
+        watch: MemoryWatch,
+        channel: int,
+        own_namespace: bool,
+    ) -> None:
+        """`pipes` are the reading ends of stdout, stderr and the reply."""
+        stdout, stderr, reply = pipes
+        self.pid = pid
+        self.own_namespace = own_namespace
+        self.limits = limits
+        self.watch = watch
+        self.channel = channel
+        self.reply_fd = reply
+        self.reply = Reply(limits["reply_bytes"])
+        self.streams = {
+            stdout: Excerpt(limits["kept_output_bytes"]),
+            stderr: Excerpt(limits["kept_output_bytes"]),
+        }
+        self.excerpts = tuple(self.streams.values())
+        self.began = self.ended = time.monotonic()
+
+    def follow(self, tell: Any) -> dict[str, object]:
+        """Wait for the end of the case and clear its processes away. Raises when it never began."""
+        reason = self._wait(tell)
+        self.ended = time.monotonic()
+        _kill_all(-1 if self.own_namespace else -self.pid)
+        _, status, usage = os.wait4(self.pid, 0)
+        if reason == "ended" and status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
+            reason = "memory"  # the kernel was faster than the watch
+        for fd, excerpt in self.streams.items():
+            _drain(fd, excerpt)
+        if self.reply.began is None:
+            text = bytes(self.reply.data[1:]).decode("utf-8", "replace")
+            raise RuntimeError(f"a case did not get as far as student code (wait status {status}): {text}")
+        return {
+            "reason": reason,
+            "status": status,
+            "seconds": self.ended - self.began,
+            "cpu_seconds": usage.ru_utime + usage.ru_stime,
+            "peak_bytes": max(self.watch.peak, usage.ru_maxrss * 1024 - self.watch.baseline, 0),
+            "output_bytes": sum(excerpt.total for excerpt in self.excerpts),
+            "stdout": (self.excerpts[0].head, self.excerpts[0].tail, self.excerpts[0].total),
+            "stderr": (self.excerpts[1].head, self.excerpts[1].tail, self.excerpts[1].total),
+        }
+
+    def _wait(self, tell: Any) -> str:
+        """Why the case is over: replied, ended, wall, memory, output or reply."""
+        poll = select.poll()
+        process = os.pidfd_open(self.pid)
+        for fd in (process, self.reply_fd, *self.streams):
+            poll.register(fd, select.POLLIN)
+        poll.register(self.channel, select.POLLRDHUP)
+        deadline = self.began + PREPARATION_SECONDS
+        tick = self.began + TICK
+        told = False
+        try:
+            while True:
+                now = time.monotonic()
+                if now >= deadline:
+                    return "wall"
+                if now >= tick:
+                    tick = now + TICK
+                    if self.watch.total() > self.limits["memory_bytes"] and self.watch.enforced:
+                        return "memory"
+                ready = dict(poll.poll(max(1, int((min(deadline, tick) - now) * 1000))))
+                if self.channel in ready:
+                    raise protocol.ConnectionLostError("the session was closed")
+                for fd in [fd for fd in self.streams if fd in ready]:
+                    if not _read_into(fd, self.streams[fd]):
+                        poll.unregister(fd)
+                if sum(excerpt.total for excerpt in self.excerpts) > self.limits["output_bytes"]:
+                    return "output"
+                if self.reply_fd in ready:
+                    data = os.read(self.reply_fd, 2**20)
+                    if data:
+                        self.reply.add(data)
+                    else:
+                        poll.unregister(self.reply_fd)
+                    if self.reply.began is not None and not told:
+                        told = True
+                        self.began = self.reply.began
+                        deadline = self.began + self.limits["wall_seconds"]
+                        tell(("started",))
+                    if self.reply.too_large:
+                        return "reply"
+                    if self.reply.complete:
+                        return "replied"
+                elif process in ready:  # ended, and nothing of the reply is left to read
+                    return "ended"
+        finally:
+            os.close(process)
+
+
+def _read_into(fd: int, excerpt: Excerpt) -> bool:
+    data = os.read(fd, 2**18)
+    excerpt.add(data)
+    return bool(data)
+
+
+def _drain(fd: int, excerpt: Excerpt) -> None:
+    """Read what is in a pipe whose writers are dead or dying."""
+    os.set_blocking(fd, False)
+    with contextlib.suppress(BlockingIOError):
+        while excerpt.total < 2**40 and _read_into(fd, excerpt):
+            pass
+
+
+def _fork() -> int:
+    """Fork, with patience: the processes of the case before may still be going away."""
+    for _ in range(100):
+        with contextlib.suppress(BlockingIOError):
+            return os.fork()
+        time.sleep(0.02)
+    return os.fork()
+
+
+def _kill_all(target: int) -> None:
+    """Kill every process of the namespace (-1) but this one. Forks in progress fail: none escapes."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(target, signal.SIGKILL)
+
+
+def _reap_all() -> None:
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+
+
+def submission_path(name: str) -> str:
+    """Where a file of the submission goes. Raises ValueError for a name that leads elsewhere."""
+    path = PurePosixPath(name)
+    if path.parts[:1] != (PACKAGE,) or len(path.parts) < 2 or ".." in path.parts or "\0" in name:
+        raise ValueError(f"not a file below {PACKAGE}/: {name[:200]!r}")
+    return f"{case.SUBMISSION_ROOT}/{path}"

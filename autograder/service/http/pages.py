@@ -1,0 +1,455 @@
+"""The staff's pages, made on the server: who waits, what runs, what failed and why, the last scores, a repository.
+
+Read-only; what staff do to jobs they do with `autograder jobs`, which asks who they are and why. No page needs
+JavaScript, and nothing is loaded from elsewhere. Without a session every path answers the same.
+
+Everything that a stranger may have written is shown on one line, with control and direction characters as escapes,
+escaped for HTML, and apart from the text around it (`bdi`).
+"""
+
+import json
+import logging
+import re
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Protocol
+from urllib.parse import parse_qs, quote, urlencode
+
+import anyio
+import anyio.to_thread
+import jinja2
+from markupsafe import Markup
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from autograder.course.deadline import Deadline, Decision, Extension, duration
+from autograder.errors import GraderError
+from autograder.ledger import (
+    Cutoffs,
+    Job,
+    JobHistory,
+    JobState,
+    Ledger,
+    LedgerError,
+    Policy,
+    RecordedPush,
+    RepositoryName,
+    Score,
+    Unknown,
+)
+from autograder.report import ALL_PASSED, ICONS, NOT_ALL_PASSED, one_line
+from autograder.service.http.login import Login, from_our_page
+from autograder.service.metrics import Depth
+
+_log = logging.getLogger(__name__)
+
+REFRESH_SECONDS = 10
+ON_FRONT = 10  # rows of each table of the front page
+ON_PAGE = 50
+PUSHES = 15  # of a repository on one page
+MAX_PAGE = 100_000
+MAX_FORM = 4096  # bytes
+MAX_TEXT = 2000  # characters of anything
+THREADS = 4
+
+STATES = {
+    JobState.QUEUED: "waiting",
+    JobState.RUNNING: "running",
+    JobState.FAILED: "tried again soon",
+    JobState.DEAD: "needs staff",
+    JobState.SUPERSEDED: "superseded",
+    JobState.FINAL: "final",
+}
+_JOB = re.compile(r"[!-~]{1,1000}")
+Answer = Callable[[Request], Awaitable[Response]]
+
+_PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path of ours, never another site
+
+
+class Target(Protocol):
+    """To which assignment a branch of a repository belongs."""
+
+    @property
+    def assignment(self) -> str: ...
+
+
+class Course(Protocol):
+    """What the pages need of the configuration. Everything may raise a GraderError."""
+
+    def target(self, repository: RepositoryName, branch: str) -> Target | None:
+        """Return what a branch is graded as, None where it is not graded."""
+
+    def extension(self, target: Any) -> Extension | None:
+        """Return the later deadline of the student to whom `target`, one of the course's own, belongs."""
+
+    def deadline(self, assignment: str) -> Deadline:
+        """Return when an assignment opens and closes."""
+
+    def policy(self, assignment: str) -> Policy:
+        """Return which push of several counts."""
+
+    def cutoffs(self, assignment: str, repositories: Collection[RepositoryName]) -> Cutoffs:
+        """Return until when pushes of these repositories count."""
+
+
+class Site(Protocol):
+    """What the pages need of the service."""
+
+    @property
+    def ledger(self) -> Ledger: ...
+    @property
+    def course(self) -> Course: ...
+
+    def depths(self) -> Mapping[str, Depth]:
+        """Return how full each queue is."""
+
+    def ready(self) -> list[str]:
+        """Return the reasons why the service is not ready."""
+
+
+# one page ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a long list.
+
+    Attributes:
+        number: from 1 on.
+        size: rows.
+        more: whether there is another one behind it.
+    """
+
+    number: int
+    size: int
+    more: bool = False
+
+    @property
+    def offset(self) -> int:
+        """How many rows come before it."""
+        return (self.number - 1) * self.size
+
+
+@dataclass(frozen=True)
+class PushRow:
+    """A push with what came of it."""
+
+    push: RecordedPush
+    jobs: tuple[JobHistory, ...]
+    decisions: Mapping[str, Decision]  # by job
+
+
+class Pages:
+    """The pages, for whom `login` lets in."""
+
+    def __init__(
+        self,
+        site: Site,
+        login: Login,
+        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    ) -> None:
+        self._site = site
+        self._login = login
+        self._clock = clock
+        self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
+        self._templates = _environment()
+        self._router = Router(
+            [
+                Route("/", self._page(self._front)),
+                Route("/jobs", self._page(self._jobs)),
+                Route("/jobs/{job:path}", self._page(self._job)),
+                Route("/r", self._page(self._repositories)),
+                Route("/r/{repository:path}", self._page(self._repository)),
+                Route("/logout", self._logout, methods=["POST"]),
+            ],
+            redirect_slashes=False,
+            default=self._nothing,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer staff; send everybody else to the login, whatever they ask for."""
+        request = Request(scope, receive)
+        if self._login.is_staff(request):
+            await self._router(scope, receive, send)
+            return
+        response: Response
+        if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
+            path = quote(scope["path"], safe="/:")
+            if scope["query_string"]:
+                path += "?" + scope["query_string"].decode("latin-1")
+            query = f"?{urlencode({'next': path})}" if _PATH.fullmatch(path) and path != "/" else ""
+            response = RedirectResponse(f"/login{query}", 303)
+        else:
+            response = PlainTextResponse("log in first\n", 401)
+        await response(scope, receive, send)
+
+    # login -----------------------------------------------------------------------------------------------
+
+    async def log_in(self, request: Request) -> Response:
+        """Show the form, or take what was filled in."""
+        if request.method != "POST":
+            return self._login_form(request.query_params.get("next", ""))
+        if not from_our_page(request):
+            return PlainTextResponse("this form was sent from another site\n", 403)
+        form = await _form(request)
+        if form is None:
+            return PlainTextResponse("this is not the form of the login\n", 400)
+        wanted = form.get("next", "")
+        seconds = self._login.wait(request)
+        if seconds:
+            message = f"Too many attempts. Try again in {int(seconds) + 1} seconds."
+            return self._login_form(wanted, message, 429, {"Retry-After": str(int(seconds) + 1)})
+        if not self._login.is_token(form.get("token", "").strip()):
+            _log.warning("a wrong staff token was shown")
+            return self._login_form(wanted, "That is not the staff token.", 401)
+        response = RedirectResponse(_own_path(wanted), 303)
+        self._login.begin(response)
+        return response
+
+    def _login_form(
+        self, wanted: str, message: str = "", status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        text = self._templates.get_template("login.html").render(
+            next=_own_path(wanted), message=message, staff=False
+        )
+        return HTMLResponse(text, status, headers)
+
+    async def _logout(self, request: Request) -> Response:
+        if not from_our_page(request):
+            return PlainTextResponse("this form was sent from another site\n", 403)
+        response = RedirectResponse("/login", 303)
+        self._login.end(request, response)
+        return response
+
+    # pages -----------------------------------------------------------------------------------------------
+
+    def _page(self, make: Callable[[Request], tuple[str, dict[str, Any]]]) -> Answer:
+        """Return what answers a request with the page that `make` reads in a thread."""
+
+        def read(request: Request) -> Response:
+            try:
+                template, values = make(request)
+                status = 404 if template == "missing.html" else 200
+            except Unknown:
+                template, values, status = "missing.html", {}, 404
+            except LedgerError:
+                _log.exception("a page could not be read")
+                template, values, status = "broken.html", {}, 503
+            text = self._templates.get_template(template).render(now=self._clock(), staff=True, **values)
+            return HTMLResponse(text, status)
+
+        async def answer(request: Request) -> Response:
+            if self._threads is None:
+                self._threads = anyio.CapacityLimiter(THREADS)
+            return await anyio.to_thread.run_sync(read, request, limiter=self._threads)
+
+        return answer
+
+    def _front(self, request: Request) -> tuple[str, dict[str, Any]]:
+        ledger = self._site.ledger
+        paused = request.query_params.get("refresh") == "off"
+        return "front.html", {
+            "refresh": None if paused else REFRESH_SECONDS,
+            "paused": paused,
+            "problems": self._site.ready(),
+            "counts": ledger.count_jobs(),
+            "depths": self._site.depths(),
+            "dead": ledger.jobs(states=[JobState.DEAD], limit=ON_FRONT),
+            "running": ledger.jobs(states=[JobState.RUNNING], limit=ON_FRONT),
+            "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
+            "waiting": ledger.jobs(states=[JobState.QUEUED], limit=ON_FRONT),
+            "results": ledger.results(limit=ON_FRONT * 2),
+        }
+
+    def _jobs(self, request: Request) -> tuple[str, dict[str, Any]]:
+        page = _page_of(request, ON_PAGE)
+        state = request.query_params.get("state", JobState.FINAL.value)
+        if state not in [known.value for known in JobState]:
+            return "missing.html", {}
+        wanted = JobState(state)
+        if wanted is JobState.FINAL:
+            results = self._site.ledger.results(limit=page.size + 1, offset=page.offset)
+            rows, page = _cut(results, page)
+            return "jobs.html", {"results": rows, "jobs": (), "state": wanted, "page": page}
+        jobs = self._site.ledger.jobs(states=[wanted], limit=page.size + 1, offset=page.offset)
+        rows, page = _cut(jobs, page)
+        return "jobs.html", {"results": (), "jobs": rows, "state": wanted, "page": page}
+
+    def _job(self, request: Request) -> tuple[str, dict[str, Any]]:
+        job = request.path_params["job"]
+        if not _JOB.fullmatch(job):
+            return "missing.html", {}
+        history = self._site.ledger.job_history(job)
+        return "job.html", {"history": history, "job": history.job}
+
+    def _repositories(self, request: Request) -> tuple[str, dict[str, Any]]:
+        part = one_line(request.query_params.get("q", ""))  # no database takes every character
+        page = _page_of(request, ON_PAGE)
+        found = self._site.ledger.repositories(part=part, limit=page.size + 1, offset=page.offset)
+        rows, page = _cut(found, page)
+        return "repositories.html", {"repositories": rows, "part": part, "page": page}
+
+    def _repository(self, request: Request) -> tuple[str, dict[str, Any]]:
+        try:
+            repository = RepositoryName.parse(request.path_params["repository"])
+        except LedgerError:
+            return "missing.html", {}
+        page = _page_of(request, PUSHES)
+        history = self._site.ledger.history(repository, limit=page.size + 1, offset=page.offset)
+        pushes, page = _cut(list(reversed(history.pushes)), page)
+        if not pushes and page.number == 1:
+            return "missing.html", {}
+        rows = []
+        for push in pushes:
+            jobs = tuple(entry for entry in reversed(history.jobs) if entry.job.commit == push.commit)
+            decisions = {entry.job.id: self._decision(push, entry.job) for entry in jobs}
+            rows.append(PushRow(push, jobs, {job: found for job, found in decisions.items() if found}))
+        assignments = sorted({entry.job.assignment for entry in history.jobs})
+        standing = {name: self._standing(repository, name) for name in assignments}
+        return "repository.html", {
+            "repository": repository,
+            "rows": rows,
+            "standing": {name: found for name, found in standing.items() if found},
+            "counting": {found[0].job_id for found in standing.values() if found and found[0]},
+            "page": page,
+        }
+
+    async def _nothing(self, scope: Scope, receive: Receive, send: Send) -> None:
+        missing = self._page(lambda _request: ("missing.html", {}))
+        response = await missing(Request(scope))
+        await response(scope, receive, send)
+
+    def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
+        """Return whether a push was in time for a job's assignment; None where the course does not say."""
+        course = self._site.course
+        try:
+            target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
+            if target is None or target.assignment != job.assignment:
+                return None
+            return course.deadline(job.assignment).decide(push.received, course.extension(target))
+        except GraderError:
+            return None
+
+    def _standing(self, repository: RepositoryName, assignment: str) -> tuple[Score | None, Policy] | None:
+        """Return the score that counts and by which rule; None where the course does not have the assignment."""
+        course = self._site.course
+        try:
+            policy = course.policy(assignment)
+            cutoffs = course.cutoffs(assignment, [repository])
+        except GraderError:
+            return None
+        found = self._site.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
+        return (found[0] if found else None), policy
+
+
+def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
+    """Return the rows of a page, of which one more was asked for than it shows."""
+    return rows[: page.size], Page(page.number, page.size, len(rows) > page.size)
+
+
+def _page_of(request: Request, size: int) -> Page:
+    """Return the page that the query names; the first where it names none."""
+    text = request.query_params.get("page", "")
+    number = int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 1
+    return Page(min(max(number, 1), MAX_PAGE), size)
+
+
+def _own_path(path: str) -> str:
+    """Return `path` where it is one of ours, else the front page."""
+    return path if _PATH.fullmatch(path) else "/"
+
+
+async def _form(request: Request) -> dict[str, str] | None:
+    """Return the fields of a small form, None where it is none."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/x-www-form-urlencoded":
+        return None
+    body = b""
+    try:
+        with anyio.fail_after(10):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MAX_FORM:
+                    return None
+        fields = parse_qs(body.decode("ascii"), strict_parsing=False, max_num_fields=10)
+    except (TimeoutError, ValueError):
+        return None
+    return {name: values[0] for name, values in fields.items()}
+
+
+# templates ---------------------------------------------------------------------------------------------------
+
+
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("autograder.service.http"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "inert": inert,
+        "ago": ago,
+        "moment": moment,
+        "job_url": lambda job: f"/jobs/{quote(job, safe='/:')}",
+        "repository_url": lambda repository: f"/r/{quote(str(repository), safe='/:')}",
+        "duration": duration,
+        "tidy_json": lambda data: json.dumps(_inert_json(data), indent=2, ensure_ascii=False),
+    }
+    environment.globals |= {
+        "STATES": STATES,
+        "ICONS": ICONS,
+        "ALL_PASSED": ALL_PASSED,
+        "NOT_ALL_PASSED": NOT_ALL_PASSED,
+        "with_query": with_query,
+    }
+    return environment
+
+
+def inert(text: object) -> Markup:
+    """Return HTML that shows `text` as it is, on one line, and apart from what stands around it."""
+    return Markup("<bdi>{}</bdi>").format(one_line(str(text), MAX_TEXT))
+
+
+def ago(then: datetime | None, now: datetime) -> Markup:
+    """Return HTML that says how long ago a moment was, in its largest unit; the moment itself on request."""
+    if then is None:
+        return Markup("–")
+    seconds = max(0.0, (now - then).total_seconds())
+    words = f"{int(seconds)} s"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            words = f"{int(seconds // size)} {unit}"
+            break
+    return Markup('<time datetime="{}" title="{}">{} ago</time>').format(
+        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC", words
+    )
+
+
+def moment(then: datetime | None) -> Markup:
+    """Return HTML that shows a moment in UTC."""
+    if then is None:
+        return Markup("–")
+    return Markup('<time datetime="{}">{}</time>').format(
+        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC"
+    )
+
+
+def with_query(path: str, **values: object) -> str:
+    """Return `path` with a query of those values that are something."""
+    given = {name: value for name, value in values.items() if value not in (None, "")}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def _inert_json(data: Any) -> Any:
+    if isinstance(data, str):
+        return one_line(data, MAX_TEXT)
+    if isinstance(data, Mapping):
+        return {one_line(str(key)): _inert_json(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_inert_json(item) for item in data]
+    return data

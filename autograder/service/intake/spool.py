@@ -1,0 +1,277 @@
+"""A folder in which hooks leave pushes until the service takes them: small files, written whole or not at all.
+
+The hook of a bare repository (`hooks`) writes there while the student waits; the service drains it, and need not run
+when the push comes. A file is removed only when the push is in the ledger. Taking it twice is harmless: the ledger
+knows the delivery. What cannot be read is set aside in `rejected/`, never removed.
+
+A file is named `SECONDS-...json` and holds, in JSON: format 1, host, owner, name, pusher, received (seconds since
+1970), and pushes, a list of [before, after, ref]; before may be empty: not known. Whoever may write to the folder may
+claim any of that, the time included: it belongs to the account that git runs under, and to the service.
+"""
+
+import contextlib
+import errno
+import hashlib
+import itertools
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import msgspec
+
+from autograder.errors import GraderError
+from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
+from autograder.hosts.webhook import MAX_SENDER, Push
+from autograder.ledger import Conflict
+from autograder.report import one_line
+
+FORMAT = 1
+SUFFIX = ".json"
+DRAFT = ".new-"  # a file that is being written, or that was left when the machine stopped
+REJECTED = "rejected"
+MAX_BYTES = 512 << 10
+MAX_PUSHES = 1000  # in one file; the hook takes no more either
+BATCH = 1000  # files that are taken in one go
+ABANDONED_SECONDS = 60.0
+AHEAD_SECONDS = 300.0  # clocks differ
+
+
+class SpoolError(GraderError):
+    """The folder cannot be used."""
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    format: int
+    host: str
+    owner: str
+    name: str
+    pusher: str
+    received: int
+    pushes: list[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class Drained:
+    """What came of a round.
+
+    Attributes:
+        taken: files that were handed over and removed.
+        rejected: names of files that were set aside, with the reason.
+    """
+
+    taken: int
+    rejected: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Spool:
+    """The folder at `folder`. One process drains it; any number write."""
+
+    folder: Path
+
+    def make(self) -> None:
+        """Make the folder, for its owner and group alone.
+
+        Raises:
+            SpoolError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(mode=0o770, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SpoolError(f"cannot make the spool {self.folder}: {error}") from error
+
+    def problems(self) -> list[str]:
+        """Return why hooks cannot leave pushes here; none when they can."""
+        if self.folder.is_dir():
+            return []
+        return [f"the spool {self.folder} is gone, and hooks lose pushes; start the service again"]
+
+    def put(
+        self,
+        host: str,
+        owner: str,
+        name: str,
+        pushes: list[tuple[str, str, str]],
+        *,
+        pusher: str = "",
+        received: datetime | None = None,
+    ) -> Path:
+        """Write one file; it is on the disk when this returns.
+
+        Args:
+            host, owner, name: of the repository.
+            pushes: before, after and ref of each branch that moved.
+            pusher: who pushed.
+            received: when; default: now.
+
+        Raises:
+            SpoolError: it cannot be written.
+        """
+        self.make()
+        seconds = int(received.timestamp() if received else time.time())
+        entry = _Entry(FORMAT, host, owner, name, pusher, seconds, pushes)
+        try:
+            descriptor, draft = tempfile.mkstemp(prefix=f"{DRAFT}{seconds}-{os.getpid()}-", dir=self.folder)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.json.encode(entry))
+                file.flush()
+                os.fsync(file.fileno())
+            path = self.folder / f"{Path(draft).name.removeprefix(DRAFT)}{SUFFIX}"
+            Path(draft).rename(path)
+            _sync(self.folder)
+        except OSError as error:
+            raise SpoolError(f"cannot write to the spool {self.folder}: {error}") from error
+        return path
+
+    def waiting(self) -> int:
+        """Return how many files wait. Cheap: a glance at the folder."""
+        return sum(1 for _ in itertools.islice(self._files(), BATCH))
+
+    def drain(self, take: Callable[[Push, datetime], object]) -> Drained:
+        """Hand over what waits, the oldest first; at most BATCH files.
+
+        Args:
+            take: records a push that was received then. When it raises, its file stays, and so do all after it;
+                but a file whose push contradicts the ledger is set aside.
+
+        Raises:
+            SpoolError: the folder cannot be read, or a file cannot be removed.
+            GraderError: whatever `take` raises.
+        """
+        taken, rejected = 0, []
+        for path in sorted(itertools.islice(self._files(), BATCH), key=_age):
+            try:
+                pushes = _read(path)
+            except FileNotFoundError:
+                continue
+            except (ValueError, PermissionError) as error:
+                rejected.append(self._set_aside(path, error))
+                continue
+            except OSError as error:
+                raise SpoolError(f"cannot read {path}: {error}") from error
+            try:
+                for push, received in pushes:
+                    take(push, received)
+            except Conflict as error:  # another try would not help, and must not keep the others waiting
+                rejected.append(self._set_aside(path, error))
+                continue
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise SpoolError(f"cannot remove {path}: {error}; make its folder writable") from error
+            taken += 1
+        return Drained(taken, tuple(rejected))
+
+    def _files(self) -> Iterator[Path]:
+        now = time.time()
+        try:
+            with os.scandir(self.folder) as entries:
+                for entry in entries:
+                    finished = entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
+                    if finished or (entry.name.startswith(DRAFT) and _abandoned(entry, now)):
+                        yield Path(entry.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise SpoolError(f"cannot read the spool {self.folder}: {error}") from error
+
+    def _set_aside(self, path: Path, why: Exception) -> tuple[str, str]:
+        """Move a file into `rejected/`; return its name there, and the reason."""
+        aside = self.folder / REJECTED
+        try:
+            aside.mkdir(mode=0o770, exist_ok=True)
+            place = aside / path.name.removeprefix(".")
+            for number in itertools.count(2):
+                if not os.path.lexists(place):
+                    break
+                place = aside / f"{path.name.removeprefix('.')}.{number}"
+            path.rename(place)
+        except OSError as error:
+            raise SpoolError(f"cannot set {path} aside: {error}; make its folder writable") from error
+        return place.name, one_line(str(why))
+
+
+def _read(path: Path) -> list[tuple[Push, datetime]]:
+    """Return the pushes in a file.
+
+    Raises:
+        ValueError: it is none of ours; says why.
+        OSError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise ValueError("it is no plain file") from None
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no plain file")
+    with os.fdopen(descriptor, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"it has more than {MAX_BYTES} bytes")
+    try:
+        entry = msgspec.json.decode(content, type=_Entry)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"not what a hook writes: {error}") from None
+    if entry.format != FORMAT:
+        raise ValueError(f"of format {entry.format}, only {FORMAT} is known; update autograder")
+    if len(entry.pushes) > MAX_PUSHES:
+        raise ValueError(f"it has more than {MAX_PUSHES} pushes")
+    if not is_host(entry.host) or not is_repository_path(f"{entry.owner}/{entry.name}"):
+        raise ValueError("host, owner and name are those of no repository")
+    if not 0 <= entry.received <= time.time() + AHEAD_SECONDS:
+        raise ValueError("received at no time that has been; check the clock of the machine with the hook")
+    received = datetime.fromtimestamp(entry.received, timezone.utc)
+    digest = hashlib.sha256(content).hexdigest()
+    return [
+        (push, received)
+        for number, parts in enumerate(entry.pushes)
+        if (push := _push(entry, digest, number, *parts)) is not None
+    ]
+
+
+def _push(entry: _Entry, digest: str, number: int, before: str, after: str, ref: str) -> Push | None:
+    """Return one push; None where a branch was deleted, or something moved that is no branch of ours."""
+    if not ((not before or is_commit(before)) and is_commit(after)):
+        raise ValueError("a push is not [before, after, ref] with full commit ids")
+    if set(after) == {"0"} or not is_ref(ref) or not ref.startswith("refs/heads/"):
+        return None
+    return Push(
+        host=entry.host,
+        owner=entry.owner,
+        name=entry.name,
+        ref=ref,
+        branch=ref.removeprefix("refs/heads/"),
+        commit=after,
+        before=before,
+        sender=one_line(entry.pusher)[:MAX_SENDER],
+        delivery_id=f"hook:{digest[:32]}:{number}",
+        payload_digest=digest,
+    )
+
+
+def _abandoned(entry: "os.DirEntry[str]", now: float) -> bool:
+    with contextlib.suppress(OSError):
+        return now - entry.stat(follow_symlinks=False).st_mtime > ABANDONED_SECONDS
+    return False
+
+
+def _age(path: Path) -> tuple[int, str]:
+    with contextlib.suppress(OSError):
+        return path.lstat().st_mtime_ns, path.name
+    return 0, path.name
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

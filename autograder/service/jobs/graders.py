@@ -1,0 +1,115 @@
+"""Warm suite servers, one for each assignment, for one worker slot.
+
+A server is started before it is needed, kept, and started anew when it died or when the suite or the reference
+changed on disk: the next submission is graded with what staff have just corrected.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from autograder.config import Config
+from autograder.errors import GraderError, SubmissionError
+from autograder.grading.grader import Grader
+from autograder.report import Report
+from autograder.service.logs import LOG
+
+Signature = frozenset[tuple[str, int, int]]
+
+
+class Graders:
+    """The suite servers of one slot. Grades one submission at a time; `interrupt` may come from any thread.
+
+    Args:
+        config: of the course.
+        config_file: that it was read from.
+        make: what makes a grader, for tests.
+    """
+
+    def __init__(self, config: Config, config_file: Path, make: Callable[..., Grader] = Grader) -> None:
+        self._config, self._config_file, self._make = config, config_file, make
+        self._graders: dict[str, tuple[Grader, Signature]] = {}
+        self._lock = threading.RLock()
+
+    def warm(self, assignments: Iterable[str]) -> None:
+        """Start the servers of `assignments`; returns at once, whether or not they will come to work."""
+        for assignment in assignments:
+            with contextlib.suppress(GraderError, OSError):
+                self._of(assignment)
+
+    def grade(self, assignment: str, folder: Path, commit: str) -> Report:
+        """Grade the folder src/ in `folder`.
+
+        Raises:
+            GraderError: no score could be given, through no fault of the student.
+        """
+        return self._working(assignment, lambda grader: grader.grade(folder, commit))
+
+    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report:
+        """Return the report of a submission that cannot be graded at all.
+
+        Raises:
+            GraderError: as `grade`.
+        """
+        return self._working(assignment, lambda grader: grader.refused(error, commit))
+
+    def interrupt(self, assignment: str) -> None:
+        """End the server that may be grading for `assignment`, and the sandbox with it."""
+        found = self._graders.get(assignment)
+        if found:
+            found[0].kill()
+
+    def close(self) -> None:
+        """End all servers."""
+        with self._lock:
+            for grader, _ in self._graders.values():
+                grader.close()
+            self._graders.clear()
+
+    def _working(self, assignment: str, work: Callable[[Grader], Report]) -> Report:
+        grader = self._of(assignment)
+        try:
+            grader.ready()
+            return work(grader)
+        except BaseException:
+            # Whatever it was, the server may be out of step with us: an answer that comes later has no one to read it.
+            self._drop(assignment)
+            raise
+
+    def _of(self, assignment: str) -> Grader:
+        with self._lock:
+            signature = self._signature(assignment)
+            found = self._graders.get(assignment)
+            if found and found[0].alive and found[1] == signature:
+                return found[0]
+            if found:
+                LOG.info("starting the suite server anew", extra={"assignment": assignment})
+                self._drop(assignment)
+            grader = self._make(
+                self._config, assignment, config_file=self._config_file, sandbox=self._config.sandbox.kind
+            )
+            grader.start()
+            self._graders[assignment] = grader, signature
+            return grader
+
+    def _drop(self, assignment: str) -> None:
+        with self._lock:
+            found = self._graders.pop(assignment, None)
+        if found:
+            found[0].kill()
+            found[0].close()
+
+    def _signature(self, assignment: str) -> Signature:
+        """Return what changes when the suite or the reference changes."""
+        roots = (
+            self._config.path(self._config.assignment(assignment).suite),
+            self._config.path(self._config.reference) / "src",
+        )
+        found = set()
+        for root in roots:
+            for path in root.rglob("*"):
+                if path.suffix != ".pyc" and "_build" not in path.parts and path.is_file():
+                    about = path.stat()
+                    found.add((str(path), about.st_mtime_ns, about.st_size))
+        return frozenset(found)

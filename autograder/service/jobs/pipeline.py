@@ -1,0 +1,429 @@
+"""The three steps of a job on plain values: fetch, grade, publish. What comes of each goes into the ledger.
+
+Every step takes a job's id and what the step before returned, and returns plain JSON: which step is next, and what
+it needs to know. `run` takes them one after the other; `queue` does the same with a checkpoint behind each. A step
+may be repeated, by this worker or another one, at any time: a report that is in the ledger is not made again, a
+feedback commit that answers is not made again, and a job that is settled stays as it is.
+
+No step raises for what can be foreseen. Whose fault decides what happens:
+
+    SubmissionError       the student is answered, with a report in which every case has that verdict
+    NotFound              the student pushed over that commit: final, without a report
+    RepositoryError       another try does not help: dead, staff must look
+    any other of ours     failed, and tried again later; after the last try dead
+
+What is not foreseen leaves the job as it is, and the reconciler finds it.
+"""
+
+import hashlib
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any, Protocol
+
+from autograder.course import deadline
+from autograder.course.course import Course, Target
+from autograder.course.deadline import Decision
+from autograder.errors import GraderError, SubmissionError
+from autograder.git import feedback
+from autograder.git.fetch import branch_head, fetch_commit
+from autograder.git.process import GitHostError, NotFound, RepositoryError
+from autograder.ledger import (
+    OPEN,
+    IllegalTransition,
+    Job,
+    JobState,
+    Ledger,
+    Policy,
+    RecordedPush,
+    RepositoryName,
+    StoredReport,
+    Unknown,
+)
+from autograder.ledger.scores import Candidate, current
+from autograder.report import Report
+from autograder.service.jobs import feedback_files
+from autograder.service.jobs.observer import Observer, Unobserved
+from autograder.service.logs import LOG, about
+from autograder.verdict import Verdict
+
+Facts = dict[str, Any]
+
+FETCH, GRADE, PUBLISH, RETRY, END = "fetch", "grade", "publish", "retry", "end"
+STEPS = (FETCH, GRADE, PUBLISH)
+HEADS = "refs/heads/"
+MAX_WAIT = timedelta(hours=1)
+_REASON = 500  # characters of an unforeseen error in the ledger
+
+
+class Graders(Protocol):
+    """What grades; see `graders.Graders`."""
+
+    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...
+
+    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...
+
+    def interrupt(self, assignment: str) -> None: ...
+
+
+class Notices(Protocol):
+    """Who is told what a step finds out on the way; see `intake.Intake`."""
+
+    def notice(self, target: Target, head: str) -> None: ...
+
+    def revive(self, job: Job) -> None: ...
+
+
+@dataclass
+class Pipeline:
+    """The steps, for one worker slot.
+
+    Attributes:
+        ledger: the truth.
+        course: what belongs to what.
+        graders: what grades.
+        notices: who is told of pushes that nobody told us of.
+        folder: where files of submissions lie while they are graded; private, emptied by us.
+        worker: the slot's name, `host:slot`.
+        retries: how often a job is tried again.
+        clock: returns the present moment, aware.
+        observer: what is counted.
+    """
+
+    ledger: Ledger
+    course: Course
+    graders: Graders
+    notices: Notices
+    folder: Path
+    worker: str
+    retries: int = 5
+    clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    observer: Observer = field(default_factory=Unobserved)
+
+    # the steps -------------------------------------------------------------------------------------------
+
+    def run(self, job_id: str) -> Facts:
+        """Take all steps of a job; return what the last one said: the next is `retry` or `end`."""
+        facts = self.begin(job_id)
+        while facts["next"] in STEPS:
+            facts = self.step(facts["next"], job_id, facts)
+        return facts
+
+    def begin(self, job_id: str) -> Facts:
+        """Note that this worker has the job; each worker that takes it up anew does so. Return the first step.
+
+        Raises:
+            LedgerError: the ledger cannot be asked; nothing is decided then.
+        """
+        with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
+            try:
+                job = self.ledger.job(job_id)
+                if job.state not in OPEN:
+                    return _end(f"is {job.state.value}")
+                job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
+                if self.ledger.report(job_id) is None:
+                    # A try that ended without a word was the end of its worker.
+                    tries = self.ledger.recent_tries(job_id)
+                    if tries > self.retries + 1:
+                        return self._dead(
+                            job, f"started {tries - 1} times without an answer; does it end its worker?"
+                        )
+                return {"next": FETCH}
+            except (IllegalTransition, Unknown) as error:
+                return _end(str(error))
+
+    def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
+        """Take one step of a job that has begun.
+
+        Args:
+            name: which, one of STEPS.
+            job_id: of the job.
+            facts: what the step before returned.
+
+        Raises:
+            LedgerError: the ledger cannot be asked; nothing is decided then.
+        """
+        work = {FETCH: self._fetch, GRADE: self._grade, PUBLISH: self._publish}[name]
+        started = time.monotonic()
+        with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
+            try:
+                job = self.ledger.job(job_id)
+                if job.state is not JobState.RUNNING:
+                    return _end(f"is {job.state.value}")
+                return work(job, facts)
+            except (IllegalTransition, Unknown) as error:  # somebody else has settled it meanwhile
+                return _end(str(error))
+            except GraderError as error:
+                return self._failed(job_id, name, error, str(error))
+            except Exception as error:  # noqa: BLE001 (a bug of ours: no verdict, and staff see it)
+                LOG.exception("a step failed", extra={"step": name})
+                return self._failed(job_id, name, error, _described(error))
+            finally:
+                seconds = time.monotonic() - started
+                self.observer.step(name, seconds)
+                LOG.info("step", extra={"step": name, "seconds": round(seconds, 4)})
+
+    def _push_of(self, job_id: str) -> int | None:
+        """Return the number of the last push of a job's commit."""
+        try:
+            job = self.ledger.job(job_id)
+        except Unknown:
+            return None
+        pushes = self.ledger.pushes(job.repository, commit=job.commit)
+        return pushes[-1].id if pushes else None
+
+    def interrupt(self, job_id: str) -> None:
+        """End the grading of a job that runs here at once, and its sandbox. From any thread."""
+        self.graders.interrupt(self.ledger.job(job_id).assignment)
+
+    # fetch -----------------------------------------------------------------------------------------------
+
+    def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
+        target, push, decision = self._found(job)
+        note = f"Commit `{job.commit[:10]}`: {deadline.sentence(decision)}"
+        if self.ledger.report(job.id) is not None:
+            return {"next": PUBLISH, "note": note, "timing": decision.timing.value}
+        credentials = self.course.credentials(target.repository.host)
+        head = branch_head(target.remote, target.branch, credentials=credentials)
+        mark = self._last_push(job.repository, push.ref)
+        if self._overtaken(job, target, head):
+            return _end("superseded")
+        facts: Facts = {"note": note, "timing": decision.timing.value, "mark": mark}
+        if not decision.timing.counts:
+            return {"next": PUBLISH, **facts, "standing": self._standing(job)}
+        try:
+            self._bring(job, target)
+        except SubmissionError as error:
+            return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
+        except NotFound as error:
+            if head == job.commit:  # the host contradicts itself; it may not have caught up
+                raise GitHostError(str(error)) from error
+            self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
+            return _end("pushed over")
+        return {"next": GRADE, **facts}
+
+    def _found(self, job: Job) -> tuple[Target, RecordedPush, Decision]:
+        """Return the job's target, and of the pushes of its commit the one whose time is best for the student."""
+        best: tuple[Target, RecordedPush, Decision] | None = None
+        for push in self.ledger.pushes(job.repository, commit=job.commit):
+            target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
+            if target is None or target.assignment != job.assignment:
+                continue
+            decision = self._decide(target, push.received)
+            if best is None or decision.timing.counts or not best[2].timing.counts:
+                best = target, push, decision
+            if decision.timing.counts:
+                break
+        if best is None:
+            raise RepositoryError(
+                f"{job.repository} does not belong to {job.assignment} any more; see autograder config show"
+            )
+        return best
+
+    def _decide(self, target: Target, received: datetime) -> Decision:
+        times = self.course.deadline(target.assignment)
+        return times.decide(received, self.course.extension(target))
+
+    def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
+        """Supersede the job if its branch moved on to a commit that we grade in its place.
+
+        Webhooks come out of order, so the branch itself is asked: what it is at now is the newest. A head that
+        nobody told us of is recorded; one that was taken for older is brought back.
+        """
+        if head is None or head == job.commit or job.attempt > 1:
+            return False
+        pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
+        if not pushes:
+            self.notices.notice(target, head)
+            pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
+        if not any(self._decide(target, push.received).timing.counts for push in pushes):
+            return False  # a late push takes nothing from one that was in time
+        newer = [
+            other
+            for other in self.ledger.jobs(repository=job.repository, assignment=job.assignment)
+            if other.commit == head and other.attempt == 1
+        ]
+        if not newer or newer[0].state is JobState.DEAD:
+            return False
+        self._settle(job, JobState.SUPERSEDED, f"the branch is at {head[:10]}")
+        if newer[0].state is JobState.SUPERSEDED:
+            self.notices.revive(newer[0])
+        return True
+
+    def _last_push(self, repository: RepositoryName, ref: str) -> int:
+        return max((push.id for push in self.ledger.pushes(repository, ref=ref)), default=0)
+
+    def _bring(self, job: Job, target: Target) -> Path:
+        """Put the files of the job's commit into a folder of ours; return that."""
+        submission = fetch_commit(
+            target.remote, job.commit, credentials=self.course.credentials(target.repository.host)
+        )
+        place = self._place(job)
+        self._remove(job)
+        for name, content in submission.files.items():
+            path = place / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (place / "complete").touch()
+        return place
+
+    def _place(self, job: Job) -> Path:
+        return self.folder / hashlib.sha256(job.id.encode()).hexdigest()[:20]
+
+    def _remove(self, job: Job) -> None:
+        shutil.rmtree(self._place(job), ignore_errors=True)
+
+    # grade -----------------------------------------------------------------------------------------------
+
+    def _grade(self, job: Job, facts: Mapping[str, Any]) -> Facts:
+        following = {"next": PUBLISH, "note": facts["note"], "timing": facts["timing"]}
+        if self.ledger.report(job.id) is not None:
+            return following
+        try:
+            if "refused" in facts:
+                error = SubmissionError(facts["refused"], Verdict(facts["verdict"]))
+                report = self.graders.refused(job.assignment, error, job.commit)
+            else:
+                place = self._place(job)
+                if not (place / "complete").is_file():  # another worker fetched it
+                    place = self._bring(job, self._found(job)[0])
+                report = self.graders.grade(job.assignment, place, job.commit)
+        finally:
+            self._remove(job)
+        if self._overtaken_while_graded(job, facts["mark"]):
+            return _end("superseded")
+        stored = self.ledger.add_report(job.id, report)
+        if stored.new:
+            self.observer.report(stored.row.report)
+        return following
+
+    def _overtaken_while_graded(self, job: Job, mark: int) -> bool:
+        """Look again, if pushes came in since the fetch: a report that is recorded would have to be published."""
+        target, push, _ = self._found(job)
+        others = self.ledger.pushes(job.repository, ref=push.ref, after=mark)
+        if all(other.commit == job.commit for other in others):
+            return False
+        head = branch_head(
+            target.remote, target.branch, credentials=self.course.credentials(target.repository.host)
+        )
+        return self._overtaken(job, target, head)
+
+    # publish ---------------------------------------------------------------------------------------------
+
+    def _publish(self, job: Job, facts: Mapping[str, Any]) -> Facts:
+        target, push, _ = self._found(job)
+        stored = self.ledger.report(job.id)
+        if stored is not None:
+            files, when, reason = self._answer(job, stored, facts["note"]), stored.recorded, "graded"
+        else:
+            standing = self._stands(facts.get("standing"))
+            files = feedback_files.not_graded(job.assignment, job.commit, facts["note"], standing)
+            when, reason = push.received, f"not graded: {facts['timing']}"
+        settings = self.course.feedback
+        published = feedback.publish(
+            target.remote,
+            branch=settings.branch,
+            graded_commit=job.commit,
+            attempt=job.attempt,
+            files=feedback_files.sealed(files, job, self.course.config.secret()),
+            when=when,
+            identity=settings.identity,
+            credentials=self.course.credentials(target.repository.host),
+            signing_key=settings.signing_key,
+        )
+        self.ledger.add_feedback(job.id, commit=published.commit, branch=settings.branch)
+        self._settle(job, JobState.FINAL, reason)
+        return _end(reason)
+
+    def _answer(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
+        """Return what to publish: the report; after a regrade that does not count, the one that does."""
+        if job.attempt == 1 and self.course.policy(job.assignment) is Policy.LAST:
+            return feedback_files.graded(stored.report, note)
+        counts = self._standing(job, stored.report)
+        standing = self._stands(counts) if counts != job.id else None
+        if job.attempt > 1 and standing is not None:
+            return feedback_files.not_lowered(stored.report, note, standing)
+        return feedback_files.graded(stored.report, note, standing)
+
+    def _standing(self, job: Job, report: Report | None = None) -> str | None:
+        """Return the id of the job whose report is the repository's score, None where there is none.
+
+        Args:
+            job: whose repository.
+            report: of that job, which is not final yet: taken as if it were.
+        """
+        candidates = self.ledger.candidates(job.assignment, repository=job.repository)
+        if report is not None:
+            pushes = self.ledger.pushes(job.repository, commit=job.commit)
+            candidates += [Candidate.of(push, job, report) for push in pushes]
+        cutoffs = self.course.cutoffs(job.assignment, [job.repository])
+        scores = current(candidates, job.assignment, self.course.policy(job.assignment), cutoffs)
+        return scores[0].job_id if scores else None
+
+    def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
+        if job_id is None:
+            return None
+        stored, job = self.ledger.report(job_id), self.ledger.job(job_id)
+        return None if stored is None else feedback_files.Standing(job.commit, stored.report)
+
+    # the end ---------------------------------------------------------------------------------------------
+
+    def _settle(self, job: Job, state: JobState, reason: str) -> None:
+        self.ledger.move(job.id, state, reason=reason, worker=self.worker)
+        self._remove(job)
+        seconds = (self.clock() - job.created).total_seconds()
+        LOG.info("job", extra={"state": state.value, "reason": reason, "after": round(seconds, 3)})
+
+    def _dead(self, job: Job, reason: str) -> Facts:
+        self._settle(job, JobState.DEAD, reason)
+        return _end(reason)
+
+    def _failed(self, job_id: str, step: str, error: Exception, reason: str) -> Facts:
+        """Record a failed try; say when the next one is due."""
+        self.observer.fault(step)
+        LOG.warning("a try failed", extra={"step": step, "error": type(error).__name__, "reason": reason})
+        job = self.ledger.job(job_id)
+        if job.state is not JobState.RUNNING:
+            return _end(f"is {job.state.value}")
+        try:
+            self._remove(job)
+            if isinstance(error, RepositoryError):
+                return self._dead(job, reason)
+            tries = self.ledger.recent_tries(job_id)
+            if tries > self.retries:
+                return self._dead(job, f"{reason} (given up after {tries} tries)")
+            self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
+        except IllegalTransition as settled:
+            return _end(str(settled))
+        return {"next": RETRY, "reason": reason}
+
+
+def wait_before_next_try(
+    ledger: Ledger,
+    job: Job,
+    first: timedelta,
+    now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+) -> timedelta:
+    """Return how long a failed job still waits for its next try; nothing for any other."""
+    if job.state is not JobState.FAILED:
+        return timedelta(0)
+    return max(timedelta(0), job.updated + backoff(first, ledger.recent_tries(job.id)) - now())
+
+
+def backoff(first: timedelta, tries: int) -> timedelta:
+    """Return how long to wait after so many tries: `first`, then twice as long each time, at most MAX_WAIT."""
+    return min(first * (1 << min(max(tries - 1, 0), 20)), MAX_WAIT)
+
+
+def _end(reason: str) -> Facts:
+    return {"next": END, "reason": reason}
+
+
+def _described(error: Exception) -> str:
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    place = f" in {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    return f"a bug of ours: {type(error).__name__}: {error}{place}"[:_REASON]
