@@ -1,4 +1,4 @@
-"""The two roots of error. Nothing else crosses a layer of the autograder.
+"""The two roots of error, and the error of a wrong configuration. Nothing else crosses a layer of the autograder.
 
 A `SubmissionError` is the student's and becomes a verdict. A `GraderError` is ours: it never costs
 points, it stops the run, and its message ends with what staff should do next.
@@ -20,3 +20,7 @@ class SubmissionError(Exception):
 
 class GraderError(Exception):
     """We are at fault: no score may be published from this run."""
+
+
+class ConfigError(GraderError):
+    """The configuration cannot be used; the message says where and what is allowed."""

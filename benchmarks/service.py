@@ -30,7 +30,7 @@ from unittest import mock
 import sqlalchemy as sa
 
 from autograder.git.feedback import Published
-from autograder.hosts.webhook import Push
+from autograder.hosts.push import Push
 from autograder.ledger import JobState, Ledger, tables
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.jobs import pipeline

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from autograder.config import ConfigError, find, load, parse
+from autograder.config import find, load, parse
+from autograder.errors import ConfigError
 
 GOOD = """\
 course = "c"

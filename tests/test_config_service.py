@@ -2,8 +2,10 @@
 
 import pytest
 
-from autograder.config import ConfigError, load, parse, settings
+from autograder.config import load, parse, settings
 from autograder.config.reading import OVERRIDABLE, variable_of
+from autograder.course.deadline import deadline_of
+from autograder.errors import ConfigError
 
 FILE = """\
 [hosts."git.uni.example"]
@@ -50,7 +52,7 @@ def test_values_and_defaults(tmp_path):
     assert (config.service.retries, config.service.lease_seconds) == (3, 30)
     assert config.feedback.branch == "score-feedback"
     assert config.assignment("a0").policy == "best"
-    assert config.assignment("a1").deadline().closes is None
+    assert deadline_of(config.assignment("a1")).closes is None
 
 
 def test_without_hosts_folders_can_be_graded(tmp_path):

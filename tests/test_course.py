@@ -4,9 +4,10 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from autograder.config import ConfigError, parse
+from autograder.config import parse
+from autograder.config.times import DeadlineError
 from autograder.course.course import Course
-from autograder.course.deadline import DeadlineError
+from autograder.errors import ConfigError
 from autograder.git.remote import RemoteError
 from autograder.ledger import Policy, RepositoryName
 

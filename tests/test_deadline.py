@@ -4,9 +4,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from autograder.config.times import DeadlineError
 from autograder.course.deadline import (
     Deadline,
-    DeadlineError,
     Extension,
     Timing,
     duration,

@@ -28,7 +28,8 @@ from autograder.sandbox.docker import engine
 from autograder.sandbox.docker.engine import Container
 from autograder.sandbox.docker.wall import DockerWall
 from autograder.sandbox.inside import container
-from autograder.sandbox.outcome import Limits, Status
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Status
 from tests.engine import containers, host_image, needs_engine, volumes
 from tests.walls import PROBES, run, submission, value
 

@@ -10,10 +10,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from autograder.config import ConfigError, parse
+from autograder.config import parse
 from autograder.course.course import Course
+from autograder.errors import ConfigError
 from autograder.git.process import GitHostError
-from autograder.hosts.github_app import App, AppTokens, signed
+from autograder.hosts.github import App, AppTokens, signed
 
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 PEM = KEY.private_bytes(

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autograder.config import ConfigError
+from autograder.errors import ConfigError
 from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError, database, tables
 from autograder.ledger.database import HEAD, VERSION_TABLE, mask, parse_url, revisions, upgrade_to
 from tests.ledgers import MAIN, Clock, Course, commit, problems, report, repository

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from autograder.errors import GraderError, SubmissionError
-from autograder.sandbox.bubblewrap import Wall
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.none import NoWall
-from autograder.sandbox.outcome import Limits, Status
+from autograder.sandbox.outcome import Status
+from autograder.sandbox.wall import Wall
 from tests.walls import PROBES, submission
 
 

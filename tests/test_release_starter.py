@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from autograder import config
-from autograder.config import ConfigError
-from autograder.errors import GraderError
+from autograder.errors import ConfigError, GraderError
 from autograder.release import handout, starter
 from tests.staff import CHINESE, ENGLISH, SETTINGS, WORK, Staff
 

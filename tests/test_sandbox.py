@@ -16,7 +16,8 @@ import pytest
 from autograder.errors import GraderError, SubmissionError
 from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.inside.protocol import Opaque
-from autograder.sandbox.outcome import Limits, Outcome, Output, Status, interpret
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, Output, Status, interpret
 from autograder.sandbox.policy import PROTECTIONS
 from tests.walls import needs_wall, new_wall, run, submission, value
 

@@ -27,7 +27,8 @@ import pytest
 from autograder.errors import GraderError
 from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.inside.protocol import Opaque
-from autograder.sandbox.outcome import Limits, Status
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Status
 from tests.walls import needs_wall, new_wall, run, submission, value
 
 pytestmark = needs_wall

@@ -7,7 +7,7 @@ from itsdangerous import TimestampSigner
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from autograder.config import ConfigError
+from autograder.errors import ConfigError
 from autograder.ledger import Ledger
 from autograder.service.http import app as edge
 from autograder.service.http.client_address import is_local, source

@@ -12,6 +12,7 @@ from autograder.errors import GraderError
 from autograder.sandbox import bubblewrap, policy
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.policy import Interpreter, Policy
+from autograder.sandbox.wall import worker_files
 
 PYTHON = Interpreter("/opt/py/bin/python3", ("/opt/py",), ("/srv/venv/lib/python3.11/site-packages",))
 
@@ -176,7 +177,7 @@ def test_an_interpreter_in_tmp_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_the_package_inside_and_the_probes_are_handed_over() -> None:
-    files = bubblewrap.worker_files(b"probes", {"preload": ["numpy"]})
+    files = worker_files(b"probes", {"preload": ["numpy"]})
     inside = Path(bubblewrap.__file__).parent / "inside"
     assert {path.removeprefix("/grader/") for path in files} == {
         "autograder/__init__.py",

@@ -15,9 +15,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from autograder.config import ConfigError
-from autograder.hosts import webhook
-from autograder.hosts.webhook import Endpoint, Ignored, Ping, Push, Refused, TokenBucket
+from autograder.errors import ConfigError
+from autograder.hosts import PARSERS, webhook
+from autograder.hosts.push import Ignored, Ping, Push
+from autograder.hosts.webhook import Endpoint, Refused
+from autograder.service.http.rate_limit import TokenBucket
 
 SECRET = b"0123456789abcdef-github"
 OLD_SECRET = b"fedcba9876543210-before"
@@ -67,7 +69,7 @@ class Host:
 
     def parse(self, body=None, endpoint=None, headers=None, **changes):
         body = self.push if body is None else body
-        parse = getattr(webhook, f"parse_{self.name}")
+        parse = PARSERS[self.name]
         headers = self.headers(body, **changes) if headers is None else headers
         return parse(headers, body, endpoint or self.endpoint)
 

@@ -5,7 +5,8 @@ import signal
 import pytest
 
 from autograder.grading.messages import failure_of, size
-from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
 
 LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 20)

@@ -8,7 +8,7 @@ import sys
 from datetime import datetime, timezone
 
 from autograder.config import load
-from autograder.hosts.webhook import Push
+from autograder.hosts.push import Push
 from autograder.ledger import RepositoryName
 from autograder.report import Report
 from autograder.service import serve

@@ -11,9 +11,11 @@ from typing import Any
 
 import uvicorn
 
-from autograder.config import ConfigError
-from autograder.course.deadline import Deadline, DeadlineError
+from autograder.config.times import DeadlineError
+from autograder.course.deadline import Deadline
+from autograder.errors import ConfigError
 from autograder.hosts import webhook
+from autograder.hosts.push import Push
 from autograder.ledger import Cutoffs, Ledger, Policy, RepositoryName
 from autograder.service.http import listener
 from autograder.service.metrics import Depth, Metrics
@@ -86,7 +88,7 @@ class Stub:
     problems: list[str] = field(default_factory=list)
     queues: dict[str, Depth] = field(default_factory=lambda: {"cpu": Depth(3, 1, 12.5)})
     fails: Exception | None = None
-    received: list[tuple[webhook.Push, datetime]] = field(default_factory=list)
+    received: list[tuple[Push, datetime]] = field(default_factory=list)
 
     def receive(self, push, received):
         if self.fails:

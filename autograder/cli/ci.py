@@ -6,13 +6,13 @@ from pathlib import Path
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 
 @click.command()
 @click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
 @config_option
-def ci(host: str, config_file: Path | None) -> None:
+def ci(host: str, config_file: Path) -> None:
     """Grade one commit for a CI job, publish score.md with the job's token, and print it.
 
     Reads three lines from standard input: owner/name, the commit, the token. Everything else is the course's: see
@@ -22,7 +22,6 @@ def ci(host: str, config_file: Path | None) -> None:
     from autograder.service import ci
     from autograder.service.jobs.graders import Graders
 
-    config_file = config_file or config.find()
     settings = config.load(config_file)
     request = ci.read_request(sys.stdin.buffer)
     with contextlib.closing(Graders(settings, config_file)) as graders:

@@ -7,15 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from autograder.cli.options import config_option
+from autograder.errors import ConfigError
+
 if TYPE_CHECKING:
     from autograder.config import Config, Setting
-
-config_option = click.option(
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="default: $AUTOGRADER_CONFIG, or that of the staff repository this was installed from",
-)
 
 
 @click.group("config")
@@ -25,40 +21,38 @@ def config_group() -> None:
 
 @config_group.command()
 @config_option
-def check(config_file: Path | None) -> None:
+def check(config_file: Path) -> None:
     """Check the configuration, and the files that it names. Exit status 2 when something is wrong."""
     from autograder import config
     from autograder.course.course import Course
 
-    path = config_file or config.find()
-    course = Course.of(config.load(path))
+    course = Course.of(config.load(config_file))
     problems = course.problems()
     for problem in problems:
         click.echo(f"FAIL  {problem}")
     if problems:
-        raise config.ConfigError(
-            f"{path}: {len(problems)} problem{'s' * (len(problems) > 1)}; mend what is said above"
+        raise ConfigError(
+            f"{config_file}: {len(problems)} problem{'s' * (len(problems) > 1)}; mend what is said above"
         )
     hosts = ", ".join(course.config.hosts) or "none: folders can be graded, pushes cannot"
-    click.echo(f"ok    {path}: {', '.join(course.config.assignments)}; hosts: {hosts}")
+    click.echo(f"ok    {config_file}: {', '.join(course.config.assignments)}; hosts: {hosts}")
 
 
 @config_group.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
-def show(config_file: Path | None, as_json: bool) -> None:
+def show(config_file: Path, as_json: bool) -> None:
     """Show every key with its value and where that came from: the file and line, a variable, or the default."""
     from autograder import config
 
-    path = config_file or config.find()
-    rows = [(item.key, shown(item), item.source) for item in config.settings(path)]
-    rows += _secrets(config.load(path))
+    rows = [(item.key, shown(item), item.source) for item in config.settings(config_file)]
+    rows += _secrets(config.load(config_file))
     if as_json:
         click.echo(
             json.dumps({key: {"value": value, "source": source} for key, value, source in rows}, indent=2)
         )
         return
-    click.echo(f"# {path}")
+    click.echo(f"# {config_file}")
     for key, value, source in rows:
         click.echo(f"{f'{key} = {json.dumps(value, ensure_ascii=False)}':70}  # {source}")
 

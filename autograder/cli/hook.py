@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 if TYPE_CHECKING:
     from autograder.course.course import Course
@@ -37,9 +37,7 @@ def hook() -> None:
 @_owner
 @click.option("--chain", is_flag=True, help="keep a hook that is there; it runs after ours")
 @config_option
-def install(
-    repositories: tuple[Path, ...], host: str, owner: str, chain: bool, config_file: Path | None
-) -> None:
+def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, config_file: Path) -> None:
     """Install the hook into bare repositories, or bring it up to date.
 
     It leaves each push in the service's spool folder, which the account that git runs under must be able to write;
@@ -69,7 +67,7 @@ def uninstall(repositories: tuple[Path, ...]) -> None:
 @_host
 @_owner
 @config_option
-def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path | None) -> None:
+def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path) -> None:
     """Hand over what the graded branches are at now, for pushes from before the hook was there.
 
     What is known already is not graded again.
@@ -83,10 +81,10 @@ def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path
         click.echo(f"{at.path}: {', '.join(commits) if commits else 'no graded branch'}")
 
 
-def _service(config_file: Path | None) -> "tuple[Course, Spool]":
+def _service(config_file: Path) -> "tuple[Course, Spool]":
     from autograder import config
     from autograder.course.course import Course
     from autograder.service.intake.spool import Spool
 
-    course = Course.of(config.load(config_file or config.find()))
+    course = Course.of(config.load(config_file))
     return course, Spool(course.spool())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 
 @click.command()
@@ -34,14 +34,14 @@ def image(
     arguments: Sequence[str],
     save: bool,
     out: Path,
-    config_file: Path | None,
+    config_file: Path,
 ) -> None:
     """Build the course's image from the Dockerfile, with the reference of `autograder release ref` in it."""
     from autograder import config
     from autograder.release import image as images
 
     started = time.monotonic()
-    folder = Path(config.load(config_file or config.find()).folder)
+    folder = Path(config.load(config_file).folder)
     names = images.Names(images.version(folder), light)
     images.build(folder, names, base=base, arguments=arguments, say=_say)
     _say(f"to grade in it: autograder grade --sandbox docker --image {names.sandbox}")

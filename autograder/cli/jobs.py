@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -53,7 +53,7 @@ def list_jobs(
     repositories: tuple[str, ...],
     everything: bool,
     as_json: bool,
-    config_file: Path | None,
+    config_file: Path,
 ) -> None:
     """List jobs, the oldest first."""
     from autograder.ledger import JobState
@@ -82,7 +82,7 @@ def list_jobs(
 @click.argument("name", metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @config_option
-def show(name: str, as_json: bool, config_file: Path | None) -> None:
+def show(name: str, as_json: bool, config_file: Path) -> None:
     """Show one job: its life, its report, its feedback, and what staff did to it."""
     from autograder.service.staff import find
 
@@ -120,7 +120,7 @@ def show(name: str, as_json: bool, config_file: Path | None) -> None:
 @_why
 @_who
 @config_option
-def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path | None) -> None:
+def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path) -> None:
     """Try dead jobs again, or failed ones at once."""
     from autograder.ledger import JobState
     from autograder.service.staff import find
@@ -143,7 +143,7 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
 @_why
 @_who
 @config_option
-def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path | None) -> None:
+def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> None:
     """End jobs that wait or run. Their students get no answer until somebody tries them again."""
     from autograder.service.staff import find
 
@@ -168,7 +168,7 @@ def regrade(
     allow_lower: bool,
     why: str,
     who: str,
-    config_file: Path | None,
+    config_file: Path,
 ) -> None:
     """Grade again what counts, after a suite or the reference was corrected.
 
@@ -192,11 +192,10 @@ def regrade(
     click.echo(f"{queued} jobs queued; autograder status shows how they go", err=True)
 
 
-def _preview(staff: "Staff", choices: list[Any], config_file: Path | None, allow_lower: bool) -> None:
-    from autograder import config
+def _preview(staff: "Staff", choices: list[Any], config_file: Path, allow_lower: bool) -> None:
     from autograder.service.jobs.graders import Graders
 
-    graders = Graders(staff.course.config, config_file or config.find())
+    graders = Graders(staff.course.config, config_file)
     changes = total = 0
     try:
         for preview in staff.preview(choices, graders, allow_lower=allow_lower):
@@ -287,17 +286,17 @@ def _one_or_the_other(names: tuple[str, ...], flag: bool, option: str) -> None:
 
 
 @contextlib.contextmanager
-def _ledger(config_file: Path | None) -> "Iterator[tuple[Config, Ledger]]":
+def _ledger(config_file: Path) -> "Iterator[tuple[Config, Ledger]]":
     from autograder import config
     from autograder.ledger import Ledger
 
-    settings = config.load(config_file or config.find())
+    settings = config.load(config_file)
     with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
         yield settings, ledger
 
 
 @contextlib.contextmanager
-def _staff(config_file: Path | None, who: str) -> "Iterator[Staff]":
+def _staff(config_file: Path, who: str) -> "Iterator[Staff]":
     from autograder.course.course import Course
     from autograder.service.intake.intake import Intake
     from autograder.service.jobs.queue import Queue, prepare

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import optional_config_option
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def ledger() -> None:
 @ledger.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_url
-@config_option
+@optional_config_option
 @_force
 def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Copy the ledger to FILE while the service goes on."""
@@ -40,7 +40,7 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 @ledger.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @_url
-@config_option
+@optional_config_option
 @_force
 def restore(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Make the ledger what the backup FILE holds. Stop the service first."""
@@ -55,7 +55,7 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 
 @ledger.command()
 @_url
-@config_option
+@optional_config_option
 def check(url: str | None, config_file: Path | None) -> None:
     """Verify the ledger: the file, its references, and that every score is the sum of its cases."""
     from autograder.ledger import upkeep

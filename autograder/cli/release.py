@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -41,14 +41,14 @@ def release() -> None:
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
 )
 @config_option
-def ref(out: Path, config_file: Path | None) -> None:
+def ref(out: Path, config_file: Path) -> None:
     """Build the closed-source reference for this Python version and platform, as a wheel."""
     from autograder import config
     from autograder.grading.batch import prepare
     from autograder.release import reference
 
     started = time.monotonic()
-    settings = config.load(config_file or config.find())
+    settings = config.load(config_file)
     prepare(out)
     _say("compiling the reference; a minute or two")
     wheel = reference.build(settings, out)
@@ -69,9 +69,7 @@ def _starter_command(assignment: str) -> click.Command:
     )
     @click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]), help="to grade in")
     @config_option
-    def command(
-        to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path | None
-    ) -> None:
+    def command(to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path) -> None:
         from autograder import config
         from autograder.release import starter
 
@@ -79,7 +77,6 @@ def _starter_command(assignment: str) -> click.Command:
             raise click.UsageError("say either --to DIR or --update DIR")
         if to is not None and to.is_dir() and any(to.iterdir()):
             raise click.UsageError(f"{to} is not empty; give a new folder, or --update for one handed out")
-        config_file = config_file or config.find()
         settings = config.load(config_file)
         made = starter.build(settings, assignment)
         _say(f"{assignment}: {len(made.files)} files, {sum(map(len, made.files.values())) / 1000:.0f} kB")

@@ -4,27 +4,31 @@ Exit status of every command: 0 when it did what was asked, also where a score i
 grader; 2 on wrong usage or configuration.
 """
 
-import json
-import os
-import sys
-import time
-from pathlib import Path
 from typing import Any
 
 import click
 
 from autograder import __version__
 from autograder.cli.ci import ci
-from autograder.cli.config import config_group, config_option
+from autograder.cli.config import config_group
+from autograder.cli.doctor import doctor
+from autograder.cli.export import export
+from autograder.cli.grade import grade
 from autograder.cli.hook import hook
 from autograder.cli.image import image
 from autograder.cli.jobs import jobs, regrade
 from autograder.cli.ledger import ledger
 from autograder.cli.release import release
-from autograder.cli.service import COMMANDS
+from autograder.cli.service import serve, status, worker
 from autograder.cli.verify import verify
-from autograder.errors import GraderError
+from autograder.errors import ConfigError, GraderError
 
+COMMANDS = (
+    *(grade, doctor, export),
+    *(serve, worker, status, jobs, regrade),
+    *(config_group, hook, ledger, verify, ci),
+    release,
+)
 FAULT, USAGE = 1, 2
 
 
@@ -32,7 +36,6 @@ class _Group(click.Group):
     """Turns our errors into one line and the right exit status."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from autograder.config import ConfigError
 
         try:
             return super().invoke(ctx)
@@ -50,152 +53,6 @@ def main() -> None:
     """Grade submissions of the deep-learning-systems assignments."""
 
 
-for command in (*COMMANDS, ci, config_group, hook, jobs, ledger, regrade, release, verify):
+for command in COMMANDS:
     main.add_command(command)
 release.add_command(image)
-
-
-@main.command()
-@click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
-@click.option("-a", "--assignment", default="all", show_default=True, help="a0, a1, a2, or all")
-@click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bwrap", "docker", "none"]),
-    help="default: what autograder.toml says; none must be asked for, and the report says so",
-)
-@click.option(
-    "--image", default="", help="of the containers of --sandbox docker; default: what autograder.toml says"
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="where score.md and score.json go; default: PATH for one checkout, ./grades for several",
-)
-@click.option("--json", "as_json", is_flag=True, help="print the reports as JSON instead of tables")
-@click.option("--jobs", type=click.IntRange(1, 256), help="submissions at a time; default: one per CPU")
-@config_option
-def grade(
-    path: Path,
-    assignment: str,
-    sandbox: str | None,
-    image: str,
-    out: Path | None,
-    as_json: bool,
-    jobs: int | None,
-    config_file: Path | None,
-) -> None:
-    """Grade PATH, a checkout with a folder src, or a folder of such checkouts.
-
-    Writes score.md and score.json for each of them, and grades.csv for several.
-    """
-    from autograder import config
-    from autograder.grading import batch
-    from autograder.report import markdown
-
-    started = time.monotonic()
-    config_file = config_file or config.find()
-    settings = config.load(config_file)
-    assignments = list(settings.assignments) if assignment == "all" else [assignment]
-    for name in assignments:
-        settings.assignment(name)
-    sandbox = sandbox or settings.sandbox.kind
-    if image and sandbox != "docker":
-        raise click.UsageError("--image is of --sandbox docker; say both, or leave it out")
-    checkouts = batch.find_checkouts(path)
-    if not checkouts:
-        raise click.UsageError(f"{path} holds no folder src, and none of its folders does")
-    single = checkouts == [path]
-    out = out or (path if single else Path("grades"))
-    batch.prepare(out)
-
-    with _Progress(len(checkouts) * len(assignments), quiet=single or as_json) as progress:
-        done = batch.grade_checkouts(
-            settings,
-            config_file,
-            assignments,
-            checkouts,
-            sandbox=sandbox,
-            image=image,
-            jobs=jobs or _processors(),
-            progress=progress.step,
-        )
-    reports = [report for own in done.reports.values() for report in own]
-    if not single:
-        batch.write_many(done.reports, out)
-    elif reports:
-        batch.write_single(reports, out)
-    if as_json:
-        click.echo(json.dumps([report.to_json() for report in reports], ensure_ascii=False))
-    elif single and reports:
-        click.echo(markdown(reports))
-    click.echo(
-        f"{len(reports)} graded, {len(done.faults)} faults, {time.monotonic() - started:.1f} s; "
-        f"written to {out}",
-        err=True,
-    )
-    if done.faults:
-        raise GraderError("no score was given to\n  " + "\n  ".join(done.faults))
-
-
-class _Progress:
-    """A bar on a terminal, and a line per submission."""
-
-    def __init__(self, total: int, *, quiet: bool) -> None:
-        from tqdm import tqdm
-
-        self._quiet = quiet
-        self._bar = tqdm(total=total, unit="submission", leave=False, disable=True if quiet else None)
-
-    def step(self, assignment: str, graded: Any) -> None:
-        self._bar.update()
-        if not self._quiet:
-            report = graded.report
-            result = f"{report.points:3} / {report.max_points}" if report else "no score: our fault"
-            self._bar.write(f"{graded.path.name:30} {assignment}  {result}")
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-@main.command()
-@click.option("--image", default="", help="try --sandbox docker too, with containers of this image")
-def doctor(image: str) -> None:
-    """Try the sandbox for real, and say what is missing and how to get it."""
-    from autograder.sandbox.doctor import checks, docker_checks
-
-    failed = 0
-    for check in [*checks(), *docker_checks(image)]:
-        click.echo(f"{check.mark:4}  {check.name}: {check.detail}")
-        if not check.ok:
-            failed += 1
-            click.echo(f"      {check.remedy}")
-    if failed:
-        raise GraderError(f"{failed} checks failed; do what is said below each")
-    click.echo("the sandbox holds here")
-
-
-@main.command()
-@click.argument("score", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--format", "kind", type=click.Choice(["gradescope", "junit", "markdown"]), required=True)
-def export(score: Path, kind: str) -> None:
-    """Print SCORE, a score.json of one assignment, in another format."""
-    from autograder.report import dumps, from_json, gradescope, junit, markdown
-
-    try:
-        report = from_json(json.loads(score.read_text(encoding="utf-8")))
-    except ValueError as error:
-        raise click.UsageError(f"{score} is no score.json: {error}") from error
-    if kind == "gradescope":
-        text = dumps(gradescope(report))
-    else:
-        text = junit(report) if kind == "junit" else markdown([report])
-    sys.stdout.write(text)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 
 QUEUES = ("cpu", "gpu")
 
@@ -27,12 +27,6 @@ _queues_option = click.option(
 )
 
 
-def _found(config_file: Path | None) -> Path:
-    from autograder import config
-
-    return config_file or config.find()
-
-
 def _say(line: str) -> None:
     click.echo(line)
 
@@ -49,13 +43,13 @@ def _say(line: str) -> None:
     help="jobs at a time; 0: take pushes, and let workers elsewhere grade them",
 )
 @_name
-def serve(config_file: Path | None, listen: str, queues: tuple[str, ...], slots: int, name: str) -> None:
+def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, name: str) -> None:
     """Take pushes, grade them and answer: web, jobs and workers in one. Logs go to standard error."""
     from autograder.service import logs
     from autograder.service import serve as service
 
     logs.set_up()
-    service.serve(_found(config_file), say=_say, listen=listen, queues=queues, slots_wanted=slots, name=name)
+    service.serve(config_file, say=_say, listen=listen, queues=queues, slots_wanted=slots, name=name)
 
 
 @click.command()
@@ -70,28 +64,25 @@ def serve(config_file: Path | None, listen: str, queues: tuple[str, ...], slots:
 )
 @_name
 @click.option("--child", is_flag=True, hidden=True)
-def worker(config_file: Path | None, queues: tuple[str, ...], slots: int, name: str, child: bool) -> None:
+def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, child: bool) -> None:
     """Add workers, on this machine, or on another one where the databases are on PostgreSQL."""
     from autograder.service import logs
     from autograder.service import serve as service
 
     logs.set_up()
-    service.work(_found(config_file), say=_say, queues=queues, slots_wanted=slots, name=name, child=child)
+    service.work(config_file, say=_say, queues=queues, slots_wanted=slots, name=name, child=child)
 
 
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="for programs")
-def status(config_file: Path | None, as_json: bool) -> None:
+def status(config_file: Path, as_json: bool) -> None:
     """Show how many jobs there are, who works, who waits longest, and what needs staff."""
     from autograder.service import status as overview
 
-    found = overview.look(_found(config_file))
+    found = overview.look(config_file)
     if as_json:
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         for line in overview.lines(found):
             click.echo(line)
-
-
-COMMANDS: tuple[click.Command, ...] = (serve, worker, status)

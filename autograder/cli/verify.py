@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from autograder.cli.config import config_option
+from autograder.cli.options import config_option
 from autograder.errors import GraderError
 
 EDITED = 1
@@ -14,7 +14,7 @@ EDITED = 1
 @click.argument("path", type=click.Path(path_type=Path, exists=True), default=".")
 @config_option
 @click.pass_context
-def verify(context: click.Context, path: Path, config_file: Path | None) -> None:
+def verify(context: click.Context, path: Path, config_file: Path) -> None:
     """Say whether a published score is what the service published.
 
     PATH is a score.json, a folder with one, or a repository (bare or not) with a branch score-feedback. Exit status 0:
@@ -23,7 +23,7 @@ def verify(context: click.Context, path: Path, config_file: Path | None) -> None
     from autograder import config
     from autograder.grading import seal
 
-    settings = config.load(config_file or config.find())
+    settings = config.load(config_file)
     score, table = _answer(path, settings.feedback.branch)
     found = seal.check(score, table, settings.secret())
     if found.repository:

@@ -21,18 +21,16 @@ from autograder.config.schema import (
     SandboxConfig,
     ServiceConfig,
 )
-from autograder.config.secrets import MIN_SECRET_BYTES, SECRET_VARIABLE, ConfigError
+from autograder.config.secrets import SECRET_VARIABLE
 
 __all__ = [
     "CONFIG_VARIABLE",
     "FILE_NAME",
-    "MIN_SECRET_BYTES",
     "SECRET_VARIABLE",
     "STATE_FOLDER",
     "AssignmentConfig",
     "BuildConfig",
     "Config",
-    "ConfigError",
     "FeedbackConfig",
     "HostConfig",
     "LedgerConfig",

@@ -16,11 +16,12 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from autograder.config.schema import AssignmentConfig, Config, HostConfig
-from autograder.config.secrets import TOKEN_VARIABLE, ConfigError, of_host
-from autograder.course.deadline import Deadline, DeadlineError
+from autograder.config.secrets import TOKEN_VARIABLE, of_host
+from autograder.config.times import DeadlineError, Window
+from autograder.errors import ConfigError
 from autograder.git.names import is_author, is_branch, is_host
 from autograder.git.remote import Remote, RemoteError
-from autograder.sandbox.outcome import Limits
+from autograder.sandbox.limits import Limits
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -307,10 +308,10 @@ class _Reader:
         zone, opens, closes = assignment.zone or "UTC", assignment.opens or None, assignment.closes or None
         grace = assignment.grace_minutes
         steps: list[tuple[str, Callable[[], object]]] = [  # each can fail for its own key alone
-            ("zone", lambda: Deadline.of(zone)),
-            ("opens", lambda: Deadline.of(zone, opens=opens)),
-            ("closes", lambda: Deadline.of(zone, opens=opens, closes=closes)),
-            ("grace_minutes", lambda: Deadline.of(zone, grace_minutes=grace)),
+            ("zone", lambda: Window.of(zone)),
+            ("opens", lambda: Window.of(zone, opens=opens)),
+            ("closes", lambda: Window.of(zone, opens=opens, closes=closes)),
+            ("grace_minutes", lambda: Window.of(zone, grace_minutes=grace)),
         ]
         for key, step in steps:
             try:

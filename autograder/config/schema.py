@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from autograder.config.secrets import ConfigError, course_secret
-from autograder.course.deadline import Deadline
-from autograder.sandbox.outcome import Limits
+from autograder.config.secrets import course_secret
+from autograder.errors import ConfigError
+from autograder.hosts import KindName
+from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
 
@@ -105,19 +106,6 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     queue: Literal["cpu", "gpu"] = "cpu"
     release: ReleaseConfig | None = None
 
-    def deadline(self) -> Deadline:
-        """Return when it opens and closes.
-
-        Raises:
-            DeadlineError: something in it is not allowed; a loaded configuration has been checked.
-        """
-        return Deadline.of(
-            self.zone or "UTC",
-            opens=self.opens or None,
-            closes=self.closes or None,
-            grace_minutes=self.grace_minutes,
-        )
-
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How student code is walled in.
@@ -167,7 +155,7 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bots: login names whose pushes are our own and are not graded.
     """
 
-    kind: Literal["github", "gitea", "gitlab", "folder"]
+    kind: KindName
     base: str
     webhook_secret_file: str = ""
     token_file: str = ""

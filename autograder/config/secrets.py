@@ -9,19 +9,14 @@ import secrets
 import tempfile
 from pathlib import Path
 
-from autograder.errors import GraderError
+from autograder.errors import ConfigError
+from autograder.hosts.webhook import MIN_SECRET_BYTES, NEW_SECRET
 
 SECRET_VARIABLE = "AUTOGRADER_SECRET"  # noqa: S105 (the name of a variable)
 STAFF_TOKEN_VARIABLE = "AUTOGRADER_STAFF_TOKEN"  # noqa: S105
 WEBHOOK_SECRET_VARIABLE = "AUTOGRADER_WEBHOOK_SECRET"  # noqa: S105
 TOKEN_VARIABLE = "AUTOGRADER_TOKEN"  # noqa: S105
 APP_KEY_VARIABLE = "AUTOGRADER_APP_KEY"
-MIN_SECRET_BYTES = 16
-NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105
-
-
-class ConfigError(GraderError):
-    """The configuration cannot be used; the message says where and what is allowed."""
 
 
 def of_host(variable: str, host: str) -> str:

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from autograder.config import Config, ConfigError, HostConfig
+from autograder.config import Config, HostConfig
 from autograder.config.secrets import (
     APP_KEY_VARIABLE,
     TOKEN_VARIABLE,
@@ -22,11 +22,12 @@ from autograder.config.secrets import (
     of_host,
     staff_token,
 )
-from autograder.course.deadline import Deadline, DeadlineError, Extension, Extensions, parse_extensions
-from autograder.errors import GraderError
+from autograder.config.times import DeadlineError
+from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, parse_extensions
+from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
 from autograder.git.remote import Credentials, Remote
-from autograder.hosts.github_app import App, AppTokens, signed
+from autograder.hosts.github import App, AppTokens, signed
 from autograder.hosts.webhook import Endpoint
 from autograder.ledger import Cutoffs, Policy, RepositoryName
 from autograder.ledger.database import parse_url
@@ -81,7 +82,7 @@ class Course:
             self._file(config.feedback.signing_key_file),
         )
         self._apps = AppTokens()
-        self._deadlines = {name: assignment.deadline() for name, assignment in config.assignments.items()}
+        self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}
         self._patterns = [
             (name, config.host_of(name), _pattern(pattern))
             for name, assignment in config.assignments.items()

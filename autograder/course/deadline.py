@@ -12,26 +12,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from enum import Enum
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
-from autograder.errors import GraderError
+from autograder.config.schema import AssignmentConfig
+from autograder.config.times import DeadlineError, Window, instant
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-MAX_GRACE = timedelta(days=7)
 COLUMNS = ("student", "assignment", "closes")
 OPTIONAL = ("reason",)
 
-_WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # never the language of the server
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-class DeadlineError(GraderError):
-    """A deadline or an extension cannot be used; the message says where it stands and what is allowed."""
 
 
 class Timing(str, Enum):
@@ -49,53 +44,8 @@ class Timing(str, Enum):
 
 
 @dataclass(frozen=True)
-class Deadline:
-    """One assignment's; make one with `Deadline.of`.
-
-    Attributes:
-        zone: in which times are shown.
-        opens: the first instant at which a push counts, None for always.
-        closes: the last instant at which a push is on time, None for never.
-        grace: how much later it still counts.
-    """
-
-    zone: ZoneInfo
-    opens: datetime | None = None
-    closes: datetime | None = None
-    grace: timedelta = timedelta(0)
-
-    @classmethod
-    def of(
-        cls,
-        zone: str,
-        *,
-        opens: str | datetime | None = None,
-        closes: str | datetime | None = None,
-        grace_minutes: float = 0,
-    ) -> "Deadline":
-        """Return the deadline as a configuration writes it.
-
-        Args:
-            zone: IANA name, `Europe/Berlin`.
-            opens: `2026-10-01 08:00`, local time; seconds may follow.
-            closes: likewise.
-            grace_minutes: see `grace`.
-
-        Raises:
-            DeadlineError: something in it is not allowed.
-        """
-        try:
-            where = ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise DeadlineError(
-                f"no such time zone: {zone!r:.100}; give an IANA name such as Europe/Berlin"
-            ) from None
-        grace = _grace(grace_minutes)
-        first = None if opens is None else _instant(opens, where, later=False)
-        last = None if closes is None else _instant(closes, where, later=True)
-        if first is not None and last is not None and last <= first:
-            raise DeadlineError(f"closes ({closes}) must be later than opens ({opens})")
-        return cls(where, first, last, grace)
+class Deadline(Window):
+    """The deadline of one assignment; make one with `Deadline.of`, or `deadline_of`."""
 
     def decide(self, received: datetime, extension: "Extension | None" = None) -> "Decision":
         """Return when a push was received, for a student who may have an extension."""
@@ -112,6 +62,20 @@ class Deadline:
         else:
             timing = Timing.LATE
         return Decision(timing, received, self, closes, extended=extension is not None)
+
+
+def deadline_of(assignment: AssignmentConfig) -> Deadline:
+    """Return the deadline of a configured assignment.
+
+    Raises:
+        DeadlineError: something in it is not allowed; a loaded configuration has been checked.
+    """
+    return Deadline.of(
+        assignment.zone or "UTC",
+        opens=assignment.opens or None,
+        closes=assignment.closes or None,
+        grace_minutes=assignment.grace_minutes,
+    )
 
 
 @dataclass(frozen=True)
@@ -260,7 +224,7 @@ def _extension(row: Mapping[str, object], deadlines: Mapping[str, Deadline]) -> 
     if deadline.closes is None:
         raise DeadlineError(f"assignment: {assignment} has no deadline that could be extended")
     try:
-        closes = _instant(row["closes"], deadline.zone, later=True)
+        closes = instant(row["closes"], deadline.zone, later=True)
     except DeadlineError as error:
         raise DeadlineError(f"closes: {error}") from None
     if closes <= deadline.closes:
@@ -319,35 +283,3 @@ def _check_keys(keys: list[str], file: str, line: int) -> None:
     missing = [key for key in COLUMNS if key not in keys]
     if missing or len(set(keys)) != len(keys):
         raise DeadlineError(f"{file}:{line}: {', '.join(COLUMNS)} are needed, each once")
-
-
-def _grace(minutes: float) -> timedelta:
-    if isinstance(minutes, bool) or not 0 <= minutes <= MAX_GRACE / timedelta(minutes=1):
-        raise DeadlineError(
-            f"the grace period must be 0 to {MAX_GRACE.days * 24 * 60} minutes, not {minutes}; "
-            "move the deadline for more"
-        )
-    return timedelta(minutes=minutes)
-
-
-def _instant(written: object, zone: ZoneInfo, *, later: bool) -> datetime:
-    """Return the instant of a local time; `later` chooses where the clocks show it twice."""
-    if isinstance(written, str):
-        if not _WRITTEN.fullmatch(written):
-            raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
-        try:
-            written = datetime.fromisoformat(written)
-        except ValueError as error:
-            raise DeadlineError(f"not a time: {written}: {error}") from None
-    if not isinstance(written, datetime):
-        raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
-    if written.tzinfo is not None:  # TOML can name the offset
-        return written.astimezone(timezone.utc)
-    instants = [written.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
-    back = instants[0].astimezone(zone).replace(tzinfo=None)
-    if back != written:
-        raise DeadlineError(
-            f"{written:%Y-%m-%d %H:%M} does not exist in {zone.key}: the clocks are put forward over it; "
-            f"write {back:%Y-%m-%d %H:%M}"
-        )
-    return max(instants) if later else min(instants)

@@ -3,7 +3,8 @@
 import signal
 
 from autograder.errors import SubmissionError
-from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
 
 SIGNALS: dict[int, str] = {

@@ -38,7 +38,7 @@ from _pytest.outcomes import Failed
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.messages import failure_of
 from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import Limits
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
 from autograder.verdict import CaseResult, Verdict
 

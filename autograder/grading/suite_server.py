@@ -52,11 +52,11 @@ from autograder.errors import GraderError, SubmissionError
 from autograder.grading.messages import failure_of
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.report import Report
-from autograder.sandbox.bubblewrap import Wall
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import make_wall
-from autograder.sandbox.outcome import Limits
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
+from autograder.sandbox.wall import Wall
 from autograder.submission import digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 

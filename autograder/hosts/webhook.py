@@ -1,4 +1,6 @@
-"""Webhooks of GitHub, Gitea (Forgejo) and GitLab: bytes in, an event out. No I/O, no clock, no configuration.
+"""One webhook request, whichever host sent it: bytes in, an event out. No I/O, no clock, no configuration.
+
+The module of each host (`github`, `gitea`, `gitlab`) takes the steps of `SignedRequest` in turn.
 
 What arrives here comes from anybody. In this order a request is refused (`Refused`, with an HTTP status):
 
@@ -12,8 +14,6 @@ What arrives here comes from anybody. In this order a request is refused (`Refus
 So nothing is parsed before we know that a holder of the secret sent it. What is signed and of no use is `Ignored`,
 with the reason: a 2xx, that the host does not send again. Host and secret come from our side (`Endpoint`); no URL
 of a payload is ever returned, and names are held against patterns.
-
-`TokenBucket` limits how often one source may ask.
 """
 
 import hashlib
@@ -25,8 +25,9 @@ from typing import TypeVar
 
 import msgspec
 
-from autograder.config import MIN_SECRET_BYTES, ConfigError
+from autograder.errors import ConfigError
 from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
+from autograder.hosts.push import Event, Ignored, Push
 from autograder.report import one_line
 
 MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: a push below it must not be lost
@@ -38,6 +39,8 @@ MAX_ITEMS = (
     1_000_000  # strings, arrays, objects and commas: a push of 2,048 commits with many files has fewer
 )
 MAX_SENDER = 100
+MIN_SECRET_BYTES = 16
+NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105 (how to make one)
 
 _DELIVERY = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -63,50 +66,6 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Push:
-    """A branch that we grade moved to a commit.
-
-    Attributes:
-        host: ours, from the endpoint.
-        owner, name: of the repository; an owner on GitLab may be nested, `group/team`.
-        ref, branch: `refs/heads/main`, `main`.
-        commit, before: full ids; `before` is all zeros for a new branch.
-        sender: who pushed, one line, for people to read.
-        delivery_id: the host's, the same when it sends this once more.
-        payload_digest: sha256 of the body, hex.
-    """
-
-    host: str
-    owner: str
-    name: str
-    ref: str
-    branch: str
-    commit: str
-    before: str
-    sender: str
-    delivery_id: str
-    payload_digest: str
-
-
-@dataclass(frozen=True)
-class Ping:
-    """The host tries whether we are there, and signs it rightly."""
-
-    host: str
-    delivery_id: str
-
-
-@dataclass(frozen=True)
-class Ignored:
-    """Rightly signed, and nothing to do. The reason is one line."""
-
-    reason: str
-
-
-Event = Push | Ping | Ignored
-
-
-@dataclass(frozen=True)
 class Endpoint:
     """What we know of a sender before it calls.
 
@@ -129,11 +88,11 @@ class Endpoint:
 
     def __post_init__(self) -> None:
         if not self.secrets:
-            raise ConfigError(f"the webhook of {self.host} has no secret; {_NEW_SECRET}")
+            raise ConfigError(f"the webhook of {self.host} has no secret; {NEW_SECRET}")
         for secret in self.secrets:
             if not isinstance(secret, bytes) or len(secret) < MIN_SECRET_BYTES:
                 raise ConfigError(
-                    f"a webhook secret of {self.host} is shorter than {MIN_SECRET_BYTES} bytes; {_NEW_SECRET}"
+                    f"a webhook secret of {self.host} is shorter than {MIN_SECRET_BYTES} bytes; {NEW_SECRET}"
                 )
         if not is_host(self.host):
             raise ConfigError(
@@ -143,151 +102,10 @@ class Endpoint:
             raise ConfigError(f"the webhook of {self.host} grades no branch; name one, such as main")
 
 
-_NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105
-
-
-# the three hosts ---------------------------------------------------------------------------------------------
-
-
-def parse_github(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what GitHub tells us.
-
-    Raises:
-        Refused: see the module.
-    """
-    request = _Request(headers, body, endpoint)
-    request.require_hmac("x-hub-signature-256", prefix="sha256=")
-    request.require_json()
-    event, delivery = request.event("x-github-event"), request.delivery("x-github-delivery")
-    if event == "ping":
-        return Ping(endpoint.host, delivery)
-    if event != "push":
-        return _unknown(event)
-    payload = request.decode(_GithubPush)
-    return request.push(
-        payload.repository.full_name,
-        payload.ref,
-        payload.before,
-        payload.after,
-        _called(payload.sender) or _called(payload.pusher),
-        delivery,
-    )
-
-
-def parse_gitea(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what Gitea or Forgejo tells us.
-
-    Raises:
-        Refused: see the module.
-    """
-    request = _Request(headers, body, endpoint)
-    request.require_hmac("x-gitea-signature", prefix="")
-    request.require_json()
-    event, delivery = request.event("x-gitea-event"), request.delivery("x-gitea-delivery")
-    if event != "push":
-        return _unknown(event)
-    payload = request.decode(_GiteaPush)
-    return request.push(
-        payload.repository.full_name,
-        payload.ref,
-        payload.before,
-        payload.after,
-        _called(payload.pusher) or _called(payload.sender),
-        delivery,
-    )
-
-
-def parse_gitlab(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what GitLab tells us, from a project's, a group's or a system hook.
-
-    Raises:
-        Refused: see the module.
-    """
-    request = _Request(headers, body, endpoint)
-    request.require_token("x-gitlab-token")
-    request.require_json()
-    event = request.event("x-gitlab-event")
-    if event == "Tag Push Hook":
-        return Ignored("a tag; only branches are graded")
-    if event not in ("Push Hook", "System Hook"):
-        return _unknown(event)
-    if event == "System Hook":
-        kind = request.decode(_GitlabKind)
-        if "push" not in (kind.object_kind, kind.event_name):
-            return _unknown(kind.event_name or kind.object_kind)
-    payload = request.decode(_GitlabPush)
-    if request.header("idempotency-key"):  # stays the same when GitLab tries again; since 17.4
-        delivery = request.delivery("idempotency-key")
-    else:  # the same for all events that one act causes
-        delivery = f"{request.delivery('x-gitlab-event-uuid')}:{request.commit(payload.after)}"
-    return request.push(
-        payload.project.path_with_namespace,
-        payload.ref,
-        payload.before,
-        payload.after,
-        payload.user_username or payload.user_name or "",
-        delivery,
-    )
-
-
-def _called(person: "_Person | None") -> str:
-    return (person and (person.login or person.username or person.name)) or ""
-
-
-def _unknown(event: str) -> Ignored:
-    return Ignored(f"the event {one_line(event)[:60]!a}; only pushes are graded")
-
-
-class _Person(msgspec.Struct):
-    login: str | None = None
-    username: str | None = None
-    name: str | None = None
-
-
-class _Repository(msgspec.Struct):
-    full_name: str
-
-
-class _GithubPush(msgspec.Struct):
-    ref: str
-    before: str
-    after: str
-    repository: _Repository
-    sender: _Person | None = None
-    pusher: _Person | None = None
-
-
-class _GiteaPush(msgspec.Struct):
-    ref: str
-    before: str
-    after: str
-    repository: _Repository
-    sender: _Person | None = None
-    pusher: _Person | None = None
-
-
-class _Project(msgspec.Struct):
-    path_with_namespace: str
-
-
-class _GitlabKind(msgspec.Struct):
-    object_kind: str = ""
-    event_name: str = ""
-
-
-class _GitlabPush(msgspec.Struct):
-    ref: str
-    before: str
-    after: str
-    project: _Project
-    user_username: str | None = None
-    user_name: str | None = None
-
-
 # one request -------------------------------------------------------------------------------------------------
 
 
-class _Request:
+class SignedRequest:
     """The steps of a request, to be taken in the order of the module's list."""
 
     def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
@@ -432,38 +250,24 @@ def _limit_nesting(body: bytes) -> None:
             raise Refused(400, f"the JSON has more than {MAX_ITEMS} parts")
 
 
-# rate limit --------------------------------------------------------------------------------------------------
+# parts of payloads that several hosts share -------------------------------------------------------------------
 
 
-class TokenBucket:
-    """How often each source may ask: `burst` times at once, then `rate` times a second.
+class Person(msgspec.Struct):
+    login: str | None = None
+    username: str | None = None
+    name: str | None = None
 
-    Keeps at most `sources` of them and forgets the one that was seen longest ago, which can only be kinder.
-    Not locked: one event loop, or a lock around it.
-    """
 
-    def __init__(self, *, rate: float, burst: int, sources: int = 10_000) -> None:
-        if not (rate > 0 and burst >= 1 and sources >= 1):
-            raise ConfigError(
-                "a rate limit needs a rate above 0, and a burst and a number of sources from 1 on"
-            )
-        self._rate = rate
-        self._burst = burst
-        self._sources = sources
-        self._buckets: dict[str, tuple[float, float]] = {}  # source -> tokens, when; oldest first
+class Repository(msgspec.Struct):
+    full_name: str
 
-    def wait(self, source: str, now: float) -> float:
-        """Take a token of `source`: return 0.0, or where there is none the seconds until there is.
 
-        Args:
-            source: an address, a repository.
-            now: seconds of a clock that does not go back; where it does, no time has passed.
-        """
-        tokens, before = self._buckets.pop(source, (float(self._burst), now))
-        now = max(now, before)
-        tokens = min(self._burst, tokens + (now - before) * self._rate)
-        allowed = tokens >= 1
-        self._buckets[source] = (tokens - 1 if allowed else tokens, now)
-        if len(self._buckets) > self._sources:
-            del self._buckets[next(iter(self._buckets))]
-        return 0.0 if allowed else (1 - tokens) / self._rate
+def name_of(person: "Person | None") -> str:
+    """Return what people call a person of a payload; empty for nobody."""
+    return (person and (person.login or person.username or person.name)) or ""
+
+
+def unknown(event: str) -> Ignored:
+    """Return that an event is of a kind that is not graded."""
+    return Ignored(f"the event {one_line(event)[:60]!a}; only pushes are graded")

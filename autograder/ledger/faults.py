@@ -1,7 +1,6 @@
 """What the ledger raises: all of it our fault, so no student ever pays for it."""
 
-from autograder.config import ConfigError
-from autograder.errors import GraderError
+from autograder.errors import ConfigError, GraderError
 
 
 class LedgerError(GraderError):

@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.config import Config, ConfigError, ReleaseConfig
-from autograder.errors import GraderError, SubmissionError
+from autograder.config import Config, ReleaseConfig
+from autograder.errors import ConfigError, GraderError, SubmissionError
 from autograder.release import handout, markers
 from autograder.submission import PACKAGE, read_tree
 

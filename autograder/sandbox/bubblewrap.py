@@ -19,198 +19,26 @@ import contextlib
 import importlib.resources
 import importlib.util
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
 
 from autograder.errors import GraderError
-from autograder.sandbox import policy, seccomp
-from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import Limits
-from autograder.sandbox.session import Session, StreamSession, stream_pair
-
-LOG_BYTES = 8000
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-
-class Wall(Protocol):
-    """Where submissions run."""
-
-    isolated: bool
-    """Whether student code is kept from the host; a report of a wall that does not says so."""
-
-    @property
-    def protections(self) -> tuple[str, ...]:
-        """Names (of `policy.PROTECTIONS`) that are in force, known once it is ready."""
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        """What a report should say of it beside its name and protections, known once it is ready."""
-
-    def start(self) -> None:
-        """Begin to start; returns at once."""
-
-    def ready(self, timeout: float = 120.0) -> None:
-        """Wait until submissions can be opened. Raises GraderError when it cannot start."""
-
-    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> Session:
-        """A session for a submission with these files, by path: `{"src/__init__.py": b"..."}`."""
-
-    def close(self) -> None:
-        """End it, with everything behind it."""
-
-    def __enter__(self) -> Wall: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
-
-
-class ControlledWall(ABC):
-    """What the walls have in common that are a process of their own, with a control socket to it.
-
-    The process says ("ready", protections, ...) or ("failed", text) on the socket, once, and lives until it is
-    told otherwise. Its standard error is kept for when something must be explained.
-    """
-
-    isolated = True
-
-    def __init__(self, limits: Limits | None, required: frozenset[str]) -> None:
-        """`required`: protections without which it is not ready."""
-        self._limits = limits or Limits()
-        self._required = required
-        self._owner = os.getpid()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._control: socket.socket | None = None
-        self._log = -1
-        self._ready: tuple[Any, ...] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    @property
-    def protections(self) -> tuple[str, ...]:
-        found = self._answer()[1]
-        return tuple(name for name in policy.PROTECTIONS if name in found)
-
-    @property
-    def provenance(self) -> Mapping[str, Any]:
-        return {}
-
-    @abstractmethod
-    def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        """Start the process, which gets the other end of the control socket. Raises OSError, GraderError."""
-
-    @abstractmethod
-    def _connect(self) -> socket.socket:
-        """A stream to a submission's pid 1. Raises GraderError."""
-
-    def start(self) -> None:
-        if self._process is not None:
-            return
-        self._owner = os.getpid()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._log = os.memfd_create("sandbox-log")
-        try:
-            self._process = self._spawn(theirs)
-        except OSError as error:
-            ours.close()
-            raise GraderError(f"cannot start the sandbox: {error}; try: autograder doctor") from error
-        finally:
-            theirs.close()
-        self._control = ours
-
-    def ready(self, timeout: float = 120.0) -> None:
-        if self._ready is not None:
-            return
-        self.start()
-        control = self._open_control()
-        deadline = time.monotonic() + timeout
-        poll = select.poll()
-        poll.register(control, select.POLLIN)
-        if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
-            raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
-        # Only looked at, not taken: a process that forked before may ask too.
-        try:
-            data = control.recv(65536, socket.MSG_PEEK)
-        except ConnectionResetError:
-            data = b""
-        if not data:
-            raise GraderError(f"the sandbox did not start: {self._explain()}")
-        kind, *details = protocol.decode(data)
-        if kind != "ready":
-            raise GraderError(f"the sandbox did not start: {details[0]}; try: autograder doctor")
-        missing = self._required - set(details[0])
-        if missing:
-            raise GraderError(
-                f"not in force behind the wall: {', '.join(sorted(missing))}; "
-                "see: autograder doctor, or waive them by name in the configuration"
-            )
-        self._ready = (kind, *details)
-
-    def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> StreamSession:
-        self.ready()
-        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits)
-
-    def close(self) -> None:
-        if self._control is not None:
-            self._control.close()
-            self._control = None
-        if self._process is not None and os.getpid() == self._owner:
-            self._end(self._process)
-            self._process = None
-            os.close(self._log)
-
-    def _end(self, process: subprocess.Popen[bytes]) -> None:
-        process.kill()
-        process.wait()
-
-    def _answer(self) -> tuple[Any, ...]:
-        self.ready()
-        return self._ready or ()
-
-    def _open_control(self) -> socket.socket:
-        if self._control is None:
-            raise GraderError("the sandbox is closed")
-        return self._control
-
-    def _send_descriptor(self, descriptor: int) -> None:
-        try:
-            socket.send_fds(self._open_control(), [b"open"], [descriptor])
-        except OSError as error:
-            raise GraderError(f"the sandbox is gone ({error}): {self._explain()}") from error
-
-    def _explain_loss(self) -> str | None:
-        if self._control is None:
-            return "it was closed"
-        poll = select.poll()
-        poll.register(self._control, 0)
-        return self._explain() if poll.poll(0) else None
-
-    def _explain(self) -> str:
-        """The last words of the process, and what usually helps."""
-        with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
-            if os.getpid() == self._owner and self._process is not None:
-                self._process.wait(1.0)
-        size = os.fstat(self._log).st_size
-        text = os.pread(self._log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace").strip()
-        return f"{text or 'it said nothing'}; try: autograder doctor"
+from autograder.sandbox import policy
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.session import stream_pair
+from autograder.sandbox.wall import (
+    ControlledWall,
+    anonymous_file,
+    hidden_paths,
+    protections_wanted,
+    refuse_to_show,
+    seccomp_program,
+    worker_files,
+)
 
 
 class BwrapWall(ControlledWall):
@@ -256,7 +84,7 @@ class BwrapWall(ControlledWall):
             "preload": list(preload),
             "site_packages": [*policy.site_packages_inside(interpreter).values()],
             "seccomp": seccomp_program(self._features),
-            "hidden": _hidden(self._features),
+            "hidden": hidden_paths(self._features),
             "shown": [],
             "devices": [],
             "uid": uid,
@@ -306,69 +134,6 @@ class BwrapWall(ControlledWall):
         finally:
             theirs.close()
         return ours
-
-
-def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
-    """Every protection that is not waived. Raises GraderError for a name that cannot be."""
-    for name in waived:
-        if name not in policy.PROTECTIONS:
-            raise GraderError(
-                f"there is no protection {name!r} to waive; there are: {', '.join(policy.PROTECTIONS)}"
-            )
-        if name in policy.INDISPENSABLE:
-            raise GraderError(f"the protection {name!r} cannot be waived: the sandbox is made of it")
-    return frozenset(policy.PROTECTIONS) - waived
-
-
-def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
-    """Raise GraderError when the staff's files, found by the probes among them, would be visible inside."""
-    for folder in (*policy.SYSTEM_DIRECTORIES, *shown):
-        if probes.resolve().is_relative_to(Path(folder).resolve()):
-            raise GraderError(
-                f"{probes} lies below {folder}, which student code can read; move the staff's files elsewhere"
-            )
-
-
-def _hidden(features: frozenset[str]) -> list[str]:
-    return [policy.GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in features else [])]
-
-
-def seccomp_program(features: frozenset[str]) -> bytes:
-    if "seccomp" not in features:
-        return b""
-    try:
-        return seccomp.program()
-    except KeyError as error:
-        raise GraderError(
-            f"no list of system calls for {error} machines; "
-            f"there is one for: {', '.join(seccomp.ARCHITECTURES)}. Use another machine"
-        ) from None
-
-
-def worker_files(probes: bytes, configuration: Mapping[str, Any]) -> dict[str, bytes]:
-    """What is below /grader: the part of this package that runs inside, the probes, the configuration."""
-    base = f"{policy.GRADER_DIRECTORY}/autograder"
-    inside = importlib.resources.files("autograder.sandbox.inside")
-    return {
-        f"{base}/__init__.py": b"",
-        f"{base}/sandbox/__init__.py": b"",
-        **{
-            f"{base}/sandbox/inside/{file.name}": file.read_bytes()
-            for file in inside.iterdir()
-            if file.name.endswith(".py")
-        },
-        f"{policy.GRADER_DIRECTORY}/probes.py": probes,
-        f"{policy.GRADER_DIRECTORY}/configuration": protocol.encode(dict(configuration), opaque=False),
-    }
-
-
-def anonymous_file(content: bytes) -> int:
-    """A descriptor to read `content` from, which has no path."""
-    descriptor = os.memfd_create("sandbox-file")
-    with open(descriptor, "wb", closefd=False) as file:
-        file.write(content)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def find_bwrap() -> str:

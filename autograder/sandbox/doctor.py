@@ -18,10 +18,12 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
-from autograder.sandbox.bubblewrap import BwrapWall, Wall, find_bwrap
+from autograder.sandbox.bubblewrap import BwrapWall, find_bwrap
 from autograder.sandbox.docker import engine
 from autograder.sandbox.docker.wall import DockerWall
-from autograder.sandbox.outcome import Limits, Outcome, Status
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, Status
+from autograder.sandbox.wall import Wall
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
-from autograder.sandbox.bubblewrap import BwrapWall, Wall
+from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.docker.wall import DockerWall
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.none import NoWall
-from autograder.sandbox.outcome import Limits
+from autograder.sandbox.wall import Wall
 
 KINDS = ("auto", "bwrap", "docker", "none")
 

@@ -27,7 +27,8 @@ import autograder
 from autograder.errors import GraderError
 from autograder.sandbox import policy
 from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import Limits, Outcome, interpret
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, interpret
 from autograder.sandbox.session import checked_files
 
 STARTED = struct.Struct(">cd")

@@ -30,7 +30,8 @@ from typing import Any, NoReturn, Protocol
 
 from autograder.errors import GraderError, SubmissionError
 from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import SIGKILL, Limits, Outcome, Status, interpret
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import SIGKILL, Outcome, Status, interpret
 
 PACKAGE = "src"
 MAX_FILES = 20_000

@@ -25,7 +25,7 @@ from autograder.git import feedback
 from autograder.git.fetch import branch_head
 from autograder.git.names import is_commit, is_repository_path
 from autograder.git.remote import Credentials
-from autograder.hosts.webhook import Push
+from autograder.hosts.push import Push
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
 from autograder.report import markdown
 from autograder.service.intake.intake import HEADS, Intake

@@ -7,7 +7,7 @@ from typing import Any
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
-from autograder.hosts.webhook import Push
+from autograder.hosts.push import Push
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.service.intake.intake import Intake, Later, Receipt

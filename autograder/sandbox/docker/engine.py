@@ -27,7 +27,7 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
-from autograder.sandbox.outcome import MIB, Limits
+from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.seccomp import container_profile
 
 LABEL = "autograder.owner"

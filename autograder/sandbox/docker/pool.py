@@ -32,7 +32,7 @@ from typing import Any
 from autograder.errors import GraderError
 from autograder.sandbox.docker import engine
 from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import Limits
+from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import stream_pair
 
 START_SECONDS = 180.0

@@ -24,7 +24,10 @@ from typing import Any
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
-from autograder.sandbox.bubblewrap import (
+from autograder.sandbox.docker import engine, pool
+from autograder.sandbox.inside import protocol
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.wall import (
     ControlledWall,
     anonymous_file,
     protections_wanted,
@@ -32,9 +35,6 @@ from autograder.sandbox.bubblewrap import (
     seccomp_program,
     worker_files,
 )
-from autograder.sandbox.docker import engine, pool
-from autograder.sandbox.inside import protocol
-from autograder.sandbox.outcome import Limits
 
 POOL_SIZE = 2
 OPEN_SECONDS = 300.0

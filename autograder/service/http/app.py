@@ -22,12 +22,13 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from autograder.hosts import webhook
+from autograder.hosts import PARSERS, webhook
+from autograder.hosts.push import Push
 from autograder.service import metrics
 from autograder.service.http import pages
 from autograder.service.http.client_address import is_local
 from autograder.service.http.login import Login
-from autograder.service.http.webhooks import PARSERS, Limits, Outcome, Webhooks
+from autograder.service.http.webhooks import Limits, Outcome, Webhooks
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -97,7 +98,7 @@ class Service(pages.Site, Protocol):
     @property
     def metrics(self) -> metrics.Metrics: ...
 
-    def receive(self, push: webhook.Push, received: datetime) -> Outcome:
+    def receive(self, push: Push, received: datetime) -> Outcome:
         """Bring a push to the disk, and see that it is graded.
 
         Raises:

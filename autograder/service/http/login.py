@@ -15,9 +15,9 @@ from itsdangerous import BadSignature, TimestampSigner
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
-from autograder.config import ConfigError
-from autograder.hosts.webhook import TokenBucket
+from autograder.errors import ConfigError
 from autograder.service.http.client_address import source
+from autograder.service.http.rate_limit import TokenBucket
 
 SECONDS = 12 * 3600  # of a session
 MIN_TOKEN = 16  # characters

@@ -12,7 +12,7 @@ and whatever `webhook.Refused` says. Everything else is a 2xx, and only after th
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,17 +24,13 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from autograder.errors import GraderError
-from autograder.hosts import webhook
+from autograder.hosts import PARSERS, webhook
+from autograder.hosts.push import Ignored, Ping, Push
 from autograder.service.http.client_address import source
+from autograder.service.http.rate_limit import TokenBucket
 from autograder.service.metrics import Metrics
 
 _log = logging.getLogger(__name__)
-
-PARSERS: Mapping[str, Callable[[webhook.Headers, bytes, webhook.Endpoint], webhook.Event]] = {
-    "github": webhook.parse_github,
-    "gitea": webhook.parse_gitea,
-    "gitlab": webhook.parse_gitlab,
-}
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class Webhooks:
     def __init__(
         self,
         endpoint: Callable[[str, str | None], webhook.Endpoint | None],
-        receive: Callable[[webhook.Push, datetime], Outcome],
+        receive: Callable[[Push, datetime], Outcome],
         metrics: Metrics,
         limits: Limits | None = None,
         *,
@@ -106,9 +102,9 @@ class Webhooks:
         self._metrics = metrics
         self._limits = limits or Limits()
         self._monotonic = monotonic
-        self._sources = webhook.TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
+        self._sources = TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
         # Lines of the log, so that nobody fills the disk.
-        self._noted = webhook.TokenBucket(rate=0.1, burst=10)
+        self._noted = TokenBucket(rate=0.1, burst=10)
         self._held = 0
         self._waiting = 0
         self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
@@ -204,9 +200,9 @@ class Webhooks:
         received: datetime,
     ) -> "_Answer":
         event = PARSERS[kind](headers, body, endpoint)
-        if isinstance(event, webhook.Ignored):
+        if isinstance(event, Ignored):
             return _Answer(200, "ignored", event.reason)
-        if isinstance(event, webhook.Ping):
+        if isinstance(event, Ping):
             return _Answer(200, "pong")
         outcome = self._receive(event, received)
         return _Answer(202 if outcome.result == "recorded" else 200, outcome.result, outcome.reason)

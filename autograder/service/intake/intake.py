@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
-from autograder.hosts.webhook import Push
+from autograder.hosts.push import Push
 from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName
 from autograder.service.logs import LOG, about
 

@@ -26,7 +26,8 @@ import msgspec
 
 from autograder.errors import GraderError
 from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
-from autograder.hosts.webhook import MAX_SENDER, Push
+from autograder.hosts.push import Push
+from autograder.hosts.webhook import MAX_SENDER
 from autograder.ledger import Conflict
 from autograder.report import one_line
 

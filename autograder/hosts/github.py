@@ -1,7 +1,9 @@
-"""Tokens of a GitHub App: short-lived, good for the repositories of one installation, made from the App's private key.
+"""GitHub: its webhooks, and tokens of a GitHub App.
 
-The key signs a JSON Web Token that is good for nine minutes; GitHub gives an installation token in return, good for
-an hour and only for what we ask: to read and write contents. It is kept in memory until it is nearly over.
+An App's tokens are short-lived, good for the repositories of one installation, and made from the App's private key. The
+key signs a JSON Web Token that is good for nine minutes; GitHub gives an installation token in return, good for an hour
+and only for the permissions that we ask for: to read and write contents. It is kept in memory until shortly before its
+end.
 """
 
 import json
@@ -17,9 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import msgspec
 
-from autograder.config import ConfigError
+from autograder.errors import ConfigError
 from autograder.git.process import GitHostError
+from autograder.hosts.push import Event, Ping
+from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, SignedRequest, name_of, unknown
 
 VERSION = "2022-11-28"
 PERMISSIONS = {"contents": "write"}
@@ -28,6 +33,40 @@ DRIFT = timedelta(minutes=1)  # our clock may be ahead of GitHub's
 RENEW = timedelta(minutes=5)  # before the end: longer than a fetch or a push takes
 SECONDS = 20.0
 MAX_ANSWER = 64 << 10
+
+
+def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
+    """Return what GitHub tells us.
+
+    Raises:
+        Refused: see the module.
+    """
+    request = SignedRequest(headers, body, endpoint)
+    request.require_hmac("x-hub-signature-256", prefix="sha256=")
+    request.require_json()
+    event, delivery = request.event("x-github-event"), request.delivery("x-github-delivery")
+    if event == "ping":
+        return Ping(endpoint.host, delivery)
+    if event != "push":
+        return unknown(event)
+    payload = request.decode(_GithubPush)
+    return request.push(
+        payload.repository.full_name,
+        payload.ref,
+        payload.before,
+        payload.after,
+        name_of(payload.sender) or name_of(payload.pusher),
+        delivery,
+    )
+
+
+class _GithubPush(msgspec.Struct):
+    ref: str
+    before: str
+    after: str
+    repository: Repository
+    sender: Person | None = None
+    pusher: Person | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,25 @@
+"""`autograder export`: a score.json in another format."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("score", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--format", "kind", type=click.Choice(["gradescope", "junit", "markdown"]), required=True)
+def export(score: Path, kind: str) -> None:
+    """Print SCORE, a score.json of one assignment, in another format."""
+    from autograder.report import dumps, from_json, gradescope, junit, markdown
+
+    try:
+        report = from_json(json.loads(score.read_text(encoding="utf-8")))
+    except ValueError as error:
+        raise click.UsageError(f"{score} is no score.json: {error}") from error
+    if kind == "gradescope":
+        text = dumps(gradescope(report))
+    else:
+        text = junit(report) if kind == "junit" else markdown([report])
+    sys.stdout.write(text)

@@ -1,0 +1,57 @@
+"""GitLab: its webhooks, of a project, a group or the system."""
+
+import msgspec
+
+from autograder.hosts.push import Event, Ignored
+from autograder.hosts.webhook import Endpoint, Headers, SignedRequest, unknown
+
+
+def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
+    """Return what GitLab tells us, from a project's, a group's or a system hook.
+
+    Raises:
+        Refused: see the module.
+    """
+    request = SignedRequest(headers, body, endpoint)
+    request.require_token("x-gitlab-token")
+    request.require_json()
+    event = request.event("x-gitlab-event")
+    if event == "Tag Push Hook":
+        return Ignored("a tag; only branches are graded")
+    if event not in ("Push Hook", "System Hook"):
+        return unknown(event)
+    if event == "System Hook":
+        kind = request.decode(_GitlabKind)
+        if "push" not in (kind.object_kind, kind.event_name):
+            return unknown(kind.event_name or kind.object_kind)
+    payload = request.decode(_GitlabPush)
+    if request.header("idempotency-key"):  # stays the same when GitLab tries again; since 17.4
+        delivery = request.delivery("idempotency-key")
+    else:  # the same for all events that one act causes
+        delivery = f"{request.delivery('x-gitlab-event-uuid')}:{request.commit(payload.after)}"
+    return request.push(
+        payload.project.path_with_namespace,
+        payload.ref,
+        payload.before,
+        payload.after,
+        payload.user_username or payload.user_name or "",
+        delivery,
+    )
+
+
+class _Project(msgspec.Struct):
+    path_with_namespace: str
+
+
+class _GitlabKind(msgspec.Struct):
+    object_kind: str = ""
+    event_name: str = ""
+
+
+class _GitlabPush(msgspec.Struct):
+    ref: str
+    before: str
+    after: str
+    project: _Project
+    user_username: str | None = None
+    user_name: str | None = None
