@@ -1,4 +1,4 @@
-"""The ledger when things go wrong: many processes at once, kill -9, a locked file, a full disk, passwords, old schemas.
+"""The ledger when things go wrong: many processes at once, kill -9, a locked file, a full disk, passwords.
 
 What is not shown here: a power cut (that SQLite's synchronous=FULL is asked for is shown), a disk that lies.
 """
@@ -12,18 +12,14 @@ import subprocess
 import sys
 import threading
 import traceback
-from pathlib import Path
 
-import alembic.autogenerate
-import alembic.migration
 import pytest
-import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autograder.config import ConfigError
-from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError, database, tables
-from autograder.ledger.database import HEAD, VERSION_TABLE, mask, parse_url, revisions, upgrade_to
+from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError
+from autograder.ledger.database import HEAD, mask, parse_url
 from tests.ledgers import MAIN, Clock, Course, commit, problems, report, repository
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks Linux for details")
@@ -373,74 +369,3 @@ def test_a_password_is_never_shown(middle, scheme, user):
     assert "Zq7" not in shown
     assert "Zq7" not in mask(url)
     assert "Zq7" not in mask(f"postgresql://host/grades?a=b&password=Zq7{middle.replace('&', '')}")
-
-
-# schemas -------------------------------------------------------------------------------------------------
-
-
-def test_head_is_the_last_revision():
-    assert revisions()[-1] == HEAD
-
-
-def make(url, revision):
-    """Bring a new database to a revision, and put a push into it as that revision would."""
-    parsed = parse_url(url)
-    if "sqlite" in parsed.drivername:
-        Path(parsed.database).parent.mkdir()
-    engine = sa.create_engine(parsed)
-    time = "'2026-09-10 12:00:00.000000'"
-    sha = commit("one")
-    with engine.begin() as connection:
-        upgrade_to(connection, revision)
-        for statement in (
-            "INSERT INTO repositories VALUES (1, 'git.uni.example', 'dls', 'a0-ann', :time)",
-            "INSERT INTO submissions VALUES (1, 1, :sha, :time)",
-            "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)",
-        ):
-            connection.exec_driver_sql(
-                statement.replace(":time", time).replace(":sha", f"'{sha}'").replace(":ref", f"'{MAIN}'")
-            )
-    engine.dispose()
-
-
-@pytest.mark.parametrize("revision", revisions())
-def test_an_older_schema_is_brought_up_to_date_with_all_that_is_in_it(new_url, revision):
-    make(new_url, revision)
-    with Ledger.open(new_url) as ledger:
-        assert ledger.database.revision() == HEAD
-        assert [push.delivery_id for push in ledger.history(repository()).pushes] == ["d"]
-        assert [item.push.commit for item in ledger.unanswered()] == [commit("one")]
-        assert problems(ledger) == []
-
-
-def test_the_migrations_make_what_the_queries_expect(ledger):
-    with ledger.database.reading() as connection:
-        context = alembic.migration.MigrationContext.configure(
-            connection, opts={"version_table": VERSION_TABLE, "compare_type": True}
-        )
-        assert alembic.autogenerate.compare_metadata(context, tables.metadata) == []
-
-
-def test_a_newer_schema_is_refused(new_url):
-    with Ledger.open(new_url) as ledger, ledger.database.writing() as connection:
-        connection.execute(sa.text("UPDATE ledger_version SET version_num = 'r9999'"))
-    for create in (True, False):
-        with pytest.raises(LedgerError, match=f"has schema r9999, and this autograder knows up to {HEAD}"):
-            Ledger.open(new_url, create=create)
-
-
-def test_a_migration_that_fails_leaves_nothing(new_url, monkeypatch):
-    def fail(connection):
-        upgrade_to(connection, "r0001")
-        raise LedgerError("in the middle")
-
-    monkeypatch.setattr(database, "_upgrade", fail)
-    with pytest.raises(LedgerError, match="in the middle"):
-        Ledger.open(new_url)
-    monkeypatch.undo()
-    with Ledger.open(new_url) as ledger:
-        assert problems(ledger) == []
-
-
-def test_the_triggers_cover_every_table():
-    assert {*tables.ONLY_GROW, "jobs", "workers"} == set(tables.metadata.tables)

@@ -216,7 +216,7 @@ def foreign(path):
 
 
 def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date(folder):
-    from tests.test_ledger_faults import make
+    from tests.test_ledger_schema import make
 
     old = folder / "old" / "ledger.sqlite"
     make(f"sqlite:///{old}", "r0001")
@@ -282,7 +282,7 @@ def test_check_changes_nothing(file):
 
 
 def test_check_names_an_older_schema(folder):
-    from tests.test_ledger_faults import make
+    from tests.test_ledger_schema import make
 
     make(f"sqlite:///{folder / 'old' / 'ledger.sqlite'}", "r0001")
     (item,) = check(url(folder / "old" / "ledger.sqlite"))
