@@ -5,7 +5,7 @@ import hashlib
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 
-from autograder.ledger import Cutoffs, JobState, Policy, RepositoryName, workers
+from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy, workers
 from autograder.ledger.upkeep import check_database
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
@@ -85,7 +85,7 @@ class Course:
         self.ledger.add_feedback(job.id, commit=commit(job.id), branch="score-feedback")
         return self.ledger.move(job.id, JobState.FINAL)
 
-    def points(self, policy=Policy.LAST, cutoffs=FOREVER, assignment="a0", **values):
+    def points(self, policy=ScorePolicy.LAST, cutoffs=FOREVER, assignment="a0", **values):
         """Return the current points by student."""
         scores = self.ledger.current_scores(assignment, policy, cutoffs, **values)
         return {score.repository.name.removeprefix("a0-"): score.points for score in scores}
@@ -135,7 +135,7 @@ def everything(ledger):
                     assignment, policy, Cutoffs(NOON + timedelta(minutes=minutes))
                 )
                 for assignment in assignments
-                for policy in Policy
+                for policy in ScorePolicy
                 for minutes in (0, 3, 60)
             },
             "candidates": {

@@ -6,7 +6,7 @@ import pytest
 
 from autograder.config import ConfigError, parse
 from autograder.deadline import DeadlineError
-from autograder.ledger import Policy, RepositoryName
+from autograder.ledger import RepositoryName, ScorePolicy
 from autograder.remote import RemoteError
 from autograder.service.course import Course
 
@@ -244,8 +244,8 @@ def test_cutoffs_include_grace_and_extensions(course):
 
 
 def test_policies(course):
-    assert course.policy("a0") is Policy.LAST
-    assert course.policy("a1") is Policy.BEST
+    assert course.policy("a0") is ScorePolicy.LAST
+    assert course.policy("a1") is ScorePolicy.BEST
 
 
 # where ---------------------------------------------------------------------------------------------------

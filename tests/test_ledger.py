@@ -18,8 +18,8 @@ from autograder.ledger import (
     IllegalTransition,
     JobState,
     LedgerError,
-    Policy,
     RepositoryName,
+    ScorePolicy,
     Unknown,
     job_id,
     tables,
@@ -454,9 +454,9 @@ def test_last_and_best(course):
         course.grade(word, points)
     course.push("one", "bob")
     course.grade("one", 10, "bob")
-    assert course.points(Policy.LAST) == {"ann": 70, "bob": 10}
-    assert course.points(Policy.BEST) == {"ann": 90, "bob": 10}
-    assert course.points(Policy.BEST, repository=repository("bob")) == {"bob": 10}
+    assert course.points(ScorePolicy.LAST) == {"ann": 70, "bob": 10}
+    assert course.points(ScorePolicy.BEST) == {"ann": 90, "bob": 10}
+    assert course.points(ScorePolicy.BEST, repository=repository("bob")) == {"bob": 10}
     assert course.points(assignment="a1") == {}
 
 
@@ -465,7 +465,7 @@ def test_receive_time_decides_what_is_late(course):
     course.grade("one", 60)
     late = course.push("two").row
     course.grade("two", 90)
-    for policy in Policy:
+    for policy in ScorePolicy:
         assert course.points(policy, Cutoffs(on_time.received)) == {"ann": 60}
         assert course.points(policy, Cutoffs(late.received)) == {"ann": 90}
         assert course.points(policy, Cutoffs(late.received - timedelta(microseconds=1))) == {"ann": 60}
@@ -487,7 +487,7 @@ def test_an_extension_is_for_one_repository(course):
 def test_a_score_says_where_it_comes_from(course):
     push = course.push("one").row
     job = course.grade("one", 60)
-    (score,) = course.ledger.current_scores("a0", Policy.LAST, Cutoffs())
+    (score,) = course.ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
     assert (score.repository, score.points, score.max_points) == (repository(), 60, 100)
     assert (score.commit, score.received, score.job_id) == (push.commit, push.received, job.id)
 
@@ -540,7 +540,7 @@ def test_a_spool_that_comes_late_keeps_its_place(course):
     course.grade("two", 40)
     course.push("one", received=noted)
     course.grade("one", 60)
-    assert course.points(Policy.LAST) == {"ann": 40}
+    assert course.points(ScorePolicy.LAST) == {"ann": 40}
 
 
 # audit ---------------------------------------------------------------------------------------------------

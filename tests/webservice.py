@@ -14,7 +14,7 @@ import uvicorn
 from autograder import webhook
 from autograder.config import ConfigError
 from autograder.deadline import Deadline, DeadlineError
-from autograder.ledger import Cutoffs, Ledger, Policy, RepositoryName
+from autograder.ledger import Cutoffs, Ledger, RepositoryName, ScorePolicy
 from autograder.service import listener
 from autograder.service.metrics import Depth, Metrics
 
@@ -28,7 +28,7 @@ class Facts:
     """A course in which every repository `a0-…` belongs to a0."""
 
     deadlines: dict[str, Deadline] = field(default_factory=lambda: {"a0": Deadline.of("Europe/Berlin")})
-    rule: Policy = Policy.LAST
+    rule: ScorePolicy = ScorePolicy.LAST
     token: str = TOKEN
     config: Any = field(
         default_factory=lambda: SimpleNamespace(

@@ -37,7 +37,7 @@ from autograder.ledger.rows import (
     Unanswered,
     job_id,
 )
-from autograder.ledger.scores import Cutoffs, Policy, Score
+from autograder.ledger.scores import Cutoffs, Score, ScorePolicy
 from autograder.ledger.store import Ledger
 
 __all__ = [
@@ -56,12 +56,12 @@ __all__ = [
     "Ledger",
     "LedgerBusy",
     "LedgerError",
-    "Policy",
     "Recorded",
     "RecordedPush",
     "RepositoryName",
     "Result",
     "Score",
+    "ScorePolicy",
     "StoredReport",
     "Unanswered",
     "Unknown",

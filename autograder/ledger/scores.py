@@ -18,7 +18,7 @@ from autograder.ledger.rows import Job, RecordedPush, RepositoryName
 from autograder.report import Report
 
 
-class Policy(str, Enum):
+class ScorePolicy(str, Enum):
     """Which push of several counts."""
 
     LAST = "last"
@@ -88,7 +88,7 @@ class Score:
 
 
 def current(
-    candidates: Iterable[Candidate], assignment: str, policy: Policy, cutoffs: Cutoffs
+    candidates: Iterable[Candidate], assignment: str, policy: ScorePolicy, cutoffs: Cutoffs
 ) -> list[Score]:
     """Return the score of each repository that has one, by repository."""
     standing: dict[int, Candidate] = {}  # push -> its report that counts
@@ -102,7 +102,7 @@ def current(
     chosen: dict[RepositoryName, Candidate] = {}
     for candidate in sorted(standing.values(), key=lambda c: (c.received, c.push_id)):
         before = chosen.get(candidate.repository)
-        if before is None or policy is Policy.LAST or candidate.points >= before.points:
+        if before is None or policy is ScorePolicy.LAST or candidate.points >= before.points:
             chosen[candidate.repository] = candidate
     return [
         Score(c.repository, assignment, c.points, c.max_points, c.commit, c.received, c.job_id, c.attempt)

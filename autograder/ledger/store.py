@@ -39,7 +39,7 @@ from autograder.ledger.rows import (
     job_id,
     storable,
 )
-from autograder.ledger.scores import Candidate, Cutoffs, Policy, Score
+from autograder.ledger.scores import Candidate, Cutoffs, Score, ScorePolicy
 from autograder.report import Report, from_json
 
 _r, _s, _p, _j = tables.repositories.c, tables.submissions.c, tables.pushes.c, tables.jobs.c
@@ -583,7 +583,7 @@ class Ledger:
     def current_scores(
         self,
         assignment: str,
-        policy: Policy,
+        policy: ScorePolicy,
         cutoffs: Cutoffs,
         *,
         repository: RepositoryName | None = None,

@@ -25,7 +25,7 @@ from autograder.config.secrets import (
 from autograder.deadline import Deadline, DeadlineError, Extension, Extensions, parse_extensions
 from autograder.errors import GraderError
 from autograder.feedback import Identity
-from autograder.ledger import Cutoffs, Policy, RepositoryName
+from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
 from autograder.remote import Credentials, Remote
 from autograder.service.githubapp import App, AppTokens, signed
@@ -241,13 +241,13 @@ class Course:
         closes = None if deadline.closes is None else deadline.closes + deadline.grace
         return Cutoffs(closes, extensions)
 
-    def policy(self, assignment: str) -> Policy:
+    def policy(self, assignment: str) -> ScorePolicy:
         """Return which push of several counts.
 
         Raises:
             ConfigError: there is no such assignment.
         """
-        return Policy(self.config.assignment(assignment).policy)
+        return ScorePolicy(self.config.assignment(assignment).policy)
 
     # where -----------------------------------------------------------------------------------------------
 
