@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 from enum import Enum
 
 from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy, workers
-from autograder.ledger.upkeep import check_database
+from autograder.ledger.maintenance import check_database
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 

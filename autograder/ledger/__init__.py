@@ -15,7 +15,7 @@ session to track, and each statement stands where it is sent. SQLite by default,
     scores            which score counts; pure
     store             the API: `Ledger`
     workers           who works at the moment
-    upkeep            backup, restore, check
+    maintenance       backup, restore, check
 """
 
 from autograder.ledger.faults import Conflict, IllegalTransition, LedgerBusy, LedgerError, Unknown

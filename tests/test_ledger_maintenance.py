@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
-from autograder.ledger import JobState, Ledger, LedgerError, upkeep
+from autograder.ledger import JobState, Ledger, LedgerError, maintenance
 from autograder.ledger.database import parse_url
-from autograder.ledger.upkeep import backup, check, restore
+from autograder.ledger.maintenance import backup, check, restore
 from tests.ledgers import Clock, Course, commit, problems, repository
 
 
@@ -271,7 +271,7 @@ def test_check_finds_a_damaged_file(file):
 
 
 def test_check_shows_a_few_of_many_problems():
-    item = upkeep.Check("x", tuple(str(number) for number in range(9)))
+    item = maintenance.Check("x", tuple(str(number) for number in range(9)))
     assert item.detail == "0; 1; 2; 3; 4; and 4 more"
 
 
