@@ -1,11 +1,9 @@
 """What tests put into a ledger: a clock, reports, and a course in a few calls."""
 
-import dataclasses
 import hashlib
 from datetime import datetime, timedelta, timezone
-from enum import Enum
 
-from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy, workers
+from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy
 from autograder.ledger.maintenance import check_database
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
@@ -89,79 +87,3 @@ class Course:
         """Return the current points by student."""
         scores = self.ledger.current_scores(assignment, policy, cutoffs, **values)
         return {score.repository.name.removeprefix("a0-"): score.points for score in scores}
-
-
-def fill(course):
-    """Put rows into every table: jobs in every state, regrades, a push without a job, odd characters."""
-    ledger = course.ledger
-    course.push("one", delivery_id="d-1", payload_digest="ab" * 32)
-    course.grade("one", 70)
-    course.grade("one", 60, attempt=2)
-    course.grade("one", 50, attempt=3, may_lower=True)
-    course.push("two", delivery_id="d-2", before="")
-    ledger.move(course.run("two").id, JobState.FAILED, reason="git host: 502")
-    course.push("three", sender="ünï\u202e\0")
-    ledger.move(course.open("three").id, JobState.SUPERSEDED, reason="a newer push")
-    course.push("four")
-    course.open("four")
-    course.push("one", "bob", received=NOON)
-    course.grade("one", 100, "bob", "a1")
-    ledger.move(course.run("one", "bob").id, JobState.DEAD, reason="3 tries")
-    course.push("two", "bob", ref="refs/heads/try")
-    course.push("one", "eve")
-    course.run("one", "eve")
-    ledger.move(course.run("one", "eve", "a1").id, JobState.FINAL, reason="late")
-    ledger.audit("okafor", "regrade", why="case 3 was wrong", subject="a0", details={"lower": [True, 1.5]})
-    workers.start(ledger.database, "host:0", origin="here", queues=["cpu"], version="1", now=course.clock.now)
-    workers.beat(ledger.database, "host:0", now=course.clock.after(seconds=5))
-
-
-def everything(ledger):
-    """Return what each reader of a ledger returns, as plain JSON data."""
-    repositories, jobs, assignments = ledger.repositories(), ledger.jobs(), ("a0", "a1")
-    return plain(
-        {
-            "repositories": repositories,
-            "pushes": {name: ledger.pushes(name) for name in repositories},
-            "unsettled": ledger.unanswered(),
-            "jobs": jobs,
-            "counts": ledger.count_jobs(),
-            "tries": {job.id: ledger.recent_tries(job.id) for job in jobs},
-            "reports": {job.id: ledger.report(job.id) for job in jobs},
-            "results": ledger.results(limit=100),
-            "histories": {name: ledger.history(name) for name in repositories},
-            "scores": {
-                f"{assignment} {policy.value} {minutes}": ledger.current_scores(
-                    assignment, policy, Cutoffs(NOON + timedelta(minutes=minutes))
-                )
-                for assignment in assignments
-                for policy in ScorePolicy
-                for minutes in (0, 3, 60)
-            },
-            "candidates": {
-                assignment: sorted(ledger.candidates(assignment), key=lambda c: (c.push_id, c.attempt))
-                for assignment in assignments
-            },
-            "audit": ledger.audit_lines(),
-            "workers": workers.workers(ledger.database),
-        }
-    )
-
-
-def plain(value):
-    """Return a value that readers return as plain JSON data."""
-    if isinstance(value, Report):
-        return value.to_json()
-    if isinstance(value, RepositoryName):
-        return str(value)
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if dataclasses.is_dataclass(value):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {plain(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    return value

@@ -24,7 +24,7 @@ from autograder.ledger import (
     job_id,
     tables,
 )
-from autograder.ledger.rows import storable
+from autograder.ledger.values import storable
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult, Verdict
 from tests.ledgers import MAIN, NOON, commit, problems, report, repository
@@ -140,7 +140,7 @@ def test_a_push_that_is_none_is_refused(ledger, values):
     ],
 )
 def test_a_repository_that_is_none_is_refused(parts):
-    with pytest.raises(LedgerError, match="is no repository"):
+    with pytest.raises(LedgerError, match="is not a repository"):
         RepositoryName(*parts)
 
 
@@ -206,7 +206,7 @@ def test_regrades_are_counted_without_a_gap(course):
 @pytest.mark.parametrize("name", ["", "a:0", "a/0", "a" * 33, "a 0"])
 def test_an_assignment_that_is_none_is_refused(course, name):
     course.push("one")
-    with pytest.raises(LedgerError, match="is no assignment"):
+    with pytest.raises(LedgerError, match="is not an assignment"):
         course.open("one", assignment=name)
 
 
@@ -343,7 +343,7 @@ def test_pushes_without_a_settled_job(course):
         job = course.open(state.value)
         for step in ways_to(state):
             course.ledger.move(job.id, step, reason="x")
-    found = course.ledger.unanswered()
+    found = course.ledger.unsettled()
     assert [item.push.commit for item in found] == [
         commit(word) for word in ("no job", "queued", "running", "failed")
     ]
@@ -355,16 +355,16 @@ def test_pushes_without_a_settled_job(course):
     ]
     assert {state for item in found for state in (job.state for job in item.jobs)} == OPEN
     since = found[2].push.received
-    assert course.ledger.unanswered(since=since) == found[2:]
-    assert course.ledger.unanswered(limit=1) == found[:1]
+    assert course.ledger.unsettled(since=since) == found[2:]
+    assert course.ledger.unsettled(limit=1) == found[:1]
 
 
 def test_pushes_without_a_settled_job_for_one_assignment(course):
     course.push("one")
     course.grade("one", assignment="a0")
-    assert course.ledger.unanswered() == []
-    assert course.ledger.unanswered(assignment="a0") == []
-    assert [item.push.commit for item in course.ledger.unanswered(assignment="a1")] == [commit("one")]
+    assert course.ledger.unsettled() == []
+    assert course.ledger.unsettled(assignment="a0") == []
+    assert [item.push.commit for item in course.ledger.unsettled(assignment="a1")] == [commit("one")]
 
 
 # reports and feedback ------------------------------------------------------------------------------------
@@ -414,8 +414,8 @@ def case(name="Task0 - Case1", points=10, of=10):
         (Report("a0", (case(), case())), "twice"),
         (Report("a0", (case(points=11),)), "11 of 10 points"),
         (Report("a0", (case(points=-1),)), "-1 of 10 points"),
-        (Report("a0", (), {"x": float("nan")}), "no plain JSON"),
-        (Report("a0", (), {"x": object()}), "no plain JSON"),
+        (Report("a0", (), {"x": float("nan")}), "not plain JSON"),
+        (Report("a0", (), {"x": object()}), "not plain JSON"),
         (Report("a0", (), {"x": "\0"}), "NUL"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

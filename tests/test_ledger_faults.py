@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from autograder.config import ConfigError
 from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError
-from autograder.ledger.database import HEAD, mask, parse_url
+from autograder.ledger.database import mask, parse_url
+from autograder.ledger.schema import HEAD
 from tests.ledgers import MAIN, Clock, Course, commit, problems, report, repository
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks Linux for details")
@@ -270,7 +271,7 @@ def test_a_full_disk_is_our_fault_and_leaves_the_ledger_whole(small_disk):
     with Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}") as ledger:
         course = Course(ledger, Clock())
         course.push("one")
-        message = r"disk is full or broken: make room"
+        message = r"disk is full or broken: free some space"
         with pytest.raises(LedgerError, match=message):
             fill(lambda number: ledger.audit("test", str(number), why="x", details={"x": "y" * 5000}))
         kept = len(ledger.audit_lines())
@@ -285,7 +286,7 @@ def test_a_full_disk_is_our_fault_and_leaves_the_ledger_whole(small_disk):
 
 def test_a_full_disk_at_the_start(small_disk):
     (small_disk / "ballast").write_bytes(bytes(2**20))
-    with pytest.raises(LedgerError, match=r"disk is full|cannot make the ledger"):
+    with pytest.raises(LedgerError, match=r"disk is full|cannot create the ledger"):
         Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}")
 
 
@@ -294,17 +295,17 @@ def test_a_full_disk_at_the_start(small_disk):
 
 def test_what_is_no_ledger(folder):
     (folder / "text").write_text("this is no database, but long enough to be looked at as one " * 40)
-    with pytest.raises(LedgerError, match="damaged, or no ledger"):
+    with pytest.raises(LedgerError, match="damaged, or not a ledger"):
         Ledger.open(f"sqlite:///{folder / 'text'}")
     with contextlib.closing(sqlite3.connect(folder / "other")) as other:
         other.execute("CREATE TABLE jobs (id)")
-    with pytest.raises(LedgerError, match="a database of something else"):
+    with pytest.raises(LedgerError, match="a database of another program"):
         Ledger.open(f"sqlite:///{folder / 'other'}")
     with pytest.raises(LedgerError, match="there is no ledger"):
         Ledger.open(f"sqlite:///{folder / 'missing'}", create=False)
     assert not (folder / "missing").exists()
     (folder / "file").touch()
-    with pytest.raises(LedgerError, match="cannot make the ledger"):
+    with pytest.raises(LedgerError, match="cannot create the ledger"):
         Ledger.open(f"sqlite:///{folder / 'file' / 'ledger.sqlite'}")
 
 

@@ -174,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
             states = [job[4] for job in self.jobs.values() if job[:2] == [student, word]]
             if not states or {JobState.QUEUED, JobState.RUNNING, JobState.FAILED} & set(states):
                 expected.add((repository(student), commit(word)))
-        assert {(u.push.repository, u.push.commit) for u in self.ledger.unanswered()} == expected
+        assert {(u.push.repository, u.push.commit) for u in self.ledger.unsettled()} == expected
 
 
 TestLedger = LedgerMachine.TestCase

@@ -1,54 +1,32 @@
-"""The ledger's schema: how it is made, that a ledger of an earlier version opens with all that is in it."""
+"""The ledger's schema: how it is created and upgraded, and that a ledger of an earlier version opens unchanged."""
 
-import contextlib
 import json
-import sqlite3
-from pathlib import Path
 
 import alembic.autogenerate
 import alembic.migration
 import pytest
 import sqlalchemy as sa
 
-from autograder.ledger import Ledger, LedgerError, database, tables
-from autograder.ledger.database import HEAD, VERSION_TABLE, parse_url, revisions, upgrade_to
-from tests.ledgers import MAIN, Course, commit, everything, fill, problems, repository
-
-DUMPS = Path(__file__).parent / "schemas"
+from autograder.ledger import Ledger, LedgerError, schema, tables
+from autograder.ledger.schema import HEAD, VERSION_TABLE, revisions
+from tests.ledger_schemas import DUMPS, NEXT, add_step, everything, fill, load, make
+from tests.ledgers import Course, commit, problems, repository
 
 
 def test_head_is_the_last_revision():
     assert revisions()[-1] == HEAD
 
 
-def make(url, revision):
-    """Bring a new database to a revision, and put a push into it as that revision would."""
-    parsed = parse_url(url)
-    if "sqlite" in parsed.drivername:
-        Path(parsed.database).parent.mkdir()
-    engine = sa.create_engine(parsed)
-    time = "'2026-09-10 12:00:00.000000'"
-    sha = commit("one")
-    with engine.begin() as connection:
-        upgrade_to(connection, revision)
-        for statement in (
-            "INSERT INTO repositories VALUES (1, 'git.uni.example', 'dls', 'a0-ann', :time)",
-            "INSERT INTO submissions VALUES (1, 1, :sha, :time)",
-            "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)",
-        ):
-            connection.exec_driver_sql(
-                statement.replace(":time", time).replace(":sha", f"'{sha}'").replace(":ref", f"'{MAIN}'")
-            )
-    engine.dispose()
-
-
 @pytest.mark.parametrize("revision", revisions())
-def test_an_older_schema_is_brought_up_to_date_with_all_that_is_in_it(new_url, revision):
+def test_an_older_schema_is_upgraded_with_its_data(new_url, revision, monkeypatch, tmp_path):
     make(new_url, revision)
+    add_step(monkeypatch, tmp_path)
     with Ledger.open(new_url) as ledger:
-        assert ledger.database.revision() == HEAD
+        assert ledger.database.revision() == NEXT
+        with ledger.database.reading() as connection:
+            assert sa.inspect(connection).has_table("notes")
         assert [push.delivery_id for push in ledger.history(repository()).pushes] == ["d"]
-        assert [item.push.commit for item in ledger.unanswered()] == [commit("one")]
+        assert [item.push.commit for item in ledger.unsettled()] == [commit("one")]
         assert problems(ledger) == []
 
 
@@ -69,11 +47,13 @@ def test_a_newer_schema_is_refused(new_url):
 
 
 def test_a_migration_that_fails_leaves_nothing(new_url, monkeypatch):
-    def fail(connection):
-        upgrade_to(connection, "r0001")
+    upgrade = schema.upgrade
+
+    def fail(connection, to):
+        upgrade(connection, to)
         raise LedgerError("in the middle")
 
-    monkeypatch.setattr(database, "_upgrade", fail)
+    monkeypatch.setattr(schema, "upgrade", fail)
     with pytest.raises(LedgerError, match="in the middle"):
         Ledger.open(new_url)
     monkeypatch.undo()
@@ -86,21 +66,6 @@ def test_the_triggers_cover_every_table():
 
 
 # a ledger of an earlier version -----------------------------------------------------------------------------
-
-
-def load(name, url):
-    """Make the database at `url` what a dump holds."""
-    parsed = parse_url(url)
-    statements = (DUMPS / f"{name}.{parsed.get_backend_name()}.sql").read_text()
-    if parsed.get_backend_name() == "sqlite":
-        Path(parsed.database).parent.mkdir()
-        with contextlib.closing(sqlite3.connect(parsed.database)) as connection:
-            connection.executescript(statements)
-    else:
-        engine = sa.create_engine(parsed, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.connection.driver_connection.execute(statements)
-        engine.dispose()
 
 
 @pytest.fixture
