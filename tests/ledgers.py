@@ -23,7 +23,7 @@ def commit(text):
 
 
 def report(points=100, of=100, assignment="a0", **provenance):
-    """Return a report with three cases that come to `points`."""
+    """Return a report with three cases and `points` points."""
     cases = [
         CaseResult("Task0 - Case1", Verdict.PASSED, points, points, seconds=0.0123, peak_bytes=2**40),
         CaseResult("Task0 - Case2", Verdict.WRONG, 0, of - points, "values differ: ‘1’ ≠ \u202e2", 1.5, 1.25),
@@ -40,7 +40,7 @@ def problems(ledger):
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self):
         self.now = NOON

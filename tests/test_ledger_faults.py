@@ -68,8 +68,8 @@ def same_pushes(number, barrier, url):
 
 
 def test_many_processes_that_record_the_same_pushes(url, ledger):
-    answers = together(6, same_pushes, url)
-    assert [sum(new) for new in zip(*answers, strict=True)] == [1] * 10
+    results = together(6, same_pushes, url)
+    assert [sum(new) for new in zip(*results, strict=True)] == [1] * 10
     assert len(ledger.history(repository()).pushes) == 10
     assert problems(ledger) == []
 
@@ -142,8 +142,8 @@ def test_a_forked_child_may_go_on_with_it(course):
 # kill -9 -------------------------------------------------------------------------------------------------
 
 
-def grade_for_ever(url, pipe):
-    """Grade one push after the other, and say so after each."""
+def grade_forever(url, pipe):
+    """Grade one push after the other, and write a letter to the pipe after each step."""
     with Ledger.open(url) as ledger:
         course = Course(ledger, Clock())
         for number in range(10_000):
@@ -156,22 +156,25 @@ def grade_for_ever(url, pipe):
 @pytest.mark.parametrize("lines", [1, 2, 5, 12])
 def test_kill_9_leaves_all_of_an_act_or_nothing(url, ledger, lines):
     reading, writing = os.pipe()
-    process = FORK.Process(target=grade_for_ever, args=(url, writing))
+    process = FORK.Process(target=grade_forever, args=(url, writing))
     process.start()
     os.close(writing)
-    said = b"".join(os.read(reading, 1) for _ in range(lines))
+    letters = b"".join(os.read(reading, 1) for _ in range(lines))
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     while rest := os.read(reading, 100):
-        said += rest
+        letters += rest
     os.close(reading)
     assert problems(ledger) == []
     history = ledger.history(repository())
-    assert len(history.pushes) - said.count(b"p") in (0, 1)  # at most the one it had no time to tell of
+    assert len(history.pushes) - letters.count(b"p") in (
+        0,
+        1,
+    )  # at most one, killed before it wrote its letter
     final = [job for job in history.jobs if job.job.state is JobState.FINAL]
-    assert len(final) - said.count(b"g") in (0, 1)
+    assert len(final) - letters.count(b"g") in (0, 1)
     assert all(job.report for job in final)
-    # ... and whoever comes next goes on.
+    # ... and the next process continues.
     course = Course(ledger, Clock())
     assert not course.push("0", delivery_id="0").new
     course.push("next")
@@ -203,7 +206,7 @@ def test_a_write_waits_for_a_lock(file):
         release.join()
 
 
-def test_a_lock_that_is_held_too_long_is_said_and_changes_nothing(file):
+def test_a_lock_that_is_held_too_long_is_reported_and_changes_nothing(file):
     with Ledger.open(f"sqlite:///{file}", busy_seconds=0.05) as ledger:
         with locked(file), pytest.raises(LedgerBusy, match=r"locked by another process for 0.05 s.*fuser -v"):
             Course(ledger, Clock()).push("one")
@@ -219,7 +222,7 @@ def test_readers_do_not_wait_for_the_writer(file):
 
 
 def test_one_that_is_opened_twice_in_a_process_keeps_its_locks(file):
-    """Else the other process believes that nobody else is there, and removes the journal when it closes."""
+    """Otherwise the other process believes it is alone, and removes the journal when it closes."""
     url = f"sqlite:///{file}"
     with Ledger.open(url) as first:
         first.record_push(repository(), commit=commit("one"), ref=MAIN)
@@ -255,7 +258,7 @@ def small_disk(tmp_path):
     place.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("a small disk needs root, and leave to mount")
+        pytest.skip("a small disk needs root and the right to mount")
     yield place
     subprocess.run(["umount", "--lazy", str(place)], check=True)
 
@@ -293,7 +296,7 @@ def test_a_full_disk_at_the_start(small_disk):
 # what cannot be opened -----------------------------------------------------------------------------------
 
 
-def test_what_is_no_ledger(folder):
+def test_what_is_not_a_ledger(folder):
     (folder / "text").write_text("this is no database, but long enough to be looked at as one " * 40)
     with pytest.raises(LedgerError, match="damaged, or not a ledger"):
         Ledger.open(f"sqlite:///{folder / 'text'}")
@@ -342,7 +345,7 @@ def test_a_relative_file_is_relative_to_the_folder(folder):
         "postgresql://ann:12Zq7@host:port/grades",
     ],
 )
-def test_a_url_that_is_none(url):
+def test_an_invalid_url(url):
     with pytest.raises(ConfigError, match="allowed are sqlite:///FILE") as caught:
         parse_url(url)
     assert "Zq7" not in str(caught.value)

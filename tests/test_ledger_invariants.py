@@ -1,4 +1,4 @@
-"""The ledger under any sequence of calls: what it says equals a model of a few lines, and its own check holds."""
+"""The ledger under any sequence of calls: it agrees with a model of a few lines, and its own check passes."""
 
 import atexit
 import contextlib

@@ -34,7 +34,7 @@ def sample(tmp_path_factory):
 
 @pytest.fixture
 def file(folder, sample):
-    """A ledger of one's own that is like the sample."""
+    """A copy of the sample."""
     shutil.copy2(sample, folder / "ledger.sqlite")
     return folder / "ledger.sqlite"
 
@@ -49,7 +49,7 @@ def points(file):
 
 
 def raw(file, *statements):
-    """Write to a ledger behind its back."""
+    """Write to a ledger without its code."""
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -101,7 +101,7 @@ def test_a_backup_replaces_nothing_unasked(file, folder):
     assert points(target) == {"ann": 70}
 
 
-def test_a_backup_of_a_damaged_ledger_is_none(file, folder):
+def test_a_damaged_ledger_is_not_backed_up(file, folder):
     damage(file)
     with pytest.raises(LedgerError):
         backup(url(file), folder / "backup.sqlite")
@@ -146,7 +146,7 @@ def saved(file, folder):
     return folder / "backup.sqlite"
 
 
-def test_restore_to_where_nothing_is(saved, folder):
+def test_restore_to_an_empty_place(saved, folder):
     target = folder / "new" / "ledger.sqlite"
     assert restore(url(target), saved) is None
     assert points(target) == {"ann": 70}
@@ -194,7 +194,7 @@ def test_restore_while_the_service_runs(saved, file):
     ids=["missing", "text", "other", "newer", "references"],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_what_is_no_backup_changes_nothing(file, folder, make, message, there):
+def test_an_invalid_backup_changes_nothing(file, folder, make, message, there):
     bad = folder / "bad"
     bad_source = folder / "source"
     shutil.copy(file, bad_source)
@@ -218,7 +218,7 @@ def foreign(path):
     raw(path, "INSERT INTO submissions VALUES (1, 77, 'x', '2026-09-10 12:00:00.000000')")
 
 
-def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date(folder, monkeypatch, tmp_path):
+def test_a_backup_of_an_older_schema_is_restored_and_upgraded(folder, monkeypatch, tmp_path):
     old = folder / "old" / "ledger.sqlite"
     make(f"sqlite:///{old}", HEAD)
     add_step(monkeypatch, tmp_path)
@@ -347,7 +347,7 @@ def test_the_url_comes_from_the_option_the_environment_or_the_file(staff, monkey
     assert not list(staff.glob("**/from-*"))
 
 
-def test_a_url_that_is_none_is_wrong_configuration(staff, monkeypatch):
+def test_an_invalid_url_is_a_configuration_error(staff, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_LEDGER_URL", "mysql://ann:Zq7secret@host/grades")
     result = run("check")
     assert result.exit_code == 2
@@ -355,7 +355,7 @@ def test_a_url_that_is_none_is_wrong_configuration(staff, monkeypatch):
     assert "Zq7" not in result.output
 
 
-def test_a_misspelt_key_is_reported_where_it_stands(staff):
+def test_a_misspelt_key_is_reported_with_its_line(staff):
     (staff / "autograder.toml").write_text('[ledger]\nurI = "sqlite:///x"\n' + CONFIG)
     result = run("check")
     assert result.exit_code == 2

@@ -6,7 +6,9 @@ import alembic.autogenerate
 import alembic.migration
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from autograder.cli import main
 from autograder.ledger import Ledger, LedgerError, schema, tables
 from autograder.ledger.schema import HEAD, VERSION_TABLE, revisions
 from tests.ledger_schemas import DUMPS, NEXT, add_step, everything, fill, load, make
@@ -70,15 +72,22 @@ def test_the_triggers_cover_every_table():
 
 @pytest.fixture
 def opened(new_url, clock):
-    """A ledger that the autograder wrote which made the dump, opened with this one."""
+    """The ledger in the dump, which an earlier version wrote, opened by this one."""
     load("r0003", new_url)
     with Ledger.open(new_url, clock=clock) as ledger:
         yield ledger
 
 
-def test_a_ledger_of_an_earlier_version_opens_with_all_that_is_in_it(opened):
+def test_an_earlier_ledger_opens_with_all_its_data(opened):
     assert everything(opened) == json.loads((DUMPS / "r0003.json").read_text())
     assert problems(opened) == []
+
+
+def test_the_command_finds_nothing_wrong_with_an_earlier_ledger(new_url):
+    load("r0003", new_url)
+    result = CliRunner().invoke(main, ["ledger", "check", "--url", new_url])
+    assert result.exit_code == 0, result.output
+    assert "FAIL" not in result.output
 
 
 def test_the_dump_holds_a_row_of_every_table(opened):
@@ -92,7 +101,7 @@ def test_the_calls_that_made_the_dump_give_the_same_today(course):
     assert everything(course.ledger) == json.loads((DUMPS / "r0003.json").read_text())
 
 
-def test_a_ledger_of_an_earlier_version_goes_on(opened, clock):
+def test_an_earlier_ledger_can_be_written_to(opened, clock):
     course = Course(opened, clock)
     clock.after(days=1)
     course.push("five", "bob")
@@ -101,7 +110,7 @@ def test_a_ledger_of_an_earlier_version_goes_on(opened, clock):
     assert problems(opened) == []
 
 
-def test_a_ledger_of_an_earlier_version_has_the_schema_of_a_new_one(opened, request):
+def test_an_earlier_ledger_has_the_schema_of_a_new_one(opened, request):
     new, _ = request.getfixturevalue(f"{opened.database.url.get_backend_name()}_database")
     assert catalog(opened.database) == catalog(new)
 
