@@ -1,4 +1,4 @@
-"""The ledger: the record of what was pushed and when, which jobs followed, and what they found. It decides grades.
+"""The ledger: the record of what was pushed and when, which jobs followed, and what they found. Grades rest on it.
 
 The feedback branch of a student's repository is only a view of the ledger, which the student could rewrite.
 

@@ -1,7 +1,7 @@
 """What the parts of `Ledger` share: the database and the clock.
 
-A part holds the methods of one subject, with their queries. Each method is one transaction. A method that writes may
-be repeated: it returns what is recorded, and whether this call wrote it.
+A part holds the methods of one subject, with their queries. Each method is one transaction. Methods that
+write may be repeated, except `audit`: they return what is recorded, and most of them whether this call wrote it.
 """
 
 from collections.abc import Callable

@@ -161,7 +161,7 @@ audit_lines = sa.Table(
 workers = sa.Table(
     "workers",
     metadata,
-    sa.Column("executor", sa.Text, primary_key=True),  # the worker's name; DBOS calls it so
+    sa.Column("executor", sa.Text, primary_key=True),  # the worker's name
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("queues", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
