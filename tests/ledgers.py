@@ -3,8 +3,8 @@
 import hashlib
 from datetime import datetime, timedelta, timezone
 
-from autograder.ledger import Cutoffs, JobState, Policy, RepositoryName
-from autograder.ledger.upkeep import check_database
+from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy
+from autograder.ledger.maintenance import check_database
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 
@@ -23,7 +23,7 @@ def commit(text):
 
 
 def report(points=100, of=100, assignment="a0", **provenance):
-    """Return a report with three cases that come to `points`."""
+    """Return a report with three cases and `points` points."""
     cases = [
         CaseResult("Task0 - Case1", Verdict.PASSED, points, points, seconds=0.0123, peak_bytes=2**40),
         CaseResult("Task0 - Case2", Verdict.WRONG, 0, of - points, "values differ: ‘1’ ≠ \u202e2", 1.5, 1.25),
@@ -40,7 +40,7 @@ def problems(ledger):
 
 
 class Clock:
-    """Stands still until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self):
         self.now = NOON
@@ -83,7 +83,7 @@ class Course:
         self.ledger.add_feedback(job.id, commit=commit(job.id), branch="score-feedback")
         return self.ledger.move(job.id, JobState.FINAL)
 
-    def points(self, policy=Policy.LAST, cutoffs=FOREVER, assignment="a0", **values):
+    def points(self, policy=ScorePolicy.LAST, cutoffs=FOREVER, assignment="a0", **values):
         """Return the current points by student."""
         scores = self.ledger.current_scores(assignment, policy, cutoffs, **values)
         return {score.repository.name.removeprefix("a0-"): score.points for score in scores}

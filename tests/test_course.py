@@ -9,7 +9,7 @@ from autograder.config.times import DeadlineError
 from autograder.course.course import Course
 from autograder.errors import ConfigError
 from autograder.git.remote import RemoteError
-from autograder.ledger import Policy, RepositoryName
+from autograder.ledger import RepositoryName, ScorePolicy
 
 HOST = "git.uni.example"
 FILE = """\
@@ -245,8 +245,8 @@ def test_cutoffs_include_grace_and_extensions(course):
 
 
 def test_policies(course):
-    assert course.policy("a0") is Policy.LAST
-    assert course.policy("a1") is Policy.BEST
+    assert course.policy("a0") is ScorePolicy.LAST
+    assert course.policy("a1") is ScorePolicy.BEST
 
 
 # where ---------------------------------------------------------------------------------------------------

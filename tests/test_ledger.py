@@ -1,4 +1,4 @@
-"""The ledger: what is recorded, what is the same thing told again, what counts. On SQLite and on PostgreSQL."""
+"""The ledger: what is recorded, what is recognised as the same thing again, what counts. On SQLite and PostgreSQL."""
 
 import dataclasses
 import json
@@ -18,13 +18,13 @@ from autograder.ledger import (
     IllegalTransition,
     JobState,
     LedgerError,
-    Policy,
     RepositoryName,
+    ScorePolicy,
     Unknown,
     job_id,
     tables,
 )
-from autograder.ledger.rows import storable
+from autograder.ledger.values import storable
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult, Verdict
 from tests.ledgers import MAIN, NOON, commit, problems, report, repository
@@ -65,11 +65,11 @@ def test_a_push_comes_back_as_it_was_recorded(ledger):
         {"delivery_id": "d-1"},
         {"delivery_id": "d-2"},  # another way in, the same move
         {"delivery_id": None},
-        {"delivery_id": None, "before": ""},  # a way in that does not know what was before
+        {"delivery_id": None, "before": ""},  # a way in that does not know the commit before
     ],
-    ids=str,
+    ids=["same-delivery", "other-delivery", "no-delivery", "no-before"],
 )
-def test_a_push_that_is_told_again_is_the_same(course, again):
+def test_a_push_that_is_reported_again_is_the_same(course, again):
     first = course.push("one", delivery_id="d-1", before="0" * 40)
     second = course.push("one", **({"before": "0" * 40} | again))
     assert second.row == first.row
@@ -96,7 +96,7 @@ def test_a_branch_that_returns_to_a_commit_is_pushed_again(course):
     again = course.push("one")
     assert again.new
     assert again.row.received > first.row.received
-    # ... but is told once more like any other
+    # ... and being reported again, it is the same push as before
     assert not course.push("one", before=commit("two")).new
     assert not course.push("one", before="").new
 
@@ -120,9 +120,18 @@ def test_the_time_of_a_spool_is_kept(course):
         {"delivery_id": "x" * 201},
         {"received": datetime(2026, 9, 10)},
     ],
-    ids=str,
+    ids=[
+        "branch-as-commit",
+        "upper-case-commit",
+        "short-ref",
+        "ref-with-newline",
+        "short-before",
+        "empty-delivery",
+        "long-delivery",
+        "naive-time",
+    ],
 )
-def test_a_push_that_is_none_is_refused(ledger, values):
+def test_an_invalid_push_is_refused(ledger, values):
     with pytest.raises(LedgerError):
         ledger.record_push(repository(), **({"commit": commit("one"), "ref": MAIN} | values))
     assert ledger.repositories() == []
@@ -138,9 +147,10 @@ def test_a_push_that_is_none_is_refused(ledger, values):
         ("", "o", "n"),
         ("h", "", "n"),
     ],
+    ids="/".join,
 )
-def test_a_repository_that_is_none_is_refused(parts):
-    with pytest.raises(LedgerError, match="is no repository"):
+def test_an_invalid_repository_is_refused(parts):
+    with pytest.raises(LedgerError, match="is not a repository"):
         RepositoryName(*parts)
 
 
@@ -203,10 +213,12 @@ def test_regrades_are_counted_without_a_gap(course):
         course.open("one", attempt=2, may_lower=True)
 
 
-@pytest.mark.parametrize("name", ["", "a:0", "a/0", "a" * 33, "a 0"])
-def test_an_assignment_that_is_none_is_refused(course, name):
+@pytest.mark.parametrize(
+    "name", ["", "a:0", "a/0", "a" * 33, "a 0"], ids=["empty", "colon", "slash", "long", "space"]
+)
+def test_an_invalid_assignment_is_refused(course, name):
     course.push("one")
-    with pytest.raises(LedgerError, match="is no assignment"):
+    with pytest.raises(LedgerError, match="is not an assignment"):
         course.open("one", assignment=name)
 
 
@@ -240,7 +252,7 @@ def test_each_move_is_legal_or_raises(course, before, after):
     assert problems(course.ledger) == []
 
 
-def test_a_job_s_life_is_written_down(course):
+def test_a_job_s_changes_are_recorded(course):
     course.push("one")
     job = course.run("one")
     course.ledger.move(job.id, JobState.RUNNING, worker="host:2", reason="host:1 died")
@@ -319,7 +331,7 @@ def test_a_newer_push_supersedes_what_still_waits(course):
     }
 
 
-def test_jobs_are_listed_by_what_is_asked(course):
+def test_jobs_are_listed_by_state_assignment_and_repository(course):
     for student in ("ann", "bob"):
         course.push("one", student)
         course.open("one", student)
@@ -333,7 +345,7 @@ def test_jobs_are_listed_by_what_is_asked(course):
     assert listed(states=[]) == []
 
 
-# what a reconciler must look after -----------------------------------------------------------------------
+# unsettled pushes ----------------------------------------------------------------------------------------
 
 
 def test_pushes_without_a_settled_job(course):
@@ -343,7 +355,7 @@ def test_pushes_without_a_settled_job(course):
         job = course.open(state.value)
         for step in ways_to(state):
             course.ledger.move(job.id, step, reason="x")
-    found = course.ledger.unanswered()
+    found = course.ledger.unsettled()
     assert [item.push.commit for item in found] == [
         commit(word) for word in ("no job", "queued", "running", "failed")
     ]
@@ -355,16 +367,16 @@ def test_pushes_without_a_settled_job(course):
     ]
     assert {state for item in found for state in (job.state for job in item.jobs)} == OPEN
     since = found[2].push.received
-    assert course.ledger.unanswered(since=since) == found[2:]
-    assert course.ledger.unanswered(limit=1) == found[:1]
+    assert course.ledger.unsettled(since=since) == found[2:]
+    assert course.ledger.unsettled(limit=1) == found[:1]
 
 
 def test_pushes_without_a_settled_job_for_one_assignment(course):
     course.push("one")
     course.grade("one", assignment="a0")
-    assert course.ledger.unanswered() == []
-    assert course.ledger.unanswered(assignment="a0") == []
-    assert [item.push.commit for item in course.ledger.unanswered(assignment="a1")] == [commit("one")]
+    assert course.ledger.unsettled() == []
+    assert course.ledger.unsettled(assignment="a0") == []
+    assert [item.push.commit for item in course.ledger.unsettled(assignment="a1")] == [commit("one")]
 
 
 # reports and feedback ------------------------------------------------------------------------------------
@@ -414,13 +426,13 @@ def case(name="Task0 - Case1", points=10, of=10):
         (Report("a0", (case(), case())), "twice"),
         (Report("a0", (case(points=11),)), "11 of 10 points"),
         (Report("a0", (case(points=-1),)), "-1 of 10 points"),
-        (Report("a0", (), {"x": float("nan")}), "no plain JSON"),
-        (Report("a0", (), {"x": object()}), "no plain JSON"),
+        (Report("a0", (), {"x": float("nan")}), "not plain JSON"),
+        (Report("a0", (), {"x": object()}), "not plain JSON"),
         (Report("a0", (), {"x": "\0"}), "NUL"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=["assignment", "twice", "too-many", "negative", "nan", "object", "nul"],
 )
-def test_a_report_that_is_none_is_refused(course, bad, message):
+def test_an_invalid_report_is_refused(course, bad, message):
     course.push("one")
     job = course.run("one")
     with pytest.raises(LedgerError, match=message):
@@ -433,7 +445,7 @@ def test_feedback_is_recorded_once_per_commit(course):
     job = course.run("one")
     first = course.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback")
     assert not course.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback").new
-    # The student threw the branch away, and it was published once more.
+    # The student deleted the branch, and it was published again.
     second = course.ledger.add_feedback(job.id, commit=commit("f2"), branch="score-feedback")
     assert second.new
     assert course.ledger.history(repository()).jobs[0].feedback == (first.row, second.row)
@@ -454,9 +466,9 @@ def test_last_and_best(course):
         course.grade(word, points)
     course.push("one", "bob")
     course.grade("one", 10, "bob")
-    assert course.points(Policy.LAST) == {"ann": 70, "bob": 10}
-    assert course.points(Policy.BEST) == {"ann": 90, "bob": 10}
-    assert course.points(Policy.BEST, repository=repository("bob")) == {"bob": 10}
+    assert course.points(ScorePolicy.LAST) == {"ann": 70, "bob": 10}
+    assert course.points(ScorePolicy.BEST) == {"ann": 90, "bob": 10}
+    assert course.points(ScorePolicy.BEST, repository=repository("bob")) == {"bob": 10}
     assert course.points(assignment="a1") == {}
 
 
@@ -465,7 +477,7 @@ def test_receive_time_decides_what_is_late(course):
     course.grade("one", 60)
     late = course.push("two").row
     course.grade("two", 90)
-    for policy in Policy:
+    for policy in ScorePolicy:
         assert course.points(policy, Cutoffs(on_time.received)) == {"ann": 60}
         assert course.points(policy, Cutoffs(late.received)) == {"ann": 90}
         assert course.points(policy, Cutoffs(late.received - timedelta(microseconds=1))) == {"ann": 60}
@@ -487,7 +499,7 @@ def test_an_extension_is_for_one_repository(course):
 def test_a_score_says_where_it_comes_from(course):
     push = course.push("one").row
     job = course.grade("one", 60)
-    (score,) = course.ledger.current_scores("a0", Policy.LAST, Cutoffs())
+    (score,) = course.ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
     assert (score.repository, score.points, score.max_points) == (repository(), 60, 100)
     assert (score.commit, score.received, score.job_id) == (push.commit, push.received, job.id)
 
@@ -510,7 +522,7 @@ def test_a_report_counts_only_when_its_job_is_final(course):
     assert course.points() == {}
 
 
-def test_a_regrade_never_lowers_a_score_unless_told(course):
+def test_a_regrade_never_lowers_a_score_unless_allowed(course):
     course.push("one")
     course.grade("one", 60)
     course.grade("one", 50, attempt=2)
@@ -523,7 +535,7 @@ def test_a_regrade_never_lowers_a_score_unless_told(course):
     assert course.points() == {"ann": 30}
 
 
-def test_a_commit_that_is_pushed_again_is_the_last_once_more(course):
+def test_a_commit_that_is_pushed_again_is_the_last_again(course):
     course.push("one")
     course.grade("one", 60)
     course.push("two")
@@ -540,7 +552,7 @@ def test_a_spool_that_comes_late_keeps_its_place(course):
     course.grade("two", 40)
     course.push("one", received=noted)
     course.grade("one", 60)
-    assert course.points(Policy.LAST) == {"ann": 40}
+    assert course.points(ScorePolicy.LAST) == {"ann": 40}
 
 
 # audit ---------------------------------------------------------------------------------------------------

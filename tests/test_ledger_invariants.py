@@ -1,4 +1,4 @@
-"""The ledger under any sequence of calls: what it says equals a model of a few lines, and its own check holds."""
+"""The ledger under any sequence of calls: it agrees with a model of a few lines, and its own check passes."""
 
 import atexit
 import contextlib
@@ -20,7 +20,7 @@ from autograder.ledger import (
     IllegalTransition,
     JobState,
     Ledger,
-    Policy,
+    ScorePolicy,
     Unknown,
     job_id,
     scores,
@@ -139,7 +139,7 @@ class LedgerMachine(RuleBasedStateMachine):
             job[5] = points if job[5] is None else job[5]
             assert stored.row.report.points == job[5]
 
-    @rule(after=st.integers(0, 60), policy=st.sampled_from(Policy))
+    @rule(after=st.integers(0, 60), policy=st.sampled_from(ScorePolicy))
     def scores_are_those_of_the_model(self, after, policy):
         cutoff = NOON + timedelta(minutes=after)
         found = self.ledger.current_scores("a0", policy, Cutoffs(cutoff))
@@ -162,7 +162,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 if value is not None:
                     counted.append(value)
             if counted:
-                points[repository(student)] = max(counted) if policy is Policy.BEST else counted[-1]
+                points[repository(student)] = max(counted) if policy is ScorePolicy.BEST else counted[-1]
         return points
 
     @invariant()
@@ -174,7 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
             states = [job[4] for job in self.jobs.values() if job[:2] == [student, word]]
             if not states or {JobState.QUEUED, JobState.RUNNING, JobState.FAILED} & set(states):
                 expected.add((repository(student), commit(word)))
-        assert {(u.push.repository, u.push.commit) for u in self.ledger.unanswered()} == expected
+        assert {(u.push.repository, u.push.commit) for u in self.ledger.unsettled()} == expected
 
 
 TestLedger = LedgerMachine.TestCase
@@ -208,11 +208,11 @@ def candidate(push, points, attempt=1, may_lower=False, student="ann"):
     ],
 )
 def test_which_score_counts(candidates, last, best):
-    for policy, expected in ((Policy.LAST, last), (Policy.BEST, best)):
+    for policy, expected in ((ScorePolicy.LAST, last), (ScorePolicy.BEST, best)):
         found = scores.current(candidates, "a0", policy, Cutoffs(NOON + timedelta(minutes=5)))
         assert [score.points for score in found] == ([] if expected is None else [expected])
 
 
 def test_of_two_equal_scores_best_takes_the_later_push():
-    (score,) = scores.current([candidate(1, 50), candidate(2, 50)], "a0", Policy.BEST, Cutoffs())
+    (score,) = scores.current([candidate(1, 50), candidate(2, 50)], "a0", ScorePolicy.BEST, Cutoffs())
     assert score.commit == commit("2")

@@ -130,10 +130,10 @@ def test_slots_are_processes_that_end_with_the_first(university, processes):
     service = processes.start("--slots", "2", pretend=False)
     with university.parts() as parts:
         until(lambda: len(workers(parts.ledger.database)) == 2)
-        names = sorted(row.executor[-2:] for row in workers(parts.ledger.database))
+        names = sorted(row.name[-2:] for row in workers(parts.ledger.database))
         assert names == [":0", ":1"]
         service.kill()
-        until(lambda: [row.executor[-2:] for row in workers(parts.ledger.database)] == [":0"])
+        until(lambda: [row.name[-2:] for row in workers(parts.ledger.database)] == [":0"])
 
 
 def test_pushes_of_many_students_are_answered_by_two_slots(university, processes):

@@ -112,7 +112,7 @@ def test_the_jobs_of_a_worker_that_is_not_heard_of_are_given_back(ledger):
     assert queue.recovered == [("dead:0", "one")]
     turns(mine, clock, 5, [alive])
     assert queue.recovered == [("dead:0", "one")]
-    assert [row.executor for row in rows.workers(ledger.database)] == ["alive:0", "me:0"]
+    assert [row.name for row in rows.workers(ledger.database)] == ["alive:0", "me:0"]
 
 
 def test_jobs_of_a_worker_without_a_row_are_given_back(ledger):
@@ -147,7 +147,7 @@ def test_a_worker_that_was_taken_for_dead_comes_back(ledger):
     mine.claim()
     rows.end(ledger.database, "me:0")
     mine.turn()
-    assert [row.executor for row in rows.workers(ledger.database)] == ["me:0"]
+    assert [row.name for row in rows.workers(ledger.database)] == ["me:0"]
 
 
 def test_a_row_goes_only_while_it_is_the_one_that_was_seen(ledger):

@@ -123,7 +123,7 @@ def test_a_worker_that_is_cut_off_is_replaced_and_changes_nothing_when_it_is_bac
                 (folder / f"go{lost}").touch()  # it ends its grading, and has nobody to tell
                 until(lambda: len(graded(university)) == 2)
                 network.mend(lost)
-                until(lambda: first in [row.executor for row in workers(parts.ledger.database)])
+                until(lambda: first in [row.name for row in workers(parts.ledger.database)])
                 # it is one of three again: somebody is left for each
                 others = [take(parts, university.push(student=f"s{number}")) for number in range(6)]
                 assert {settled(parts, one) for one in others} == {JobState.FINAL}

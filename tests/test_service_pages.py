@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from autograder.course.deadline import Deadline, Extension
-from autograder.ledger import Cutoffs, JobState, LedgerError, Policy, RepositoryName
+from autograder.ledger import Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
 from autograder.report import Report
 from autograder.service.http import app as edge
 from autograder.service.http import pages
@@ -151,7 +151,7 @@ def test_the_history_of_a_repository(client, course):
 
 
 def test_the_best_push_counts_where_that_is_the_rule(stub, client, course):
-    stub.course.rule = Policy.BEST
+    stub.course.rule = ScorePolicy.BEST
     course.push("first")
     course.grade("first", 90)
     course.push("second")
@@ -413,8 +413,8 @@ def test_current_scores_of_one_repository_agree_with_those_of_all(ledger, course
     course.grade("one", 30)
     course.push("two", "ben")
     course.grade("two", 60, "ben")
-    everything = ledger.current_scores("a0", Policy.LAST, Cutoffs())
-    one = ledger.current_scores("a0", Policy.LAST, Cutoffs(), repository=RepositoryName.parse(ANN[3:]))
+    everything = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
+    one = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs(), repository=RepositoryName.parse(ANN[3:]))
     assert one == everything[:1]
 
 

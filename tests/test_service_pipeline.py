@@ -428,6 +428,6 @@ def test_a_push_is_recorded_before_its_job_is_opened(desk):
     waiting = []
     receipt = desk.intake.receive(desk.university.push(), now(), later=waiting.append)
     assert (receipt.result, receipt.job) == ("recorded", None)
-    assert [item.jobs for item in desk.ledger.unanswered()] == [()]
+    assert [item.jobs for item in desk.ledger.unsettled()] == [()]
     waiting.pop()()
-    assert [len(item.jobs) for item in desk.ledger.unanswered()] == [1]
+    assert [len(item.jobs) for item in desk.ledger.unsettled()] == [1]

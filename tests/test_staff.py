@@ -387,6 +387,20 @@ def test_the_list_shows_what_is_open_and_all_when_asked(world):
     assert waiting.id in result.output
 
 
+def test_the_list_is_narrowed_to_states_that_the_ledger_knows(world):
+    done, dead = world.grade("one", 60), world.die(world.push("two", student="bo"))
+    world.push("three", student="cy")
+    result = autograder(world, "jobs", "list", "--state", "dead", "--state", "final")
+    assert [line.split()[0] for line in result.output.splitlines()] == ["final", "dead"]
+    assert done.id in result.output
+    assert dead.id in result.output
+    result = autograder(world, "jobs", "list", "--state", "gone")
+    assert result.exit_code == 2
+    for state in JobState:
+        assert state.value in result.output
+        assert state.value in autograder(world, "jobs", "list", "--help").output
+
+
 def test_a_job_is_shown_with_its_life(world):
     job = world.grade("one", 60)
     world.ledger.add_feedback(job.id, commit=commit("answer"), branch="score-feedback")

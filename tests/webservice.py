@@ -16,7 +16,7 @@ from autograder.course.deadline import Deadline
 from autograder.errors import ConfigError
 from autograder.hosts import webhook
 from autograder.hosts.push import Push
-from autograder.ledger import Cutoffs, Ledger, Policy, RepositoryName
+from autograder.ledger import Cutoffs, Ledger, RepositoryName, ScorePolicy
 from autograder.service.http import listener
 from autograder.service.metrics import Depth, Metrics
 
@@ -30,7 +30,7 @@ class Facts:
     """A course in which every repository `a0-…` belongs to a0."""
 
     deadlines: dict[str, Deadline] = field(default_factory=lambda: {"a0": Deadline.of("Europe/Berlin")})
-    rule: Policy = Policy.LAST
+    rule: ScorePolicy = ScorePolicy.LAST
     token: str = TOKEN
     config: Any = field(
         default_factory=lambda: SimpleNamespace(

@@ -15,10 +15,31 @@ from autograder.cli.options import config_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
-    from autograder.ledger import Job, JobHistory, Ledger, RepositoryName
+    from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
     from autograder.service.staff import Preview, Staff
 
-STATES = ("queued", "running", "failed", "dead", "superseded", "final")
+
+class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type argument
+    """The name of a job's state. The states are imported when they are needed: the ledger takes a second to import."""
+
+    name = "state"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:  # noqa: ARG002
+        """Return all names, for the help."""
+        return f"[{'|'.join(self._choice().choices)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "JobState":
+        """Return the state with this name."""
+        from autograder.ledger import JobState
+
+        return JobState(self._choice().convert(value, param, ctx))
+
+    @staticmethod
+    def _choice() -> "click.Choice[str]":
+        from autograder.ledger import JobState
+
+        return click.Choice([state.value for state in JobState])
+
 
 _why = click.option("--why", required=True, help="the reason, for the audit trail")
 _who = click.option(
@@ -40,7 +61,11 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.option(
-    "--state", "states", type=click.Choice(STATES), multiple=True, help="default: all that are not final"
+    "--state",
+    "states",
+    type=StateType(),
+    multiple=True,
+    help="default: all but final and superseded",
 )
 @click.option("-a", "--assignment", help="only of this one")
 @_repository
@@ -48,7 +73,7 @@ def jobs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @config_option
 def list_jobs(
-    states: tuple[str, ...],
+    states: "tuple[JobState, ...]",
     assignment: str | None,
     repositories: tuple[str, ...],
     everything: bool,
@@ -56,18 +81,15 @@ def list_jobs(
     config_file: Path,
 ) -> None:
     """List jobs, the oldest first."""
-    from autograder.ledger import JobState
+    from autograder.ledger import ENDED, JobState
 
-    if not states:
-        states = STATES if everything else STATES[:4]
+    chosen = states or [state for state in JobState if everything or state not in ENDED]
     wanted: list[RepositoryName | None] = [*_names(repositories)] or [None]
     with _ledger(config_file) as (_, ledger):
         found = [
             job
             for repository in wanted
-            for job in ledger.jobs(
-                states=[JobState(state) for state in states], assignment=assignment, repository=repository
-            )
+            for job in ledger.jobs(states=chosen, assignment=assignment, repository=repository)
         ]
     if as_json:
         click.echo(json.dumps([_plain(job) for job in found], indent=2))

@@ -31,9 +31,9 @@ def ledger() -> None:
 @_force
 def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Copy the ledger to FILE while the service goes on."""
-    from autograder.ledger import upkeep
+    from autograder.ledger import maintenance
 
-    size = upkeep.backup(_chosen(url, config_file), file, force=force)
+    size = maintenance.backup(_chosen(url, config_file), file, force=force)
     click.echo(f"{file}: {size} bytes, verified")
 
 
@@ -44,10 +44,10 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 @_force
 def restore(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
     """Make the ledger what the backup FILE holds. Stop the service first."""
-    from autograder.ledger import upkeep
+    from autograder.ledger import maintenance
 
     chosen = _chosen(url, config_file)
-    aside = upkeep.restore(chosen, file, force=force)
+    aside = maintenance.restore(chosen, file, force=force)
     click.echo(f"{chosen.database} is restored from {file}")
     if aside:
         click.echo(f"what was there is now {aside}")
@@ -58,10 +58,10 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 @optional_config_option
 def check(url: str | None, config_file: Path | None) -> None:
     """Verify the ledger: the file, its references, and that every score is the sum of its cases."""
-    from autograder.ledger import upkeep
+    from autograder.ledger import maintenance
 
     failed = 0
-    for item in upkeep.check(_chosen(url, config_file)):
+    for item in maintenance.check(_chosen(url, config_file)):
         click.echo(f"{'ok  ' if item.ok else 'FAIL'}  {item.name}: {item.detail}")
         failed += not item.ok
     if failed:

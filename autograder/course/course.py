@@ -29,7 +29,7 @@ from autograder.git.feedback import Identity
 from autograder.git.remote import Credentials, Remote
 from autograder.hosts.github import App, AppTokens, signed
 from autograder.hosts.webhook import Endpoint
-from autograder.ledger import Cutoffs, Policy, RepositoryName
+from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
 
 Queue = Literal["cpu", "gpu"]
@@ -242,13 +242,13 @@ class Course:
         closes = None if deadline.closes is None else deadline.closes + deadline.grace
         return Cutoffs(closes, extensions)
 
-    def policy(self, assignment: str) -> Policy:
+    def policy(self, assignment: str) -> ScorePolicy:
         """Return which push of several counts.
 
         Raises:
             ConfigError: there is no such assignment.
         """
-        return Policy(self.config.assignment(assignment).policy)
+        return ScorePolicy(self.config.assignment(assignment).policy)
 
     # where -----------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""What the ledger raises: all of it our fault, so no student ever pays for it."""
+"""The errors of the ledger. Each of them is a fault of the grader, so none ever costs a student points."""
 
 from autograder.errors import ConfigError, GraderError
 
@@ -12,11 +12,11 @@ class BadUrl(LedgerError, ConfigError):
 
 
 class LedgerBusy(LedgerError):
-    """Somebody else holds the ledger for too long. Nothing was written; the same call may succeed later."""
+    """Another process locks the ledger for too long. Nothing was written; the same call may succeed later."""
 
 
 class IllegalTransition(LedgerError):
-    """A job cannot go from the state it is in to the one asked for."""
+    """A job cannot move from its state to the one asked for."""
 
 
 class Conflict(LedgerError):

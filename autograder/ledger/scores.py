@@ -1,12 +1,12 @@
 """Which score counts: a pure function of what was recorded, so that no score is ever stored or overwritten.
 
-1. Of the attempts at one submission the first counts, and each later one that gives at least as many points, or
-   that staff allowed to lower the score.
-2. A push counts when we received it at or before the repository's cutoff.
-3. Of the pushes that count and have a report, `last` takes the one received last, `best` the one with the most
-   points (the last of them where several have as many).
+1. Of the attempts at one submission, the first one counts. A later one takes its place if it gives at least as many
+   points, or if staff allowed it to lower the score.
+2. A push counts if it was received at or before the repository's cutoff.
+3. Of the pushes that count and have a report, the score policy `last` takes the one received last, `best` the one with
+   the most points (the last of them if several have as many).
 
-So while a newer push waits, fails by our fault, or was superseded, the score before it stays.
+So the previous score stays while a newer push waits, fails through our fault, or was superseded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from autograder.ledger.rows import Job, RecordedPush, RepositoryName
+from autograder.ledger.names import RepositoryName
+from autograder.ledger.records import Job, RecordedPush
 from autograder.report import Report
 
 
-class Policy(str, Enum):
-    """Which push of several counts."""
+class ScorePolicy(str, Enum):
+    """Which of several pushes counts."""
 
     LAST = "last"
     BEST = "best"
@@ -27,18 +28,18 @@ class Policy(str, Enum):
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """Until when a push counts. None: for ever.
+    """Until when a push counts. None: without a limit.
 
     Attributes:
-        default: for everybody.
-        extensions: for single repositories, in place of the default.
+        default: for all repositories.
+        extensions: for single repositories, instead of the default.
     """
 
     default: datetime | None = None
     extensions: Mapping[RepositoryName, datetime | None] = field(default_factory=dict)
 
     def counts(self, repository: RepositoryName, received: datetime) -> bool:
-        """Return whether a push of `repository` that was received then is in time."""
+        """Return whether a push of `repository` that was received at this time counts."""
         cutoff = self.extensions.get(repository, self.default)
         return cutoff is None or received <= cutoff
 
@@ -59,7 +60,7 @@ class Candidate:
 
     @classmethod
     def of(cls, push: RecordedPush, job: Job, report: Report) -> "Candidate":
-        """Return a push together with a report of a job for its commit, recorded or not."""
+        """Return a push together with a report of a job for its commit; the report need not be recorded."""
         return cls(
             push.repository,
             push.id,
@@ -88,10 +89,10 @@ class Score:
 
 
 def current(
-    candidates: Iterable[Candidate], assignment: str, policy: Policy, cutoffs: Cutoffs
+    candidates: Iterable[Candidate], assignment: str, policy: ScorePolicy, cutoffs: Cutoffs
 ) -> list[Score]:
     """Return the score of each repository that has one, by repository."""
-    standing: dict[int, Candidate] = {}  # push -> its report that counts
+    standing: dict[int, Candidate] = {}  # push -> the report that counts for it
     for candidate in sorted(candidates, key=lambda c: c.attempt):
         if not cutoffs.counts(candidate.repository, candidate.received):
             continue
@@ -102,7 +103,7 @@ def current(
     chosen: dict[RepositoryName, Candidate] = {}
     for candidate in sorted(standing.values(), key=lambda c: (c.received, c.push_id)):
         before = chosen.get(candidate.repository)
-        if before is None or policy is Policy.LAST or candidate.points >= before.points:
+        if before is None or policy is ScorePolicy.LAST or candidate.points >= before.points:
             chosen[candidate.repository] = candidate
     return [
         Score(c.repository, assignment, c.points, c.max_points, c.commit, c.received, c.job_id, c.attempt)

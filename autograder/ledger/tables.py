@@ -1,8 +1,8 @@
-"""The tables of the ledger, as queries see them. `migrations` makes them; a test holds the two together.
+"""The tables of the ledger, as queries see them. `migrations` creates them; a test compares the two.
 
-Everything but `jobs` and `workers` is only ever inserted into, and triggers of the database refuse anything else.
-Of a job only its state may change, and each change leaves a row in `job_changes`. `workers` is no history: it says
-who works at the moment.
+Rows are only ever inserted, except in `jobs` and `workers`: triggers of the database refuse any other change. Of a job,
+only the state may change, and each change adds a row to `job_changes`. `workers` is not a history: it shows which
+workers run at the moment.
 """
 
 from datetime import datetime, timezone
@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """A moment: aware, in UTC on both sides. SQLite keeps it as text that sorts like time."""
+    """A moment with a time zone, in UTC for callers and in the database. SQLite stores text that sorts like time."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Refuse a naive time: nobody knows which moment that is."""
+        """Refuse a time without a time zone, since it could mean several moments."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -60,7 +60,7 @@ pushes = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("submission_id", sa.ForeignKey("submissions.id"), nullable=False),
-    sa.Column("host", sa.Text, nullable=False),  # the repository's, here again for the constraint below
+    sa.Column("host", sa.Text, nullable=False),  # a copy of the repository's host, for the constraint below
     sa.Column("delivery_id", sa.Text),
     sa.Column("ref", sa.Text, nullable=False),
     sa.Column("before_sha", sa.Text, nullable=False),
@@ -161,7 +161,7 @@ audit_lines = sa.Table(
 workers = sa.Table(
     "workers",
     metadata,
-    sa.Column("executor", sa.Text, primary_key=True),
+    sa.Column("executor", sa.Text, primary_key=True),  # the worker's name
     sa.Column("origin", sa.Text, nullable=False),
     sa.Column("queues", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),

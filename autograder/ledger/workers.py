@@ -1,7 +1,7 @@
-"""Who works at the moment: one row for each worker slot, renewed while the slot lives.
+"""Which workers run at the moment: one row for each, renewed while the worker lives.
 
-A row's age is no proof of death: clocks differ between machines. Whoever watches compares `beats`, the number of
-renewals, over a while of its own clock (`autograder.service.jobs.lease`).
+The age of a row does not prove that its worker is dead, because the clocks of machines differ. A watcher compares
+`beats`, the number of renewals, over a period of its own clock (`autograder.service.jobs.lease`).
 """
 
 import json
@@ -11,29 +11,29 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
-from autograder.ledger import tables
-from autograder.ledger.database import Database
-from autograder.ledger.rows import storable
+from autograder.ledger import rows, tables
+from autograder.ledger.database import Database, insert
+from autograder.ledger.values import storable
 
 _w = tables.workers.c
+_WORKERS = sa.select(tables.workers, _w.executor.label("name"))
 
 
 @dataclass(frozen=True)
 class Worker:
-    """A worker slot.
+    """A worker of the service.
 
     Attributes:
-        executor: its name, `host:slot`.
+        name: `host:number`.
         origin: where that name is unique: the machine and the service's folder.
-        queues: which it serves.
+        queues: the queues that it serves.
         version: of the autograder.
         beats: how often it has renewed its row since it started.
         started, seen: by its own clock (UTC).
     """
 
-    executor: str
+    name: str
     origin: str
     queues: tuple[str, ...]
     version: str
@@ -43,9 +43,9 @@ class Worker:
 
 
 def start(
-    database: Database, executor: str, *, origin: str, queues: Sequence[str], version: str, now: datetime
+    database: Database, name: str, *, origin: str, queues: Sequence[str], version: str, now: datetime
 ) -> None:
-    """Write the row of a slot that starts, in place of that of its predecessor."""
+    """Write the row of a worker that starts. It replaces the row of its predecessor."""
     values: dict[str, Any] = {
         "origin": storable(origin),
         "queues": json.dumps(list(queues)),
@@ -55,27 +55,26 @@ def start(
         "seen": now,
     }
     with database.writing() as connection:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        insert = dialect.insert(tables.workers).values(executor=storable(executor), **values)
-        connection.execute(insert.on_conflict_do_update(index_elements=[_w.executor], set_=values))
+        statement = insert(connection, tables.workers).values(executor=storable(name), **values)
+        connection.execute(statement.on_conflict_do_update(index_elements=[_w.executor], set_=values))
 
 
-def beat(database: Database, executor: str, *, now: datetime) -> bool:
-    """Renew a slot's row; return whether it was there."""
+def beat(database: Database, name: str, *, now: datetime) -> bool:
+    """Renew a worker's row; return whether there was one."""
     with database.writing() as connection:
-        update = tables.workers.update().where(_w.executor == executor)
+        update = tables.workers.update().where(_w.executor == name)
         return connection.execute(update.values(beats=_w.beats + 1, seen=now)).rowcount > 0
 
 
-def end(database: Database, executor: str, *, beats: int | None = None) -> bool:
-    """Remove the row of a slot that stopped; return whether it was there.
+def end(database: Database, name: str, *, beats: int | None = None) -> bool:
+    """Remove the row of a worker that stopped; return whether there was one.
 
     Args:
-        database: where.
-        executor: the slot.
-        beats: only while it still has this number, so that one which just came back to life is left alone.
+        database: the ledger's.
+        name: the worker.
+        beats: remove the row only if it still has this number, so that a worker which has just resumed keeps it.
     """
-    delete = tables.workers.delete().where(_w.executor == executor)
+    delete = tables.workers.delete().where(_w.executor == name)
     if beats is not None:
         delete = delete.where(_w.beats == beats)
     with database.writing() as connection:
@@ -83,18 +82,9 @@ def end(database: Database, executor: str, *, beats: int | None = None) -> bool:
 
 
 def workers(database: Database) -> list[Worker]:
-    """Return all rows, by name."""
+    """Return all workers, by name."""
     with database.reading() as connection:
-        rows = connection.execute(sa.select(tables.workers).order_by(_w.executor)).all()
-    return [
-        Worker(
-            row.executor,
-            row.origin,
-            tuple(json.loads(row.queues)),
-            row.version,
-            row.beats,
-            row.started,
-            row.seen,
-        )
-        for row in rows
-    ]
+        return [
+            rows.record(Worker, row, queues=tuple(json.loads(row.queues)))
+            for row in connection.execute(_WORKERS.order_by(_w.executor))
+        ]

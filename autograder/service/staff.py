@@ -22,10 +22,10 @@ from autograder.ledger import (
     Job,
     JobState,
     Ledger,
-    Policy,
     RecordedPush,
     RepositoryName,
     Score,
+    ScorePolicy,
     StoredReport,
     Unknown,
     job_id,
@@ -205,7 +205,7 @@ class Staff:
             elif job.state is JobState.DEAD:
                 obstacle = f"is dead ({job.reason}); autograder jobs retry {job.id}"
             yield Choice(target, tuple(pushes), job, obstacle)
-            if self.course.policy(target.assignment) is Policy.LAST:
+            if self.course.policy(target.assignment) is ScorePolicy.LAST:
                 return
 
     def regrade(self, choice: Choice, why: str, *, allow_lower: bool = False) -> Job:

@@ -32,7 +32,7 @@ def look(config_file: Path) -> dict[str, Any]:
             "jobs": {state.value: number for state, number in ledger.count_jobs().items()},
             "workers": [
                 {
-                    "worker": row.executor,
+                    "worker": row.name,
                     "queues": list(row.queues),
                     "version": row.version,
                     "seen": row.seen.isoformat(timespec="seconds"),

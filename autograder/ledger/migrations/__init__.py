@@ -1,1 +1,1 @@
-"""How the ledger's schema came about, for Alembic: one module in `versions` per step, never edited later."""
+"""The steps by which the ledger's schema developed, for Alembic, in `versions`. A released step is never edited."""

@@ -1,13 +1,13 @@
-"""Where Alembic begins: runs the steps on the connection, and in the transaction, that `database` opened."""
+"""Alembic's entry point: runs the steps on the connection, and in the transaction, that `schema` passes."""
 
 from alembic import context
 
-from autograder.ledger.database import VERSION_TABLE
+from autograder.ledger.schema import VERSION_TABLE
 
 context.configure(
     connection=context.config.attributes["connection"],
     version_table=VERSION_TABLE,
-    transactional_ddl=True,  # on SQLite too, since we begin transactions ourselves
+    transactional_ddl=True,  # on SQLite too, because the ledger begins its transactions itself
 )
 with context.begin_transaction():
     context.run_migrations()

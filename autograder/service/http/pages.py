@@ -34,10 +34,10 @@ from autograder.ledger import (
     JobState,
     Ledger,
     LedgerError,
-    Policy,
     RecordedPush,
     RepositoryName,
     Score,
+    ScorePolicy,
     Unknown,
 )
 from autograder.report import ALL_PASSED, ICONS, NOT_ALL_PASSED, one_line
@@ -88,7 +88,7 @@ class Course(Protocol):
     def deadline(self, assignment: str) -> Deadline:
         """Return when an assignment opens and closes."""
 
-    def policy(self, assignment: str) -> Policy:
+    def policy(self, assignment: str) -> ScorePolicy:
         """Return which push of several counts."""
 
     def cutoffs(self, assignment: str, repositories: Collection[RepositoryName]) -> Cutoffs:
@@ -333,7 +333,9 @@ class Pages:
         except GraderError:
             return None
 
-    def _standing(self, repository: RepositoryName, assignment: str) -> tuple[Score | None, Policy] | None:
+    def _standing(
+        self, repository: RepositoryName, assignment: str
+    ) -> tuple[Score | None, ScorePolicy] | None:
         """Return the score that counts and by which rule; None where the course does not have the assignment."""
         course = self._site.course
         try:

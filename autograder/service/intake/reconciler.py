@@ -142,7 +142,7 @@ class Reconciler:
 
     def _open_missing_jobs(self) -> None:
         since = self.clock() - RECENT if self._looked_at_all else None
-        for item in self.ledger.unanswered(since=since):
+        for item in self.ledger.unsettled(since=since):
             if not item.jobs:
                 self.intake.resume(item.push)
         self._looked_at_all = True

@@ -141,9 +141,7 @@ class Lease:
 
     def _recover_others(self, running: Sequence[Entry]) -> None:
         beats: dict[Hashable, object] = {
-            row.executor: row.beats
-            for row in rows.workers(self._ledger.database)
-            if row.executor != self.executor
+            row.name: row.beats for row in rows.workers(self._ledger.database) if row.name != self.executor
         }
         for entry in running:  # it may have left no row
             if entry.executor != self.executor:
@@ -170,7 +168,7 @@ class Lease:
 
     def _row(self) -> rows.Worker | None:
         found = rows.workers(self._ledger.database)
-        return next((row for row in found if row.executor == self.executor), None)
+        return next((row for row in found if row.name == self.executor), None)
 
     def _loop(self) -> None:
         with about(worker=self.executor):

@@ -38,9 +38,9 @@ from autograder.ledger import (
     Job,
     JobState,
     Ledger,
-    Policy,
     RecordedPush,
     RepositoryName,
+    ScorePolicy,
     StoredReport,
     Unknown,
 )
@@ -341,7 +341,7 @@ class Pipeline:
 
     def _answer(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
         """Return what to publish: the report; after a regrade that does not count, the one that does."""
-        if job.attempt == 1 and self.course.policy(job.assignment) is Policy.LAST:
+        if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
             return feedback_files.graded(stored.report, note)
         counts = self._standing(job, stored.report)
         standing = self._stands(counts) if counts != job.id else None

@@ -1,1 +1,1 @@
-"""The steps, oldest first. A step names tables and columns itself: `tables` is about today, a step is not."""
+"""The steps, oldest first. A step names its tables and columns itself, since `tables` describes today's schema only."""

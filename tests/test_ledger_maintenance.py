@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
-from autograder.ledger import JobState, Ledger, LedgerError, upkeep
+from autograder.ledger import JobState, Ledger, LedgerError
 from autograder.ledger.database import parse_url
-from autograder.ledger.upkeep import backup, check, restore
+from autograder.ledger.invariants import Invariant
+from autograder.ledger.maintenance import backup, check, restore
+from autograder.ledger.schema import HEAD
+from tests.ledger_schemas import NEXT, add_step, make
 from tests.ledgers import Clock, Course, commit, problems, repository
 
 
@@ -31,7 +34,7 @@ def sample(tmp_path_factory):
 
 @pytest.fixture
 def file(folder, sample):
-    """A ledger of one's own that is like the sample."""
+    """A copy of the sample."""
     shutil.copy2(sample, folder / "ledger.sqlite")
     return folder / "ledger.sqlite"
 
@@ -46,7 +49,7 @@ def points(file):
 
 
 def raw(file, *statements):
-    """Write to a ledger behind its back."""
+    """Write to a ledger without its code."""
     with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -91,14 +94,14 @@ def test_a_backup_while_others_write(file, folder):
 def test_a_backup_replaces_nothing_unasked(file, folder):
     target = folder / "backup.sqlite"
     target.write_text("precious")
-    with pytest.raises(LedgerError, match="is there already"):
+    with pytest.raises(LedgerError, match="exists already"):
         backup(url(file), target)
     assert target.read_text() == "precious"
     backup(url(file), target, force=True)
     assert points(target) == {"ann": 70}
 
 
-def test_a_backup_of_a_damaged_ledger_is_none(file, folder):
+def test_a_damaged_ledger_is_not_backed_up(file, folder):
     damage(file)
     with pytest.raises(LedgerError):
         backup(url(file), folder / "backup.sqlite")
@@ -143,7 +146,7 @@ def saved(file, folder):
     return folder / "backup.sqlite"
 
 
-def test_restore_to_where_nothing_is(saved, folder):
+def test_restore_to_an_empty_place(saved, folder):
     target = folder / "new" / "ledger.sqlite"
     assert restore(url(target), saved) is None
     assert points(target) == {"ann": 70}
@@ -184,14 +187,14 @@ def test_restore_while_the_service_runs(saved, file):
     [
         (lambda path: None, "there is no backup"),
         (lambda path: path.write_text("no database at all " * 100), "cannot copy"),
-        (lambda path: raw(path, "CREATE TABLE x (y)"), "but no ledger"),
+        (lambda path: raw(path, "CREATE TABLE x (y)"), "but not a ledger"),
         (lambda path: newer(path), "schema r9999"),
-        (lambda path: foreign(path), "this copy is not sound"),
+        (lambda path: foreign(path), "this copy is damaged"),
     ],
     ids=["missing", "text", "other", "newer", "references"],
 )
 @pytest.mark.parametrize("there", [True, False])
-def test_what_is_no_backup_changes_nothing(file, folder, make, message, there):
+def test_an_invalid_backup_changes_nothing(file, folder, make, message, there):
     bad = folder / "bad"
     bad_source = folder / "source"
     shutil.copy(file, bad_source)
@@ -215,13 +218,13 @@ def foreign(path):
     raw(path, "INSERT INTO submissions VALUES (1, 77, 'x', '2026-09-10 12:00:00.000000')")
 
 
-def test_a_backup_of_an_older_schema_is_restored_and_brought_up_to_date(folder):
-    from tests.test_ledger_faults import make
-
+def test_a_backup_of_an_older_schema_is_restored_and_upgraded(folder, monkeypatch, tmp_path):
     old = folder / "old" / "ledger.sqlite"
-    make(f"sqlite:///{old}", "r0001")
+    make(f"sqlite:///{old}", HEAD)
+    add_step(monkeypatch, tmp_path)
     restore(url(folder / "ledger.sqlite"), old)
     with Ledger.open(f"sqlite:///{folder / 'ledger.sqlite'}") as ledger:
+        assert ledger.database.revision() == NEXT
         assert [push.commit for push in ledger.history(repository()).pushes] == [commit("one")]
 
 
@@ -232,9 +235,9 @@ DAMAGE = {
     "reports are what was recorded": "UPDATE report_cases SET message = 'well done'",
     "references": "UPDATE reports SET job_id = 'x'",
     "foreign keys": "INSERT INTO submissions VALUES (9, 77, 'x', '2026-09-10 12:00:00.000000')",
-    "final jobs have an answer": "DELETE FROM reports",
-    "jobs went legal ways": "UPDATE jobs SET state = 'dead' WHERE state = 'queued'",
-    "jobs have their names": "UPDATE jobs SET attempt = 2 WHERE state = 'queued'",
+    "final jobs have a report or a reason": "DELETE FROM reports",
+    "jobs changed state as allowed": "UPDATE jobs SET state = 'dead' WHERE state = 'queued'",
+    "job ids match their submissions": "UPDATE jobs SET attempt = 2 WHERE state = 'queued'",
     "pushes belong to submissions": "UPDATE pushes SET host = 'github.com'",
 }
 
@@ -248,7 +251,7 @@ def test_check_finds(file, name):
         ]
     raw(file, *(f"DROP TRIGGER {trigger}" for trigger in triggers), DAMAGE[name])
     failed = {item.name for item in check(url(file)) if not item.ok}
-    assert {name, "only grows"} <= failed
+    assert {name, "triggers are in place"} <= failed
 
 
 def test_check_finds_a_report_added_to(file):
@@ -271,7 +274,7 @@ def test_check_finds_a_damaged_file(file):
 
 
 def test_check_shows_a_few_of_many_problems():
-    item = upkeep.Check("x", tuple(str(number) for number in range(9)))
+    item = Invariant("x", tuple(str(number) for number in range(9)))
     assert item.detail == "0; 1; 2; 3; 4; and 4 more"
 
 
@@ -281,13 +284,12 @@ def test_check_changes_nothing(file):
     assert file.read_bytes() == before
 
 
-def test_check_names_an_older_schema(folder):
-    from tests.test_ledger_faults import make
-
-    make(f"sqlite:///{folder / 'old' / 'ledger.sqlite'}", "r0001")
+def test_check_names_an_older_schema(folder, monkeypatch, tmp_path):
+    make(f"sqlite:///{folder / 'old' / 'ledger.sqlite'}", HEAD)
+    add_step(monkeypatch, tmp_path)
     (item,) = check(url(folder / "old" / "ledger.sqlite"))
     assert not item.ok
-    assert "r0001" in item.detail
+    assert item.detail.startswith(f"is {HEAD}, but {NEXT} is needed")
 
 
 # the command line ----------------------------------------------------------------------------------------
@@ -345,7 +347,7 @@ def test_the_url_comes_from_the_option_the_environment_or_the_file(staff, monkey
     assert not list(staff.glob("**/from-*"))
 
 
-def test_a_url_that_is_none_is_wrong_configuration(staff, monkeypatch):
+def test_an_invalid_url_is_a_configuration_error(staff, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_LEDGER_URL", "mysql://ann:Zq7secret@host/grades")
     result = run("check")
     assert result.exit_code == 2
@@ -353,7 +355,7 @@ def test_a_url_that_is_none_is_wrong_configuration(staff, monkeypatch):
     assert "Zq7" not in result.output
 
 
-def test_a_misspelt_key_is_reported_where_it_stands(staff):
+def test_a_misspelt_key_is_reported_with_its_line(staff):
     (staff / "autograder.toml").write_text('[ledger]\nurI = "sqlite:///x"\n' + CONFIG)
     result = run("check")
     assert result.exit_code == 2

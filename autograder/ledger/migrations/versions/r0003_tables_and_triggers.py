@@ -1,17 +1,40 @@
-"""The tables.
+"""The first schema that was released: the tables, and the triggers that refuse to change or delete what was recorded.
 
-Revision: r0001
+Revision: r0003. Its predecessors were never released; ledgers that had reached r0003 open unchanged.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "r0001"
+revision = "r0003"
 down_revision = None
+
+ONLY_GROW = (
+    "repositories",
+    "submissions",
+    "pushes",
+    "job_changes",
+    "reports",
+    "report_cases",
+    "feedback_commits",
+    "audit_lines",
+)
+JOB_KEY = "id, submission_id, assignment, attempt, may_lower, created"
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables and the triggers."""
+    _create_pushes()
+    _create_jobs()
+    _create_reports()
+    _create_staff_and_workers()
+    if op.get_bind().dialect.name == "sqlite":
+        _create_triggers_on_sqlite()
+    else:
+        _create_triggers_on_postgresql()
+
+
+def _create_pushes() -> None:
     time = sa.DateTime(timezone=True)
     op.create_table(
         "repositories",
@@ -45,6 +68,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("submission_id", "ref", "before_sha", name="uq_pushes_move"),
     )
     op.create_index("ix_pushes_received", "pushes", ["received"])
+
+
+def _create_jobs() -> None:
+    time = sa.DateTime(timezone=True)
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text, primary_key=True),
@@ -74,6 +101,10 @@ def upgrade() -> None:
         sa.Column("at", time, nullable=False),
     )
     op.create_index("ix_job_changes_job", "job_changes", ["job_id"])
+
+
+def _create_reports() -> None:
+    time = sa.DateTime(timezone=True)
     op.create_table(
         "reports",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -108,6 +139,10 @@ def upgrade() -> None:
         sa.Column("published", time, nullable=False),
         sa.UniqueConstraint("job_id", "commit_sha", name="uq_feedback_commits_commit"),
     )
+
+
+def _create_staff_and_workers() -> None:
+    time = sa.DateTime(timezone=True)
     op.create_table(
         "audit_lines",
         sa.Column("id", sa.Integer, primary_key=True),
@@ -119,3 +154,43 @@ def upgrade() -> None:
         sa.Column("details", sa.JSON, nullable=False),
     )
     op.create_index("ix_audit_lines_subject", "audit_lines", ["subject"])
+    op.create_table(
+        "workers",
+        sa.Column("executor", sa.Text, primary_key=True),
+        sa.Column("origin", sa.Text, nullable=False),
+        sa.Column("queues", sa.Text, nullable=False),
+        sa.Column("version", sa.Text, nullable=False),
+        sa.Column("beats", sa.BigInteger, nullable=False),
+        sa.Column("started", time, nullable=False),
+        sa.Column("seen", time, nullable=False),
+    )
+
+
+def _create_triggers_on_sqlite() -> None:
+    def refuse(name: str, when: str, message: str) -> None:
+        op.execute(f"CREATE TRIGGER {name} {when} BEGIN SELECT RAISE(ABORT, '{message}'); END")
+
+    for table in ONLY_GROW:
+        refuse(f"{table}_no_update", f"BEFORE UPDATE ON {table}", f"the ledger only grows: {table}")
+    for table in (*ONLY_GROW, "jobs"):
+        refuse(f"{table}_no_delete", f"BEFORE DELETE ON {table}", f"the ledger only grows: {table}")
+    refuse("jobs_keep_name", f"BEFORE UPDATE OF {JOB_KEY} ON jobs", "the ledger only grows: jobs")
+    refuse("jobs_final", "BEFORE UPDATE ON jobs WHEN OLD.state = 'final'", "a final job stays final")
+
+
+def _create_triggers_on_postgresql() -> None:
+    op.execute(
+        "CREATE FUNCTION ledger_only_grows() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the ledger only grows: %', TG_TABLE_NAME; END $$"
+    )
+
+    def refuse(name: str, when: str, each: str = "FOR EACH ROW") -> None:
+        op.execute(f"CREATE TRIGGER {name} {when} {each} EXECUTE FUNCTION ledger_only_grows()")
+
+    for table in ONLY_GROW:
+        refuse(f"{table}_no_update", f"BEFORE UPDATE ON {table}")
+    for table in (*ONLY_GROW, "jobs"):
+        refuse(f"{table}_no_delete", f"BEFORE DELETE ON {table}")
+        refuse(f"{table}_no_truncate", f"BEFORE TRUNCATE ON {table}", "FOR EACH STATEMENT")
+    refuse("jobs_keep_name", f"BEFORE UPDATE OF {JOB_KEY} ON jobs")
+    refuse("jobs_final", "BEFORE UPDATE ON jobs", "FOR EACH ROW WHEN (OLD.state = 'final')")

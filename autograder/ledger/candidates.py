@@ -1,0 +1,67 @@
+"""The pushes with a final report, and the scores that follow from them."""
+
+import sqlalchemy as sa
+
+from autograder.ledger import rows, scores, tables
+from autograder.ledger.names import RepositoryName
+from autograder.ledger.part import Part
+from autograder.ledger.scores import Candidate, Cutoffs, Score, ScorePolicy
+from autograder.ledger.states import JobState
+
+_s, _p, _j, _re = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.reports.c
+_CANDIDATES = sa.select(
+    *rows.NAME,
+    _p.id.label("push_id"),
+    _p.received,
+    rows.COMMIT,
+    _j.id.label("job_id"),
+    _j.attempt,
+    _j.may_lower,
+    _j.state,
+    _re.points,
+    _re.max_points,
+).select_from(
+    rows.SUBMITTED_PUSHES.join(tables.jobs, _j.submission_id == _s.id).join(
+        tables.reports, _re.job_id == _j.id
+    )
+)
+
+
+class Candidates(Part):
+    """The methods about scores."""
+
+    def current_scores(
+        self,
+        assignment: str,
+        policy: ScorePolicy,
+        cutoffs: Cutoffs,
+        *,
+        repository: RepositoryName | None = None,
+    ) -> list[Score]:
+        """Return the score of every repository that has one, see `autograder.ledger.scores`.
+
+        Args:
+            assignment: for which assignment.
+            policy: which push counts, the last or the best.
+            cutoffs: until when a push counts.
+            repository: this repository only.
+        """
+        return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
+
+    def candidates(self, assignment: str, *, repository: RepositoryName | None = None) -> list[Candidate]:
+        """Return every push that has a final report, once for each report: what scores are derived from.
+
+        Args:
+            assignment: for which assignment.
+            repository: this repository only.
+        """
+        query = _CANDIDATES.where(_j.assignment == assignment)
+        if repository is not None:
+            query = query.where(rows.named(repository))
+        with self.database.reading() as connection:
+            return [
+                rows.record(Candidate, row, repository=rows.repository(row))
+                for row in connection.execute(query)
+                # Not a condition of the query: SQLite would then search through all final jobs.
+                if row.state == JobState.FINAL.value
+            ]

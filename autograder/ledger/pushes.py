@@ -1,0 +1,197 @@
+"""The pushes: recording them, once each, and finding those that still need grading."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from autograder.ledger import rows, tables
+from autograder.ledger.database import ensure, insert_new
+from autograder.ledger.faults import Conflict, LedgerError
+from autograder.ledger.names import RepositoryName, checked_commit, checked_ref
+from autograder.ledger.part import Part
+from autograder.ledger.records import Recorded, RecordedPush, UnsettledPush
+from autograder.ledger.states import OPEN
+from autograder.ledger.values import storable, utc
+
+_r, _s, _p, _j = tables.repositories.c, tables.submissions.c, tables.pushes.c, tables.jobs.c
+
+
+class Pushes(Part):
+    """The methods about pushes and the repositories that they came from."""
+
+    def record_push(
+        self,
+        repository: RepositoryName,
+        *,
+        commit: str,
+        ref: str,
+        before: str = "",
+        sender: str = "",
+        delivery_id: str | None = None,
+        payload_digest: str = "",
+        received: datetime | None = None,
+    ) -> Recorded[RecordedPush]:
+        """Record that `ref` of `repository` moved from `before` to `commit`, once however often it is reported.
+
+        A push is the same as a recorded one if it has the same delivery id; or the same repository, ref, commit and
+        `before`; or no `before` and a known commit. A branch that returns to an earlier commit from another one is a
+        push of its own: under the score policy `last` that commit counts again.
+
+        Args:
+            repository: where.
+            commit: the full id of the commit that the branch is at now.
+            ref: full name, refs/heads/main.
+            before: the commit that the branch was at before; empty if it is not known.
+            sender: who pushed, according to the host.
+            delivery_id: the host's id of the delivery, unique per host.
+            payload_digest: sha256 of the request that reported the push, hex.
+            received: when the push reached us; default: now. A spool passes the time that it noted.
+
+        Raises:
+            Conflict: the delivery id belongs to a push of another repository or commit.
+            LedgerError: a value is invalid, or the database fails.
+        """
+        checked_commit(commit)
+        checked_ref(ref)
+        if before:
+            checked_commit(before, "before")
+        if delivery_id is not None and not 0 < len(delivery_id) <= 200:
+            raise LedgerError("a delivery id has 1 to 200 characters; pass None if the host gives no id")
+        now = self._now()
+        values = {
+            "delivery_id": None if delivery_id is None else storable(delivery_id),
+            "ref": ref,
+            "before_sha": before,
+            "sender": storable(sender, 200),
+            "payload_digest": storable(payload_digest, 200),
+            "received": utc(received or now),
+        }
+        with self.database.writing() as connection:
+            known = _delivered(connection, repository, commit, values["delivery_id"])
+            if known:
+                return Recorded(known, new=False)
+            owner = _ensure_repository(connection, repository, now)
+            known = _same_move(connection, owner, commit, ref, before)
+            if known:
+                return Recorded(known, new=False)
+            key = {"repository_id": owner, "commit_sha": commit}
+            submission = ensure(connection, tables.submissions, key, {"created": now})
+            own = {"submission_id": submission, "host": repository.host}
+            added = insert_new(connection, tables.pushes, values | own)
+            if added is None:  # PostgreSQL: another repository got this delivery id in the meantime
+                known = _delivered(connection, repository, commit, values["delivery_id"])
+                if known is None:
+                    raise LedgerError("a push could not be recorded; run autograder ledger check")
+                return Recorded(known, new=False)
+            row = connection.execute(rows.PUSHES.where(_p.id == added)).one()
+            return Recorded(rows.push(row), new=True)
+
+    def pushes(
+        self,
+        repository: RepositoryName,
+        *,
+        commit: str | None = None,
+        ref: str | None = None,
+        after: int | None = None,
+    ) -> list[RecordedPush]:
+        """Return pushes of a repository, by receive time.
+
+        Args:
+            repository: of which repository.
+            commit: of this commit only.
+            ref: of this ref only.
+            after: only those that were recorded after the push with this id.
+        """
+        query = rows.PUSHES.where(rows.named(repository)).order_by(_p.received, _p.id)
+        if commit is not None:
+            query = query.where(_s.commit_sha == commit)
+        if ref is not None:
+            query = query.where(_p.ref == ref)
+        if after is not None:
+            query = query.where(_p.id > after)
+        with self.database.reading() as connection:
+            return [rows.push(row) for row in connection.execute(query)]
+
+    def repositories(
+        self, *, part: str = "", limit: int | None = None, offset: int = 0
+    ) -> list[RepositoryName]:
+        """Return the repositories that ever pushed, by name.
+
+        Args:
+            part: only those whose `host/owner/name` contains this text, in upper or lower case.
+            limit, offset: a page of them.
+        """
+        whole = _r.host + "/" + _r.owner + "/" + _r.name
+        query = sa.select(*rows.NAME).order_by(*rows.NAME).limit(limit).offset(offset)
+        if part:
+            query = query.where(whole.icontains(part, autoescape=True))
+        with self.database.reading() as connection:
+            return [rows.repository(row) for row in connection.execute(query)]
+
+    def unsettled(
+        self, *, assignment: str | None = None, since: datetime | None = None, limit: int | None = None
+    ) -> list[UnsettledPush]:
+        """Return the pushes that have no job or an open one, by receive time: the reconciler works through them.
+
+        Args:
+            assignment: consider the jobs of this assignment only.
+            since: leave out what was received before.
+            limit: return at most this many.
+        """
+        own = _j.submission_id == _p.submission_id
+        if assignment is not None:
+            own = sa.and_(own, _j.assignment == assignment)
+        states = [state.value for state in OPEN]
+        query = rows.PUSHES.where(
+            sa.or_(
+                ~sa.exists().where(own).correlate(tables.pushes),
+                sa.exists().where(own, _j.state.in_(states)).correlate(tables.pushes),
+            )
+        ).order_by(_p.received, _p.id)
+        if since is not None:
+            query = query.where(_p.received >= utc(since))
+        with self.database.reading() as connection:
+            found = []
+            for row in connection.execute(query.limit(limit)).all():
+                jobs = rows.JOBS.where(_j.submission_id == row.submission_id)
+                if assignment is not None:
+                    jobs = jobs.where(_j.assignment == assignment)
+                ordered = connection.execute(jobs.order_by(_j.assignment, _j.attempt))
+                found.append(UnsettledPush(rows.push(row), tuple(map(rows.job, ordered))))
+            return found
+
+
+def _delivered(
+    connection: sa.Connection, repository: RepositoryName, commit: str, delivery_id: Any
+) -> RecordedPush | None:
+    """Return the push that this delivery has already reported."""
+    if delivery_id is None:
+        return None
+    query = rows.PUSHES.where(_p.host == repository.host, _p.delivery_id == delivery_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    push = rows.push(row)
+    if (push.repository, push.commit) != (repository, commit):
+        raise Conflict(
+            f"delivery {delivery_id!a} of {repository.host} is recorded for {push.repository} at "
+            f"{push.commit}, and came again for {repository} at {commit}; see the host's list of deliveries"
+        )
+    return push
+
+
+def _ensure_repository(connection: sa.Connection, repository: RepositoryName, now: datetime) -> int:
+    key = {"host": repository.host, "owner": repository.owner, "name": repository.name}
+    return ensure(connection, tables.repositories, key, {"created": now})
+
+
+def _same_move(
+    connection: sa.Connection, repository_id: int, commit: str, ref: str, before: str
+) -> RecordedPush | None:
+    """Return the recorded push that is the same move of the branch, see `record_push`."""
+    query = rows.PUSHES.where(_s.repository_id == repository_id, _s.commit_sha == commit, _p.ref == ref)
+    if before:
+        query = query.where(_p.before_sha.in_([before, ""]))
+    row = connection.execute(query.order_by(_p.received.desc(), _p.id.desc()).limit(1)).one_or_none()
+    return rows.push(row) if row is not None else None

@@ -1,0 +1,153 @@
+"""What the ledger returns: frozen dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from autograder.ledger.names import RepositoryName
+from autograder.ledger.states import JobState
+from autograder.report import Report
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True)
+class Recorded(Generic[Row]):
+    """What a call that may be repeated returns: the row, and whether this call wrote it."""
+
+    row: Row
+    new: bool
+
+
+@dataclass(frozen=True)
+class RecordedPush:
+    """A push as it was received.
+
+    Attributes:
+        received: when the push reached us (UTC). Only this decides whether it is late, never the commit's own date.
+        before: the commit that the branch was at before; empty when the sender did not know.
+        delivery_id: the host's id of the delivery; None when the push did not arrive with one.
+        payload_digest: sha256 of the request that reported the push, hex; empty when there was no request.
+    """
+
+    id: int
+    repository: RepositoryName
+    ref: str
+    commit: str
+    before: str
+    sender: str
+    delivery_id: str | None
+    payload_digest: str
+    received: datetime
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt to grade a submission for an assignment.
+
+    Attributes:
+        attempt: 1 for the push itself, 2 and higher for regrades.
+        may_lower: whether this regrade counts even if it gives fewer points than the attempt before.
+        tries: how often a worker has started it.
+        worker: the last worker that had it.
+        started, finished: start and end of the last try; None before they happen.
+    """
+
+    id: str
+    repository: RepositoryName
+    commit: str
+    assignment: str
+    attempt: int
+    may_lower: bool
+    state: JobState
+    reason: str
+    worker: str
+    tries: int
+    created: datetime
+    updated: datetime
+    started: datetime | None
+    finished: datetime | None
+
+
+@dataclass(frozen=True)
+class JobChange:
+    """A job's move to another state. `before` is None for the first."""
+
+    before: JobState | None
+    after: JobState
+    reason: str
+    worker: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class StoredReport:
+    """A report as it was recorded. `digest` is sha256 over its canonical JSON, hex."""
+
+    id: int
+    job_id: str
+    report: Report
+    digest: str
+    recorded: datetime
+
+
+@dataclass(frozen=True)
+class Result:
+    """A job together with the points of its report."""
+
+    job: Job
+    points: int
+    max_points: int
+    recorded: datetime
+
+
+@dataclass(frozen=True)
+class FeedbackCommit:
+    """A commit on the feedback branch that shows a job's report."""
+
+    id: int
+    job_id: str
+    branch: str
+    commit: str
+    published: datetime
+
+
+@dataclass(frozen=True)
+class AuditLine:
+    """Something that staff did: who, what, when, why, and to what."""
+
+    id: int
+    who: str
+    what: str
+    why: str
+    subject: str
+    details: Mapping[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True)
+class JobHistory:
+    """Everything that is recorded about one job."""
+
+    job: Job
+    changes: tuple[JobChange, ...]
+    report: StoredReport | None
+    feedback: tuple[FeedbackCommit, ...]
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that is recorded about one repository: pushes by receive time, jobs by creation."""
+
+    repository: RepositoryName
+    pushes: tuple[RecordedPush, ...]
+    jobs: tuple[JobHistory, ...]
+
+
+@dataclass(frozen=True)
+class UnsettledPush:
+    """A push that has no job yet or an open one, with the jobs of its commit."""
+
+    push: RecordedPush
+    jobs: tuple[Job, ...]

@@ -1,0 +1,133 @@
+"""The reports: recording one for each job, and reading them back as they were recorded."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from autograder.ledger import rows, tables
+from autograder.ledger.database import canonical, insert_new
+from autograder.ledger.faults import Conflict, IllegalTransition, LedgerError
+from autograder.ledger.part import Part
+from autograder.ledger.records import Recorded, Result, StoredReport
+from autograder.ledger.states import JobState
+from autograder.ledger.values import require_json, storable
+from autograder.report import Report, from_json
+
+_re, _rc, _j = tables.reports.c, tables.report_cases.c, tables.jobs.c
+_CASE_COLUMNS = [column for column in _rc if column.name not in ("report_id", "position")]
+REPORTS = sa.select(tables.reports, _j.assignment).join(tables.jobs, _re.job_id == _j.id)
+
+
+class Reports(Part):
+    """The methods about reports."""
+
+    def add_report(self, job: str, report: Report) -> Recorded[StoredReport]:
+        """Record the report of a running job. The first report stays: a second call returns the first one.
+
+        Publish what is returned, not what was passed, so that students read the report that counts.
+
+        Raises:
+            Unknown: there is no such job.
+            IllegalTransition: the job is not running and has no report.
+            Conflict: the report is for another assignment.
+            LedgerError: the report is invalid: impossible points, a case that occurs twice, provenance that is not
+                JSON.
+        """
+        data = _checked(report)
+        with self.database.writing() as connection:
+            row = rows.find_job(connection, job, lock=True)
+            if report.assignment != row.assignment:
+                raise Conflict(f"a report of {report.assignment} does not belong to {job}; check the worker")
+            known = report_of(connection, job)
+            if known:
+                return Recorded(known, new=False)
+            if JobState(row.state) is not JobState.RUNNING:
+                raise IllegalTransition(f"{job} is {row.state}: only a running job gets a report")
+            values = {
+                "job_id": job,
+                "format": data["schema"],
+                "points": data["points"],
+                "max_points": data["max_points"],
+                "provenance": data["provenance"],
+                "digest": report_digest(data),
+                "recorded": self._now(),
+            }
+            added = insert_new(connection, tables.reports, values)
+            cases = [
+                {"report_id": added, "position": position} | case
+                for position, case in enumerate(data["cases"])
+            ]
+            if cases:
+                connection.execute(tables.report_cases.insert(), cases)
+            stored = report_of(connection, job)
+            if stored is None:
+                raise LedgerError(f"the report of {job} could not be read back; run autograder ledger check")
+            return Recorded(stored, new=True)
+
+    def report(self, job: str) -> StoredReport | None:
+        """Return the report of a job, None if it has none."""
+        with self.database.reading() as connection:
+            return report_of(connection, job)
+
+    def results(self, *, limit: int, offset: int = 0) -> list[Result]:
+        """Return the points of the last reports, the latest first; `limit` and `offset` select a page of them."""
+        page = sa.select(_re.id).order_by(_re.id.desc()).limit(limit).offset(offset).subquery()
+        query = (
+            rows.JOBS.add_columns(_re.points, _re.max_points, _re.recorded)
+            .join(tables.reports, _re.job_id == _j.id)
+            .where(_re.id.in_(sa.select(page.c.id)))
+            .order_by(_re.id.desc())
+        )
+        with self.database.reading() as connection:
+            return [rows.record(Result, row, job=rows.job(row)) for row in connection.execute(query)]
+
+
+def report_of(connection: sa.Connection, job: str) -> StoredReport | None:
+    """Return the report of a job, None if it has none.
+
+    Raises:
+        LedgerError: it is damaged, or in a format that this autograder does not read.
+    """
+    row = connection.execute(REPORTS.where(_re.job_id == job)).one_or_none()
+    if row is None:
+        return None
+    try:
+        report = from_json(report_data(connection, row))
+    except ValueError as error:
+        raise LedgerError(f"the report of {row.job_id}: {error}; run autograder ledger check") from error
+    return rows.record(StoredReport, row, report=report)
+
+
+def report_data(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
+    """Return the plain data that `Report.to_json` gave when this row of `REPORTS` was written."""
+    cases = sa.select(*_CASE_COLUMNS).where(_rc.report_id == row.id).order_by(_rc.position)
+    return {
+        "schema": row.format,
+        "assignment": row.assignment,
+        "points": row.points,
+        "max_points": row.max_points,
+        "cases": [dict(case._mapping) for case in connection.execute(cases)],
+        "provenance": row.provenance,
+    }
+
+
+def report_digest(data: Mapping[str, Any]) -> str:
+    """Return sha256 over a report's canonical JSON, hex."""
+    return hashlib.sha256(canonical(data).encode()).hexdigest()
+
+
+def _checked(report: Report) -> dict[str, Any]:
+    """Return a report as plain data that can be stored."""
+    data = report.to_json()
+    require_json(data, "a report")
+    names = [case["name"] for case in data["cases"]]
+    if len(set(names)) != len(names):
+        raise LedgerError("a case is in the report twice; correct the suite")
+    for case in data["cases"]:
+        if not 0 <= case["points"] <= case["max_points"]:
+            raise LedgerError(f"{case['name']} has {case['points']} of {case['max_points']} points")
+        for key in ("name", "message"):
+            case[key] = storable(case[key])
+    return data

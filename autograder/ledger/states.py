@@ -1,0 +1,30 @@
+"""The states of a job: which ones there are, which belong together, and how a job moves between them."""
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class JobState(str, Enum):
+    """The state of a job."""
+
+    QUEUED = "queued"  # it waits for a worker
+    RUNNING = "running"  # a worker has it
+    FINAL = "final"  # done: its report counts from now on, or its reason says why it has no report
+    SUPERSEDED = "superseded"  # a newer push of the repository took its place
+    FAILED = "failed"  # our fault or the git host's; it will be tried again
+    DEAD = "dead"  # a dead letter: it was tried often enough and waits for staff
+
+
+OPEN = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FAILED})  # the service still has to work on it
+WAITING = OPEN - {JobState.RUNNING}  # open, and no worker has it
+ENDED = frozenset({JobState.FINAL, JobState.SUPERSEDED})  # nobody has to do anything
+
+# Where a job may move. A running job may be started again: its worker died, and another one took the job over.
+TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, JobState.SUPERSEDED, JobState.DEAD}),
+    JobState.RUNNING: frozenset(JobState),
+    JobState.FAILED: frozenset({JobState.QUEUED, JobState.RUNNING, JobState.SUPERSEDED, JobState.DEAD}),
+    JobState.DEAD: frozenset({JobState.QUEUED}),  # staff try it again
+    JobState.SUPERSEDED: frozenset({JobState.QUEUED}),  # the student pushed this commit again
+    JobState.FINAL: frozenset(),
+}
