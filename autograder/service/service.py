@@ -42,7 +42,7 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
 
 
 @dataclass(frozen=True)
-class Site:
+class Service:
     """Everything of one service. Safe to share between threads.
 
     Attributes:
