@@ -28,7 +28,7 @@ from tests.webservice import (
 from tests.webservice import HOSTS as CONFIGURED
 
 PATHS = {host.name: f"/webhook/{host.name}" for host in HOSTS}
-DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "webhooks.md").read_text()
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 @pytest.fixture
@@ -421,9 +421,15 @@ def test_every_kind_has_an_entry_and_a_sample():
 
 
 def test_the_documentation_names_every_kind_that_sends_webhooks():
-    table = DOCUMENT.split("## Setting one up")[1]
+    table = (DOCS / "webhooks.md").read_text().split("## Setting one up")[1]
     titles, _, addresses = (
         [cell.strip() for cell in line.split("|")[2:-1]] for line in table.split("\n")[2:5]
     )
     assert titles == [KINDS[kind].title for kind in PARSERS]
     assert addresses == [f"`/webhook/{kind}`" for kind in PARSERS]
+
+
+def test_the_documentation_of_the_configuration_names_every_kind():
+    lines = (DOCS / "configuration.md").read_text().splitlines()
+    (row,) = [line for line in lines if line.startswith("| `kind` | required |")]
+    assert [kind for kind in KINDS if f"`{kind}`" not in row] == []
