@@ -1,6 +1,6 @@
 """What the service costs (`python -m benchmarks.service`).
 
-    webhooks   many signed webhooks at once, to a service whose worker is busy with other jobs: latency, none lost
+    webhooks   many signed webhooks at once, to a service whose worker is busy with other jobs: latency, pushes lost
     class      every student of a class pushes at once: time until the last feedback, beside the grading alone
     ledger     one job with few and with many rows in the ledger, in turns: without git and sandbox
 
@@ -55,7 +55,7 @@ def university(folder: Path) -> University:
 
 @contextmanager
 def serving(scene: University, slots: int) -> Iterator[int]:
-    """Run the service; give the port on which it listens."""
+    """Run the service; yield the port on which it listens."""
     process = scene.start("--slots", str(slots))
     try:
         assert process.stdout is not None
@@ -92,7 +92,7 @@ def request(push: Push, port: int) -> bytes:
 
 
 async def send_all(requests: Sequence[bytes], port: int) -> list[tuple[float, int]]:
-    """Send all at once; return seconds until the answer, and its status, of each."""
+    """Send all at once; return the seconds until the response and its status for each."""
 
     async def send(content: bytes) -> tuple[float, int]:
         start = time.perf_counter()
@@ -112,22 +112,23 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
-    """Return the latency of webhooks that come at once, while a worker grades."""
+    """Return the latency of webhooks that arrive at once while a worker grades."""
     scene = university(folder)
     busy = [scene.push(RIGHT if number % 2 else HALF, f"busy{number}") for number in range(20)]
-    # Nothing is at these commits: their jobs wait behind the others', and are not what is measured.
+    # These commits do not exist. Their jobs wait until the others are graded, and are not measured.
     told = [scene.told(commit_of(str(number)), student=f"s{number}") for number in range(count)]
     with serving(scene, 1) as port:
         asyncio.run(send_all([request(push, port) for push in busy], port))
-        answers = asyncio.run(send_all([request(push, port) for push in told], port))
+        responses = asyncio.run(send_all([request(push, port) for push in told], port))
     with Ledger.open(scene.config().ledger_url(), folder=scene.course.folder) as ledger:
         recorded = {push.commit for push in told} & {
             push.commit for name in ledger.repositories() for push in ledger.pushes(name)
         }
-    waits = [wait for wait, _ in answers]
-    statuses = Counter(status for _, status in answers)
+    waits = [wait for wait, _ in responses]
+    statuses = Counter(status for _, status in responses)
     lost = sum(
-        status < 300 and push.commit not in recorded for push, (_, status) in zip(told, answers, strict=True)
+        status < 300 and push.commit not in recorded
+        for push, (_, status) in zip(told, responses, strict=True)
     )
     return {
         "count": count,
@@ -136,7 +137,7 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
         "most_seconds": max(waits),
         "statuses": {str(status): number for status, number in statuses.items()},
         "recorded": len(recorded),
-        "answered_2xx_and_lost": lost,
+        "accepted_and_lost": lost,
     }
 
 
@@ -387,12 +388,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name).resolve()
-        hooks = measure_webhooks(scratch / "webhooks", options.webhooks)
-        print("| Webhooks at once | p50 s | p99 s | Most s | Recorded | Answered, and lost |")
-        print("|-----------------:|------:|------:|-------:|---------:|-------------------:|")
+        sent = measure_webhooks(scratch / "webhooks", options.webhooks)
+        print("| Webhooks at once | p50 s | p99 s | Most s | Recorded | Accepted and lost |")
+        print("|-----------------:|------:|------:|-------:|---------:|------------------:|")
         print(
-            f"| {hooks['count']:16} | {hooks['p50_seconds']:5.2f} | {hooks['p99_seconds']:5.2f} "
-            f"| {hooks['most_seconds']:6.2f} | {hooks['recorded']:8} | {hooks['answered_2xx_and_lost']:18} |\n",
+            f"| {sent['count']:16} | {sent['p50_seconds']:5.2f} | {sent['p99_seconds']:5.2f} "
+            f"| {sent['most_seconds']:6.2f} | {sent['recorded']:8} | {sent['accepted_and_lost']:17} |\n",
             flush=True,
         )
         classes = []
@@ -425,7 +426,7 @@ def main() -> None:
             )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(
-        json.dumps({"schema": 1, "webhooks": hooks, "class": classes, "ledger": ledgers}, indent=2) + "\n"
+        json.dumps({"schema": 1, "webhooks": sent, "class": classes, "ledger": ledgers}, indent=2) + "\n"
     )
     print(f"\nwritten: {options.json}", file=sys.stderr)
 

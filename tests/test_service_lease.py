@@ -11,7 +11,8 @@ from autograder.service.intake.reconciler import Reconciler
 from autograder.service.jobs import worker_names
 from autograder.service.jobs.lease import Lease, Watch
 from autograder.service.jobs.queue import Entry
-from autograder.service.service import Depth, Site, depths
+from autograder.service.metrics import Depth
+from autograder.service.service import Service, depths
 from tests.ledgers import NOON
 from tests.university import University, now
 
@@ -281,7 +282,7 @@ def test_a_disk_without_room_is_a_problem(service, tmp_path, monkeypatch):
     assert f"MiB are free for {tmp_path}" in problem
 
 
-# site ----------------------------------------------------------------------------------------------------
+# the whole service ---------------------------------------------------------------------------------------
 
 
 def test_depths_count_what_waits_and_since_when():
@@ -296,7 +297,7 @@ def test_depths_count_what_waits_and_since_when():
 
 def test_a_service_without_a_worker_is_not_ready(service):
     _, parts = service
-    site = Site(parts.ledger, parts.course, parts.queue, parts.intake)
-    assert site.ready() == ["no worker is alive; start one: autograder worker"]
+    whole = Service(parts.ledger, parts.course, parts.queue, parts.intake)
+    assert whole.problems() == ["no worker is alive; start one: autograder worker"]
     rows.start(parts.ledger.database, "a:0", origin="", queues=["cpu"], version="1", now=now())
-    assert (site.ready(), site.workers()) == ([], 1)
+    assert (whole.problems(), whole.workers()) == ([], 1)

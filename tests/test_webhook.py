@@ -531,15 +531,15 @@ def test_time_that_goes_back_gives_nothing():
     assert bucket.wait("ann", 100.5) == 0.5
 
 
-def test_it_remembers_a_bounded_number_of_sources():
-    bucket = TokenBucket(rate=1.0, burst=1, sources=10)
+def test_it_remembers_a_bounded_number_of_clients():
+    bucket = TokenBucket(rate=1.0, burst=1, clients=10)
     for number in range(1000):
         bucket.wait(str(number), 0.0)
     assert len(bucket._buckets) == 10
     assert bucket.wait("999", 0.0) > 0
 
 
-@pytest.mark.parametrize("changes", [{"rate": 0.0}, {"rate": float("nan")}, {"burst": 0}, {"sources": 0}])
+@pytest.mark.parametrize("changes", [{"rate": 0.0}, {"rate": float("nan")}, {"burst": 0}, {"clients": 0}])
 def test_a_limit_that_is_none(changes):
     with pytest.raises(ConfigError):
         TokenBucket(**({"rate": 1.0, "burst": 1} | changes))

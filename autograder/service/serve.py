@@ -47,7 +47,7 @@ from autograder.service.jobs.observer import Observer, Unobserved
 from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.jobs.queue import QUEUES, Queue, Slot, prepare
 from autograder.service.logs import LOG
-from autograder.service.service import Site
+from autograder.service.service import Service
 
 Say = Callable[[str], None]
 
@@ -301,8 +301,7 @@ def serve(
         stack.callback(
             opener.shutdown, cancel_futures=True
         )  # the reconciler of the next start opens what is left
-        site = _site(shared, reconciler, metrics, signals, opener.submit)
-        web = Web(site, listening)
+        web = Web(_service(shared, reconciler, metrics, signals, opener.submit), listening)
         stack.callback(web.stop)  # behind the slots: pushes are recorded until they are done
         if running is not None:
             running.start()
@@ -380,14 +379,14 @@ def work(
 class Web:
     """The HTTP edge, in a thread."""
 
-    def __init__(self, site: Site, listening: socket.socket) -> None:
+    def __init__(self, service: Service, listening: socket.socket) -> None:
         self._listening = listening
         self._server: Any = None
         with contextlib.suppress(ModuleNotFoundError):
             app = importlib.import_module("autograder.service.http.app")
             listener = importlib.import_module("autograder.service.http.listener")
             uvicorn = importlib.import_module("uvicorn")
-            self._server = uvicorn.Server(listener.config(app.create(site)))
+            self._server = uvicorn.Server(listener.config(app.create(service)))
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     def start(self) -> None:
@@ -500,12 +499,12 @@ def _spool(shared: Parts) -> Callable[[], int]:
     return drain
 
 
-def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals, later: Later) -> Site:
+def _service(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals, later: Later) -> Service:
     def ending() -> list[str]:
         return ["the service is ending"] if signals.stop.is_set() else []
 
     checks = [reconciler.problems, Spool(shared.course.spool()).problems, ending]
-    return Site(
+    return Service(
         shared.ledger,
         shared.course,
         shared.queue,
