@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.course import Course
+from tests.course import CourseFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +32,7 @@ def autograder(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    course = Course(tmp_path_factory.mktemp("course"))
+    course = CourseFolder(tmp_path_factory.mktemp("course"))
     course.submission("ann")
     course.submission("bob", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n")
     course.submission("eve", "import os\nos._exit(0)\n")
@@ -112,7 +112,7 @@ def test_wrong_usage(course, arguments, status, message):
 
 
 def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     course.submission("ann")
     course.write("src/work.py", "def double(x):\n    return 3 * x\n")  # a broken reference
     result = autograder("grade", "submissions/ann", cwd=course.folder)
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(cour
 
 
 def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
-    course = Course(tmp_path, settings='preload = ["numpyy"]\n')
+    course = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')
     course.submission("ann")
     result = autograder("grade", "submissions/ann", cwd=course.folder)
     assert result.returncode == 1
