@@ -9,7 +9,7 @@ import click
 from autograder.cli.options import config_option
 
 
-@click.command()
+@click.command(short_help="Grade one commit for a CI job and publish its score.md.")
 @click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
 @config_option
 def ci(host: str, config_file: Path) -> None:

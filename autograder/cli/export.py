@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command()
+@click.command(short_help="Print a score.json in another format.")
 @click.argument("score", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--format", "kind", type=click.Choice(["gradescope", "junit", "markdown"]), required=True)
 def export(score: Path, kind: str) -> None:

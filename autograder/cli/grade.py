@@ -12,9 +12,9 @@ from autograder.cli.options import config_option
 from autograder.errors import GraderError
 
 
-@click.command()
+@click.command(short_help="Grade a checkout, or a folder of checkouts.")
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
-@click.option("-a", "--assignment", default="all", show_default=True, help="a0, a1, a2, or all")
+@click.option("-a", "--assignment", default="all", show_default=True, help="Name in autograder.toml, or all.")
 @click.option(
     "--sandbox",
     type=click.Choice(["auto", "bwrap", "docker", "none"]),

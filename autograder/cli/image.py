@@ -9,7 +9,7 @@ import click
 from autograder.cli.options import config_option
 
 
-@click.command()
+@click.command(short_help="Build the course's image from the Dockerfile.")
 @click.option("--light", is_flag=True, help="on a small base without CUDA")
 @click.option("--base", help="another base image; docs/docker.md says what it must have")
 @click.option(

@@ -33,12 +33,12 @@ _repository = click.option(
 )
 
 
-@click.group()
+@click.group(short_help="Look at jobs, try them again, cancel them.")
 def jobs() -> None:
     """Look at jobs, try them again, cancel them. JOB is a job's id, or any part of it that no other has."""
 
 
-@jobs.command("list")
+@jobs.command("list", short_help="List jobs, the oldest first.")
 @click.option(
     "--state", "states", type=click.Choice(STATES), multiple=True, help="default: all that are not final"
 )
@@ -78,7 +78,7 @@ def list_jobs(
         click.echo("no jobs", err=True)
 
 
-@jobs.command()
+@jobs.command(short_help="Show one job: its history, report, feedback and audit.")
 @click.argument("name", metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @config_option
@@ -114,7 +114,7 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
         click.echo(f"{_when(act.at)}  {act.what} by {act.who}{_because(act.why)}")
 
 
-@jobs.command()
+@jobs.command(short_help="Try dead jobs again, or failed ones at once.")
 @_jobs
 @click.option("--dead", is_flag=True, help="all that are dead")
 @_why
@@ -138,7 +138,7 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
             click.echo("no jobs are dead", err=True)
 
 
-@jobs.command()
+@jobs.command(short_help="End jobs that wait or run.")
 @_jobs
 @_why
 @_who
@@ -153,8 +153,8 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
             click.echo(f"{staff.cancel(job, why).state.value:10} {job.id}")
 
 
-@click.command()
-@click.option("-a", "--assignment", required=True, help="for instance a1")
+@click.command(short_help="Grade again after a suite or the reference was corrected.")
+@click.option("-a", "--assignment", required=True, help="Name in autograder.toml.")
 @_repository
 @click.option("--dry-run", is_flag=True, help="grade here and now, show what would change, record nothing")
 @click.option("--allow-lower", is_flag=True, help="let scores become lower; else they stay")

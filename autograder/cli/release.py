@@ -36,7 +36,7 @@ def release() -> None:
     """
 
 
-@release.command()
+@release.command(short_help="Build the closed-source reference as a wheel.")
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
 )

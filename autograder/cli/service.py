@@ -31,7 +31,7 @@ def _say(line: str) -> None:
     click.echo(line)
 
 
-@click.command()
+@click.command(short_help="Take pushes, grade them and publish feedback.")
 @config_option
 @click.option("--listen", default="", help="ADDRESS:PORT; default: [service] listen")
 @_queues_option
@@ -52,7 +52,7 @@ def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, n
     service.serve(config_file, say=_say, listen=listen, queues=queues, slots_wanted=slots, name=name)
 
 
-@click.command()
+@click.command(short_help="Add workers to a service, on this machine or another one.")
 @config_option
 @_queues_option
 @click.option(
@@ -73,7 +73,7 @@ def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, ch
     service.work(config_file, say=_say, queues=queues, slots_wanted=slots, name=name, child=child)
 
 
-@click.command()
+@click.command(short_help="Show jobs, workers, and what needs staff.")
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def status(config_file: Path, as_json: bool) -> None:

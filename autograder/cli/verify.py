@@ -10,7 +10,7 @@ from autograder.errors import GraderError
 EDITED = 1
 
 
-@click.command()
+@click.command(short_help="Check whether a published score was edited.")
 @click.argument("path", type=click.Path(path_type=Path, exists=True), default=".")
 @config_option
 @click.pass_context
