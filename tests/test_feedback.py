@@ -199,7 +199,7 @@ def test_a_tag_of_the_branch_s_name_is_left_alone(remote, bare):
 
 def test_a_branch_below_ours_is_named(remote, bare):
     bare.git("update-ref", f"refs/heads/{BRANCH}/x", bare.head)
-    with pytest.raises(RepositoryError, match="a branch below score-feedback/ keeps"):
+    with pytest.raises(RepositoryError, match="a branch below score-feedback/ prevents"):
         answer(remote, bare.head)
 
 

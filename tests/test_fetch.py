@@ -125,9 +125,9 @@ def test_the_head_of_a_branch_is_that_of_exactly_this_branch(remote, bare):
 
 def test_a_commit_that_does_not_exist(tmp_path, remote, bare):
     bare.commit(SRC)
-    with pytest.raises(NotFound, match="not there"):
+    with pytest.raises(NotFound, match="does not exist"):
         fetch_commit(remote, "1" * 40)
-    with serving(tmp_path / "host") as site, pytest.raises(NotFound, match="not there"):
+    with serving(tmp_path / "host") as site, pytest.raises(NotFound, match="does not exist"):
         fetch_commit(Remote.at(site.base, "ann", "hw"), "1" * 40)
 
 

@@ -108,7 +108,7 @@ def test_addresses_are_put_together_from_a_base_an_owner_and_a_name(base, owner,
 )
 @pytest.mark.parametrize("base", ["https://github.com", "ssh://git@github.com", "/srv/git"])
 def test_odd_owners_and_names_are_refused(base, owner, name):
-    with pytest.raises(RemoteError, match=r"not a repository's name|without \.git"):
+    with pytest.raises(RemoteError, match=r"not the name of a repository|without \.git"):
         Remote.at(base, owner, name)
 
 
@@ -155,17 +155,6 @@ def test_a_token_is_not_shown():
     assert TOKEN not in str(caught.value)
 
 
-def test_token_files(tmp_path):
-    file = tmp_path / "token"
-    with pytest.raises(RemoteError, match=r"cannot read .*token: No such file"):
-        Credentials.of_token_file(file)
-    file.write_text("\n")
-    with pytest.raises(RemoteError, match="is empty"):
-        Credentials.of_token_file(file)
-    file.write_text(f"{TOKEN}\n")
-    assert Credentials.of_token_file(file, "bot") == Credentials(token=TOKEN, username="bot")
-
-
 @pytest.mark.parametrize("file", ["relative", '/a"b', "/a%hb", "/a$HOME", "/a\nb"])
 def test_paths_that_ssh_would_read_otherwise_are_refused(file):
     with pytest.raises(RemoteError, match="absolute path without quotes"):
@@ -195,7 +184,7 @@ def test_paths_that_ssh_would_read_otherwise_are_refused(file):
     ],
 )
 def test_odd_branches_are_refused(branch):
-    with pytest.raises(RepositoryError, match="not a branch name"):
+    with pytest.raises(RepositoryError, match="not the name of a branch"):
         checked_branch(branch)
 
 
@@ -464,11 +453,11 @@ def test_a_wrong_or_missing_token_is_our_fault_and_not_shown(tmp_path, bare):
 @needs_http
 @pytest.mark.parametrize("code", [TOKEN, ""])
 def test_a_redirect_is_not_followed_and_gets_no_token(tmp_path, bare, code):
-    with serving(tmp_path / "host") as target, serving(tmp_path, redirect_to=target.base) as site:
+    with serving(tmp_path / "host") as other, serving(tmp_path, redirect_to=other.base) as site:
         with pytest.raises(GitHostError, match="redirects"):
             fetch_commit(Remote.at(site.base, "ann", "hw"), bare.head, credentials=Credentials(token=code))
         assert site.requests
-        assert not target.requests
+        assert not other.requests
 
 
 @needs_http
@@ -476,7 +465,7 @@ def test_a_host_that_serves_files_only_cannot_lead_elsewhere(tmp_path, bare):
     bare.git("update-server-info")
     with serving(tmp_path / "other") as other, serving(tmp_path / "host", dumb=True) as site:
         (bare.path / "objects" / "info" / "http-alternates").write_text(f"{other.base}/ann/hw.git/objects\n")
-        with pytest.raises(RepositoryError, match="serves files only"):
+        with pytest.raises(RepositoryError, match="serves only files"):
             fetch_commit(Remote.at(site.base, "ann", "hw"), bare.head)
         assert not other.requests
 
