@@ -60,7 +60,7 @@ def test_values_and_defaults(tmp_path):
             'course = "c"',
             'hosts.git.uni.kind = "gitea"',
             1,
-            'a name with dots stands in quotes: [hosts."git.uni.example"]',
+            'put a name with dots in quotes: [hosts."git.uni.example"]',
         ),
     ],
 )
@@ -119,10 +119,10 @@ def test_the_secret_is_made_once_and_private(tmp_path, monkeypatch):
     assert (tmp_path / ".autograder" / "secret").stat().st_mode & 0o077 == 0
 
 
-def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
+def test_the_environment_takes_precedence_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_SECRET", "x" * 32)
     config = parse(GOOD, tmp_path / "autograder.toml")
     assert config.secret() == b"x" * 32
     monkeypatch.setenv("AUTOGRADER_SECRET", "short")
-    with pytest.raises(ConfigError, match="has 5 bytes, at least 16"):
+    with pytest.raises(ConfigError, match="has 5 bytes, but needs at least 16"):
         config.secret()

@@ -157,7 +157,7 @@ def test_nobody_there_is_tried_again_later(github):
 
 def test_a_key_that_is_none_is_our_mistake(github):
     for key in ("", "ssh-rsa AAAA", PEM.replace("A", "B")):
-        with pytest.raises(ConfigError, match="no RSA private key"):
+        with pytest.raises(ConfigError, match="not an RSA private key"):
             signed(app(github, key=key), datetime.now(timezone.utc))
     assert PEM not in repr(app(github))
 
@@ -185,9 +185,9 @@ def test_the_check_reads_the_key_and_asks_nobody(github, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('token_file = "token"', "either a token or a GitHub App"),
-        ('api = "http://api.github.com"', "https address is needed"),
-        ('api = "https://api.github.com/"', "https address is needed"),
+        ('token_file = "token"', "use a token or a GitHub App"),
+        ('api = "http://api.github.com"', "must be an https address"),
+        ('api = "https://api.github.com/"', "must be an https address"),
     ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, more, message):

@@ -225,7 +225,7 @@ def test_the_place_says_what_a_repository_is_called(course, bare):
 
 def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, config):
     other = Bare(tmp_path / "other" / "a0-bo.git")
-    with pytest.raises(post_receive.HookError, match="say --host and --owner"):
+    with pytest.raises(post_receive.HookError, match="pass --host and --owner"):
         post_receive.place(course, other.path)
     assert (
         str(post_receive.place(course, other.path, host="files", owner="cs").repository) == "files/cs/a0-bo"
@@ -237,12 +237,12 @@ def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, confi
 
 def test_a_repository_that_nobody_grades_gets_no_hook(course, tmp_path):
     other = Bare(tmp_path / "git" / "cs" / "b0-bo.git")
-    with pytest.raises(post_receive.HookError, match="no assignment takes pushes of files/cs/b0-bo"):
+    with pytest.raises(post_receive.HookError, match="no assignment grades pushes to files/cs/b0-bo"):
         post_receive.place(course, other.path)
 
 
 def test_a_checkout_gets_no_hook(course, checkout):
-    with pytest.raises(post_receive.HookError, match="no bare repository"):
+    with pytest.raises(post_receive.HookError, match="not a bare repository"):
         post_receive.place(course, checkout)
 
 

@@ -75,6 +75,7 @@ def shown(setting: "Setting") -> Any:
 def _secrets(config: "Config") -> list[tuple[str, str, str]]:
     """Return a row for each secret: whether it is set, and where. Its value is never read."""
     from autograder.config import secrets
+    from autograder.hosts import KINDS
 
     wanted = [
         ("course secret", secrets.SECRET_VARIABLE, config.secret_file),
@@ -84,7 +85,7 @@ def _secrets(config: "Config") -> list[tuple[str, str, str]]:
         wanted.append((f"token of {name}", secrets.of_host(secrets.TOKEN_VARIABLE, name), host.token_file))
         variable = secrets.of_host(secrets.APP_KEY_VARIABLE, name)
         wanted.append((f"key of the GitHub App of {name}", variable, host.app_key_file))
-        if host.kind != "folder":
+        if not KINDS[host.kind].is_folder:
             variable = secrets.of_host(secrets.WEBHOOK_SECRET_VARIABLE, name)
             wanted.append((f"webhook secret of {name}", variable, host.webhook_secret_file))
     rows = []
