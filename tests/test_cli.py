@@ -154,7 +154,7 @@ def test_a_configuration_that_does_not_exist_is_named(tmp_path):
     assert f"cannot read {tmp_path / 'autograder.toml'}" in result.stderr
 
 
-# help ----------------------------------------------------------------------------------------------------
+# help --------------------------------------------------------------------------------------------------
 
 
 def groups(command=main, path=()):

@@ -1,4 +1,4 @@
-"""autograder.toml: what is accepted, and that a mistake is reported where it stands."""
+"""autograder.toml: what is accepted, and that a mistake is reported with its line."""
 
 from pathlib import Path
 
@@ -63,6 +63,7 @@ def test_values_and_defaults(tmp_path):
             'put a name with dots in quotes: [hosts."git.uni.example"]',
         ),
     ],
+    ids=["type", "key", "table", "array", "limits", "build", "syntax", "dots"],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, line, message):
     assert old in GOOD

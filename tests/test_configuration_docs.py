@@ -1,4 +1,4 @@
-"""docs/configuration.md holds what the schema holds: every key, its default, its meaning. And `autograder config`."""
+"""docs/configuration.md has every key of the schema with its default and meaning. And `autograder config`."""
 
 import inspect
 import json
@@ -32,7 +32,7 @@ NO_KEYS = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback", "
 
 
 def rows(kind):
-    """Return the rows that the document must have for a table of the file, from its docstring and defaults."""
+    """Return the rows of the document for a table of the file, from its docstring and defaults."""
     attributes = inspect.getdoc(kind).split("Attributes:\n")[1]
     texts = dict(re.findall(r"^    (\w+): ((?:.|\n {8})+)", attributes, re.MULTILINE))
     for field in msgspec.structs.fields(kind):
@@ -45,7 +45,9 @@ def rows(kind):
         yield f"| `{field.name}` | {default} | {re.sub(chr(10) + ' +', ' ', texts[field.name])} |"
 
 
-@pytest.mark.parametrize("title", TABLES, ids=lambda title: title.strip("`"))
+@pytest.mark.parametrize(
+    "title", TABLES, ids=[kind.__name__.removesuffix("Config") or "top" for kind in TABLES.values()]
+)
 def test_every_key_is_documented_as_the_schema_has_it(title):
     section = DOCUMENT.split(f"\n## {title}\n")[1].split("\n## ")[0].strip().splitlines()
     assert section[:2] == ["| key | default | meaning |", "|---|---|---|"]

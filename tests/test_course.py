@@ -1,4 +1,4 @@
-"""The configuration as facts: repositories, credentials, deadlines, endpoints."""
+"""The resolved configuration: repositories, credentials, deadlines, endpoints."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -74,7 +74,7 @@ def target(course, path, branch="main", host=HOST):
     return course.target(repository(path, host), branch)
 
 
-# whose ---------------------------------------------------------------------------------------------------
+# repositories ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,7 @@ def target(course, path, branch="main", host=HOST):
         ("cs/a1-ann", "submit", "a1", "ann"),
         ("cs/plain", "submit", "a1", "plain"),
     ],
+    ids=["a0", "team", "a1", "plain"],
 )
 def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path, branch, assignment, student):
     found = target(course, path, branch)
@@ -128,7 +129,7 @@ def test_the_queue_is_the_assignment_s(course):
     assert target(course, "cs/a1-ann", "submit").queue == "gpu"
 
 
-# what opens it -------------------------------------------------------------------------------------------
+# credentials and secrets -------------------------------------------------------------------------------
 
 
 def test_a_token_is_read_at_each_call(course, tmp_path):
@@ -204,7 +205,7 @@ def test_the_staff_token_is_made_once_and_private(course, monkeypatch, tmp_path)
     assert [path.name for path in file.parent.iterdir()] == ["staff-token"]
 
 
-# until when ----------------------------------------------------------------------------------------------
+# deadlines ---------------------------------------------------------------------------------------------
 
 
 def test_a_deadline_has_its_zone_and_grace(course):
@@ -253,7 +254,7 @@ def test_policies(course):
     assert course.policy("a1") is Policy.BEST
 
 
-# where ---------------------------------------------------------------------------------------------------
+# places ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -264,6 +265,7 @@ def test_policies(course):
         ('[ledger]\nurl = "postgresql://u@h/grades"', "postgresql+psycopg://u@h/grades"),
         ('[service]\njobs = "sqlite:///q.sqlite"', "sqlite+pysqlite:///{folder}/q.sqlite"),
     ],
+    ids=["default", "sqlite", "postgresql", "jobs"],
 )
 def test_jobs_are_beside_the_ledger_by_default(tmp_path, settings, expected):
     course = Course.of(parse(FILE + settings, tmp_path / "autograder.toml"))

@@ -175,7 +175,7 @@ class _Reader:
             table = table[key]
         return f"{self._path.name}:{self._line(keys)}"
 
-    # values ----------------------------------------------------------------------------------------------
+    # values ---------------------------------------------------------------------------------------------
 
     def _tables(self, tables: object, key: str) -> dict[str, object]:
         if not isinstance(tables, dict):
@@ -220,7 +220,7 @@ class _Reader:
             config = msgspec.structs.replace(config, **{name: table})
         return config
 
-    # checks ----------------------------------------------------------------------------------------------
+    # checks ---------------------------------------------------------------------------------------------
 
     def _check_host(self, config: Config, name: str) -> None:
         host, keys = config.hosts[name], ("hosts", name)
@@ -350,7 +350,7 @@ class _Reader:
                         f"{pattern} is already a pattern of {other}; a repository belongs to one assignment",
                     )
 
-    # lines ---------------------------------------------------------------------------------------------
+    # lines ----------------------------------------------------------------------------------------------
 
     def _wrong(self, keys: Keys, message: str) -> ConfigError:
         variable = variable_of(keys)

@@ -107,7 +107,7 @@ class Course:
         """
         return cls(config)
 
-    # repositories ----------------------------------------------------------------------------------------
+    # repositories ---------------------------------------------------------------------------------------
 
     def target(self, repository: RepositoryName, branch: str) -> Target | None:
         """Return what a push to `branch` of `repository` is graded as, or None if it is not graded.
@@ -132,7 +132,7 @@ class Course:
                 return name, match["student"] if "student" in pattern.groupindex else repository.name
         return None
 
-    # credentials and secrets ------------------------------------------------------------------------------
+    # credentials and secrets ----------------------------------------------------------------------------
 
     def credentials(self, host: str) -> Credentials:
         """Return the credentials for the repositories of `host`, read again at each call.
@@ -203,7 +203,7 @@ class Course:
         """
         return staff_token(self.config.path(self.config.service.staff_token_file))
 
-    # deadlines -------------------------------------------------------------------------------------------
+    # deadlines ------------------------------------------------------------------------------------------
 
     def deadline(self, assignment: str) -> Deadline:
         """Return when an assignment opens and closes.
@@ -251,7 +251,7 @@ class Course:
         """
         return Policy(self.config.assignment(assignment).policy)
 
-    # places ----------------------------------------------------------------------------------------------
+    # places ---------------------------------------------------------------------------------------------
 
     def jobs_url(self) -> str:
         """Return the URL of the job queue's database, which may hold a password.

@@ -103,7 +103,7 @@ class Endpoint:
             raise ConfigError(f"the webhook of {self.host} has no graded branch; name one, such as main")
 
 
-# one request -------------------------------------------------------------------------------------------------
+# one request ------------------------------------------------------------------------------------------------
 
 
 class SignedRequest:
@@ -250,7 +250,7 @@ def _limit_nesting(body: bytes) -> None:
             raise Refused(400, f"the JSON has more than {MAX_ITEMS} parts")
 
 
-# parts that the payloads of several hosts share ---------------------------------------------------------------
+# parts that the payloads of several hosts share -------------------------------------------------------------
 
 
 class Person(msgspec.Struct):
