@@ -9,7 +9,7 @@ import click
 from autograder.cli.options import config_option
 
 
-@click.command(short_help="Build the course's image from the Dockerfile.")
+@click.command()
 @click.option("--light", is_flag=True, help="on a small base without CUDA")
 @click.option("--base", help="another base image; docs/docker.md says what it must have")
 @click.option(
@@ -36,7 +36,11 @@ def image(
     out: Path,
     config_file: Path,
 ) -> None:
-    """Build the course's image from the Dockerfile, with the reference of `autograder release ref` in it."""
+    """Build the course's image from the Dockerfile.
+
+    The image for students contains the reference, so run `autograder release ref` first. The image for grading does
+    not contain it.
+    """
     from autograder import config
     from autograder.release import image as images
 

@@ -33,12 +33,15 @@ _repository = click.option(
 )
 
 
-@click.group(short_help="Look at jobs, try them again, cancel them.")
+@click.group()
 def jobs() -> None:
-    """Look at jobs, try them again, cancel them. JOB is a job's id, or any part of it that no other has."""
+    """Look at jobs, try them again, cancel them.
+
+    JOB is a job's id, or any part of it that no other id contains.
+    """
 
 
-@jobs.command("list", short_help="List jobs, the oldest first.")
+@jobs.command("list")
 @click.option(
     "--state", "states", type=click.Choice(STATES), multiple=True, help="default: all that are not final"
 )
@@ -78,12 +81,12 @@ def list_jobs(
         click.echo("no jobs", err=True)
 
 
-@jobs.command(short_help="Show one job: its history, report, feedback and audit.")
+@jobs.command()
 @click.argument("name", metavar="JOB")
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @config_option
 def show(name: str, as_json: bool, config_file: Path) -> None:
-    """Show one job: its life, its report, its feedback, and what staff did to it."""
+    """Show one job with its history, report, feedback and audit trail."""
     from autograder.service.staff import find
 
     with _ledger(config_file) as (_, ledger):
@@ -114,14 +117,14 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
         click.echo(f"{_when(act.at)}  {act.what} by {act.who}{_because(act.why)}")
 
 
-@jobs.command(short_help="Try dead jobs again, or failed ones at once.")
+@jobs.command()
 @_jobs
 @click.option("--dead", is_flag=True, help="all that are dead")
 @_why
 @_who
 @config_option
 def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path) -> None:
-    """Try dead jobs again, or failed ones at once."""
+    """Try dead jobs again, or failed jobs without waiting."""
     from autograder.ledger import JobState
     from autograder.service.staff import find
 
@@ -138,13 +141,16 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
             click.echo("no jobs are dead", err=True)
 
 
-@jobs.command(short_help="End jobs that wait or run.")
+@jobs.command()
 @_jobs
 @_why
 @_who
 @config_option
 def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> None:
-    """End jobs that wait or run. Their students get no answer until somebody tries them again."""
+    """End jobs that wait or run.
+
+    Their students get no feedback until the jobs are tried again.
+    """
     from autograder.service.staff import find
 
     _one_or_the_other(names, False, "")
@@ -153,8 +159,8 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
             click.echo(f"{staff.cancel(job, why).state.value:10} {job.id}")
 
 
-@click.command(short_help="Grade again after a suite or the reference was corrected.")
-@click.option("-a", "--assignment", required=True, help="Name in autograder.toml.")
+@click.command()
+@click.option("-a", "--assignment", required=True, help="The assignment to grade again.")
 @_repository
 @click.option("--dry-run", is_flag=True, help="grade here and now, show what would change, record nothing")
 @click.option("--allow-lower", is_flag=True, help="let scores become lower; else they stay")
@@ -170,10 +176,10 @@ def regrade(
     who: str,
     config_file: Path,
 ) -> None:
-    """Grade again what counts, after a suite or the reference was corrected.
+    """Grade again after a suite was corrected.
 
-    Of each repository that is the last push in time, or under the policy `best` every commit pushed in time. What was
-    recorded stays, and no score becomes lower unless --allow-lower says so.
+    Grades the last push in time of each repository or, if the best push counts, every commit that was pushed in time.
+    The reports before stay recorded, and no score becomes lower without --allow-lower.
     """
     if not dry_run and not why.strip():
         raise click.UsageError("say --why; or --dry-run, to see whose score would change")

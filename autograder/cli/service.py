@@ -31,7 +31,7 @@ def _say(line: str) -> None:
     click.echo(line)
 
 
-@click.command(short_help="Take pushes, grade them and publish feedback.")
+@click.command()
 @config_option
 @click.option("--listen", default="", help="ADDRESS:PORT; default: [service] listen")
 @_queues_option
@@ -44,7 +44,10 @@ def _say(line: str) -> None:
 )
 @_name
 def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, name: str) -> None:
-    """Take pushes, grade them and answer: web, jobs and workers in one. Logs go to standard error."""
+    """Take pushes, grade them and publish feedback.
+
+    Runs the web, the reconciler and workers. Logs go to standard error.
+    """
     from autograder.service import logs
     from autograder.service import serve as service
 
@@ -52,7 +55,7 @@ def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, n
     service.serve(config_file, say=_say, listen=listen, queues=queues, slots_wanted=slots, name=name)
 
 
-@click.command(short_help="Add workers to a service, on this machine or another one.")
+@click.command()
 @config_option
 @_queues_option
 @click.option(
@@ -65,7 +68,10 @@ def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, n
 @_name
 @click.option("--child", is_flag=True, hidden=True)
 def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, child: bool) -> None:
-    """Add workers, on this machine, or on another one where the databases are on PostgreSQL."""
+    """Run further workers, on this machine or another one.
+
+    Other machines need databases on PostgreSQL.
+    """
     from autograder.service import logs
     from autograder.service import serve as service
 
@@ -73,11 +79,11 @@ def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, ch
     service.work(config_file, say=_say, queues=queues, slots_wanted=slots, name=name, child=child)
 
 
-@click.command(short_help="Show jobs, workers, and what needs staff.")
+@click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def status(config_file: Path, as_json: bool) -> None:
-    """Show how many jobs there are, who works, who waits longest, and what needs staff."""
+    """Show jobs by state, workers, queues, and what needs staff."""
     from autograder.service import status as overview
 
     found = overview.look(config_file)

@@ -10,15 +10,16 @@ from autograder.errors import GraderError
 EDITED = 1
 
 
-@click.command(short_help="Check whether a published score was edited.")
+@click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True), default=".")
 @config_option
 @click.pass_context
 def verify(context: click.Context, path: Path, config_file: Path) -> None:
-    """Say whether a published score is what the service published.
+    """Tell whether a published score was edited.
 
-    PATH is a score.json, a folder with one, or a repository (bare or not) with a branch score-feedback. Exit status 0:
-    unchanged; 1: edited, not sealed, or sealed with another secret.
+    PATH is a score.json, a folder that contains one, or a repository (bare or not) with a branch score-feedback. The
+    exit status is 0 if the score is as the service published it, and 1 if it was edited, has no seal, or has the seal
+    of another secret.
     """
     from autograder import config
     from autograder.grading import seal

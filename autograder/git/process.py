@@ -294,7 +294,7 @@ class Git:
         return total
 
     def _environment(self, settings: Mapping[str, str], *, protocol: str) -> dict[str, str]:
-        """Return the whole environment of git. `settings` take precedence over SETTINGS."""
+        """Return everything that git gets to know about the world; `settings` go on top of SETTINGS."""
         environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(self._folder / "home"),

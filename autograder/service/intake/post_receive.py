@@ -180,7 +180,7 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
 
 
 def _hooks(repository: Path) -> Path:
-    """Return the folder in which git looks for the hooks of a repository, which its configuration can change."""
+    """Return the folder in which git looks for hooks of a repository; its configuration may say another."""
     return repository / _git(repository, "rev-parse", "--git-path", "hooks").strip()
 
 
