@@ -244,7 +244,7 @@ class Course:
         return Cutoffs(closes, extensions)
 
     def policy(self, assignment: str) -> Policy:
-        """Return the score policy: which push counts.
+        """Return which push of several counts.
 
         Raises:
             ConfigError: there is no such assignment.
