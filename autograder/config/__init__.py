@@ -10,7 +10,15 @@ with the file, the line, the key, and what is allowed there. docs/configuration.
 """
 
 from autograder.config.reading import Setting, find, load, parse, settings
-from autograder.config.schema import STATE_FOLDER, AssignmentConfig, Config, HostConfig, ReleaseConfig
+from autograder.config.schema import (
+    STATE_FOLDER,
+    AssignmentConfig,
+    Config,
+    HostConfig,
+    ReleaseConfig,
+    SandboxConfig,
+    ServiceConfig,
+)
 from autograder.config.secrets import SECRET_VARIABLE
 
 __all__ = [
@@ -20,6 +28,8 @@ __all__ = [
     "Config",
     "HostConfig",
     "ReleaseConfig",
+    "SandboxConfig",
+    "ServiceConfig",
     "Setting",
     "find",
     "load",
