@@ -108,7 +108,7 @@ def publish(
         limits: for each try.
 
     Raises:
-        RepositoryError: there is no such repository, or a branch below `branch/` prevents that it is made.
+        RepositoryError: there is no such repository, or a branch below `branch/` prevents it from being made.
         GitHostError: the git host did not respond, or refused; another try may help.
     """
     limits = limits or GitLimits(seconds=60, scratch_bytes=16 << 20)
@@ -145,7 +145,7 @@ def publish(
                 return Published(commit, changed=flag != "=")
             if any(name != reference for name in repository.heads(branch)):
                 raise RepositoryError(
-                    f"{remote}: a branch below {branch}/ prevents that {branch} is made; delete it on the git host"
+                    f"{remote}: a branch below {branch}/ prevents {branch} from being made; delete it on the git host"
                 )
             if not _RACE.search(refusal):
                 break
