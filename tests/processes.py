@@ -23,7 +23,7 @@ DRIVER = """
 import ctypes, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 import autograder
-from autograder import feedback
+from autograder.git import feedback
 from autograder.cli import main
 from autograder.ledger import JobState, Ledger
 from autograder.service import lease, pipeline, serve

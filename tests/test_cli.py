@@ -2,13 +2,20 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
-from tests.course import Course
+from autograder.cli import main
+from autograder.cli.config import config_group
+from autograder.cli.hook import hook
+from autograder.cli.ledger import ledger
+from tests.course import CourseFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -32,7 +39,7 @@ def autograder(*arguments, cwd):
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    course = Course(tmp_path_factory.mktemp("course"))
+    course = CourseFolder(tmp_path_factory.mktemp("course"))
     course.submission("ann")
     course.submission("bob", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n")
     course.submission("eve", "import os\nos._exit(0)\n")
@@ -112,7 +119,7 @@ def test_wrong_usage(course, arguments, status, message):
 
 
 def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     course.submission("ann")
     course.write("src/work.py", "def double(x):\n    return 3 * x\n")  # a broken reference
     result = autograder("grade", "submissions/ann", cwd=course.folder)
@@ -132,7 +139,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(cour
 
 
 def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
-    course = Course(tmp_path, settings='preload = ["numpyy"]\n')
+    course = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')
     course.submission("ann")
     result = autograder("grade", "submissions/ann", cwd=course.folder)
     assert result.returncode == 1
@@ -147,7 +154,60 @@ def test_a_configuration_that_does_not_exist_is_named(tmp_path):
     assert f"cannot read {tmp_path / 'autograder.toml'}" in result.stderr
 
 
-def test_help_names_every_command(tmp_path):
-    result = autograder("--help", cwd=tmp_path)
-    for command in ("grade", "doctor", "export", "ledger"):
-        assert command in result.stdout
+# help --------------------------------------------------------------------------------------------------
+
+
+def groups(command=main, path=()):
+    """Yield the names that lead to each group of commands, and the group."""
+    if isinstance(command, click.Group):
+        yield path, command
+        for name, child in command.commands.items():
+            yield from groups(child, (*path, name))
+
+
+def commands(command=main):
+    """Yield every command and group."""
+    yield command
+    for child in getattr(command, "commands", {}).values():
+        yield from commands(child)
+
+
+def help_of(path):
+    result = CliRunner().invoke(main, [*path, "--help"], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_help_names_every_command_once():
+    listed = re.findall(r"^  (\w+) +[A-Z]", help_of(()).split("Options:")[1], re.MULTILINE)
+    assert sorted(listed) == sorted(main.commands)
+    for name in ("grade", "doctor", "export", "ledger"):
+        assert name in listed
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, _ in groups()], ids=lambda path: " ".join(path) or "autograder"
+)
+def test_help_shows_whole_summaries_on_one_line_each(path):
+    text = help_of(path)
+    assert "..." not in text.replace("[ARGS]...", "").replace("[OPTION]...", "")
+    for name in dict(groups())[path].commands:
+        (line,) = re.findall(rf"^  {name} +(.*)$", text, re.MULTILINE)
+        assert line.endswith("."), f"the summary of {name} goes on in the next line"
+
+
+def test_help_does_not_know_the_assignments_of_a_course():
+    names = re.compile(r"\ba[0-9]\b|deep-learning")
+    assert not names.search(help_of(()))
+    for command in commands():
+        for option in command.params:
+            assert not names.search(getattr(option, "help", None) or ""), f"{command.name} {option.name}"
+
+
+def test_the_help_of_an_option_is_a_sentence():
+    for command in (*config_group.commands.values(), *hook.commands.values(), *ledger.commands.values()):
+        for option in command.params:
+            text = getattr(option, "help", None)
+            if text:
+                assert text[0].isupper() or "://" in text.split()[0], f"{command.name} {option.name}: {text}"
+                assert text.endswith("."), f"{command.name} {option.name}: {text}"

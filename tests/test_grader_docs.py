@@ -12,7 +12,7 @@ from autograder.config import load
 from autograder.grading.grader import Grader
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
-from tests.course import Course
+from tests.course import CourseFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -26,7 +26,7 @@ def code_blocks(document, language):
 def documented_course(tmp_path):
     probes, score = code_blocks("writing-an-assignment.md", "python")
     (settings,) = code_blocks("writing-an-assignment.md", "toml")
-    course = Course(tmp_path, probes=probes, score=score)
+    course = CourseFolder(tmp_path, probes=probes, score=score)
     course.write("autograder.toml", settings.replace("hidden/a3", "hidden/t"))
     course.write("src/statistics.py", "def mean(x):\n    return x.sum() / len(x)\n")
     return course
@@ -63,7 +63,7 @@ def test_every_provenance_key_is_documented(documented_course):
 
 
 def test_test_script_grades_a_repository_with_the_hidden_suite(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     root = course.submission("ann")
     result = subprocess.run(
         ["bash", str(ROOT / "test_script.sh"), str(root), "--out", str(tmp_path / "out")],

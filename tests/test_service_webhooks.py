@@ -427,9 +427,3 @@ def test_the_documentation_names_every_kind_that_sends_webhooks():
     )
     assert titles == [KINDS[kind].title for kind in PARSERS]
     assert addresses == [f"`/webhook/{kind}`" for kind in PARSERS]
-
-
-def test_the_documentation_of_the_configuration_names_every_kind():
-    lines = (DOCS / "configuration.md").read_text().splitlines()
-    (row,) = [line for line in lines if line.startswith("| `kind` | required |")]
-    assert [kind for kind in KINDS if f"`{kind}`" not in row] == []

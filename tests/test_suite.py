@@ -11,12 +11,12 @@ from autograder.config import load
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
 from autograder.verdict import Verdict
-from tests.course import RIGHT, SCORE, Course
+from tests.course import RIGHT, SCORE, CourseFolder
 
 
 @pytest.fixture(scope="module")
 def course(tmp_path_factory):
-    return Course(tmp_path_factory.mktemp("course"))
+    return CourseFolder(tmp_path_factory.mktemp("course"))
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +213,7 @@ def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(co
 
 
 def refusal(tmp_path, score=SCORE, **options):
-    course = Course(tmp_path, score=score, **options)
+    course = CourseFolder(tmp_path, score=score, **options)
     with (
         Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
         pytest.raises(GraderError) as caught,
@@ -246,7 +246,7 @@ def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, me
 
 
 def test_a_missing_suite_names_the_file(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     (course.folder / "hidden" / "t" / "probes.py").unlink()
     with (
         Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
@@ -259,7 +259,7 @@ def test_a_check_that_stumbles_over_odd_data_is_wrong_not_our_fault(tmp_path):
     score = SCORE.replace(
         "assert_close(student(probes.double, 3.0), 6.0)", "assert student(probes.double, 3.0).real == 6.0"
     )
-    course = Course(tmp_path, score=score)
+    course = CourseFolder(tmp_path, score=score)
     with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
         assert grader.grade(course.submission("right")).points == 100
         report = grader.grade(
@@ -275,7 +275,7 @@ def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
         "    assert_close(student(probes.double, 3.0), 6.0)",
         "    calls.append(1)\n    student(probes.double, 3.0)\n    assert len(calls) == 1 or calls[7]",
     )
-    course = Course(tmp_path, score=score)
+    course = CourseFolder(tmp_path, score=score)
     with (
         Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
         pytest.raises(GraderError, match="raised IndexError: list index out of range; mend the suite"),
@@ -293,7 +293,7 @@ def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
         "assert_close(student(probes.double, 3.0), 6.0)",
         "assert_close(student(probes.double, sign * three), sign * 6.0)",
     )
-    course = Course(tmp_path, score=score, settings='plugins = ["staff_plugin"]\n')
+    course = CourseFolder(tmp_path, score=score, settings='plugins = ["staff_plugin"]\n')
     course.write(
         "hidden/t/staff_plugin.py",
         "import pytest\n@pytest.fixture(scope='session')\ndef three_from_plugin():\n    return 3.0\n",
@@ -336,7 +336,7 @@ def build_course(tmp_path):
     )
     probes = BUILD_PROBES + "\ndef plain(x):\n    from src.work import double\n    return double(x)\n"
     settings = '[assignments.t.build]\nprobe = "build"\nprepare = "prepare"\nsources = ["src/factor.txt"]\n'
-    course = Course(tmp_path, score=score, probes=probes, settings=settings)
+    course = CourseFolder(tmp_path, score=score, probes=probes, settings=settings)
     course.write("src/factor.txt", "2\n")
     course.write("src/made.py", "factor = 2\n")
     return course
@@ -360,6 +360,6 @@ def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_course):
 
 
 def test_given_files_replace_the_student_s(tmp_path):
-    course = Course(tmp_path, settings='given = ["src/work.py"]\n')
+    course = CourseFolder(tmp_path, settings='given = ["src/work.py"]\n')
     with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
         assert grader.grade(course.submission("any", "raise SystemExit")).points == 100

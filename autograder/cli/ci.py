@@ -13,10 +13,10 @@ from autograder.cli.options import config_option
 @click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
 @config_option
 def ci(host: str, config_file: Path) -> None:
-    """Grade one commit for a CI job, publish score.md with the job's token, and print it.
+    """Grade one commit for a CI job.
 
-    Reads three lines from standard input: owner/name, the commit, the token. Everything else is the course's: see
-    docs/github-actions.md.
+    Reads three lines from standard input: owner/name, the commit and the job's token. Publishes score.md with that
+    token, and prints it. Everything else is decided by the course, see docs/github-actions.md.
     """
     from autograder import config
     from autograder.service import ci

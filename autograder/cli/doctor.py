@@ -5,7 +5,7 @@ import click
 from autograder.errors import GraderError
 
 
-@click.command()
+@click.command(short_help="Try the sandbox, and say what is missing and how to get it.")
 @click.option("--image", default="", help="try --sandbox docker too, with containers of this image")
 def doctor(image: str) -> None:
     """Try the sandbox for real, and say what is missing and how to get it."""

@@ -11,7 +11,10 @@ import click
 @click.argument("score", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @click.option("--format", "kind", type=click.Choice(["gradescope", "junit", "markdown"]), required=True)
 def export(score: Path, kind: str) -> None:
-    """Print SCORE, a score.json of one assignment, in another format."""
+    """Print a score.json in another format.
+
+    SCORE is a score.json of one assignment.
+    """
     from autograder.report import dumps, from_json, gradescope, junit, markdown
 
     try:

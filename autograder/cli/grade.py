@@ -14,7 +14,13 @@ from autograder.errors import GraderError
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
-@click.option("-a", "--assignment", default="all", show_default=True, help="a0, a1, a2, or all")
+@click.option(
+    "-a",
+    "--assignment",
+    default="all",
+    metavar="ASSIGNMENT",
+    help="Name of an assignment in autograder.toml, or all. Default: all.",
+)
 @click.option(
     "--sandbox",
     type=click.Choice(["auto", "bwrap", "docker", "none"]),
@@ -41,9 +47,10 @@ def grade(
     jobs: int | None,
     config_file: Path,
 ) -> None:
-    """Grade PATH, a checkout with a folder src, or a folder of such checkouts.
+    """Grade a checkout, or a folder of checkouts.
 
-    Writes score.md and score.json for each of them, and grades.csv for several.
+    PATH is a checkout with a folder src, or a folder of such checkouts. A score.md and a score.json are written for
+    each checkout, and a grades.csv for a folder of them.
     """
     from autograder import config
     from autograder.grading import batch

@@ -36,7 +36,11 @@ def image(
     out: Path,
     config_file: Path,
 ) -> None:
-    """Build the course's image from the Dockerfile, with the reference of `autograder release ref` in it."""
+    """Build the course's image from the Dockerfile.
+
+    The image for students contains the reference, so run `autograder release ref` first. The image for grading does
+    not contain it.
+    """
     from autograder import config
     from autograder.release import image as images
 

@@ -56,7 +56,10 @@ _repository = click.option(
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, try them again, cancel them. JOB is a job's id, or any part of it that no other has."""
+    """Look at jobs, try them again, cancel them.
+
+    JOB is a job's id, or any part of it that no other id contains.
+    """
 
 
 @jobs.command("list")
@@ -105,7 +108,7 @@ def list_jobs(
 @click.option("--json", "as_json", is_flag=True, help="print JSON")
 @config_option
 def show(name: str, as_json: bool, config_file: Path) -> None:
-    """Show one job: its life, its report, its feedback, and what staff did to it."""
+    """Show one job with its history, report, feedback and audit trail."""
     from autograder.service.staff import find
 
     with _ledger(config_file) as (_, ledger):
@@ -143,7 +146,7 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
 @_who
 @config_option
 def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path) -> None:
-    """Try dead jobs again, or failed ones at once."""
+    """Try dead jobs again, or failed jobs without waiting."""
     from autograder.ledger import JobState
     from autograder.service.staff import find
 
@@ -166,7 +169,10 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
 @_who
 @config_option
 def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> None:
-    """End jobs that wait or run. Their students get no answer until somebody tries them again."""
+    """End jobs that wait or run.
+
+    Their students get no feedback until the jobs are tried again.
+    """
     from autograder.service.staff import find
 
     _one_or_the_other(names, False, "")
@@ -176,7 +182,7 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
 
 
 @click.command()
-@click.option("-a", "--assignment", required=True, help="for instance a1")
+@click.option("-a", "--assignment", required=True, help="The assignment to grade again.")
 @_repository
 @click.option("--dry-run", is_flag=True, help="grade here and now, show what would change, record nothing")
 @click.option("--allow-lower", is_flag=True, help="let scores become lower; else they stay")
@@ -192,10 +198,10 @@ def regrade(
     who: str,
     config_file: Path,
 ) -> None:
-    """Grade again what counts, after a suite or the reference was corrected.
+    """Grade again after a suite was corrected.
 
-    Of each repository that is the last push in time, or under the policy `best` every commit pushed in time. What was
-    recorded stays, and no score becomes lower unless --allow-lower says so.
+    Grades the last push in time of each repository or, if the best push counts, every commit that was pushed in time.
+    The reports before stay recorded, and no score becomes lower without --allow-lower.
     """
     if not dry_run and not why.strip():
         raise click.UsageError("say --why; or --dry-run, to see whose score would change")

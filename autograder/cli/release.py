@@ -42,7 +42,10 @@ def release() -> None:
 )
 @config_option
 def ref(out: Path, config_file: Path) -> None:
-    """Build the closed-source reference for this Python version and platform, as a wheel."""
+    """Build the closed-source reference as a wheel.
+
+    The wheel works with the Python version and on the platform that built it.
+    """
     from autograder import config
     from autograder.grading.batch import prepare
     from autograder.release import reference

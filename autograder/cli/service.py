@@ -44,7 +44,10 @@ def _say(line: str) -> None:
 )
 @_name
 def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, name: str) -> None:
-    """Take pushes, grade them and answer: web, jobs and workers in one. Logs go to standard error."""
+    """Take pushes, grade them and publish feedback.
+
+    Runs the web, the reconciler and workers. Logs go to standard error.
+    """
     from autograder.service import logs
     from autograder.service import serve as service
 
@@ -65,7 +68,10 @@ def serve(config_file: Path, listen: str, queues: tuple[str, ...], slots: int, n
 @_name
 @click.option("--child", is_flag=True, hidden=True)
 def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, child: bool) -> None:
-    """Add workers, on this machine, or on another one where the databases are on PostgreSQL."""
+    """Run further workers, on this machine or another one.
+
+    Other machines need databases on PostgreSQL.
+    """
     from autograder.service import logs
     from autograder.service import serve as service
 
@@ -77,7 +83,7 @@ def worker(config_file: Path, queues: tuple[str, ...], slots: int, name: str, ch
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 def status(config_file: Path, as_json: bool) -> None:
-    """Show how many jobs there are, who works, who waits longest, and what needs staff."""
+    """Show jobs by state, workers, queues, and what needs staff."""
     from autograder.service import status as overview
 
     found = overview.look(config_file)

@@ -15,10 +15,11 @@ EDITED = 1
 @config_option
 @click.pass_context
 def verify(context: click.Context, path: Path, config_file: Path) -> None:
-    """Say whether a published score is what the service published.
+    """Tell whether a published score was edited.
 
-    PATH is a score.json, a folder with one, or a repository (bare or not) with a branch score-feedback. Exit status 0:
-    unchanged; 1: edited, not sealed, or sealed with another secret.
+    PATH is a score.json, a folder that contains one, or a repository (bare or not) with a branch score-feedback. The
+    exit status is 0 if the score is as the service published it, and 1 if it was edited, has no seal, or has the seal
+    of another secret.
     """
     from autograder import config
     from autograder.grading import seal
