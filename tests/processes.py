@@ -23,11 +23,12 @@ DRIVER = """
 import ctypes, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 import autograder
-from autograder import feedback
 from autograder.cli import main
+from autograder.git import feedback
 from autograder.ledger import JobState, Ledger
-from autograder.service import lease, pipeline, serve
-from autograder.service.pipeline import Pipeline
+from autograder.service import serve
+from autograder.service.jobs import lease, pipeline
+from autograder.service.jobs.pipeline import Pipeline
 from tests.university import PretendedGraders
 
 HERE = Path(sys.argv[sys.argv.index("--config") + 1]).parent.parent

@@ -123,7 +123,7 @@ def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, 
         text = f"""
 from autograder.service.serve import parts
 from tests.university import now
-from autograder.webhook import Push
+from autograder.hosts.push import Push
 die(Ledger, "{place}", "behind")
 with parts(Path(sys.argv[sys.argv.index("--config") + 1])) as mine:
     mine.intake.receive({push!r}, now())
