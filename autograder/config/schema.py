@@ -5,7 +5,7 @@ A docstring's `Attributes` describe the keys in the words of docs/configuration.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -16,6 +16,9 @@ from autograder.hosts import KindName
 from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
+
+QueueName = Literal["cpu", "gpu"]
+QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -103,7 +106,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_minutes: float = 0.0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
-    queue: Literal["cpu", "gpu"] = "cpu"
+    queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
 
 

@@ -6,6 +6,7 @@ dash or holds `..`, a space, a control character or markup.
 
 import re
 
+HEADS = "refs/heads/"  # the full name of a branch begins so
 MAX_SEGMENTS = 20
 SEGMENT = r"(?!-)(?!\.(?:/|$))(?!\.git(?:/|$))(?![^/]*\.\.)[A-Za-z0-9._-]{1,100}"
 PATH = rf"{SEGMENT}(?:/{SEGMENT})*"

@@ -31,7 +31,7 @@ class Depth:
 
 def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
     """Return how full each queue is."""
-    found = {}
+    found: dict[str, Depth] = {}
     for queue in QUEUES:
         own = [entry for entry in entries if entry.queue == queue]
         waiting = [entry for entry in own if not entry.running]
