@@ -1,8 +1,8 @@
-"""Nothing that was pushed is lost, graded twice to different effect, or answered to the wrong person.
+"""No push is lost, graded twice with different results, or answered on the wrong repository, whatever fails.
 
-One fault, one test; real processes of the service, with databases and repositories of their own. What grades is
-pretended but where it matters. Each test ends with `accounted`: one report and one answer for each push, or
-superseded, and the ledger says which.
+One fault, one test, with real processes of the service, databases and repositories. Grading is pretended unless it
+matters. Each test ends with `accounted`: every push has one report and one feedback commit, or its job is superseded,
+and the ledger says which.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from autograder.git.scratch import Repository
 from autograder.ledger import OPEN, JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.service.intake.reconciler import Reconciler
-from autograder.service.jobs.pipeline import GRADE, PUBLISH, STEPS, Pipeline
+from autograder.service.jobs.pipeline import FETCH, GRADE, PUBLISH, Pipeline
 from tests import postgres
 from tests.processes import Processes, accounted, graded, settled, until
 from tests.university import HALF, RIGHT, PretendedGraders, University, now
@@ -57,7 +57,7 @@ def take(parts, push):
 
 
 def running(parts, worker):
-    """Return the job that a slot runs; its number is the end of its name."""
+    """Return the job that the worker with a number runs."""
     found = [job for job in parts.ledger.jobs(states=[JobState.RUNNING]) if job.worker.endswith(f":{worker}")]
     return found[0].id if found else None
 
@@ -76,36 +76,36 @@ MINE = "only=lambda steps, job, *_: job.commit == os.environ['VICTIM']"
 OF_LEDGER = "only=lambda ledger, job, *_, **__: os.environ['VICTIM'] in job"
 FINAL = "only=lambda ledger, job, state, **_: state is JobState.FINAL and os.environ['VICTIM'] in job"
 PUBLISHED = "only=lambda *_, graded_commit, **__: graded_commit == os.environ['VICTIM']"
-PLACES = {
+MOMENTS = {
     "as it takes the job up": f'die(Pipeline, "_fetch", "before", {MINE})',
-    "in the fetch": f'die(Pipeline, "_bring", "behind", {MINE})',
-    "between the fetch and its checkpoint": f'die(Pipeline, "_fetch", "behind", {MINE})',
+    "in the fetch": f'die(Pipeline, "_bring", "after", {MINE})',
+    "between the fetch and its checkpoint": f'die(Pipeline, "_fetch", "after", {MINE})',
     "while it is graded": 'die(Graders, "grade", "before", only=lambda *a: a[-1] == os.environ["VICTIM"])',
-    "behind the report": f'die(Ledger, "add_report", "behind", {OF_LEDGER})',
-    "between the report and its checkpoint": f'die(Pipeline, "_grade", "behind", {MINE})',
+    "after the report": f'die(Ledger, "add_report", "after", {OF_LEDGER})',
+    "between the report and its checkpoint": f'die(Pipeline, "_grade", "after", {MINE})',
     "before the push to the branch": f'die(feedback, "publish", "before", {PUBLISHED})',
-    "behind the push to the branch": f'die(feedback, "publish", "behind", {PUBLISHED})',
-    "behind the feedback": f'die(Ledger, "add_feedback", "behind", {OF_LEDGER})',
-    "between the end and its checkpoint": f'die(Ledger, "move", "behind", {FINAL})',
+    "after the push to the branch": f'die(feedback, "publish", "after", {PUBLISHED})',
+    "after the feedback": f'die(Ledger, "add_feedback", "after", {OF_LEDGER})',
+    "between the end and its checkpoint": f'die(Ledger, "move", "after", {FINAL})',
 }
 
 
 def test_kill_9_in_every_step_and_the_next_start_goes_on(campus):
-    """Each process is killed at another place, on the job of another student; the next has the same name.
+    """Each process is killed at another moment, on the job of another student, and the next one has the same name.
 
-    Each is of another version, too: what one left is taken up by the next.
+    Each has another version, too: a newer autograder takes over what an older one left.
     """
     university, processes = campus
     with university.parts() as parts:
         jobs = {}
-        for number, (place, text) in enumerate(PLACES.items()):
+        for number, (moment, text) in enumerate(MOMENTS.items()):
             push = university.push(student=f"s{number}")
             version = f"autograder.__version__ = lease.__version__ = '1.{number}'\n"
             process = processes.start(
                 before=version + text, VICTIM=push.commit, DBOS__APPVERSION=f"1.{number}"
             )
             jobs[f"s{number}"] = take(parts, push)
-            assert process.wait() == -signal.SIGKILL, place
+            assert process.wait() == -signal.SIGKILL, moment
         processes.start()
         assert {settled(parts, job) for job in jobs.values()} == {JobState.FINAL}
         quiet(parts)
@@ -116,15 +116,15 @@ def test_kill_9_in_every_step_and_the_next_start_goes_on(campus):
         assert times == [1] * len(jobs)
 
 
-@pytest.mark.parametrize("place", ["record_push", "open_job"])
-def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, processes, place):
+@pytest.mark.parametrize("call", ["record_push", "open_job"])
+def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, processes, call):
     push = university.push()
     with university.parts() as parts:
         text = f"""
 from autograder.service.serve import parts
 from tests.university import now
 from autograder.hosts.push import Push
-die(Ledger, "{place}", "behind")
+die(Ledger, "{call}", "after")
 with parts(Path(sys.argv[sys.argv.index("--config") + 1])) as mine:
     mine.intake.receive({push!r}, now())
 """
@@ -177,7 +177,7 @@ def test_who_is_killed_or_stopped_is_replaced_and_a_woken_one_changes_nothing(ca
         (university.folder / "second").touch()
         second.send_signal(signal.SIGCONT)
         until(lambda: len(graded(university)) == 2)
-        # it goes on as if nothing had been
+        # the woken worker takes jobs as before
         two = [take(parts, university.push(student=f"s{number}")) for number in range(3)]
         assert {settled(parts, job) for job in two} == {JobState.FINAL}
         second.send_signal(signal.SIGTERM)
@@ -207,7 +207,7 @@ def test_two_publishers_at_once_make_one_answer(folder, monkeypatch):
             Pipeline(parts.ledger, parts.course, PretendedGraders(), parts.intake, folder / name, f"{name}:0")
             for name in ("a", "b")
         ]
-        facts = [one.step(STEPS[0], job, one.begin(job)) for one in both]
+        facts = [one.step(FETCH, job, one.begin(job)) for one in both]
         facts = [one.step(GRADE, job, its) for one, its in zip(both, facts, strict=True)]
         ends = []
         threads = [
@@ -281,7 +281,7 @@ def test_postgresql_stops_and_starts_while_jobs_are_worked_off(folder):
                 until(lambda: parts.ledger.count_jobs()[JobState.FINAL] >= 1)
                 server.stop()
                 push = university.push(student="late")
-                with pytest.raises(GraderError):  # the host is told 503, and sends it again
+                with pytest.raises(GraderError):  # the git host gets 503, and sends the push again
                     take(parts, push)
                 (university.folder / "go").touch()
                 server.start()
@@ -294,7 +294,7 @@ def test_postgresql_stops_and_starts_while_jobs_are_worked_off(folder):
 
 
 def test_sqlite_is_locked_for_longer_than_anybody_waits(university, processes):
-    """Both files are; the ledger's patience of 60 s, and DBOS's of 30 s, are shortened."""
+    """Both files are locked; the ledger waits 60 s and DBOS 30 s by default, which is shortened."""
     processes.start(
         before="""
 real = Ledger.open.__func__
@@ -343,7 +343,7 @@ def test_the_queue_s_database_is_lost_with_what_waits_and_what_runs(university, 
 
 
 SMALL = """
-libc("unshare", 0x00020000)  # a mount namespace of our own: the disk goes with this process
+libc("unshare", 0x00020000)  # a mount namespace of its own: the disk goes with this process
 subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "small", str(HERE / "small")], check=True)
 hold("go")
@@ -399,7 +399,7 @@ def in_mounts_of(pid, work):
                 assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
             work()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 (nothing of pytest's may go on here)
+        except BaseException:  # noqa: BLE001 (pytest must not go on in this process)
             traceback.print_exc()
         finally:
             os._exit(1)
@@ -409,7 +409,7 @@ def in_mounts_of(pid, work):
 # often, and in any order -------------------------------------------------------------------------------------
 
 LOOPBACK_ONLY = """
-libc("unshare", 0x40000000)  # a network namespace of our own
+libc("unshare", 0x40000000)  # a network namespace of its own
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 """
 
@@ -444,7 +444,7 @@ def test_one_push_that_is_told_eight_times_at_once_and_again_when_it_is_answered
         assert settled(parts, job.id) is JobState.FINAL
         quiet(parts)
         assert parts.intake.receive(push, now()).result == "known"
-        for known in (job, parts.ledger.job(job.id)):  # behind everybody's back, as it was and as it is
+        for known in (job, parts.ledger.job(job.id)):  # directly, as it was and as it is
             parts.queue.enqueue(known, "cpu", priority=1)
         quiet(parts)
         assert graded(university) == [push.commit]
@@ -514,8 +514,8 @@ def test_four_processes_have_one_job_each(campus):
         jobs = [take(parts, university.push(student=student)) for student in students]
         until(lambda: parts.ledger.count_jobs()[JobState.RUNNING] == 4)
         entries = parts.queue.entries()
-        slots = [entry.executor for entry in entries if entry.running]
-        assert (len(slots), len(set(slots)), len(entries)) == (4, 4, 9)
+        names = [entry.worker for entry in entries if entry.running]
+        assert (len(names), len(set(names)), len(entries)) == (4, 4, 9)
         (university.folder / "go").touch()
         assert {settled(parts, job) for job in jobs} == {JobState.FINAL}
         quiet(parts)
@@ -536,17 +536,17 @@ def test_three_reconcilers_at_once_queue_what_is_missing_once(campus):
         together = threading.Barrier(3)
         faults = []
 
-        def mend(parts):
+        def repair(parts):
             one = Reconciler(parts.ledger, parts.queue, parts.intake)
             try:
                 for _ in range(2):
                     together.wait()
-                    one.mend()
+                    one.repair()
             except Exception as error:  # noqa: BLE001 (the test reads them)
                 faults.append(error)
                 together.abort()
 
-        threads = [threading.Thread(target=mend, args=[parts]) for parts in three]
+        threads = [threading.Thread(target=repair, args=[parts]) for parts in three]
         for thread in threads:
             thread.start()
         for thread in threads:

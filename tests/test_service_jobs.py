@@ -1,4 +1,4 @@
-"""The service as processes: pushes go in, answers come out. What becomes of faults is in test_service_faults.py."""
+"""The service as processes: pushes go in, feedback comes out. Faults are in test_service_faults.py."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ def processes(university):
 
 
 def ask(url, method, path, body=None, headers=None):
-    """Ask over HTTP; return the status."""
+    """Send an HTTP request; return the status."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers or {})
@@ -123,11 +123,11 @@ def test_a_second_ctrl_c_ends_at_once(university, processes):
         assert service.wait() == 130
 
 
-# several slots -------------------------------------------------------------------------------------------
+# several workers --------------------------------------------------------------------------------------
 
 
-def test_slots_are_processes_that_end_with_the_first(university, processes):
-    service = processes.start("--slots", "2", pretend=False)
+def test_workers_are_processes_that_end_with_the_first(university, processes):
+    service = processes.start("--workers", "2", pretend=False)
     with university.parts() as parts:
         until(lambda: len(workers(parts.ledger.database)) == 2)
         names = sorted(row.executor[-2:] for row in workers(parts.ledger.database))
@@ -136,7 +136,7 @@ def test_slots_are_processes_that_end_with_the_first(university, processes):
         until(lambda: [row.executor[-2:] for row in workers(parts.ledger.database)] == [":0"])
 
 
-def test_pushes_of_many_students_are_answered_by_two_slots(university, processes):
+def test_pushes_of_many_students_are_answered_by_two_workers(university, processes):
     processes.start()
     processes.start(command="worker")
     students = [f"s{number}" for number in range(6)]
@@ -213,10 +213,10 @@ def test_an_address_that_is_taken_is_named(university, processes):
         service = processes.begin("--listen", address, pretend=False)
         assert service.wait() == 1
     log = (university.folder / "log").read_text()
-    assert f"cannot listen on '{address}': another program is there" in log
+    assert f"cannot listen on '{address}': another program uses it" in log
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "127.0.0.1:x", ":8700"])
-def test_what_is_no_address_is_refused_in_words(address):
+def test_an_address_that_is_not_one_is_refused_with_an_example(address):
     with pytest.raises(GraderError, match="ADDRESS:PORT is needed, such as"):
         serve._listening(address)
