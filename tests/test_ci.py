@@ -36,7 +36,7 @@ def graders():
 
 
 def ask(university, graders, commit, *, token="", repository="dls/t-ann", **options):
-    return ci.answer(university.config(), ci.Request(repository, commit, token), graders, **options)
+    return ci.grade(university.config(), ci.Request(repository, commit, token), graders, **options)
 
 
 def history(university):

@@ -126,8 +126,8 @@ def now(monkeypatch):
         (ENTRY | {"host": "Files"}, "no repository"),
         (ENTRY | {"name": ".."}, "no repository"),
         (ENTRY | {"owner": "../../etc"}, "no repository"),
-        (ENTRY | {"received": 1_790_000_361}, "received at no time"),
-        (ENTRY | {"received": -1}, "received at no time"),
+        (ENTRY | {"received": 1_790_000_361}, "in the future or before 1970"),
+        (ENTRY | {"received": -1}, "in the future or before 1970"),
         (ENTRY | {"received": "now"}, "not what a hook writes"),
         (ENTRY | {"pushes": [[ZERO, A]]}, "not what a hook writes"),
         (ENTRY | {"pushes": [[ZERO, "main", MAIN]]}, "full commit ids"),
@@ -180,7 +180,7 @@ def test_no_odd_file_is_followed_or_waited_for(spool, tmp_path, kind):
     taken = Taken()
     drained = spool.drain(taken)
     assert taken == []
-    assert "no plain file" in drained.rejected[0][1]
+    assert "not a regular file" in drained.rejected[0][1]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_without_a_folder_nothing_waits(spool):
 
 def test_a_folder_that_cannot_be_written_is_our_fault(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpoolError, match="cannot make the spool"):
+    with pytest.raises(SpoolError, match="cannot create the spool"):
         put(Spool(tmp_path / "file" / "spool"))
 
 

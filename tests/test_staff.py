@@ -427,9 +427,9 @@ def test_acts_on_the_command_line_reach_the_ledger_and_the_queue(world):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["jobs", "retry", "--why", "x"], "name jobs, or say --dead"),
+        (["jobs", "retry", "--why", "x"], "name jobs, or give --dead"),
         (["jobs", "cancel", "x"], "Missing option '--why'"),
-        (["regrade", "-a", "a0"], "say --why; or --dry-run"),
+        (["regrade", "-a", "a0"], "give --why, or --dry-run"),
     ],
 )
 def test_what_is_missing_is_asked_for(world, arguments, said):
