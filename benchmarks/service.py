@@ -116,7 +116,7 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
     scene = university(folder)
     busy = [scene.push(RIGHT if number % 2 else HALF, f"busy{number}") for number in range(20)]
     # Nothing is at these commits: their jobs wait behind the others', and are not what is measured.
-    told = [scene.told(commit_of(str(number)), student=f"s{number}") for number in range(count)]
+    told = [scene.reported(commit_of(str(number)), student=f"s{number}") for number in range(count)]
     with serving(scene, 1) as port:
         asyncio.run(send_all([request(push, port) for push in busy], port))
         answers = asyncio.run(send_all([request(push, port) for push in told], port))
@@ -324,7 +324,9 @@ class OneLedger:
 
     def job(self, number: int) -> tuple[float, float, float]:
         """Return the seconds to take a push, to work on its job, and to reconcile."""
-        push = self.scene.told(commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}")
+        push = self.scene.reported(
+            commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}"
+        )
         start = time.perf_counter()
         job = self.parts.intake.receive(push, datetime.now(timezone.utc)).job
         between = time.perf_counter()

@@ -118,7 +118,7 @@ def main() -> int:
         Student(folder, "dora", "a2", "reference-a2", "solved the task, but pushes after the deadline"),
     ]
     try:
-        print(f"Four students get bare repositories, each with a hook:   {folder}\n", flush=True)
+        print(f"Four students get bare repositories, each with a hook, in\n{folder}\n", flush=True)
         make(folder, students)
         print("\nThe service starts: autograder serve\n", flush=True)
         with service(folder) as address:
@@ -163,8 +163,9 @@ def make(folder: Path, students: Sequence[Student]) -> None:
         git("init", "--quiet", "-b", "main", str(student.checkout), folder=folder)
         git("remote", "add", "origin", str(student.bare), folder=student.checkout)
         build(samples[student.sample], student.checkout)
-    command = [sys.executable, "-m", "autograder", "hook", "install", *(str(each.bare) for each in students)]
-    subprocess.run([*command, "--config", str(folder / "autograder.toml")], cwd=REPOSITORY, check=True)
+    bares = [str(student.bare.relative_to(folder)) for student in students]
+    command = [sys.executable, "-m", "autograder", "hook", "install", *bares, "--config", "autograder.toml"]
+    subprocess.run(command, cwd=folder, check=True)
 
 
 @contextlib.contextmanager

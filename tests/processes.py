@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 
 from autograder.ledger import OPEN, JobState
@@ -85,20 +86,29 @@ class Process:
 
     def __init__(self, university, arguments, text, variables):
         self.out = university.folder / f"out-{time.monotonic_ns()}"
+        temporary = university.folder / "tmp"  # what a killed process leaves there goes with the test
+        temporary.mkdir(exist_ok=True)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["autograder.cli", "autograder.service.serve", "uvicorn", "starlette"])
         self._process = context.Process(
-            target=_run, args=(str(self.out), str(university.folder / "log"), arguments, text, variables)
+            target=_run,
+            args=(
+                str(self.out),
+                str(university.folder / "log"),
+                arguments,
+                text,
+                {"TMPDIR": str(temporary), **variables},
+            ),
         )
         self._process.start()
         self.pid = self._process.pid
 
-    def said(self):
+    def output(self):
         return self.out.read_text() if self.out.exists() else ""
 
     def url(self):
         """Return the address of its web."""
-        (line,) = (line for line in self.said().splitlines() if line.startswith("  web "))
+        (line,) = (line for line in self.output().splitlines() if line.startswith("  web "))
         return line.split()[-1]
 
     def send_signal(self, number):
@@ -149,7 +159,7 @@ class Processes:
         """Wait until a process is ready."""
         log = self.university.folder / "log"
         until(
-            lambda: "\nready" in process.said() or process.poll() is not None,
+            lambda: "\nready" in process.output() or process.poll() is not None,
             lambda: f"it is not ready: {log.read_text()[-2000:]}",
         )
         assert process.poll() is None, f"it ended with {process.poll()}: {log.read_text()[-2000:]}"
@@ -175,6 +185,7 @@ def _run(out, log, arguments, text, variables):
         os.close(file)
     sys.stdout.reconfigure(line_buffering=True)
     os.environ.update(variables)
+    tempfile.tempdir = None  # TMPDIR is read again
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = list(arguments)
@@ -213,7 +224,7 @@ def accounted(university, parts, students):
         history = parts.ledger.history(university.repository(student))
         jobs = {entry.job.commit: entry for entry in history.jobs}
         wrong += [f"{push.commit} has no job" for push in history.pushes if push.commit not in jobs]
-        answers = university.answers(student)
+        found = university.published(student)
         expected = []
         for commit, entry in jobs.items():
             state, shown = entry.job.state, [one.commit for one in entry.feedback]
@@ -232,8 +243,8 @@ def accounted(university, parts, students):
                 wrong.append(f"{entry.job.id} has the feedback {shown[0]}, which is for {graded_commit}")
             if entry.report.report.provenance["commit"] != commit:
                 wrong.append(f"{entry.job.id} has a report of another commit")
-        if sorted(answers) != sorted(expected):
-            wrong.append(f"{student} has feedback for {answers}, and should have it for {expected}")
+        if sorted(found) != sorted(expected):
+            wrong.append(f"{student} has feedback for {found}, and should have it for {expected}")
     return wrong
 
 

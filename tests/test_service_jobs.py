@@ -69,7 +69,6 @@ def test_pushes_are_graded_in_the_sandbox_and_answered(university, processes):
 
 
 def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(university, processes):
-    pytest.importorskip("autograder.service.http.app")
     secret = "s3cr3t" * 6
     university.course.write("hook", secret).chmod(0o600)
     text = university.config_file.read_text().replace('kind = "folder"', 'kind = "gitea"')
@@ -88,7 +87,7 @@ def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(univ
     }
     for status in (202, 200):  # recorded; known
         assert ask(service.url(), "POST", "/webhook/gitea", body, headers) == status
-    until(university.answers)
+    until(university.published)
     assert ask(service.url(), "GET", "/readyz") == 200
     service.send_signal(signal.SIGTERM)
     assert service.wait() == 0
@@ -118,7 +117,7 @@ def test_a_second_ctrl_c_ends_at_once(university, processes):
         take(parts, university.push())
         until((university.folder / "go.reached").exists)
         service.send_signal(signal.SIGINT)
-        until(lambda: "\nending" in service.said())
+        until(lambda: "\nending" in service.output())
         service.send_signal(signal.SIGINT)
         assert service.wait() == 130
 
@@ -158,8 +157,8 @@ def test_what_the_queue_forgot_is_queued_again(university, processes):
         parts.ledger.record_push(university.repository("bob"), commit=other.commit, ref=other.ref)
         parts.ledger.open_job(university.repository("bob"), other.commit, "t")
         processes.start()
-        until(lambda: university.answers() and university.answers("bob"))
-        assert university.answers("bob") == [other.commit]
+        until(lambda: university.published() and university.published("bob"))
+        assert university.published("bob") == [other.commit]
 
 
 def test_failed_jobs_are_tried_again_after_a_while(university, processes):
@@ -167,7 +166,7 @@ def test_failed_jobs_are_tried_again_after_a_while(university, processes):
         before="""
 from autograder.errors import GraderError
 def grade(self, assignment, folder, commit):
-    if (HERE / "mended").exists():
+    if (HERE / "repaired").exists():
         return PretendedGraders.grade(self, assignment, folder, commit)
     raise GraderError("the sandbox broke")
 Graders.grade = grade
@@ -176,7 +175,7 @@ Graders.grade = grade
     with university.parts() as parts:
         job = take(parts, university.push())
         until(lambda: parts.ledger.job(job).tries >= 2)
-        (university.folder / "mended").touch()
+        (university.folder / "repaired").touch()
         assert settled(parts, job) is JobState.FINAL
         assert accounted(university, parts, ["ann"]) == []
 

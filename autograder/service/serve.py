@@ -458,7 +458,7 @@ def _lines(
 def _facts(
     front: Web | None, identity: worker_names.Identity | None, queues: Sequence[str]
 ) -> dict[str, object]:
-    """Return what the log says at the start."""
+    """Return the facts of the log line at the start."""
     facts: dict[str, object] = {}
     if front is not None:
         facts["listen"] = front.address

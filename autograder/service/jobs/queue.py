@@ -10,8 +10,8 @@ The steps are those of a `Work`; each is a checkpoint.
 What the two databases hold. The ledger holds the facts: which jobs there are, the state of each, how often and by whom
 it was tried, its report and its feedback. DBOS holds what is needed to hand out work: which workflow waits in which
 queue with which priority and until when, which worker runs it, and which steps it has finished. No result and no reason
-is in DBOS; what a checkpoint returns is the next step and what that step needs. Two things are in both, because the
-databases may be two files without a common transaction:
+is in DBOS: a checkpoint holds the next step and what that step needs. Two things are in both, because the databases may
+be two files without a common transaction:
 
 - That a job waits or runs. DBOS decides under its own locks who gets a workflow; the ledger records what came of it.
 - Which worker has a job. In DBOS it is the key by which the jobs of a dead worker are given back; in the ledger it is
@@ -20,7 +20,7 @@ databases may be two files without a common transaction:
 Where they differ the ledger is right, and the reconciler repairs the difference. All of DBOS's database could be
 deleted: the reconciler would queue again what is open in the ledger.
 
-What was found out by measuring, and must stay: the name of a worker is unique and the same at its next start; the
+Measurements showed that the following is needed: the name of a worker is unique and the same at its next start; the
 version is pinned, because a newer autograder may repeat the steps of an older one; values are plain JSON, never pickle;
 every workflow has a priority, because DBOS prefers one without to all others; queues are registered before anybody
 listens to them; SQLite is switched to WAL once.
