@@ -107,7 +107,7 @@ class Pipeline:
         return facts
 
     def begin(self, job_id: str) -> Facts:
-        """Record that this worker has the job, which each worker does that takes it up. Return the first step.
+        """Record that this worker has taken the job; return the first step. Each worker that takes a job calls this.
 
         Raises:
             LedgerError: the ledger cannot be read or written; nothing is decided then.
@@ -133,7 +133,7 @@ class Pipeline:
 
         Args:
             name: one of STEPS.
-            job_id: the job's.
+            job_id: of the job.
             facts: what the step before returned.
 
         Raises:
