@@ -54,9 +54,9 @@ def university(folder: Path) -> University:
 
 
 @contextmanager
-def serving(scene: University, slots: int) -> Iterator[int]:
-    """Run the service; yield the port on which it listens."""
-    process = scene.start("--slots", str(slots))
+def serving(scene: University, workers: int) -> Iterator[int]:
+    """Run the service; give the port on which it listens."""
+    process = scene.start("--workers", str(workers))
     try:
         assert process.stdout is not None
         port = 0
@@ -116,7 +116,7 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
     scene = university(folder)
     busy = [scene.push(RIGHT if number % 2 else HALF, f"busy{number}") for number in range(20)]
     # These commits do not exist. Their jobs wait until the others are graded, and are not measured.
-    told = [scene.told(commit_of(str(number)), student=f"s{number}") for number in range(count)]
+    told = [scene.reported(commit_of(str(number)), student=f"s{number}") for number in range(count)]
     with serving(scene, 1) as port:
         asyncio.run(send_all([request(push, port) for push in busy], port))
         responses = asyncio.run(send_all([request(push, port) for push in told], port))
@@ -141,11 +141,11 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
     }
 
 
-def measure_class(folder: Path, students: int, slots: int) -> dict[str, Any]:
+def measure_class(folder: Path, students: int, workers: int) -> dict[str, Any]:
     """Return how long a class waits whose students all push at once."""
     scene = university(folder)
     pushes = [scene.push(RIGHT if n % 2 else HALF, f"s{n}") for n in range(students)]
-    with serving(scene, slots) as port, scene.parts() as parts:
+    with serving(scene, workers) as port, scene.parts() as parts:
         time.sleep(5)  # the suite's servers start
         start = time.perf_counter()
         asyncio.run(send_all([request(push, port) for push in pushes], port))
@@ -160,14 +160,14 @@ def measure_class(folder: Path, students: int, slots: int) -> dict[str, Any]:
             steps[line["step"]] += line["seconds"]
     return {
         "students": students,
-        "slots": slots,
+        "workers": workers,
         "last_feedback_seconds": last,
         "median_feedback_seconds": statistics.median(waits),
         "grading_seconds": steps["grade"],
         "fetch_seconds": steps["fetch"],
         "publish_seconds": steps["publish"],
-        "over_grading": last * slots / steps["grade"],
-        "over_all_steps": last * slots / sum(steps.values()),
+        "over_grading": last * workers / steps["grade"],
+        "over_all_steps": last * workers / sum(steps.values()),
     }
 
 
@@ -325,7 +325,9 @@ class OneLedger:
 
     def job(self, number: int) -> tuple[float, float, float]:
         """Return the seconds to take a push, to work on its job, and to reconcile."""
-        push = self.scene.told(commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}")
+        push = self.scene.reported(
+            commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}"
+        )
         start = time.perf_counter()
         job = self.parts.intake.receive(push, datetime.now(timezone.utc)).job
         between = time.perf_counter()
@@ -381,7 +383,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.split("\n")[0])
     parser.add_argument("--webhooks", type=int, default=500)
     parser.add_argument("--students", type=int, default=100)
-    parser.add_argument("--slots", type=int, nargs="*", default=[1, len(os.sched_getaffinity(0))])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, len(os.sched_getaffinity(0))])
     parser.add_argument("--rows", type=int, nargs="*", default=[10, 100_000])
     parser.add_argument("--jobs", type=int, default=50, help="that are measured in each ledger")
     parser.add_argument("--json", type=Path, default=RESULTS)
@@ -398,18 +400,18 @@ def main() -> None:
         )
         classes = []
         print(
-            "| Students | Slots | Last feedback s | Median s | Grading s | × slots / grading | × slots / all steps |"
+            "| Students | Workers | Last feedback s | Median s | Grading s | × workers ÷ grading | ÷ all steps |"
         )
         print(
-            "|---------:|------:|----------------:|---------:|----------:|------------------:|--------------------:|"
+            "|---------:|--------:|----------------:|---------:|----------:|--------------------:|------------:|"
         )
-        for slots in dict.fromkeys(options.slots):
-            row = measure_class(scratch / f"class{slots}", options.students, slots)
+        for workers in dict.fromkeys(options.workers):
+            row = measure_class(scratch / f"class{workers}", options.students, workers)
             classes.append(row)
             print(
-                f"| {row['students']:8} | {slots:5} | {row['last_feedback_seconds']:15.1f} "
+                f"| {row['students']:8} | {workers:7} | {row['last_feedback_seconds']:15.1f} "
                 f"| {row['median_feedback_seconds']:8.1f} | {row['grading_seconds']:9.1f} "
-                f"| {row['over_grading']:17.2f} | {row['over_all_steps']:19.2f} |",
+                f"| {row['over_grading']:19.2f} | {row['over_all_steps']:11.2f} |",
                 flush=True,
             )
         ledgers = measure_ledgers(scratch, options.rows, options.jobs)

@@ -4,7 +4,7 @@ The tables of docs/configuration.md repeat the `Attributes` of the docstrings wo
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -17,6 +17,9 @@ from autograder.hosts import KindName
 from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
+
+QueueName = Literal["cpu", "gpu"]
+QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -105,7 +108,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_minutes: float = 0.0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
-    queue: Literal["cpu", "gpu"] = "cpu"
+    queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
 
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from autograder.config import Config, HostConfig
+from autograder.config.schema import QueueName
 from autograder.config.secrets import (
     APP_KEY_VARIABLE,
     TOKEN_VARIABLE,
@@ -34,8 +34,6 @@ from autograder.hosts.webhook import Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
 
-Queue = Literal["cpu", "gpu"]
-
 
 @dataclass(frozen=True)
 class Target:
@@ -55,7 +53,7 @@ class Target:
     branch: str
     student: str
     remote: Remote
-    queue: Queue
+    queue: QueueName
 
 
 @dataclass(frozen=True)

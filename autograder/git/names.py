@@ -6,6 +6,7 @@ begins with a dash or holds `..`, a space, a control character or markup.
 
 import re
 
+HEADS = "refs/heads/"  # the full name of a branch begins so
 MAX_SEGMENTS = 20
 HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 PORT = r"(?::[0-9]{1,5})?"
