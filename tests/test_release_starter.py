@@ -122,6 +122,45 @@ def test_a_missing_file_is_named(tmp_path):
         build(staff)
 
 
+# the files themselves ------------------------------------------------------------------------------------
+
+DIRECTIVE = re.compile(
+    r"\b(ruff|mypy|pyright|pylint|flake8|isort|codespell): *\w|\bnoqa\b|\btype: *ignore|\bfmt: *(on|off|skip)\b"
+    r"|\bnosec\b|\bpragma: *no|\bNOLINT|\bclang-format o|\bGCC diagnostic"
+    r"|\b(shellcheck|hadolint|zizmor)\W+(disable|enable|ignore)"
+)
+
+
+def test_no_file_that_students_see_holds_a_directive_for_a_linter(ours):
+    files = {path: content.decode() for path, content in ours.files.items()}
+    files |= {
+        str(path): path.read_text()
+        for path in (ROOT / "src").rglob("*")
+        if path.suffix in (".py", ".cpp", ".hpp")
+    }
+    for path, content in files.items():
+        assert not (found := DIRECTIVE.search(content)), f"{path}: {found[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1  # noqa",
+        "x = 1  # noqa: E501",
+        "# ruff: noqa: ARG002",
+        "import a  # type: ignore[import]",
+        "# pylint: disable=invalid-name",
+        "# fmt: off",
+        "# shellcheck disable=SC2086",
+        "# hadolint ignore=DL3008",
+        "int x;  // NOLINT",
+        "# pragma: no cover",
+    ],
+)
+def test_such_a_directive_is_found(line):
+    assert DIRECTIVE.search(line)
+
+
 # the handout ---------------------------------------------------------------------------------------------
 
 
