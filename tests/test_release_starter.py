@@ -25,6 +25,7 @@ TOP_LEVEL = {
     "requirements.txt",
     ".github",
     "README.md",
+    "README.zh-CN.md",
     ".gitignore",
 }
 
@@ -164,21 +165,24 @@ def test_such_a_directive_is_found(line):
 # the handout ---------------------------------------------------------------------------------------------
 
 
-def test_the_readme_holds_both_languages_and_only_what_is_released():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py"})
-    assert "[中文版](#zh-handout)" in text
-    assert "[English](#handout)" in text
+def test_a_readme_holds_one_language_and_only_what_is_released():
+    text = handout.readme(ENGLISH, {"src/work.py"})
+    assert "[中文版](README.zh-CN.md)" in text
     assert "| [`src/work.py`](src/work.py) | `double` |" in text
     assert "`descending`" not in text
     assert "Read [`src/work.py`](src/work.py), not `src/later.py`." in text
     assert "Only with the later file" not in text
     assert "[One](#one) · Two" in text
-    assert "[一](#zh-one)" in text
     assert "Always." in text
+    assert "内容" not in text
+    text = handout.readme(CHINESE, {"src/work.py"})
+    assert "[English](README.md)" in text
+    assert "[一](#one)" in text
+    assert "Always." not in text
 
 
 def test_a_section_is_there_with_its_file():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py", "src/later.py"})
+    text = handout.readme(ENGLISH, {"src/work.py", "src/later.py"})
     assert "Only with the later file" in text
     assert "[Two](#two)" in text
     assert "<!-- with" not in text
@@ -225,8 +229,18 @@ def test_docstrings_are_kept(ours):
             assert released == {place: wanted[place] for place in released}, path
 
 
-def test_every_link_of_the_readme_leads_somewhere(ours):
-    text = ours.files["README.md"].decode()
+def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
+    english, chinese = (ours.files[name].decode() for name in ("README.md", "README.zh-CN.md"))
+    assert english.startswith("# The assignments\n\n[中文版](README.zh-CN.md)\n")
+    assert chinese.startswith("# 作业说明\n\n[English](README.md)\n")
+    assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
+    assert "You write the core of a deep-learning system" not in chinese
+    assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
+
+
+@pytest.mark.parametrize("readme", handout.READMES)
+def test_every_link_of_the_readme_leads_somewhere(ours, readme):
+    text = ours.files[readme].decode()
     anchors = re.findall(r'<a id="([^"]+)">', text)
     assert len(anchors) == len(set(anchors))
     folders = {str(Path(path).parent) for path in ours.files}
