@@ -42,7 +42,8 @@
 
 namespace {
 
-// A sum is kept as LANES partial sums: vector registers add them side by side, and one need not wait for another.
+// A sum is kept as LANES partial sums: vector registers add them side by side, and none has to wait
+// for another.
 constexpr std::size_t LANES = 16;
 
 float total(const float (&sums)[LANES]) {
@@ -51,7 +52,8 @@ float total(const float (&sums)[LANES]) {
     return sum;
 }
 
-// z[0], z[k], z[2 * k], z[3 * k] = the dot products of w with four rows: each w[j] is loaded once for all four.
+// z[0], z[k], z[2 * k], z[3 * k] = the dot products of w with four rows. Each w[j] is loaded once for
+// all four.
 void dot_products(const float *const (&x)[4], const float *w, std::size_t n, float *z, std::size_t k) {
     float s0[LANES] = {}, s1[LANES] = {}, s2[LANES] = {}, s3[LANES] = {};
     const auto add = [&](std::size_t j, std::size_t lanes) {
