@@ -115,7 +115,7 @@ def test_help_shows_signatures_and_the_docstrings_that_students_have(python):
         "softmax_loss(Z: 'np.ndarray', y: 'np.ndarray') -> 'np.floating'",
         "lr: 'float' = 0.1, batch: 'int' = 100) -> 'None'",
         "forward(self, input: 'torch.Tensor') -> 'torch.Tensor'",
-        "gradient(self, out_grad: 'Value', node: 'Value')",
+        "gradient(self, out_grad: 'Tensor', node: 'Tensor')",
         "softmax_regression_epoch_cpp(X: object, y: object, theta: object, lr: object = 0.1, batch: object = 100)",
     ):
         assert signature in text

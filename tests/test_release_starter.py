@@ -24,6 +24,7 @@ TOP_LEVEL = {
     "requirements.txt",
     ".github",
     "README.md",
+    "README.zh-CN.md",
     ".gitignore",
 }
 
@@ -121,24 +122,66 @@ def test_a_missing_file_is_named(tmp_path):
         build(staff)
 
 
+# the files themselves ------------------------------------------------------------------------------------
+
+DIRECTIVE = re.compile(
+    r"\b(ruff|mypy|pyright|pylint|flake8|isort|codespell): *\w|\bnoqa\b|\btype: *ignore|\bfmt: *(on|off|skip)\b"
+    r"|\bnosec\b|\bpragma: *no|\bNOLINT|\bclang-format o|\bGCC diagnostic"
+    r"|\b(shellcheck|hadolint|zizmor)\W+(disable|enable|ignore)"
+)
+
+
+def test_no_file_that_students_see_holds_a_directive_for_a_linter(ours):
+    files = {path: content.decode() for path, content in ours.files.items()}
+    files |= {
+        str(path): path.read_text()
+        for path in (ROOT / "src").rglob("*")
+        if path.suffix in (".py", ".cpp", ".hpp")
+    }
+    for path, content in files.items():
+        assert not (found := DIRECTIVE.search(content)), f"{path}: {found[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1  # noqa",
+        "x = 1  # noqa: E501",
+        "# ruff: noqa: ARG002",
+        "import a  # type: ignore[import]",
+        "# pylint: disable=invalid-name",
+        "# fmt: off",
+        "# shellcheck disable=SC2086",
+        "# hadolint ignore=DL3008",
+        "int x;  // NOLINT",
+        "# pragma: no cover",
+    ],
+)
+def test_such_a_directive_is_found(line):
+    assert DIRECTIVE.search(line)
+
+
 # the handout ---------------------------------------------------------------------------------------------
 
 
-def test_the_readme_holds_both_languages_and_only_what_is_released():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py"})
-    assert "[中文版](#zh-handout)" in text
-    assert "[English](#handout)" in text
+def test_a_readme_holds_one_language_and_only_what_is_released():
+    text = handout.readme(ENGLISH, {"src/work.py"})
+    assert "[中文版](README.zh-CN.md)" in text
     assert "| [`src/work.py`](src/work.py) | `double` |" in text
     assert "`descending`" not in text
     assert "Read [`src/work.py`](src/work.py), not `src/later.py`." in text
     assert "Only with the later file" not in text
     assert "[One](#one) · Two" in text
-    assert "[一](#zh-one)" in text
     assert "Always." in text
+    assert "内容" not in text
+    text = handout.readme(CHINESE, {"src/work.py"})
+    assert "[English](README.md)" in text
+    assert "[一](#one)" in text
+    assert "Always." not in text
 
 
 def test_a_section_is_there_with_its_file():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py", "src/later.py"})
+    text = handout.readme(ENGLISH, {"src/work.py", "src/later.py"})
     assert "Only with the later file" in text
     assert "[Two](#two)" in text
     assert "<!-- with" not in text
@@ -185,8 +228,18 @@ def test_docstrings_are_kept(ours):
             assert released == {place: wanted[place] for place in released}, path
 
 
-def test_every_link_of_the_readme_leads_somewhere(ours):
-    text = ours.files["README.md"].decode()
+def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
+    english, chinese = (ours.files[name].decode() for name in ("README.md", "README.zh-CN.md"))
+    assert english.startswith("# The assignments\n\n[中文版](README.zh-CN.md)\n")
+    assert chinese.startswith("# 作业说明\n\n[English](README.md)\n")
+    assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
+    assert "You write the core of a deep-learning system" not in chinese
+    assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
+
+
+@pytest.mark.parametrize("readme", handout.READMES)
+def test_every_link_of_the_readme_leads_somewhere(ours, readme):
+    text = ours.files[readme].decode()
     anchors = re.findall(r'<a id="([^"]+)">', text)
     assert len(anchors) == len(set(anchors))
     folders = {str(Path(path).parent) for path in ours.files}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -396,8 +397,14 @@ def test_a_linter_has_nothing_to_say(linter: str, file: str) -> None:
     path = Path(sys.executable).with_name(linter)
     if not path.exists():
         pytest.skip(f"{linter} is not installed: pip install -e '.[dev]'")
-    result = subprocess.run([path, ROOT / file], capture_output=True, text=True, check=False)
+    result = subprocess.run([path, ROOT / file], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout + result.stderr == ""
+
+
+def test_both_images_end_as_an_ordinary_user() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    users = {stage.split()[2]: re.findall(r"^USER (\S+)$", stage, re.MULTILINE) for stage in stages}
+    assert (users["sandbox"][-1], users["student"][-1]) == ("10001", "10001")
 
 
 def test_nothing_newer_than_bash_3_2_is_used() -> None:

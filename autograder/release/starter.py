@@ -109,7 +109,7 @@ def build(settings: Config, assignment: str) -> Starter:
             if owner == assignment:
                 stubs.add(path)
     files |= _beside_src(root)
-    files["README.md"] = _readme(root, frozenset(files)).encode()
+    files |= _readmes(root, frozenset(files))
     _tidy(files, root)
     title = settings.assignment(assignment).title or assignment
     theirs = frozenset({*stubs, *(path for path in STUDENTS if path in files)})
@@ -147,11 +147,11 @@ def _beside_src(root: Path) -> dict[str, bytes]:
     return files
 
 
-def _readme(root: Path, paths: frozenset[str]) -> str:
-    english, chinese = (
-        _text(_read(root / "docs" / name), name) for name in ("assignment.md", "assignment.zh-CN.md")
-    )
-    return handout.readme(english, chinese, paths)
+def _readmes(root: Path, paths: frozenset[str]) -> dict[str, bytes]:
+    return {
+        name: handout.readme(_text(_read(root / "docs" / source), source), paths).encode()
+        for name, source in handout.READMES.items()
+    }
 
 
 def _read(path: Path) -> bytes:
