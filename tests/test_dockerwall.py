@@ -427,7 +427,7 @@ USER = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from autograder.sandbox.dockerwall import DockerWall
+from autograder.sandbox.docker.wall import DockerWall
 from tests.walls import submission
 wall = DockerWall(Path(sys.argv[2]), image=sys.argv[3], volumes=sys.argv[4:], size=1)
 with wall:

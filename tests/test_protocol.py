@@ -475,7 +475,7 @@ def test_importing_the_protocol_imports_only_the_standard_library() -> None:
 )
 def test_a_process_without_the_library_sees_a_description_and_does_not_load_it(value: object) -> None:
     code = (
-        "import sys; from autograder import protocol; value = protocol.decode(bytes.fromhex(sys.argv[1]));"
+        "import sys; from autograder.sandbox.inside import protocol; value = protocol.decode(bytes.fromhex(sys.argv[1]));"
         "print(type(value).__name__, 'numpy' in sys.modules, 'torch' in sys.modules)"
     )
     assert _python(code, encode(value).hex()) == "Opaque False False"
@@ -483,7 +483,7 @@ def test_a_process_without_the_library_sees_a_description_and_does_not_load_it(v
 
 def test_the_side_that_receives_trusted_bytes_may_load_it() -> None:
     code = (
-        "import sys; from autograder import protocol;"
+        "import sys; from autograder.sandbox.inside import protocol;"
         "print(type(protocol.decode(bytes.fromhex(sys.argv[1]), load=True)).__name__)"
     )
     assert _python(code, encode(np.ones(2)).hex()) == "ndarray"

@@ -166,7 +166,7 @@ FORGE_OUTCOME = """
 import os, struct, sys
 def go():
     # Answer in the keeper's place on every stream socket that was inherited.
-    from autograder import protocol
+    from autograder.sandbox.inside import protocol
     facts = {"reason": "replied", "status": 0, "seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0,
              "stdout": (b"", b"", 0), "stderr": (b"", b"", 0)}
     messages = ("ended", facts), ("returned", "forged")
@@ -646,7 +646,7 @@ def test_a_reply_of_the_students_own_is_only_bytes(wall: BwrapWall, code: str, s
 def test_a_forged_reply_is_worth_what_returning_it_is_worth(wall: BwrapWall) -> None:
     code = """
         import os, time
-        from autograder import protocol
+        from autograder.sandbox.inside import protocol
         def go():
             os.write(3, protocol.frame(protocol.encode(("returned", "first"))))
             os.write(3, protocol.frame(protocol.encode(("returned", "second"))))
@@ -674,7 +674,7 @@ def test_a_forged_reply_is_worth_what_returning_it_is_worth(wall: BwrapWall) -> 
 def test_a_forged_reply_of_no_known_form_is_refused(wall: BwrapWall, answer: str) -> None:
     code = f"""
         import os
-        from autograder import protocol
+        from autograder.sandbox.inside import protocol
         def go():
             os.write(3, protocol.frame(protocol.encode({answer})))
             os._exit(0)

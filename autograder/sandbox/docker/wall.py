@@ -46,7 +46,7 @@ NOT_THERE = frozenset({"user-namespace"})
 
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from autograder.sandbox import pool; sys.exit(pool.start(sys.argv[2:]))"
+    "from autograder.sandbox.docker import pool; sys.exit(pool.start(sys.argv[2:]))"
 )
 
 
