@@ -475,7 +475,8 @@ def test_importing_the_protocol_imports_only_the_standard_library() -> None:
 )
 def test_a_process_without_the_library_sees_a_description_and_does_not_load_it(value: object) -> None:
     code = (
-        "import sys; from autograder.sandbox.inside import protocol; value = protocol.decode(bytes.fromhex(sys.argv[1]));"
+        "import sys; from autograder.sandbox.inside import protocol;"
+        "value = protocol.decode(bytes.fromhex(sys.argv[1]));"
         "print(type(value).__name__, 'numpy' in sys.modules, 'torch' in sys.modules)"
     )
     assert _python(code, encode(value).hex()) == "Opaque False False"
