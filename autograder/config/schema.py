@@ -13,6 +13,7 @@ from msgspec import Meta
 from autograder.config.secrets import course_secret
 from autograder.errors import ConfigError
 from autograder.hosts import KindName
+from autograder.sandbox.kinds import Choice
 from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
@@ -117,7 +118,7 @@ class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         volumes: folders of the host that these containers show read-only, as HOST:INSIDE.
     """
 
-    kind: str = "auto"
+    kind: Choice = "auto"
     waive: tuple[str, ...] = ()
     image: str = ""
     volumes: tuple[str, ...] = ()

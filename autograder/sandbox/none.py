@@ -44,7 +44,6 @@ INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 class NoWall:
     """A `Wall` that protects from nothing."""
 
-    isolated = False
     protections: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = MappingProxyType({})
 

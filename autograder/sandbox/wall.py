@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 class Wall(Protocol):
     """Where submissions run."""
 
-    isolated: bool
-    """Whether student code is kept from the host; a report of a wall that does not says so."""
-
     @property
     def protections(self) -> tuple[str, ...]:
         """Names (of `policy.PROTECTIONS`) that are in force, known once it is ready."""
@@ -67,8 +64,6 @@ class ControlledWall(ABC):
     The process says ("ready", protections, ...) or ("failed", text) on the socket, once, and lives until it is
     told otherwise. Its standard error is kept for when something must be explained.
     """
-
-    isolated = True
 
     def __init__(self, limits: Limits | None, required: frozenset[str]) -> None:
         """`required`: protections without which it is not ready."""
