@@ -338,7 +338,9 @@ def test_without_landlock_a_case_would_see_processes_and_change_its_submission(n
     seen = value(wall, LOOK_AROUND)
     assert "1" in seen["processes"]
     assert seen["write"][2] not in ("PermissionError", "OSError")
-    with pytest.raises(GraderError, match="not in force behind the wall: hidden-proc, read-only-submission"):
+    with pytest.raises(
+        GraderError, match="not in force inside the sandbox: hidden-proc, read-only-submission"
+    ):
         new_wall(waive=("landlock",)).ready()
 
 
