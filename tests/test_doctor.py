@@ -1,4 +1,4 @@
-"""The doctor: tries a wall for real, and names a remedy for what it finds missing."""
+"""The doctor: it tries a wall for real, and names a remedy for whatever it finds missing."""
 
 from __future__ import annotations
 
@@ -55,6 +55,7 @@ def test_a_missing_device_is_reported() -> None:
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor profile with `userns,`"),
     ],
+    ids=["no namespaces", "only for root", "AppArmor"],
 )
 def test_each_setting_has_its_remedy(tmp_path: Path, name: str, value: str, remedy: str) -> None:
     (tmp_path / name).parent.mkdir()

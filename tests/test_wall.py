@@ -1,4 +1,4 @@
-"""The wall's policy: what bubblewrap is told to show and to hide, without starting it."""
+"""The sandbox policy: what bubblewrap is told to show and to hide, without starting it."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_the_interpreter_is_that_of_this_process_without_its_virtual_environment
     assert all(Path(path).name in ("site-packages", "dist-packages") for path in current.site_packages)
 
 
-def test_packages_that_would_answer_for_the_student_are_masked(tmp_path: Path) -> None:
+def test_packages_that_would_solve_the_task_for_the_student_are_masked(tmp_path: Path) -> None:
     for name in ("ref", "numpy", "ref-1.0.dist-info"):
         (tmp_path / name).mkdir()
     for name in ("ref.cpython-311-x86_64-linux-gnu.so", "reference.py", "refined.py"):
@@ -156,6 +156,7 @@ def test_a_reference_beside_the_system_s_python_is_masked_too(tmp_path: Path) ->
         ("/usr/lib/python3/dist-packages", "/usr/lib/python3/dist-packages"),
         ("/tmp/venv/lib/python3.11/site-packages", "/site-packages/0"),
     ],
+    ids=["of the interpreter", "of the system", "of a virtual environment"],
 )
 def test_libraries_of_a_virtual_environment_get_a_neutral_name(host: str, inside: str) -> None:
     assert policy.site_packages_inside(Interpreter("/opt/py/bin/python3", ("/opt/py",), (host,))) == {
