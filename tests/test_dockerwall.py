@@ -177,7 +177,7 @@ def ended_process() -> int:
 
 OWNERS: dict[str, tuple[Callable[[list[str]], list[str]], bool]] = {
     "this process": (lambda me: me, False),
-    "a process with the same pid that began at another time": (lambda me: [*me[:4], "1"], True),
+    "a process with the same pid, started at another time": (lambda me: [*me[:4], "1"], True),
     "a process that ended": (lambda me: [*me[:3], str(ended_process()), me[4]], True),
     "a process of the previous boot": (lambda me: [me[0], "another-boot", *me[2:]], True),
     "a process of another machine": (lambda me: ["elsewhere", "another-boot", "1", "1", "1"], False),
@@ -187,7 +187,7 @@ OWNERS: dict[str, tuple[Callable[[list[str]], list[str]], bool]] = {
 
 
 @pytest.mark.parametrize("name", OWNERS)
-def test_only_owners_that_are_surely_gone_count_as_gone(name: str) -> None:
+def test_only_owners_that_are_certainly_gone_count(name: str) -> None:
     change, gone = OWNERS[name]
     assert engine.is_gone("/".join(change(engine.owner().split("/")))) is gone
 

@@ -348,7 +348,7 @@ def test_memory_of_many_processes_adds_up(wall: BwrapWall) -> None:
 
 
 def test_a_case_compiles_and_later_cases_load_the_result(wall: BwrapWall) -> None:
-    files = submission("", **{"src/code.cpp": b'extern "C" int answer() { return 42; }'})
+    files = submission("", **{"src/code.cpp": b'extern "C" int number() { return 42; }'})
     with wall.open(files) as session:
         built = session.run("compile_it", (), timeout=60)
         if not built.returned and "g++" in built.message:

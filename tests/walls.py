@@ -50,7 +50,7 @@ def compile_it():
 
 def load(path):
     import ctypes
-    return ctypes.CDLL(path).answer()
+    return ctypes.CDLL(path).number()
 
 not_a_function = 3
 '''

@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """What stands before it on its line."""
+        """What is printed before the finding."""
         return ("ok" if self.asked else "-") if self.ok else "FAIL"
 
 
@@ -88,11 +88,11 @@ def reference():
     return "hidden" if spec is None or spec.origin is None else f"found: {spec.origin}"
 
 def compile():
-    source = "#include <vector>\\nextern \\"C\\" int answer() { return std::vector<int>(42).size(); }"
-    command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/answer.so"]
+    source = "#include <vector>\\nextern \\"C\\" int number() { return std::vector<int>(42).size(); }"
+    command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/number.so"]
     subprocess.run(command, input=source.encode(), check=True)
     import ctypes
-    return ctypes.CDLL("/tmp/answer.so").answer()
+    return ctypes.CDLL("/tmp/number.so").number()
 """
 SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
 SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)

@@ -144,7 +144,7 @@ class Pool:
                 return
             for descriptor in (
                 events.keys() & self.ready.keys()
-            ):  # it is not asked for anything, so it has ended
+            ):  # a container that is ready sends nothing, so this one has ended
                 self.poll.unregister(descriptor)
                 self.ready.pop(descriptor).close()
             for descriptor in events.keys() & self.warming.keys():

@@ -51,7 +51,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAGIC = b"\xa6AG\x01"
-"""The first bytes of every message: one that is not text, then the name and the version of the format."""
+"""The first bytes of every message: one that never begins a text, then the name and the version of the format."""
 
 Describe = Callable[[object], str]
 
