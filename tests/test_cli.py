@@ -106,7 +106,7 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
         (
             ["grade", "submissions/ann", "--image", "x", "--sandbox", "bwrap"],
             2,
-            "--image is of --sandbox docker",
+            "--image needs --sandbox docker",
         ),
         (["nonsense"], 2, "No such command"),
     ],

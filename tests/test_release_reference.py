@@ -14,7 +14,7 @@ from autograder.errors import GraderError
 from autograder.release import reference, starter
 from autograder.release.proof import NotReady
 from autograder.sandbox import policy
-from autograder.sandbox.kinds import make_wall
+from autograder.sandbox.kinds import WallSettings, find
 from autograder.submission import read_tree
 from tests.walls import PROBES, needs_wall, submission
 
@@ -191,7 +191,7 @@ def test_the_wall_hides_an_installed_reference(wheel, tmp_path, monkeypatch):
                 return [str(error), len(seen) > 0]
     """
     with (
-        make_wall("auto", probes=tmp_path / "probes.py", preload=()) as wall,
+        find("auto").make(WallSettings(tmp_path / "probes.py")) as wall,
         wall.open(submission(code)) as session,
     ):
         outcome = session.run("call", ("go",))
@@ -203,4 +203,4 @@ def test_without_a_wall_an_installed_reference_is_refused(tmp_path, monkeypatch)
     known = policy.Interpreter("/py", (), (str(tmp_path),))
     monkeypatch.setattr(policy.Interpreter, "current", classmethod(lambda _cls: known))
     with pytest.raises(GraderError, match=r"the reference is installed here .* -m pip uninstall ref"):
-        make_wall("none", probes=tmp_path / "probes.py", preload=())
+        find("none").make(WallSettings(tmp_path / "probes.py"))

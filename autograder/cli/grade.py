@@ -10,6 +10,7 @@ import click
 
 from autograder.cli.options import config_option
 from autograder.errors import GraderError
+from autograder.sandbox.kinds import CHOICES, KINDS, find
 
 
 @click.command()
@@ -23,7 +24,7 @@ from autograder.errors import GraderError
 )
 @click.option(
     "--sandbox",
-    type=click.Choice(["auto", "bwrap", "docker", "none"]),
+    type=click.Choice(CHOICES),
     help="default: what autograder.toml says; none must be asked for, and the report says so",
 )
 @click.option(
@@ -62,8 +63,9 @@ def grade(
     for name in assignments:
         settings.assignment(name)
     sandbox = sandbox or settings.sandbox.kind
-    if image and sandbox != "docker":
-        raise click.UsageError("--image is of --sandbox docker; say both, or leave it out")
+    if image and not find(sandbox).takes_image:
+        takers = " or ".join(kind.name for kind in KINDS.values() if kind.takes_image)
+        raise click.UsageError(f"--image needs --sandbox {takers}; give both, or leave it out")
     checkouts = batch.find_checkouts(path)
     if not checkouts:
         raise click.UsageError(f"{path} holds no folder src, and none of its folders does")

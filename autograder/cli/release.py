@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from autograder.cli.options import config_option
+from autograder.sandbox.kinds import CHOICES
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -70,7 +71,7 @@ def _starter_command(assignment: str) -> click.Command:
         multiple=True,
         help="a repository that was handed out; may be given several times",
     )
-    @click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]), help="to grade in")
+    @click.option("--sandbox", type=click.Choice(CHOICES), help="to grade in")
     @config_option
     def command(to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path) -> None:
         from autograder import config

@@ -14,6 +14,7 @@ from autograder.errors import ConfigError
 from autograder.git.feedback import BRANCH, Identity
 from autograder.git.remote import Credentials
 from autograder.hosts import KindName
+from autograder.sandbox.kinds import Choice
 from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
@@ -122,7 +123,7 @@ class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         volumes: folders of this machine that the containers can read, as HOST:INSIDE.
     """
 
-    kind: str = "auto"
+    kind: Choice = "auto"
     waive: tuple[str, ...] = ()
     image: str = ""
     volumes: tuple[str, ...] = ()

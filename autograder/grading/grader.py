@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -23,16 +22,15 @@ from typing import Any
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.own_process import own_process
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult
 
 MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
 SUBMISSION_SECONDS = 900.0
-BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from autograder.grading.suite_server import start; sys.exit(start(sys.argv[2:]))"
-)
+SUITE_SERVER = "autograder.grading.suite_server"
+"""By name: this process must not import pytest and the suite's modules."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +69,10 @@ class Grader:
         """Start the server; returns at once. `ready` waits for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            package = str(Path(__file__).resolve().parents[2])
             course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
             arguments = [str(theirs.fileno()), *course]
             self._server = subprocess.Popen(
-                # -I: neither the caller's folder nor its environment chooses what the server imports
-                [sys.executable, "-I", "-c", BOOT, package, *arguments],
+                own_process(SUITE_SERVER, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),

@@ -53,7 +53,7 @@ from autograder.grading.messages import failure_of
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.report import Report
 from autograder.sandbox.inside import kernel, protocol
-from autograder.sandbox.kinds import make_wall
+from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
 from autograder.sandbox.wall import Wall
@@ -83,8 +83,10 @@ class Request:
 class Server:
     """pytest's loop, replaced: instead of running the items once, run them in a fork per request."""
 
-    def __init__(self, config: Config, name: str, wall: Wall, channel: socket.socket) -> None:
-        self.config, self.name, self.wall, self.channel = config, name, wall, channel
+    def __init__(
+        self, config: Config, name: str, kind: SandboxKind, wall: Wall, channel: socket.socket
+    ) -> None:
+        self.config, self.name, self.kind, self.wall, self.channel = config, name, kind, wall, channel
         self.assignment: AssignmentConfig = config.assignment(name)
         self.limits: Limits = config.limits(name)
         self.suite = config.path(self.assignment.suite)
@@ -173,8 +175,8 @@ class Server:
             "suite_digest": digest(suite),
             "reference_digest": digest(self.reference),
             "grader_version": __version__,
-            "sandbox": type(self.wall).__name__.removesuffix("Wall").lower(),
-            "isolated": self.wall.isolated,
+            "sandbox": self.kind.name,
+            "isolated": self.kind.isolated,
             "protections": sorted(self.wall.protections),
             **self.wall.provenance,
             "versions": versions,
@@ -414,8 +416,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                 raise GraderError(
                     f"the suite has no {suite / file}; see autograder.toml, [assignments.{assignment}]"
                 )
-        with make_wall(
-            sandbox,
+        kind = find(sandbox)
+        wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
             waive=config.sandbox.waive,
@@ -423,11 +425,12 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
             limits=config.limits(assignment),
             image=image,
             volumes=config.sandbox.volumes,
-        ) as wall:
+        )
+        with kind.make(wall_settings) as wall:
             sys.dont_write_bytecode = True
             sys.path[:0] = [str(suite), str(config.path(config.reference))]
             _preload(assignment, chosen.preload)
-            server = Server(config, assignment, wall, channel)
+            server = Server(config, assignment, kind, wall, channel)
             arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
             settings = suite / "pytest.ini"
             arguments += ["-c", str(settings) if settings.is_file() else os.devnull]
