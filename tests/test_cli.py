@@ -85,7 +85,7 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
     (tmp_path / "x.json").write_text("{}")
     result = autograder("export", tmp_path / "x.json", "--format", "junit", cwd=course.folder)
     assert result.returncode == 2
-    assert "this is no report" in result.stderr
+    assert "this is not a report" in result.stderr
 
 
 @pytest.mark.parametrize(

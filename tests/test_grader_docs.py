@@ -50,8 +50,8 @@ def test_every_key_of_a_report_is_documented():
     report = Report("a0", (CaseResult("Task0 - Case1", Verdict.PASSED, 20, 20),)).to_json()
     assert documented.keys() == report.keys()
     assert documented["cases"][0].keys() == report["cases"][0].keys()
-    for verdict in Verdict:
-        assert f"`{verdict.value}`" in text
+    rows = [line for line in text.splitlines() if re.match(r"\| `\w+` \| \W+ \|", line)]
+    assert rows == [f"| `{one.value}` | {one.traits.icon} | {one.traits.meaning} |" for one in Verdict]
 
 
 def test_every_provenance_key_is_documented(documented_course):

@@ -339,7 +339,7 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     return CaseResult(
         name=case.name,
         verdict=verdict,
-        points=case.points if verdict is Verdict.PASSED else 0,
+        points=case.points if verdict.traits.earns_points else 0,
         max_points=case.points,
         message=message,
         seconds=used.seconds if used else 0.0,
