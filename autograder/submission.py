@@ -20,6 +20,7 @@ from typing import Protocol
 
 from autograder.errors import GraderError, SubmissionError
 
+# The package that students write. Code inside the wall cannot import this; its own is in sandbox/inside/reply.py.
 PACKAGE = "src"
 IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the work
 MAX_NAME_BYTES = 255

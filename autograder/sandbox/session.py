@@ -30,10 +30,10 @@ from typing import Any, NoReturn, Protocol
 
 from autograder.errors import GraderError, SubmissionError
 from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.reply import PACKAGE
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import SIGKILL, Outcome, Status, interpret
 
-PACKAGE = "src"
 MAX_FILES = 20_000
 MAX_FILES_BYTES = 512 * 2**20
 PREPARATION_SECONDS = 60.0
