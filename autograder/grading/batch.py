@@ -11,6 +11,7 @@ from pathlib import Path
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
 from autograder.report import Report, dumps, markdown, summary_csv
 from autograder.submission import PACKAGE, is_ignored, read_tree
@@ -156,20 +157,14 @@ def head_commit(checkout: Path) -> str | None:
 
 def _git(checkout: Path, *arguments: str) -> str | None:
     """Return what a git command that only reads the object store prints, or None where it fails."""
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ALLOW_PROTOCOL": "",  # a missing object must not be fetched: that would start a transport
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
     try:
         result = subprocess.run(
             ["git", "-C", str(checkout), *arguments],
-            capture_output=True, timeout=30, check=True, env=environment,
-        )  # fmt: skip
+            env=closed_environment(),
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.decode("utf-8", "surrogateescape")

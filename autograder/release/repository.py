@@ -7,7 +7,6 @@ A repository that was handed out belongs to a student since. Git only reads and 
 its configuration that could run a program; files are never checked out by git, and links are not followed.
 """
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.git.process import NOTHING, SETTINGS, one_line
+from autograder.git.process import closed_environment, one_line
 from autograder.release.starter import Starter, mode
 
 BRANCH = "refs/heads/main"
@@ -212,27 +211,8 @@ class _Git:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        settings = SETTINGS | {
-            "safe.directory": "*",
-            "core.logAllRefUpdates": "false",
-            "core.autocrlf": "false",
-        }
-        self._environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": NOTHING,
-            "LC_ALL": "C",
-            "GIT_ALLOW_PROTOCOL": "",
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": NOTHING,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent),
-            "GIT_CONFIG_COUNT": str(len(settings)),
-        }
-        for number, (key, value) in enumerate(settings.items()):
-            self._environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        settings = {"safe.directory": "*", "core.logAllRefUpdates": "false", "core.autocrlf": "false"}
+        self._environment = closed_environment(settings, ceiling=folder.resolve().parent)
 
     def __call__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
         return self.run(*arguments, variables=variables).decode("utf-8", "surrogateescape").rstrip("\n")

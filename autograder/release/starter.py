@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autograder.config import Config, ReleaseConfig
 from autograder.errors import ConfigError, GraderError, SubmissionError
+from autograder.git.process import closed_environment
 from autograder.release import handout, markers
 from autograder.submission import PACKAGE, read_tree
 
@@ -119,7 +120,8 @@ def build(settings: Config, assignment: str) -> Starter:
 def _refuse_uncommitted(root: Path, sources: dict[str, bytes]) -> None:
     """Refuse a file under src/ that git does not know: it would be in every starter by accident."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", f"{PACKAGE}/"]
-    done = subprocess.run(command, capture_output=True, check=False)
+    environment = closed_environment({"safe.directory": "*"})
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode == 0:  # else the staff keep no git repository there
         for name in done.stdout.decode("utf-8", "replace").split("\0"):
             if name in sources:
