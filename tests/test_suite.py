@@ -1,15 +1,21 @@
-"""A suite behind the real sandbox: verdicts, faults, and suites that must be refused."""
+"""A suite with the real sandbox: verdicts, faults, and suites that must be refused."""
 
+import contextlib
 import os
 import signal
-import subprocess
+import threading
 import time
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from autograder.config import load
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
+from autograder.grading.plugin import Case, Run, Student
+from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
 from tests.course import RIGHT, SCORE, Course
 
@@ -125,13 +131,39 @@ def test_verdict(course, grader, name):
     assert messages(report)[0].startswith(message), messages(report)
 
 
-def test_a_time_limit_counts_all_probes_of_a_case(course, grader):
-    report = grader.grade(
-        course.submission("slow", "import time\ndef double(x):\n    time.sleep(5)\n    return x\n")
+def test_the_time_limit_ends_a_case(course, grader):
+    """The code would sleep for ten minutes; nothing but the limit of one second ends it before."""
+    work = (
+        "import time\ndef double(x):\n    time.sleep(0 if hasattr(x, 'shape') else 600)\n    return 2 * x\n"
     )
+    report = grader.grade(course.submission("slow", work))
     assert report.cases[1].verdict is Verdict.TIMEOUT
     assert report.cases[1].message == "no answer in 1 s"
-    assert 1 <= report.cases[1].seconds < 4
+    assert report.cases[1].seconds >= 1
+
+
+class RecordedSession:
+    """Takes probes for a sandbox, as long as a test says, and records the time limit of each."""
+
+    def __init__(self, *seconds):
+        self.seconds, self.timeouts = list(seconds), []
+
+    def run(self, _probe, _inputs, *, timeout):
+        self.timeouts.append(timeout)
+        return Outcome(Status.RETURNED, seconds=self.seconds.pop(0), value=None)
+
+
+def test_a_time_limit_counts_all_probes_of_a_case():
+    probes = ModuleType("probes")
+    probes.double = lambda x: x
+    probes.double.__name__ = "double"
+    session = RecordedSession(0.5, 1.25, 9.0, 0.0)
+    run = Run(session, Limits(), seed=b"")
+    student = Student(Case("Task1 - Case1", 100, "why", timeout=2.0, needs_build=False), run, probes)
+    for _ in range(4):
+        student(probes.double, 1)
+    assert session.timeouts == [2.0, 1.5, 0.25, 0.01]  # used up: the sandbox decides at once
+    assert student.seconds == 10.75
 
 
 def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course, grader):
@@ -181,32 +213,35 @@ def test_many_at_a_time_come_back_each_with_its_own_result(course, grader):
     assert points == {f"s{i}": 100 if i % 3 else 0 for i in range(12)}
 
 
-def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(course, grader):
+def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(tmp_path):
+    # The case has ten minutes, so that the end of the checking process is what ends it, on a busy machine too.
+    score = SCORE.replace("@pytest.mark.timeout(1)\n", "")
+    course = Course(tmp_path, score=score, settings="timeout = 600\n")
     slow = course.submission("sleeper", "import time\ndef double(x):\n    time.sleep(600)\n")
-    server = grader._server.pid
-    results = grader.grade_many([(slow, None)], jobs=1)
+    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+        grader.ready()
+        others = children(grader._server.pid)
+        killer = threading.Thread(target=kill_the_next_child, args=(grader._server.pid, others), daemon=True)
+        killer.start()
+        (done,) = grader.grade_many([(slow, None)], jobs=1)
+        assert done.report is None
+        assert "the checking process ended with -9" in done.fault
+        assert grader.grade(course.submission("after")).points == 100
 
-    def children():
-        command = ["ps", "-o", "pid=,comm=", "--ppid", str(server)]
-        lines = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-        return [int(line.split()[0]) for line in lines if "bwrap" not in line]
 
-    import threading
+def children(pid):
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended since
+            parent = stat.read_text().rpartition(")")[2].split()[1]
+            found |= {int(stat.parent.name)} if int(parent) == pid else set()
+    return found
 
-    def kill_soon():
-        for _ in range(200):
-            if found := children():
-                os.kill(found[0], signal.SIGKILL)
-                return
-            time.sleep(0.05)
 
-    killer = threading.Thread(target=kill_soon)
-    killer.start()
-    (done,) = results
-    killer.join()
-    assert done.report is None
-    assert "the checking process ended with -9" in done.fault
-    assert grader.grade(course.submission("after")).points == 100
+def kill_the_next_child(pid, others):
+    while not (found := children(pid) - others):
+        time.sleep(0.01)
+    os.kill(found.pop(), signal.SIGKILL)
 
 
 # suites that must be refused -----------------------------------------------------------------------------
@@ -230,7 +265,7 @@ def refusal(tmp_path, score=SCORE, **options):
         ("task=1, points=40", "task=1, points=0", "points of at least 1, got 1 and 0"),
         ("points=40", "points=40, name='Task1 - Case1'", "there is a case named 'Task1 - Case1' already"),
         ("student(probes.double, 3.0)", "student(probes.duble, 3.0)", "there is no probe 'duble' in probes.py"),
-        ("'''double works on numbers.'''", "", "its docstring must say in one line what it is for"),
+        ("'''double works on numbers.'''", "", "its docstring must say in one line what it tests"),
         ("timeout(1)", "timeout(0)", "seconds between 0 and 3600, got 0"),
         ("@pytest.mark.timeout(1)", "@pytest.mark.skip", "can be neither skipped nor expected to fail"),
         ("@pytest.mark.timeout(1)", "@pytest.mark.xfail", "can be neither skipped nor expected to fail"),
@@ -278,7 +313,7 @@ def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
     course = Course(tmp_path, score=score)
     with (
         Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
-        pytest.raises(GraderError, match="raised IndexError: list index out of range; mend the suite"),
+        pytest.raises(GraderError, match="raised IndexError: list index out of range; no score was given"),
     ):
         grader.grade(course.submission("right"))
 
