@@ -20,7 +20,7 @@ DATA = seal.sealed(report(60).to_json(), TABLE, **WHOSE, secret=SECRET)
 
 def check(data, table=TABLE, secret=SECRET):
     content = data if isinstance(data, bytes) else dumps(data).encode()
-    return seal.check(content, table, secret)
+    return seal.verify(content, table, secret)
 
 
 def test_what_was_published_is_unchanged():
