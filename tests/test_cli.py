@@ -93,13 +93,13 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
     [
         (["grade", "submissions/ann", "-a", "a9"], 2, "there is no assignment 'a9'"),
         (["grade", "nowhere"], 2, "does not exist"),
-        (["grade", "hidden"], 2, "holds no folder src"),
+        (["grade", "hidden"], 2, "there is no folder src in hidden"),
         (["grade", "--sandbox", "magic"], 2, "is not one of"),
         (["grade", "--jobs", "0"], 2, "is not in the range"),
         (
             ["grade", "submissions/ann", "--image", "x", "--sandbox", "bwrap"],
             2,
-            "--image is of --sandbox docker",
+            "--image works only with --sandbox docker",
         ),
         (["nonsense"], 2, "No such command"),
     ],

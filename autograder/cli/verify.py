@@ -62,7 +62,7 @@ def _published(path: Path, branch: str) -> tuple[bytes, bytes | None]:
         score = files.get("score.json")
         if score is None:
             raise GraderError(f"{path}: there is no score.json on the branch {branch}")
-        # What is not a regular file, such as a link, has no content; an empty table matches no seal.
+        # None stands for a link or for a file that is too large; an empty table matches no seal.
         return score, (files["score.md"] or b"") if "score.md" in files else None
     file = path / "score.json" if path.is_dir() else path
     beside = file.with_name("score.md")
