@@ -116,7 +116,7 @@ def test_keys_and_tokens_are_found_by_their_look(staff, key):
 
 @pytest.mark.parametrize("path", ["hidden/t/test_score.py", ".github/workflows/other.yml", "notes.txt"])
 def test_a_file_that_does_not_belong_is_refused(staff, path):
-    caught(staff, "", "does not belong into a starter", path=path)
+    caught(staff, "", "does not belong in a starter", path=path)
 
 
 def test_a_leak_in_an_object_that_no_branch_shows_is_found(staff, tmp_path):

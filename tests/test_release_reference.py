@@ -147,8 +147,8 @@ def planted(wheel, folder, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ref/softmax.py", "", "ref/softmax.py: does not belong into the wheel"),
-        ("ref/softmax.c", "", "ref/softmax.c: does not belong into the wheel"),
+        ("ref/softmax.py", "", "ref/softmax.py: does not belong in the wheel"),
+        ("ref/softmax.c", "", "ref/softmax.c: does not belong in the wheel"),
         ("ref/x/__init__.py", f"# {LINE}", "ref/x/__init__.py:1: a line of the solution"),
         ("ref/x.so", f"\0\1{LINE}\0", "ref/x.so: a line of the solution"),
         ("ref/x.so", f"\0{ROOT}/src\0", "ref/x.so: a path of the staff"),

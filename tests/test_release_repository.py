@@ -185,7 +185,7 @@ def test_what_was_never_handed_out_is_refused(made, tmp_path, kind):
     if kind == "empty":
         git(folder, "init", "--quiet")
     with pytest.raises(
-        GraderError, match="is no git repository" if kind == "folder" else "has no branch main"
+        GraderError, match="is not a git repository" if kind == "folder" else "has no branch main"
     ):
         repository.update(folder, made)
 

@@ -1,8 +1,8 @@
 """The handout as a starter's README: both languages in one file, without what is not released.
 
-Below a heading, `<!-- with PATH -->` says that the section is there only in a starter that holds PATH. A row of a
-table that begins with a link to a file is there only with that file. Other links to what is not there become plain
-text.
+The line `<!-- with PATH -->` below a heading keeps the section only in a starter that contains PATH. A table row that
+begins with a link to a file is kept only with that file. Other links to something that is not in the starter become
+plain text.
 """
 
 import re
@@ -16,7 +16,7 @@ CHINESE = "zh-"
 
 
 def readme(english: str, chinese: str, paths: Collection[str]) -> str:
-    """Return one README of both handouts, which lie in docs/, for a starter that holds `paths`."""
+    """Return one README made of both handouts, which are in docs/, for a starter that contains `paths`."""
     first = _released(english, paths, "").replace("](assignment.zh-CN.md)", f"](#{CHINESE}handout)")
     second = _released(chinese, paths, CHINESE).replace("](assignment.md)", "](#handout)")
     return f'<a id="handout"></a>\n\n{first}\n\n---\n\n<a id="{CHINESE}handout"></a>\n\n{second}\n'
@@ -29,11 +29,11 @@ def _released(text: str, paths: Collection[str], prefix: str) -> str:
     folders = {path.rpartition("/")[0] for path in paths}
 
     def link(match: re.Match[str]) -> str:
-        words, target = match.groups()
-        if target.startswith("#"):
-            return f"[{words}](#{prefix}{target[1:]})" if prefix + target[1:] in anchors else words
-        if target.startswith("../"):
-            path = target.removeprefix("../")
+        words, address = match.groups()
+        if address.startswith("#"):
+            return f"[{words}](#{prefix}{address[1:]})" if prefix + address[1:] in anchors else words
+        if address.startswith("../"):
+            path = address.removeprefix("../")
             return f"[{words}]({path})" if path in paths or path in folders else words
         return match[0]
 
