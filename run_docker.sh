@@ -27,9 +27,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 # ── the engine ───────────────────────────────────────────────────────────────────────────────────────────
 
-engine=()   # the command, with sudo before it where that is needed
-kind=       # docker or podman; `docker` may be podman's own imitation of it
-rootless=no # whether root inside is the caller outside
+engine=()   # the command, preceded by sudo if that is needed
+kind=       # docker or podman; the command `docker` may be podman's imitation of it
+rootless=no # whether root in the container is the caller outside
 
 is_wsl() { grep -qi microsoft /proc/version 2>/dev/null; }
 
@@ -180,14 +180,14 @@ case $here in
     *[,:]*) fail "the folder $here has a comma or a colon in its name" "rename it, then run this again" ;;
 esac
 
-# Who owns what is written: the caller, also when the caller is behind sudo.
+# Files that are written belong to the caller, also if the caller uses sudo.
 uid=${SUDO_UID:-$(id -u)}
 gid=${SUDO_GID:-$(id -g)}
 user=(--user "$uid:$gid")
 if [[ $kind == podman && $rootless == yes && ${engine[0]} != sudo ]]; then
     user=(--userns keep-id --user "$uid:$gid")
 elif [[ $rootless == yes && ${engine[0]} != sudo ]]; then
-    user=(--user 0:0) # of a rootless engine: the caller
+    user=(--user 0:0) # in a rootless engine, that is the caller
 fi
 
 terminal=()
