@@ -15,7 +15,7 @@ from autograder.service import logs
 from autograder.service.jobs import feedback_files
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
-from tests.course import RIGHT, Course
+from tests.course import RIGHT, CourseFolder
 from tests.ledgers import commit, report
 from tests.walls import needs_wall
 
@@ -74,7 +74,7 @@ def test_an_error_comes_with_its_trace(lines):
 
 @pytest.fixture
 def graders(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     graders = Graders(load(course.config_file), course.config_file)
     graders.course = course
     yield graders

@@ -17,17 +17,17 @@ from autograder.grading.plugin import Case, Run, Student
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
-from tests.course import RIGHT, SCORE, Course
+from tests.course import RIGHT, SCORE, CourseFolder
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    return Course(tmp_path_factory.mktemp("course"))
+def course_folder(tmp_path_factory):
+    return CourseFolder(tmp_path_factory.mktemp("course"))
 
 
 @pytest.fixture(scope="module")
-def grader(course):
-    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+def grader(course_folder):
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
         grader.ready()
         yield grader
 
@@ -40,15 +40,15 @@ def messages(report):
     return [case.message for case in report.cases]
 
 
-def test_a_right_submission(course, grader):
-    report = grader.grade(course.submission("right"))
+def test_a_right_submission(course_folder, grader):
+    report = grader.grade(course_folder.submission("right"))
     assert verdicts(report) == ["passed", "passed"]
     assert report.points == report.max_points == 100
     assert [case.name for case in report.cases] == ["Task1 - Case1", "Task1 - Case2"]
 
 
-def test_provenance(course, grader):
-    report = grader.grade(course.submission("right"))
+def test_provenance(course_folder, grader):
+    report = grader.grade(course_folder.submission("right"))
     facts = report.provenance
     assert facts["sandbox"] == "bwrap"
     assert facts["isolated"] is True
@@ -124,19 +124,19 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("name", VERDICTS)
-def test_verdict(course, grader, name):
+def test_verdict(course_folder, grader, name):
     work, expected, message = VERDICTS[name]
-    report = grader.grade(course.submission("some", work))
+    report = grader.grade(course_folder.submission("some", work))
     assert verdicts(report) == expected.split()
     assert messages(report)[0].startswith(message), messages(report)
 
 
-def test_the_time_limit_ends_a_case(course, grader):
+def test_the_time_limit_ends_a_case(course_folder, grader):
     """The code would sleep for ten minutes; nothing but the limit of one second ends it before."""
     work = (
         "import time\ndef double(x):\n    time.sleep(0 if hasattr(x, 'shape') else 600)\n    return 2 * x\n"
     )
-    report = grader.grade(course.submission("slow", work))
+    report = grader.grade(course_folder.submission("slow", work))
     assert report.cases[1].verdict is Verdict.TIMEOUT
     assert report.cases[1].message == "no answer in 1 s"
     assert report.cases[1].seconds >= 1
@@ -166,8 +166,8 @@ def test_a_time_limit_counts_all_probes_of_a_case():
     assert student.seconds == 10.75
 
 
-def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course, grader):
-    root = course.submission("linked")
+def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course_folder, grader):
+    root = course_folder.submission("linked")
     (root / "src" / "link.py").unlink(missing_ok=True)
     (root / "src" / "link.py").symlink_to("/etc/passwd")
     report = grader.grade(root)
@@ -175,18 +175,18 @@ def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course, grader)
     assert messages(report) == ["src/link.py is a symbolic link; commit the file itself"] * 2
 
 
-def test_inputs_depend_on_the_content_only_and_are_repeated(course, grader):
-    first = grader.grade(course.submission("one", "def double(x):\n    return x * 2.5\n"))
-    again = grader.grade(course.submission("two", "def double(x):\n    return x * 2.5\n"))
-    other = grader.grade(course.submission("three", "def double(x):\n    return x * 2.5  # other\n"))
+def test_inputs_depend_on_the_content_only_and_are_repeated(course_folder, grader):
+    first = grader.grade(course_folder.submission("one", "def double(x):\n    return x * 2.5\n"))
+    again = grader.grade(course_folder.submission("two", "def double(x):\n    return x * 2.5\n"))
+    other = grader.grade(course_folder.submission("three", "def double(x):\n    return x * 2.5  # other\n"))
     assert messages(first) == messages(again)
     assert first.provenance["seed_id"] == again.provenance["seed_id"]
     assert messages(first) != messages(other)
     assert first.provenance["seed_id"] != other.provenance["seed_id"]
 
 
-def test_nothing_of_the_repository_but_src_matters(course, grader):
-    root = course.submission(
+def test_nothing_of_the_repository_but_src_matters(course_folder, grader):
+    root = course_folder.submission(
         "busy",
         **{
             "conftest.py": "raise SystemExit",
@@ -203,9 +203,10 @@ def test_nothing_of_the_repository_but_src_matters(course, grader):
     assert (root / "score.md").read_text() == "100"
 
 
-def test_many_at_a_time_come_back_each_with_its_own_result(course, grader):
+def test_many_at_a_time_come_back_each_with_its_own_result(course_folder, grader):
     roots = [
-        course.submission(f"s{i}", RIGHT if i % 3 else "def double(x):\n    return x\n") for i in range(12)
+        course_folder.submission(f"s{i}", RIGHT if i % 3 else "def double(x):\n    return x\n")
+        for i in range(12)
     ]
     points = {
         done.path.name: done.report.points for done in grader.grade_many([(r, None) for r in roots], jobs=4)
@@ -216,9 +217,9 @@ def test_many_at_a_time_come_back_each_with_its_own_result(course, grader):
 def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(tmp_path):
     # The case has ten minutes, so that the end of the checking process is what ends it, on a busy machine too.
     score = SCORE.replace("@pytest.mark.timeout(1)\n", "")
-    course = Course(tmp_path, score=score, settings="timeout = 600\n")
-    slow = course.submission("sleeper", "import time\ndef double(x):\n    time.sleep(600)\n")
-    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
+    course_folder = CourseFolder(tmp_path, score=score, settings="timeout = 600\n")
+    slow = course_folder.submission("sleeper", "import time\ndef double(x):\n    time.sleep(600)\n")
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
         grader.ready()
         others = children(grader._server.pid)
         killer = threading.Thread(target=kill_the_next_child, args=(grader._server.pid, others), daemon=True)
@@ -226,7 +227,7 @@ def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(tm
         (done,) = grader.grade_many([(slow, None)], jobs=1)
         assert done.report is None
         assert "the checking process ended with -9" in done.fault
-        assert grader.grade(course.submission("after")).points == 100
+        assert grader.grade(course_folder.submission("after")).points == 100
 
 
 def children(pid):
@@ -248,9 +249,9 @@ def kill_the_next_child(pid, others):
 
 
 def refusal(tmp_path, score=SCORE, **options):
-    course = Course(tmp_path, score=score, **options)
+    course_folder = CourseFolder(tmp_path, score=score, **options)
     with (
-        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader,
         pytest.raises(GraderError) as caught,
     ):
         grader.ready()
@@ -281,10 +282,10 @@ def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, me
 
 
 def test_a_missing_suite_names_the_file(tmp_path):
-    course = Course(tmp_path)
-    (course.folder / "hidden" / "t" / "probes.py").unlink()
+    course_folder = CourseFolder(tmp_path)
+    (course_folder.folder / "hidden" / "t" / "probes.py").unlink()
     with (
-        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader,
         pytest.raises(GraderError, match=r"the suite has no .*probes\.py"),
     ):
         grader.ready()
@@ -294,11 +295,13 @@ def test_a_check_that_stumbles_over_odd_data_is_wrong_not_our_fault(tmp_path):
     score = SCORE.replace(
         "assert_close(student(probes.double, 3.0), 6.0)", "assert student(probes.double, 3.0).real == 6.0"
     )
-    course = Course(tmp_path, score=score)
-    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
-        assert grader.grade(course.submission("right")).points == 100
+    course_folder = CourseFolder(tmp_path, score=score)
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+        assert grader.grade(course_folder.submission("right")).points == 100
         report = grader.grade(
-            course.submission("odd", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else 'six'\n")
+            course_folder.submission(
+                "odd", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else 'six'\n"
+            )
         )
     assert verdicts(report) == ["passed", "wrong"]
     assert "the check cannot use" in report.cases[1].message
@@ -310,12 +313,12 @@ def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
         "    assert_close(student(probes.double, 3.0), 6.0)",
         "    calls.append(1)\n    student(probes.double, 3.0)\n    assert len(calls) == 1 or calls[7]",
     )
-    course = Course(tmp_path, score=score)
+    course_folder = CourseFolder(tmp_path, score=score)
     with (
-        Grader(load(course.config_file), "t", config_file=course.config_file) as grader,
+        Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader,
         pytest.raises(GraderError, match="raised IndexError: list index out of range; no score was given"),
     ):
-        grader.grade(course.submission("right"))
+        grader.grade(course_folder.submission("right"))
 
 
 def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
@@ -328,13 +331,13 @@ def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
         "assert_close(student(probes.double, 3.0), 6.0)",
         "assert_close(student(probes.double, sign * three), sign * 6.0)",
     )
-    course = Course(tmp_path, score=score, settings='plugins = ["staff_plugin"]\n')
-    course.write(
+    course_folder = CourseFolder(tmp_path, score=score, settings='plugins = ["staff_plugin"]\n')
+    course_folder.write(
         "hidden/t/staff_plugin.py",
         "import pytest\n@pytest.fixture(scope='session')\ndef three_from_plugin():\n    return 3.0\n",
     )
-    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
-        report = grader.grade(course.submission("right"))
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+        report = grader.grade(course_folder.submission("right"))
     assert [(case.name, case.points) for case in report.cases] == [
         ("Task1 - Case1", 60),
         ("Task1 - Case2", 20),
@@ -365,36 +368,36 @@ def build():
 
 
 @pytest.fixture
-def build_course(tmp_path):
+def build_folder(tmp_path):
     score = SCORE.replace("points=60", "points=60, needs_build=True").replace(
         "assert_close(student(probes.double, 3.0), 6.0)", "assert_close(student(probes.plain, 3.0), 6.0)"
     )
     probes = BUILD_PROBES + "\ndef plain(x):\n    from src.work import double\n    return double(x)\n"
     settings = '[assignments.t.build]\nprobe = "build"\nprepare = "prepare"\nsources = ["src/factor.txt"]\n'
-    course = Course(tmp_path, score=score, probes=probes, settings=settings)
-    course.write("src/factor.txt", "2\n")
-    course.write("src/made.py", "factor = 2\n")
-    return course
+    course_folder = CourseFolder(tmp_path, score=score, probes=probes, settings=settings)
+    course_folder.write("src/factor.txt", "2\n")
+    course_folder.write("src/made.py", "factor = 2\n")
+    return course_folder
 
 
-def test_a_build_is_made_once_and_kept(build_course):
-    config = load(build_course.config_file)
-    with Grader(config, "t", config_file=build_course.config_file) as grader:
-        assert grader.grade(build_course.submission("a", **{"src/factor.txt": "2\n"})).points == 100
+def test_a_build_is_made_once_and_kept(build_folder):
+    config = load(build_folder.config_file)
+    with Grader(config, "t", config_file=build_folder.config_file) as grader:
+        assert grader.grade(build_folder.submission("a", **{"src/factor.txt": "2\n"})).points == 100
         kept = sorted(path.name for path in (config.state / "builds").iterdir())
         assert len(kept) == 2  # what was prepared, and what was built
-        assert grader.grade(build_course.submission("b", **{"src/factor.txt": "2\n"})).points == 100
+        assert grader.grade(build_folder.submission("b", **{"src/factor.txt": "2\n"})).points == 100
         assert sorted(path.name for path in (config.state / "builds").iterdir()) == kept
 
 
-def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_course):
-    with Grader(load(build_course.config_file), "t", config_file=build_course.config_file) as grader:
-        report = grader.grade(build_course.submission("bad", **{"src/factor.txt": "two\n"}))
+def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_folder):
+    with Grader(load(build_folder.config_file), "t", config_file=build_folder.config_file) as grader:
+        report = grader.grade(build_folder.submission("bad", **{"src/factor.txt": "two\n"}))
     assert verdicts(report) == ["error", "passed"]
     assert report.cases[0].message == "src/factor.txt:1: error: two is no number"
 
 
 def test_given_files_replace_the_student_s(tmp_path):
-    course = Course(tmp_path, settings='given = ["src/work.py"]\n')
-    with Grader(load(course.config_file), "t", config_file=course.config_file) as grader:
-        assert grader.grade(course.submission("any", "raise SystemExit")).points == 100
+    course_folder = CourseFolder(tmp_path, settings='given = ["src/work.py"]\n')
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+        assert grader.grade(course_folder.submission("any", "raise SystemExit")).points == 100

@@ -13,7 +13,7 @@ from autograder.ledger import RepositoryName
 from autograder.report import Report
 from autograder.service import serve
 from autograder.verdict import CaseResult, Verdict
-from tests.course import RIGHT, Course
+from tests.course import RIGHT, CourseFolder
 from tests.githost import Bare, git
 
 HOST = "git.uni.example"
@@ -42,7 +42,7 @@ class University:
 
     def __init__(self, folder, *, assignment="", service="", url=""):
         self.folder = folder
-        self.course = Course(
+        self.course = CourseFolder(
             folder / "course", settings=SETTINGS.format(assignment=assignment, service=service)
         )
         if url:
