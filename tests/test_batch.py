@@ -1,4 +1,4 @@
-"""Which commit a checkout is, without trusting its configuration; the files that are written beside it."""
+"""Which commit a checkout is, found without trust in its configuration; and the files with the results."""
 
 import subprocess
 from pathlib import Path

@@ -35,6 +35,7 @@ def documented_folder(tmp_path):
 @pytest.mark.parametrize(
     ("body", "points"),
     [("x.sum() / len(x)", 100), ("x.sum()", 40), ("x.sum() / max(len(x) - 1, 1)", 40), ("x.mean()", 100)],
+    ids=["right", "sum", "n-minus-1", "method"],
 )
 def test_the_assignment_written_in_the_guide_grades(documented_folder, body, points):
     course_folder = documented_folder

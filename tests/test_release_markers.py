@@ -40,7 +40,7 @@ def stripped(text, path="src/a.py"):
         "cpp-in-python",
     ],
 )
-def test_markers_out_of_order_are_refused_with_file_and_line(lines, message):
+def test_markers_out_of_order_are_refused_by_line(lines, message):
     with pytest.raises(MarkerError, match=message):
         markers.regions("\n".join(lines), "src/a.py")
 

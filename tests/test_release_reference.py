@@ -1,4 +1,4 @@
-"""The wheel `ref`: what it holds, what it tells, that it works, and that student code never meets it."""
+"""The wheel `ref`: what it contains and reveals, that it works, and that student code never finds it."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the compiler, 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built and checked once."""
+    """The wheel, built and proven once."""
     return reference.build(config.load(SETTINGS), tmp_path_factory.mktemp("dist"))
 
 

@@ -44,7 +44,7 @@ def test_a_starter_has_the_top_level_that_students_know(tmp_path):
     assert {path.partition("/")[0] for path in build(Staff(tmp_path)).files} == TOP_LEVEL
 
 
-def test_its_own_task_is_stripped_earlier_ones_are_solved_and_later_ones_absent(tmp_path):
+def test_its_own_task_is_stripped_earlier_ones_solved_later_ones_absent(tmp_path):
     made = build(Staff(tmp_path))
     assert b'raise NotImplementedError("Task1: double")' in made.files["src/work.py"]
     assert b'return "".join((text, text, ""))' in made.files["src/earlier.py"]
@@ -92,6 +92,7 @@ def test_a_marker_out_of_order_is_refused(tmp_path):
         ("score = 0", 'score = "none"', "Expected `int`"),
         ("complete = true", "completed = true", "this key is not allowed; allowed are task, files"),
     ],
+    ids=["no-file", "two-owners", "unlisted", "unknown", "itself", "type", "key"],
 )
 def test_a_declaration_that_makes_no_sense_is_refused(tmp_path, old, new, message):
     staff = Staff(tmp_path, settings=SETTINGS.replace(old, new, 1))

@@ -67,23 +67,23 @@ def test_several_assignments_are_several_tables_under_one_heading():
     assert "\n\nLate.\n\n" in text
 
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "![x](http://example.com/x.png)",
-    "@everyone #1",
-    "`` ` code ` ``",
-    "a | b | c",
-    "two\nlines\r\nthree",
-    "\x1b[31mred\x07",
-    "\u202eabc\u2066",
-    "\ud800",
-    "x" * 100_000,
-    "\\` escaped",
-    "</td></table>",
-]
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "image": "![x](http://example.com/x.png)",
+    "mention": "@everyone #1",
+    "code": "`` ` code ` ``",
+    "cells": "a | b | c",
+    "lines": "two\nlines\r\nthree",
+    "control": "\x1b[31mred\x07",
+    "direction": "\u202eabc\u2066",
+    "surrogate": "\ud800",
+    "long": "x" * 100_000,
+    "escape": "\\` escaped",
+    "table": "</td></table>",
+}
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_student_text_stays_inside_one_code_span_of_one_cell(text):
     (row,) = [
         line
@@ -128,7 +128,9 @@ def test_json_round_trip():
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"schema": 2}, {"schema": 1}, {"schema": 1, "assignment": "a0", "cases": [{}]}]
+    "data",
+    [{}, {"schema": 2}, {"schema": 1}, {"schema": 1, "assignment": "a0", "cases": [{}]}],
+    ids=["empty", "schema", "no-cases", "empty-case"],
 )
 def test_what_is_no_report_is_refused(data):
     with pytest.raises(ValueError, match="this is not a report"):
@@ -169,7 +171,7 @@ def test_junit_counts_failures_and_errors():
 
 
 def test_junit_of_hostile_text_is_well_formed():
-    for text in HOSTILE:
+    for text in HOSTILE.values():
         ElementTree.fromstring(junit(Report("a0", (case(verdict=Verdict.ERROR, message=text),))))
 
 

@@ -73,6 +73,23 @@ def make_socket(path):
             "src/odd is stored in Git LFS; commit the file itself",
         ),
     ],
+    ids=[
+        "link-outside",
+        "link-inside",
+        "link-to-root",
+        "fifo",
+        "socket",
+        "line-break",
+        "direction",
+        "backslash",
+        "case",
+        "not-utf8",
+        "git-folder",
+        "git-upper-case",
+        "git-short-name",
+        "git-dots",
+        "lfs",
+    ],
 )
 def test_odd_entries_are_refused_by_name(root, make, message):
     make(root / "src" / "odd")

@@ -143,7 +143,7 @@ def test_the_time_limit_ends_a_case(course_folder, grader):
 
 
 class RecordedSession:
-    """Takes probes for a sandbox, as long as a test says, and records the time limit of each."""
+    """Stands in for a sandbox: each probe takes as long as the test wants, and its time limit is recorded."""
 
     def __init__(self, *seconds):
         self.seconds, self.timeouts = list(seconds), []
@@ -162,7 +162,7 @@ def test_a_time_limit_counts_all_probes_of_a_case():
     student = Student(Case("Task1 - Case1", 100, "why", timeout=2.0, needs_build=False), run, probes)
     for _ in range(4):
         student(probes.double, 1)
-    assert session.timeouts == [2.0, 1.5, 0.25, 0.01]  # used up: the sandbox decides at once
+    assert session.timeouts == [2.0, 1.5, 0.25, 0.01]  # the last probe has no time left, and the least limit
     assert student.seconds == 10.75
 
 
@@ -215,7 +215,7 @@ def test_many_at_a_time_come_back_each_with_its_own_result(course_folder, grader
 
 
 def test_a_checking_process_that_dies_is_our_fault_and_the_next_one_is_graded(tmp_path):
-    # The case has ten minutes, so that the end of the checking process is what ends it, on a busy machine too.
+    # The case has ten minutes, so that on a busy machine too only the kill can end it.
     score = SCORE.replace("@pytest.mark.timeout(1)\n", "")
     course_folder = CourseFolder(tmp_path, score=score, settings="timeout = 600\n")
     slow = course_folder.submission("sleeper", "import time\ndef double(x):\n    time.sleep(600)\n")
@@ -274,6 +274,10 @@ def refusal(tmp_path, score=SCORE, **options):
         ("import numpy as np", "import nunpy as np", "No module named 'nunpy'"),
         ("def test_double(", "def test_double(:", "SyntaxError"),
         ("@pytest.mark.timeout(1)", "@pytest.mark.tiemout(1)", "tiemout"),
+    ],
+    ids=[
+        "points-90", "no-case", "points-0", "same-name", "no-probe", "no-docstring", "timeout-0",
+        "skip", "xfail", "reference-fails", "import", "syntax", "marker",
     ],
 )  # fmt: skip
 def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, message):
