@@ -70,7 +70,7 @@ def ref(out: Path, config_file: Path) -> None:
     prepare(out)
     _say("compiling the reference, which takes a minute or two")
     wheel = reference.build(settings, out)
-    _say(f"leaks: none; {wheel.lines} telling lines were looked for in every file of the wheel")
+    _say(f"leaks: none; {wheel.lines} lines were looked for in every file of the wheel")
     _say(f"test_with_ref.py: {wheel.tests} passed")
     _say(f"{wheel.path}: {wheel.path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s")
 
@@ -153,7 +153,7 @@ def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path,
 
     started = time.monotonic()
     lines = proof.nothing_leaks(settings, made, repository.contents(folder))
-    _say(f"leaks: none; {lines} telling lines were looked for in every file and every git object")
+    _say(f"leaks: none; {lines} lines were looked for in every file and every git object")
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         checkout = Path(name) / "checkout"  # a copy, so that nothing that the tests write is handed out
         shutil.copytree(folder, checkout, ignore=shutil.ignore_patterns(".git"))

@@ -407,8 +407,8 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    telling = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
-    return "\n".join(sorted({line for line in lines if line.startswith(telling)}))
+    relevant = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(relevant)}))
 
 
 def _request(data: Mapping[str, Any]) -> Request:

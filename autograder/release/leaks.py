@@ -97,7 +97,7 @@ class Detector:
                     return
 
     def scan_binary(self, path: str, content: bytes) -> list[Leak]:
-        """Return what leaks in a compiled file: uninterrupted telling lines, secrets, and our absolute paths."""
+        """Return what leaks in a compiled file: uninterrupted lines, secrets, and our absolute paths."""
         found = [Leak(path, 0, what) for secret, what in self.secrets.items() if secret in content]
         found += [
             Leak(path, 0, f"a path of the staff: {place}")
@@ -130,19 +130,19 @@ def detector(
     """
     lines: dict[str, str] = {}
     for path, solution in withheld.items():
-        lines |= _telling(solution, f"the solution in {path}")
+        lines |= _revealing(solution, f"the solution in {path}")
     for name, assignment in settings.assignments.items():
         suite = settings.path(assignment.suite)
         for file in sorted(suite.rglob("*")):
             if file.suffix in HIDDEN_SUFFIXES and file.is_file():
                 text = file.read_text(encoding="utf-8", errors="replace")
-                lines |= _telling(text.splitlines(), f"the hidden suite of {name}", PART)
+                lines |= _revealing(text.splitlines(), f"the hidden suite of {name}", PART)
     for line in public:
         lines.pop(_bare(line), None)
     return Detector(lines, _secrets(settings), _places(settings, released))
 
 
-def _telling(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
+def _revealing(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
     """Return the lines that reveal something, without what marks them as a comment or a docstring."""
     return {
         bare: where

@@ -97,7 +97,7 @@ class Wheel:
 
     Attributes:
         path: of the wheel.
-        lines: how many telling lines of solutions were looked for in it.
+        lines: how many lines of solutions were looked for in it.
         tests: how many tests of test_with_ref.py passed with it.
     """
 

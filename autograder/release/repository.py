@@ -154,7 +154,7 @@ def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[s
     """Return path -> everything that our commits ever put there, in the history of `tip`.
 
     Only what such a commit changed counts, since everything else in it is the student's. If a git host started a new
-    history from a template, it has no commit of ours, and nothing is known to be as it was handed out.
+    history from a template, none of our commits is in it, and nothing is known to be as it was handed out.
     """
     author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
     commits = git("log", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip).split()
