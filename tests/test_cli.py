@@ -38,27 +38,27 @@ def autograder(*arguments, cwd):
 
 
 @pytest.fixture(scope="module")
-def course(tmp_path_factory):
-    course = CourseFolder(tmp_path_factory.mktemp("course"))
-    course.submission("ann")
-    course.submission("bob", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n")
-    course.submission("eve", "import os\nos._exit(0)\n")
-    return course
+def course_folder(tmp_path_factory):
+    course_folder = CourseFolder(tmp_path_factory.mktemp("course"))
+    course_folder.submission("ann")
+    course_folder.submission("bob", "def double(x):\n    return 2 * x if hasattr(x, 'shape') else None\n")
+    course_folder.submission("eve", "import os\nos._exit(0)\n")
+    return course_folder
 
 
-def test_one_checkout(course):
-    result = autograder("grade", "submissions/bob", cwd=course.folder)
+def test_one_checkout(course_folder):
+    result = autograder("grade", "submissions/bob", cwd=course_folder.folder)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("# Score Summary\n\n| Test Case | Score | Status | Error Message |\n")
     assert "| Task1 - Case2 | 0 / 40 | ❌ | `the result is None, expected a number` |" in result.stdout
     assert "| Total | 60 / 100 | 🥺 |" in result.stdout
-    folder = course.folder / "submissions" / "bob"
+    folder = course_folder.folder / "submissions" / "bob"
     assert (folder / "score.md").read_text() in result.stdout
     assert json.loads((folder / "score.json").read_text())["points"] == 60
 
 
-def test_a_folder_of_checkouts(course, tmp_path):
-    result = autograder("grade", "submissions", "--out", tmp_path, "--jobs", "2", cwd=course.folder)
+def test_a_folder_of_checkouts(course_folder, tmp_path):
+    result = autograder("grade", "submissions", "--out", tmp_path, "--jobs", "2", cwd=course_folder.folder)
     assert result.returncode == 0, result.stderr
     shown = {line.split()[0]: line.split()[2] for line in result.stdout.splitlines()}
     assert shown == {"ann": "100", "bob": "60", "eve": "0"}
@@ -72,27 +72,27 @@ def test_a_folder_of_checkouts(course, tmp_path):
     assert "0 / 60 | ❓" in (tmp_path / "eve" / "score.md").read_text()
 
 
-def test_json(course, tmp_path):
-    result = autograder("grade", "submissions/ann", "--json", "--out", tmp_path, cwd=course.folder)
+def test_json(course_folder, tmp_path):
+    result = autograder("grade", "submissions/ann", "--json", "--out", tmp_path, cwd=course_folder.folder)
     (report,) = json.loads(result.stdout)
     assert report["points"] == 100
 
 
 @pytest.mark.parametrize("kind", ["gradescope", "junit", "markdown"])
-def test_export(course, tmp_path, kind):
-    autograder("grade", "submissions/bob", "--out", tmp_path, cwd=course.folder)
-    result = autograder("export", tmp_path / "score.json", "--format", kind, cwd=course.folder)
+def test_export(course_folder, tmp_path, kind):
+    autograder("grade", "submissions/bob", "--out", tmp_path, cwd=course_folder.folder)
+    result = autograder("export", tmp_path / "score.json", "--format", kind, cwd=course_folder.folder)
     assert result.returncode == 0, result.stderr
     assert {"gradescope": '"score": 60', "junit": "<testsuite", "markdown": "# Score Summary"}[
         kind
     ] in result.stdout
 
 
-def test_export_refuses_what_is_no_report(course, tmp_path):
+def test_export_refuses_what_is_no_report(course_folder, tmp_path):
     (tmp_path / "x.json").write_text("{}")
-    result = autograder("export", tmp_path / "x.json", "--format", "junit", cwd=course.folder)
+    result = autograder("export", tmp_path / "x.json", "--format", "junit", cwd=course_folder.folder)
     assert result.returncode == 2
-    assert "this is no report" in result.stderr
+    assert "this is not a report" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
     [
         (["grade", "submissions/ann", "-a", "a9"], 2, "there is no assignment 'a9'"),
         (["grade", "nowhere"], 2, "does not exist"),
-        (["grade", "hidden"], 2, "holds no folder src"),
+        (["grade", "hidden"], 2, "there is no folder src in hidden"),
         (["grade", "--sandbox", "magic"], 2, "is not one of"),
         (["grade", "--jobs", "0"], 2, "is not in the range"),
         (
@@ -111,27 +111,27 @@ def test_export_refuses_what_is_no_report(course, tmp_path):
         (["nonsense"], 2, "No such command"),
     ],
 )
-def test_wrong_usage(course, arguments, status, message):
-    result = autograder(*arguments, cwd=course.folder)
+def test_wrong_usage(course_folder, arguments, status, message):
+    result = autograder(*arguments, cwd=course_folder.folder)
     assert result.returncode == status
     assert message in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
-    course = CourseFolder(tmp_path)
-    course.submission("ann")
-    course.write("src/work.py", "def double(x):\n    return 3 * x\n")  # a broken reference
-    result = autograder("grade", "submissions/ann", cwd=course.folder)
+    course_folder = CourseFolder(tmp_path)
+    course_folder.submission("ann")
+    course_folder.write("src/work.py", "def double(x):\n    return 3 * x\n")  # a broken reference
+    result = autograder("grade", "submissions/ann", cwd=course_folder.folder)
     assert result.returncode == 1
     assert "the reference itself fails 1 case(s)" in result.stderr
-    assert not (course.folder / "submissions" / "ann" / "score.md").exists()
+    assert not (course_folder.folder / "submissions" / "ann" / "score.md").exists()
 
 
-def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(course, tmp_path):
+def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(course_folder, tmp_path):
     (tmp_path / "file").touch()
     for path in ("submissions/ann", "submissions"):
-        result = autograder("grade", path, "--out", tmp_path / "file" / "x", cwd=course.folder)
+        result = autograder("grade", path, "--out", tmp_path / "file" / "x", cwd=course_folder.folder)
         assert result.returncode == 1
         assert f"error: cannot write to {tmp_path / 'file' / 'x'}: Not a directory" in result.stderr
         assert "100" not in result.stdout
@@ -139,9 +139,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(cour
 
 
 def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
-    course = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')
-    course.submission("ann")
-    result = autograder("grade", "submissions/ann", cwd=course.folder)
+    course_folder = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')
+    course_folder.submission("ann")
+    result = autograder("grade", "submissions/ann", cwd=course_folder.folder)
     assert result.returncode == 1
     assert "preload: numpyy cannot be imported" in result.stderr
     assert "Traceback" not in result.stderr

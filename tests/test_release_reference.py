@@ -1,4 +1,4 @@
-"""The wheel `ref`: what it holds, what it tells, that it works, and that student code never meets it."""
+"""The wheel `ref`: what it contains and reveals, that it works, and that student code never finds it."""
 
 import subprocess
 import sys
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the compiler, 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built and checked once."""
+    """The wheel, built and proven once."""
     return reference.build(config.load(SETTINGS), tmp_path_factory.mktemp("dist"))
 
 
@@ -147,8 +147,8 @@ def planted(wheel, folder, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ref/softmax.py", "", "ref/softmax.py: does not belong into the wheel"),
-        ("ref/softmax.c", "", "ref/softmax.c: does not belong into the wheel"),
+        ("ref/softmax.py", "", "ref/softmax.py: does not belong in the wheel"),
+        ("ref/softmax.c", "", "ref/softmax.c: does not belong in the wheel"),
         ("ref/x/__init__.py", f"# {LINE}", "ref/x/__init__.py:1: a line of the solution"),
         ("ref/x.so", f"\0\1{LINE}\0", "ref/x.so: a line of the solution"),
         ("ref/x.so", f"\0{ROOT}/src\0", "ref/x.so: a path of the staff"),

@@ -1,4 +1,4 @@
-"""`autograder grade`: grade checkouts here and now."""
+"""`autograder grade`: grade checkouts on this machine."""
 
 import json
 import os
@@ -25,18 +25,25 @@ from autograder.sandbox.kinds import CHOICES, KINDS, find
 @click.option(
     "--sandbox",
     type=click.Choice(CHOICES),
-    help="default: what autograder.toml says; none must be asked for, and the report says so",
+    help="Sandbox to grade in. With none, nothing protects this machine, and the report says so. "
+    "Default: as in autograder.toml.",
 )
 @click.option(
-    "--image", default="", help="of the containers of --sandbox docker; default: what autograder.toml says"
+    "--image",
+    default="",
+    help="Image of the containers, only with --sandbox docker. Default: as in autograder.toml.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="where score.md and score.json go; default: PATH for one checkout, ./grades for several",
+    help="Folder for score.md and score.json. Default: PATH for one checkout, ./grades for several.",
 )
-@click.option("--json", "as_json", is_flag=True, help="print the reports as JSON instead of tables")
-@click.option("--jobs", type=click.IntRange(1, 256), help="submissions at a time; default: one per CPU")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON instead of tables.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Number of submissions to grade at a time. Default: one per processor.",
+)
 @config_option
 def grade(
     path: Path,
@@ -65,10 +72,10 @@ def grade(
     sandbox = sandbox or settings.sandbox.kind
     if image and not find(sandbox).takes_image:
         takers = " or ".join(kind.name for kind in KINDS.values() if kind.takes_image)
-        raise click.UsageError(f"--image needs --sandbox {takers}; give both, or leave it out")
+        raise click.UsageError(f"--image needs --sandbox {takers}; give both, or leave --image out")
     checkouts = batch.find_checkouts(path)
     if not checkouts:
-        raise click.UsageError(f"{path} holds no folder src, and none of its folders does")
+        raise click.UsageError(f"there is no folder src in {path}, nor in any folder in it")
     single = checkouts == [path]
     out = out or (path if single else Path("grades"))
     batch.prepare(out)
@@ -99,11 +106,11 @@ def grade(
         err=True,
     )
     if done.faults:
-        raise GraderError("no score was given to\n  " + "\n  ".join(done.faults))
+        raise GraderError("these submissions got no score:\n  " + "\n  ".join(done.faults))
 
 
 class _Progress:
-    """A bar on a terminal, and a line per submission."""
+    """A progress bar on a terminal, and a line per submission."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         from tqdm import tqdm
@@ -126,6 +133,6 @@ class _Progress:
 
 
 def _processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -33,6 +33,7 @@ from autograder.hosts.github import App, AppTokens, signed
 from autograder.hosts.webhook import Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
+from autograder.submission import PACKAGE
 
 
 @dataclass(frozen=True)
@@ -312,8 +313,8 @@ class Course:
             if not suite.is_file():
                 yield f"assignments.{name}.suite: there is no file {suite}"
         reference = self.config.path(self.config.reference)
-        if not (reference / "src").is_dir():
-            yield f"reference: there is no folder {reference / 'src'}"
+        if not (reference / PACKAGE).is_dir():
+            yield f"reference: there is no folder {reference / PACKAGE}"
         signing = self.feedback.signing_key
         if signing is not None and not signing.is_file():
             yield f"feedback.signing_key_file: there is no file {signing}"

@@ -294,35 +294,54 @@ class Git:
         return total
 
     def _environment(self, settings: Mapping[str, str], *, protocol: str) -> dict[str, str]:
-        """Return everything that git gets to know about the world; `settings` go on top of SETTINGS."""
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder / "home"),
-            "XDG_CONFIG_HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "tmp"),
-            "LC_ALL": "C",
-            "GIT_ALLOW_PROTOCOL": protocol,
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_CEILING_DIRECTORIES": str(self._folder),
-            "GIT_CONFIG_GLOBAL": NOTHING,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_SYSTEM": NOTHING,
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_SSH_VARIANT": "ssh",
-            "GIT_TERMINAL_PROMPT": "0",
-        }
-        everything = SETTINGS | dict(settings)
-        environment["GIT_CONFIG_COUNT"] = str(len(everything))
-        for number, (key, value) in enumerate(everything.items()):
-            environment[f"GIT_CONFIG_KEY_{number}"] = key
-            environment[f"GIT_CONFIG_VALUE_{number}"] = value
-        return environment
+        closed = closed_environment(
+            settings, home=str(self._folder / "home"), ceiling=self._folder, protocol=protocol
+        )
+        return closed | {"TMPDIR": str(self._folder / "tmp"), "GIT_SSH_VARIANT": "ssh"}
 
     def _clean(self, text: str) -> str:
         if self._secret:
             text = text.replace(self._secret, "***")
         return one_line(text)
+
+
+def closed_environment(
+    settings: Mapping[str, str] | None = None,
+    *,
+    home: str = NOTHING,
+    ceiling: Path | None = None,
+    protocol: str = "",
+) -> dict[str, str]:
+    """Return the whole environment of a git process; every caller of git in this program starts from it.
+
+    Args:
+        settings: configuration on top of SETTINGS.
+        home: git's home directory.
+        ceiling: git does not look for a repository in this folder or above it; None: it looks up to the root.
+        protocol: the only one that git may speak; empty: none, so that a missing object is never fetched.
+    """
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": home,
+        "XDG_CONFIG_HOME": home,
+        "LC_ALL": "C",
+        "GIT_ALLOW_PROTOCOL": protocol,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": NOTHING,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": NOTHING,
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    if ceiling is not None:
+        environment["GIT_CEILING_DIRECTORIES"] = str(ceiling)
+    everything = SETTINGS | dict(settings or {})
+    environment["GIT_CONFIG_COUNT"] = str(len(everything))
+    for number, (key, value) in enumerate(everything.items()):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    return environment
 
 
 def require_own_parts(remote: Remote, *names: str) -> None:

@@ -1,8 +1,8 @@
 """The handouts as the READMEs of a starter: one file per language, without what is not released.
 
-Below a heading, `<!-- with PATH -->` says that the section is there only in a starter that holds PATH. A row of a
-table that begins with a link to a file is there only with that file. Other links to what is not there become plain
-text.
+The line `<!-- with PATH -->` below a heading keeps the section only in a starter that contains PATH. A table row that
+begins with a link to a file is kept only with that file. Other links to something that is not in the starter become
+plain text.
 """
 
 import re

@@ -38,7 +38,7 @@ from autograder.ledger import (
     ScorePolicy,
     Unknown,
 )
-from autograder.report import ALL_PASSED, ICONS, NOT_ALL_PASSED, one_line
+from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
 from autograder.service.http.login import Login, from_our_page
 from autograder.service.service import Service
 
@@ -357,7 +357,6 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "STATES": STATES,
-        "ICONS": ICONS,
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,

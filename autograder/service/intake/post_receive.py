@@ -9,12 +9,14 @@ import re
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.git.names import is_commit
+from autograder.git.process import closed_environment
 from autograder.hosts import KINDS
 from autograder.ledger import RepositoryName
 from autograder.service.intake.spool import FORMAT, MAX_PUSHES, Spool
@@ -180,13 +182,20 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
 
 
 def _hooks(repository: Path) -> Path:
-    """Return the folder in which git looks for hooks of a repository; its configuration may say another."""
-    return repository / _git(repository, "rev-parse", "--git-path", "hooks").strip()
+    """Return the folder in which git looks for the hooks of a repository.
+
+    A push looks where core.hooksPath says, also that of the account or the system, so git is asked in the caller's
+    environment here.
+    """
+    return repository / _git(repository, "rev-parse", "--git-path", "hooks", environment=os.environ).strip()
 
 
-def _git(repository: Path, *arguments: str) -> str:
+def _git(repository: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     command = ["git", "-c", "safe.directory=*", f"--git-dir={repository}", *arguments]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    environment = closed_environment() if environment is None else environment
+    done = subprocess.run(
+        command, cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise HookError(f"git {arguments[0]} failed in {repository}: {done.stderr.strip()[:300]}")
     return done.stdout

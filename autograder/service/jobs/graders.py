@@ -14,6 +14,7 @@ from autograder.errors import GraderError, SubmissionError
 from autograder.grading.grader import Grader
 from autograder.report import Report
 from autograder.service.logs import LOG
+from autograder.submission import PACKAGE
 
 Signature = frozenset[tuple[str, int, int]]
 
@@ -104,7 +105,7 @@ class Graders:
         """Return a value that changes when a file of the suite or the reference changes."""
         roots = (
             self._config.path(self._config.assignment(assignment).suite),
-            self._config.path(self._config.reference) / "src",
+            self._config.path(self._config.reference) / PACKAGE,
         )
         found = set()
         for root in roots:
