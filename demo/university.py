@@ -62,7 +62,7 @@ class Student:
 
     Attributes:
         name, assignment: of the repository `cs/ASSIGNMENT-NAME`.
-        sample: the folder in submissions/ that they push.
+        sample: the folder in samples/ that they push.
         about: in words.
         state: of the job, as it was shown last.
         pushed: when `git push` began, seconds of the monotonic clock.

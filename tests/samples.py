@@ -1,4 +1,4 @@
-"""The samples in submissions/: what an expect.toml says, and how a sample becomes a checkout.
+"""The samples in samples/: what an expect.toml says, and how a sample becomes a checkout.
 
     python -m tests.samples DIR [NAME ...]       write samples (all of them by default) as checkouts below DIR
     autograder grade DIR -a a0                   and grade them
@@ -26,7 +26,7 @@ else:
     import tomli as tomllib
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SAMPLES = REPOSITORY / "submissions"
+SAMPLES = REPOSITORY / "samples"
 
 
 class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,6 +1,6 @@
 """The wall of containers: its command line, what it takes for dead, and, with an engine, what holds behind it.
 
-The samples of the threat model are graded in containers by `tests/test_submissions.py`; here are the wall's own parts.
+The samples of the threat model are graded in containers by `tests/test_samples.py`; here are the wall's own parts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every sample in submissions/ is graded by the hidden suites and comes to what its expect.toml says.
+"""Every sample in samples/ is graded by the hidden suites and comes to what its expect.toml says.
 
 All samples of one assignment are graded by one grader, several at a time, so hostile ones have neighbours to
 disturb: the harmless ones among them notice. `tests.samples` makes checkouts of them.
