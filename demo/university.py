@@ -62,7 +62,7 @@ class Student:
 
     Attributes:
         name, assignment: of the repository `cs/ASSIGNMENT-NAME`.
-        sample: the folder in samples/ that they push.
+        sample: the sample that they push.
         about: in words.
         state: of the job, as it was shown last.
         pushed: when `git push` began, seconds of the monotonic clock.
@@ -144,12 +144,11 @@ def found() -> None:
             past=f"{now - timedelta(hours=1):%Y-%m-%d %H:%M}",
         )
     )
-    samples = {sample.name: sample for sample in ALL}
     for student in STUDENTS:
         git("init", "--quiet", "--bare", str(student.bare))
         git("init", "--quiet", "-b", "main", str(student.checkout))
         git("remote", "add", "origin", str(student.bare), folder=student.checkout)
-        build(samples[student.sample], student.checkout)
+        build(ALL[student.sample], student.checkout)
     autograder("hook", "install", *(str(student.bare) for student in STUDENTS))
 
 

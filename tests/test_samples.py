@@ -1,7 +1,8 @@
-"""Every sample in samples/ is graded by the hidden suites and comes to what its expect.toml says.
+"""Every sample in samples/ is graded by the hidden suites and gets what it expects.
 
 All samples of one assignment are graded by one grader, several at a time, so hostile ones have neighbours to
-disturb: the harmless ones among them notice. `tests.samples` makes checkouts of them.
+disturb: the harmless ones among them notice. Samples that must be stopped by the clock have a grader of their own, with
+short limits for the cases where they are; everywhere else the limits are so long that a busy machine cannot reach them.
 
 After that nothing of them may be left: no process, no mount, no file.
 """
@@ -18,9 +19,11 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,60 +34,114 @@ from autograder.batch import head_commit, write_single
 from autograder.config import SECRET_VARIABLE, STATE_FOLDER, load
 from autograder.grade import Graded, Grader
 from autograder.report import MAX_MESSAGE, Report, markdown
+from autograder.sandbox.worker import kernel
 from autograder.submission import digest
 from tests import engine
 from tests.samples import (
     ALL,
     REPOSITORY,
-    SAMPLES,
     STUBS,
     Expectation,
     Sample,
     build,
+    changed,
+    files,
+    read_all,
+    read_folder,
     without_solution,
 )
 from tests.walls import needs_wall, why_no_wall
 
 THREAT_MODEL = REPOSITORY / "docs" / "threat-model.md"
-FAMILIES = ("reference", "starter", "partial", "broken", "slow", "wrong", "hostile")
-SECONDS = {"a0": 2, "a2": 4}
-"""Time limit of every case here: some samples use it up on purpose. In a1 it is what it always is."""
-LIMITS = {"memory_bytes": 384 << 20, "tmp_bytes": 32 << 20, "tmp_files": 1000, "output_bytes": 16 << 20}
-"""For a0: half or less of what is usual, so that it is reached sooner."""
+ASSIGNMENTS = ("a0", "a1", "a2")
+FAMILIES = ("reference", "right", "starter", "partial", "broken", "slow", "wrong", "hostile")
+SHORT_SECONDS = {"a0": 1, "a1": 10, "a2": 4}
+"""Time limit of the cases where a sample must be stopped by the clock: that of the suite, or less."""
+LONG_SECONDS = 300
+"""Time limit of all other cases, and of builds. Nothing reaches it: what a sample does decides there, not the clock."""
+LIMITS = {
+    "a0": {"memory_bytes": 384 << 20, "tmp_bytes": 32 << 20, "tmp_files": 1000, "output_bytes": 16 << 20},
+    "a1": {"memory_bytes": 640 << 20},  # g++ needs half of it
+}
+"""Less than what is usual, so that it is reached sooner."""
 IN_FLIGHT = {"a0": 6, "a1": 3, "a2": 3}
-"""Those who use up their time in a0 mostly sleep, so more of them than processors are graded at a time."""
+"""In a0 some sleep for seconds, so more of them than processors are graded at a time."""
+PAIR = ("hostile-pair-receiver", "hostile-pair-sender")
+"""Graded first, so that they are in flight at the same time."""
 IN_CONTAINERS = (
     *("reference-a0", "reference-a2", "hostile-proc", "hostile-network", "hostile-sockets"),
     *("hostile-read-host", "hostile-fork-outlives", "hostile-state-in-files", "hostile-memory"),
 )
 """Graded in containers too, where each costs a start of Python and of torch. With SAMPLES_IN_CONTAINERS=all in the
 environment all of them are."""
-CONTAINED = [s for s in ALL if s.name in IN_CONTAINERS or os.environ.get("SAMPLES_IN_CONTAINERS") == "all"]
+CONTAINED = ALL if os.environ.get("SAMPLES_IN_CONTAINERS") == "all" else IN_CONTAINERS
 CASES = [
-    *(pytest.param("bwrap", sample, marks=needs_wall, id=sample.name) for sample in ALL),
-    *(pytest.param("docker", s, marks=engine.needs_engine, id=f"docker-{s.name}") for s in CONTAINED),
+    *(pytest.param("bwrap", sample, marks=needs_wall, id=name) for name, sample in ALL.items()),
+    *(
+        pytest.param("docker", ALL[name], marks=engine.needs_engine, id=f"docker-{name}")
+        for name in CONTAINED
+    ),
 ]
 
 
 # ── grading ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def short_course(folder: Path, sandbox: str = "") -> Path:
-    """Copy the staff repository's course, with short time limits; return its configuration file.
+@dataclass(frozen=True)
+class Conditions:
+    """What a grader is started with: samples that need the same share it.
+
+    Attributes:
+        short: the cases that the clock must stop, by number; None: all cases.
+        not_given: files that the course does not give.
+    """
+
+    wall: str
+    assignment: str
+    short: frozenset[int] | None
+    not_given: tuple[str, ...]
+
+    @classmethod
+    def of(cls, wall: str, expected: Expectation) -> Conditions:
+        """What a sample needs."""
+        verdicts = expected.verdicts
+        short = None if verdicts.rest == "timeout" else frozenset(verdicts.timeout)
+        return cls(wall, expected.assignment, short, expected.not_given)
+
+
+TIME_LIMITS = """
+
+for _number, _test in enumerate([f for _name, f in globals().items() if _name.startswith("test_")], 1):
+    _test.pytestmark = [mark for mark in _test.pytestmark if mark.name != "timeout"]
+    if {short} is None or _number in {short}:
+        pytest.mark.timeout({seconds})(_test)
+"""
+"""Added to a suite: the configured limit holds for all cases but the short ones."""
+
+
+def course(folder: Path, conditions: Conditions, sandbox: str = "") -> Path:
+    """Copy the staff repository's course, with the limits that samples need; return its configuration file.
 
     `sandbox` is added to the configuration, such as a table [sandbox].
     """
-    for part in ("src", "hidden"):
+    name = conditions.assignment
+    for part in ("src", f"hidden/{name}"):
         shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+    if name != "a1" or conditions.short != frozenset():
+        # a1's own limits are long enough, and what other graders have compiled for this very suite is used again.
+        short = None if conditions.short is None else set(conditions.short)
+        with (folder / "hidden" / name / "test_score.py").open("a", encoding="utf-8") as suite:
+            suite.write(TIME_LIMITS.format(short=short, seconds=SHORT_SECONDS[name]))
     settings = (REPOSITORY / "autograder.toml").read_text("utf-8")
-    for name, seconds in SECONDS.items():
-        suite = folder / "hidden" / name / "test_score.py"
-        text = suite.read_text("utf-8")
-        suite.write_text(re.sub(r"mark\.timeout\(\d+\)", f"mark.timeout({seconds})", text), "utf-8")
-        settings = settings.replace(f"[assignments.{name}]", f"[assignments.{name}]\ntimeout = {seconds}")
-    settings += f"\n{sandbox}\n[assignments.a0.limits]\n" + "".join(
-        f"{key} = {value}\n" for key, value in LIMITS.items()
-    )
+    table = f"[assignments.{name}]\n"
+    settings = changed(settings, [(table, f"{table}timeout = {LONG_SECONDS}\n")])
+    settings = changed(settings, [("seconds = 60\n", f"seconds = {LONG_SECONDS}\n")])
+    for path in conditions.not_given:
+        settings = changed(settings, [(f', "{path}"', "")])
+    if conditions.not_given:  # `prepare` works with given files alone
+        settings = changed(settings, [('prepare = "prepare_build"\n', "")])
+    limits = "".join(f"{key} = {value}\n" for key, value in LIMITS.get(name, {}).items())
+    settings += f"\n[assignments.{name}.limits]\n{limits}\n{sandbox}"
     (folder / "autograder.toml").write_text(settings, "utf-8")
     builds = REPOSITORY / STATE_FOLDER / "builds"  # what was compiled in an earlier run is used again
     builds.mkdir(parents=True, exist_ok=True)
@@ -94,35 +151,47 @@ def short_course(folder: Path, sandbox: str = "") -> Path:
 
 
 @dataclass
-class Course:
+class Grading:
     """Grades samples, each once, and remembers what was left behind."""
 
     folder: Path
-    config_file: Path
+    sandbox: Callable[[str], str]
     left_behind: list[str]
 
-    def grade(self, samples: list[Sample]) -> dict[str, Graded]:
-        """Grade samples of one assignment: first those that bear company, then one by one those that do not."""
-        checkouts = {build(sample, self.folder / "checkouts" / sample.name): sample for sample in samples}
-        before = {
-            path: fingerprint(path) for path in (*checkouts, self.folder / "hidden", self.folder / "src")
-        }
-        config, name = load(self.config_file), samples[0].expected.assignment
+    def grade(self, conditions: Conditions, samples: list[Sample]) -> dict[str, Graded]:
+        """Grade samples that need the same conditions.
+
+        It is done in a thread that has a mount namespace of its own, as the grader then has: what others mount on
+        this machine is not seen there.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(self._grade, conditions, samples).result()
+
+    def _grade(self, conditions: Conditions, samples: list[Sample]) -> dict[str, Graded]:
+        mounted = enter_mount_namespace()
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        config_file = course(folder, conditions, self.sandbox(conditions.wall))
+        checkouts = {build(sample, folder / "checkouts" / sample.name): sample for sample in samples}
+        before = {path: fingerprint(path) for path in (*checkouts, folder / "hidden", folder / "src")}
+        config, others = load(config_file), children()
         results: dict[str, Graded] = {}
-        others = set(descendants())  # of tests before: a server that forks for them stays until the end
-        with Grader(config, name, config_file=self.config_file, sandbox=config.sandbox.kind) as grader:
+        with Grader(
+            config, conditions.assignment, config_file=config_file, sandbox=conditions.wall
+        ) as grader:
             grader.ready()
-            processes = len(descendants())
-            for alone, jobs in ((False, IN_FLIGHT[name]), (True, 1)):
+            processes = len(descendants(others))
+            for alone, jobs in ((False, IN_FLIGHT[conditions.assignment]), (True, 1)):
                 work = [(path, None) for path, sample in checkouts.items() if sample.expected.alone is alone]
-                for graded in grader.grade_many(work, jobs=jobs):
-                    results[graded.path.name] = graded
-            if (more := settled(lambda: len(descendants()), processes)) != processes:
-                self.left_behind.append(f"{name}: {more} processes behind the grader, {processes} before")
-        if settled(lambda: len(set(descendants()) - others), 0):
-            left = set(descendants()) - others
-            self.left_behind.append(f"{name}: processes {left} after the grader was closed")
+                work.sort(key=lambda one: one[0].name not in PAIR)
+                results |= {graded.path.name: graded for graded in grader.grade_many(work, jobs=jobs)}
+            if (more := settled(lambda: len(descendants(others)), processes)) != processes:
+                self.left_behind.append(f"{conditions}: {more} processes after grading, {processes} before")
+        if settled(lambda: len(descendants(others)), 0):
+            self.left_behind.append(
+                f"{conditions}: processes {descendants(others)} after the grader was closed"
+            )
         self.left_behind += [f"{path} was changed" for path in before if fingerprint(path) != before[path]]
+        self.left_behind += [f"{conditions}: the mount {mount} is left" for mount in mounts() - mounted]
         return results
 
 
@@ -137,19 +206,25 @@ def fingerprint(folder: Path) -> dict[Path, tuple[int, ...]]:
     return entries
 
 
-def descendants() -> list[int]:
-    """Every process below this one. It adopts orphans, so none of its grader's can get out of sight."""
+def children(parent: int | None = None) -> set[int]:
+    """The processes that a process has started and that have not ended; by default this one's."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{parent or os.getpid()}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            found |= {int(pid) for pid in task.read_text().split()}
+    return {pid for pid in found if not is_zombie(pid)}
+
+
+def descendants(others: Collection[int]) -> list[int]:
+    """Every process below this one, but for children that are others', and what is below them.
+
+    This process adopts orphans, so none of its grader's can get out of sight.
+    """
     found: list[int] = []
-    queue = [os.getpid()]
+    queue = [*(children() - {*others})]
     while queue:
-        for task in Path(f"/proc/{queue.pop()}/task").glob("*/children"):
-            try:
-                children = [int(pid) for pid in task.read_text().split()]
-            except OSError:
-                continue  # ended meanwhile
-            alive = [pid for pid in children if not is_zombie(pid)]
-            found += alive
-            queue += alive
+        found.append(queue.pop())
+        queue += children(found[-1])
     return found
 
 
@@ -161,49 +236,57 @@ def is_zombie(pid: int) -> bool:
 
 
 def settled(measure: Callable[[], int], expected: int) -> int:
-    """Measure until it is as expected, for some seconds: processes take a moment to end."""
-    deadline = time.monotonic() + 5
+    """Measure until it is as expected, with patience: processes take a moment to end, and longer on a busy machine."""
+    deadline = time.monotonic() + 60
     while (got := measure()) != expected and time.monotonic() < deadline:
         time.sleep(0.05)
     return got
 
 
-def mounts() -> list[str]:
-    """What is mounted here, but for what an engine mounts for containers, ours or others'."""
-    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if "/docker/" not in line]
+def enter_mount_namespace() -> set[str]:
+    """Give this thread, and what it starts, a mount namespace of its own; return what is mounted there.
+
+    An ordinary user has no right to that, nor to mount anything.
+    """
+    with contextlib.suppress(PermissionError):
+        kernel.unshare(kernel.CLONE_NEWNS)
+        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+    return mounts()
+
+
+def mounts() -> set[str]:
+    """What is mounted in this thread's namespace, where that is its own; others may unmount what was there before."""
+    own, common = (Path(f"/proc/{task}/ns/mnt").readlink() for task in ("thread-self", "self"))
+    return set() if own == common else {*Path("/proc/thread-self/mountinfo").read_text().splitlines()}
 
 
 PR_SET_CHILD_SUBREAPER = 36
 
 
 @pytest.fixture(scope="module")
-def courses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Course]]:
-    """A course for each wall, made when it is asked for."""
+def grading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grading]:
+    """What grades samples; it fails at the end where something is left behind."""
     temporary = tmp_path_factory.mktemp("temporary")
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    mounted = mounts()
     left_behind: list[str] = []
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as images:
         patch.setenv("TMPDIR", str(temporary))  # the grader's
         patch.setenv(SECRET_VARIABLE, "the inputs of the samples are the same in every run")
 
         @functools.cache
-        def course(wall: str) -> Course:
-            sandbox = f'[sandbox]\nkind = "{wall}"\n'
+        def sandbox(wall: str) -> str:
+            settings = f'[sandbox]\nkind = "{wall}"\n'
             if wall == "docker":
                 image = images.enter_context(engine.host_image())
-                sandbox += f'image = "{image}"\nvolumes = {engine.volumes()}'
-            folder = tmp_path_factory.mktemp(wall)
-            return Course(folder, short_course(folder, sandbox), left_behind)
+                settings += f'image = "{image}"\nvolumes = {engine.volumes()}'
+            return settings
 
-        yield course
+        yield Grading(tmp_path_factory.mktemp("courses"), sandbox, left_behind)
         if not engine.why_no_engine():
             left_behind += [f"container {name} is left" for name in engine.containers()]
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     left_behind += [f"{path} is left" for path in temporary.rglob("*")]
-    if mounts() != mounted:
-        left_behind.append("a mount is left")
     assert left_behind == []
 
 
@@ -211,21 +294,21 @@ Results = Mapping[tuple[str, str], Graded]
 
 
 @pytest.fixture(scope="module")
-def results(courses: Callable[[str], Course], request: pytest.FixtureRequest) -> Results:
+def results(grading: Grading, request: pytest.FixtureRequest) -> Results:
     """All samples that were asked for, graded, by wall and name."""
     tests = [
         item for item in request.session.items if item.path == Path(__file__) and hasattr(item, "callspec")
     ]
-    wanted = [test.callspec.params for test in tests if "sample" in test.callspec.params]
     missing = {"bwrap": why_no_wall(), "docker": engine.why_no_engine()}
+    groups: dict[Conditions, list[Sample]] = {}
+    for wanted in (test.callspec.params for test in tests if "sample" in test.callspec.params):
+        if not missing[wanted["wall"]]:
+            conditions = Conditions.of(wanted["wall"], wanted["sample"].expected)
+            groups.setdefault(conditions, []).append(wanted["sample"])
     graded: dict[tuple[str, str], Graded] = {}
-    for wall in [wall for wall, reason in missing.items() if not reason]:
-        for assignment in ("a0", "a1", "a2"):
-            of_wall = [params["sample"] for params in wanted if params["wall"] == wall]
-            samples = [sample for sample in of_wall if sample.expected.assignment == assignment]
-            if samples:
-                found = courses(wall).grade(samples)
-                graded |= {(wall, name): result for name, result in found.items()}
+    for conditions, samples in groups.items():
+        found = grading.grade(conditions, samples)
+        graded |= {(conditions.wall, name): result for name, result in found.items()}
     return graded
 
 
@@ -234,12 +317,12 @@ def results(courses: Callable[[str], Course], request: pytest.FixtureRequest) ->
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("wall", "sample"), CASES)
-def test_a_sample_comes_to_what_it_expects(wall: str, sample: Sample, results: Results) -> None:
+def test_a_sample_gets_what_it_expects(wall: str, sample: Sample, results: Results) -> None:
     graded, expected = results[wall, sample.name], sample.expected
     assert graded.fault is None, "a submission must not be able to stop its grading"
     report = graded.report
     table = "\n" + markdown([report])
-    assert verdicts_of(report) == expected_verdicts(expected, report), table
+    assert unexpected(expected, report) == {}, table
     assert expected.points in (None, report.points), table
     message = expected.in_container or expected.message if wall == "docker" else expected.message
     assert [m for m in messages_of(report) if message not in m] == [], table
@@ -249,10 +332,9 @@ def test_a_sample_comes_to_what_it_expects(wall: str, sample: Sample, results: R
 @needs_wall
 def test_two_submissions_in_flight_cannot_meet(results: Results) -> None:
     """The pair of samples that try, were graded at the same time; unwalled, their code does meet."""
-    sender, receiver = (SAMPLES / f"hostile-pair-{role}" / "src" for role in ("sender", "receiver"))
-    if not {("bwrap", sender.parent.name), ("bwrap", receiver.parent.name)} <= results.keys():
+    if not {("bwrap", name) for name in PAIR} <= results.keys():
         pytest.skip("the pair was not asked for")
-    spans = [span_of(results["bwrap", folder.parent.name].report) for folder in (sender, receiver)]
+    spans = [span_of(results["bwrap", name].report) for name in PAIR]
     assert max(began for began, _ in spans) <= min(ended for _, ended in spans)
 
 
@@ -279,7 +361,7 @@ def meeting(role: str, statement: str, port: int, folder: Path) -> subprocess.Po
     """Run the pair's module in a process of this machine, without any wall, less what would stay behind."""
     own = f"meeting.NAME, meeting.PORT, meeting.FOLDERS = 'meet-{port}', {port}, [{str(folder)!r}]"
     code = f"import meeting; {own}; meeting.libc.shmget = lambda *_: -1; {statement}"
-    environment = {"PYTHONPATH": str(SAMPLES / f"hostile-pair-{role}" / "src"), "PATH": os.environ["PATH"]}
+    environment = {"PYTHONPATH": str(ALL[f"hostile-pair-{role}"].place / "src"), "PATH": os.environ["PATH"]}
     return subprocess.Popen([sys.executable, "-B", "-c", code], env=environment, stdout=subprocess.PIPE)
 
 
@@ -295,8 +377,7 @@ def span_of(report: Report) -> tuple[float, float]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A git repository with a commit of the starter, as a student might hand it in, .git and all."""
-    sample = next(sample for sample in ALL if sample.name == "starter-a0")
-    root = build(sample, tmp_path / "checkout")
+    root = build(ALL["starter-a0"], tmp_path / "checkout")
     for command in (
         ["init", "-q"],
         ["add", "-A"],
@@ -333,16 +414,14 @@ def test_a_link_called_score_md_does_not_lead_the_grader_to_other_files(tmp_path
     assert precious.read_text() == "precious"
 
 
-def verdicts_of(report: Report) -> dict[str, str]:
-    return {case.name: case.verdict.value for case in report.cases}
-
-
-def expected_verdicts(expected: Expectation, report: Report) -> dict[str, str]:
-    """The verdict of each case; where the sample does not say, whatever it came to."""
-    actual = verdicts_of(report)
-    unknown = set(expected.verdicts) - {"*", *actual}
-    assert not unknown, f"expect.toml names cases that do not exist: {unknown}"
-    return {name: expected.verdicts.get(name, expected.verdicts.get("*", actual[name])) for name in actual}
+def unexpected(expected: Expectation, report: Report) -> dict[str, str]:
+    """The cases whose verdict is not what the sample expects, and the verdict."""
+    unknown = expected.verdicts.listed - set(range(1, len(report.cases) + 1))
+    assert not unknown, f"there are no cases {unknown}"
+    cases = {
+        case.name: (case.verdict.value, expected.verdicts.of(i)) for i, case in enumerate(report.cases, 1)
+    }
+    return {name: verdict for name, (verdict, allowed) in cases.items() if verdict not in allowed}
 
 
 def messages_of(report: Report) -> list[str]:
@@ -369,51 +448,121 @@ def test_the_starter_has_no_solution_left() -> None:
                 compile(text, str(file), "exec")
 
 
+# ── what samples say of themselves ───────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("assignment", ASSIGNMENTS)
+def test_every_case_rejects_a_wrong_sample(assignment: str) -> None:
+    """The smaller the change of the solved assignment, the better; so other families do not count."""
+    suite = (REPOSITORY / "hidden" / assignment / "test_score.py").read_text("utf-8")
+    cases = range(1, len(re.findall(r"^@case\(", suite, re.MULTILINE)) + 1)
+    wrong = [
+        sample.expected.verdicts
+        for sample in ALL.values()
+        if sample.name.startswith(("wrong-", "slow-")) and sample.expected.assignment == assignment
+    ]
+    assert [case for case in cases if not any("passed" not in verdicts.of(case) for verdicts in wrong)] == []
+
+
+MINIMAL = 'why = "x"\nbase = "starter"\n'
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('why = "x"\nbase = "starter"\npoints = 0', "assignment"),
-        ('assignment = "a0"\nwhy = "x"\nbase = "starter"', "needs points"),
-        ('assignment = "a0"\nwhy = "x"\nbase = "starter"\npoint = 0', "unknown field `point`"),
-        ('assignment = "a9"\nwhy = "x"\nbase = "starter"\npoints = 0', "Invalid enum value 'a9'"),
-        ('assignment = "a0"\nwhy = ""\nbase = "starter"\npoints = 0', "why must be one line"),
-        (
-            'assignment = "a0"\nwhy = "x"\nbase = "starter"\n[verdicts]\n"*" = "pass"',
+        pytest.param(f"{MINIMAL}points = 0", "assignment", id="no assignment"),
+        pytest.param(f'assignment = "a0"\n{MINIMAL}', "needs points", id="no points"),
+        pytest.param(f'assignment = "a0"\n{MINIMAL}point = 0', "unknown field `point`", id="unknown field"),
+        pytest.param(
+            f'assignment = "a9"\n{MINIMAL}points = 0', "Invalid enum value 'a9'", id="unknown assignment"
+        ),
+        pytest.param(
+            'assignment = "a0"\nwhy = ""\nbase = "starter"\npoints = 0', "why must be one line", id="no why"
+        ),
+        pytest.param(
+            f'assignment = "a0"\n{MINIMAL}verdicts.rest = "pass"',
             "Invalid enum value 'pass'",
+            id="no verdict",
+        ),
+        pytest.param(
+            f'assignment = "a0"\n{MINIMAL}verdicts.fails = [1]', "unknown field `fails`", id="no such list"
         ),
     ],
 )
 def test_a_mistake_in_an_expectation_is_found(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "expect.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
-        Sample.read(tmp_path)
+        read_folder(tmp_path)
 
 
-def test_a_change_of_what_is_not_there_is_found(tmp_path: Path) -> None:
-    text = 'assignment = "a0"\nwhy = "x"\nbase = "reference"\npoints = 0\n'
-    text += '[change]\n"src/linear.py" = [["nowhere", ""]]\n'
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        pytest.param('[[sample]]\nwhy = "x"', "'' cannot be the name of a sample", id="no name"),
+        pytest.param('[[sample]]\nname = "Wrong X"\nwhy = "x"', "'Wrong X' cannot be", id="odd name"),
+        pytest.param('[[sample]]\nname = "wrong-x"', "wrong-x: .*`why`", id="no why"),
+        pytest.param(
+            '[[sample]]\nname = "wrong-x"\nwhy = "x"\n' * 2, "there is a sample wrong-x", id="twice"
+        ),
+        pytest.param(
+            '[[sample]]\nname = "wrong-x"\nwhy = "x"\nbase = "wrong-y"\n',
+            "wrong-x: wrong-y cannot be its base",
+            id="no base",
+        ),
+        pytest.param(
+            '[[sample]]\nname = "wrong-x"\nwhy = "x"\nbase = "wrong-x"\n',
+            "wrong-x: wrong-x cannot be its base",
+            id="its own base",
+        ),
+    ],
+)
+def test_a_mistake_in_a_table_is_found(tmp_path: Path, entries: str, message: str) -> None:
+    top = 'assignment = "a0"\nbase = "reference"\nverdicts.rest = "passed"\n'
+    (tmp_path / "a0.toml").write_text(top + entries)
+    with pytest.raises(ValueError, match=message):
+        read_all(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        pytest.param(
+            'change."src/linear.py" = [["nowhere", ""]]',
+            "src/linear.py: there is no 'nowhere' any more",
+            id="text",
+        ),
+        pytest.param('change."src/x.py" = [["a", "b"]]', "src/x.py: there is no 'a' any more", id="file"),
+        pytest.param('delete = ["src/x"]', "there is no src/x to delete", id="deleted"),
+    ],
+)
+def test_a_change_of_what_is_not_there_is_found(tmp_path: Path, change: str, message: str) -> None:
+    text = f'assignment = "a0"\nwhy = "x"\nbase = "reference"\npoints = 0\n{change}\n'
     (tmp_path / "expect.toml").write_text(text)
-    with pytest.raises(ValueError, match=r"src/linear.py: there is no 'nowhere' any more"):
-        build(Sample.read(tmp_path), tmp_path / "checkout")
+    with pytest.raises(ValueError, match=message):
+        build(read_folder(tmp_path), tmp_path / "checkout")
 
 
-def test_every_sample_belongs_to_a_family_and_no_two_have_the_same_files() -> None:
-    assert [sample.name for sample in ALL if not sample.name.startswith(FAMILIES)] == []
+def test_a_case_may_get_the_verdicts_that_list_it_or_that_of_the_rest(tmp_path: Path) -> None:
+    text = f'assignment = "a0"\n{MINIMAL}verdicts.timeout = [2]\nverdicts.error = [2, 3]\n'
+    for rest, others in (
+        ("", {"passed", "wrong", "timeout", "error"}),
+        ('verdicts.rest = "passed"', {"passed"}),
+    ):
+        (tmp_path / "expect.toml").write_text(text + rest)
+        verdicts = read_folder(tmp_path).expected.verdicts
+        assert [verdicts.of(case) for case in (1, 2, 3)] == [others, {"timeout", "error"}, {"error"}]
+
+
+def test_every_sample_belongs_to_a_family_and_no_two_are_equal() -> None:
+    assert [name for name in ALL if not name.startswith(FAMILIES)] == []
     contents: dict[object, str] = {}
-    for sample in ALL:
-        files = {
-            str(p.relative_to(sample.folder)): p.read_bytes() for p in sample.folder.rglob("*") if p.is_file()
-        }
-        files.pop("expect.toml")
-        said = sample.expected
-        key = (digest(files), said.base, said.assignment, said.delete, said.solved)
-        tables = (tuple(said.links.items()), tuple(said.change.items()))
-        assert contents.setdefault((key, tables), sample.name) == sample.name
+    for sample in ALL.values():
+        links = tuple(sample.expected.links.items())
+        key = (sample.expected.assignment, digest(files(sample)), links)
+        assert contents.setdefault(key, sample.name) == sample.name
 
 
 def test_the_threat_model_names_every_hostile_sample_and_no_other() -> None:
     tables = [line for line in THREAT_MODEL.read_text("utf-8").splitlines() if line.startswith("| `")]
     named = {name for line in tables for name in re.findall(r"`([a-z0-9-]+)`", line.split("|")[1])}
-    assert named == {
-        sample.name.removeprefix("hostile-") for sample in ALL if sample.name.startswith("hostile-")
-    }
+    assert named == {name.removeprefix("hostile-") for name in ALL if name.startswith("hostile-")}
