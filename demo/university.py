@@ -157,12 +157,11 @@ def make(folder: Path, students: Sequence[Student]) -> None:
             past=f"{now - timedelta(hours=1):%Y-%m-%d %H:%M}",
         )
     )
-    samples = {sample.name: sample for sample in ALL}
     for student in students:
         git("init", "--quiet", "--bare", str(student.bare), folder=folder)
         git("init", "--quiet", "-b", "main", str(student.checkout), folder=folder)
         git("remote", "add", "origin", str(student.bare), folder=student.checkout)
-        build(samples[student.sample], student.checkout)
+        build(ALL[student.sample], student.checkout)
     bares = [str(student.bare.relative_to(folder)) for student in students]
     command = [sys.executable, "-m", "autograder", "hook", "install", *bares, "--config", "autograder.toml"]
     subprocess.run(command, cwd=folder, check=True)

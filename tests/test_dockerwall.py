@@ -1,6 +1,6 @@
 """The wall of containers: its command line, which owners count as gone, and, with an engine, what holds inside it.
 
-`tests/test_submissions.py` grades the samples of the threat model in containers; this file tests the wall's own parts.
+The samples of the threat model are graded in containers by `tests/test_samples.py`; here are the wall's own parts.
 """
 
 from __future__ import annotations
