@@ -23,9 +23,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.ledger import Job, JobState, Ledger
-from tests.samples import ALL, REPOSITORY, build
+from tests.support import ROOT
+from tests.support.samples import ALL, build
 
-BUILD = REPOSITORY / "build"
+BUILD = ROOT / "build"
 PATIENCE_SECONDS = 120.0
 SETTINGS = """\
 course = "deep-learning-systems"
@@ -152,7 +153,7 @@ def make(folder: Path, students: Sequence[Student]) -> None:
     now = datetime.now(timezone.utc)
     (folder / "autograder.toml").write_text(
         SETTINGS.format(
-            reference=REPOSITORY,
+            reference=ROOT,
             soon=f"{now + timedelta(days=14):%Y-%m-%d %H:%M}",
             past=f"{now - timedelta(hours=1):%Y-%m-%d %H:%M}",
         )

@@ -16,8 +16,8 @@ import pytest
 
 from autograder.ledger import Ledger, tables
 from autograder.ledger.database import Database, parse_url
-from tests import postgres
-from tests.ledgers import Clock, Course
+from tests.support import postgres
+from tests.support.ledgers import Clock, Course
 
 # Other programs may use the processors: how long an example takes says nothing about it.
 hypothesis.settings.register_profile(
