@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.release
+
 # file, right text, wrong text, the tests that must fail (in `-k` words), what the failure must say
 MISTAKES = {
     "W_grad accumulates": (

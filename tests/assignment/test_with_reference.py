@@ -12,6 +12,8 @@ import pytest
 
 from tests.support import ROOT
 
+pytestmark = pytest.mark.release
+
 
 @pytest.fixture
 def student_repository(tmp_path):

@@ -44,6 +44,7 @@ def course_folder(tmp_path_factory):
     return course_folder
 
 
+@pytest.mark.sandbox
 def test_one_checkout(course_folder):
     result = autograder("grade", "submissions/bob", cwd=course_folder.folder)
     assert result.returncode == 0, result.stderr
@@ -55,6 +56,7 @@ def test_one_checkout(course_folder):
     assert json.loads((folder / "score.json").read_text())["points"] == 60
 
 
+@pytest.mark.sandbox
 def test_a_folder_of_checkouts(course_folder, tmp_path):
     result = autograder("grade", "submissions", "--out", tmp_path, "--jobs", "2", cwd=course_folder.folder)
     assert result.returncode == 0, result.stderr
@@ -70,12 +72,14 @@ def test_a_folder_of_checkouts(course_folder, tmp_path):
     assert "0 / 60 | ❓" in (tmp_path / "eve" / "score.md").read_text()
 
 
+@pytest.mark.sandbox
 def test_json(course_folder, tmp_path):
     result = autograder("grade", "submissions/ann", "--json", "--out", tmp_path, cwd=course_folder.folder)
     (report,) = json.loads(result.stdout)
     assert report["points"] == 100
 
 
+@pytest.mark.sandbox
 @pytest.mark.parametrize("kind", ["gradescope", "junit", "markdown"])
 def test_export(course_folder, tmp_path, kind):
     autograder("grade", "submissions/bob", "--out", tmp_path, cwd=course_folder.folder)
@@ -116,6 +120,7 @@ def test_wrong_usage(course_folder, arguments, status, message):
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.sandbox
 def test_a_fault_of_ours_is_status_1_and_writes_no_score(tmp_path):
     course_folder = CourseFolder(tmp_path)
     course_folder.submission("ann")
@@ -136,6 +141,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(cour
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.sandbox
 def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
     course_folder = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')
     course_folder.submission("ann")

@@ -10,6 +10,8 @@ from autograder.grading.batch import find_checkouts, head_commit, write_many
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 
+pytestmark = pytest.mark.sandbox
+
 REPORT = Report("a0", (CaseResult("Task0 - Case1", Verdict.PASSED, 100, 100),))
 
 

@@ -14,6 +14,8 @@ from autograder.verdict import CaseResult, Verdict
 from tests.support import ROOT
 from tests.support.course import CourseFolder
 
+pytestmark = pytest.mark.sandbox
+
 DOCS = ROOT / "docs"
 
 

@@ -50,7 +50,7 @@ from tests.support.samples import (
     read_folder,
     without_solution,
 )
-from tests.support.walls import needs_wall, why_no_wall
+from tests.support.walls import why_no_wall
 
 THREAT_MODEL = ROOT / "docs" / "threat-model.md"
 ASSIGNMENTS = ("a0", "a1", "a2")
@@ -76,11 +76,8 @@ IN_CONTAINERS = (
 environment all of them are."""
 CONTAINED = ALL if os.environ.get("SAMPLES_IN_CONTAINERS") == "all" else IN_CONTAINERS
 CASES = [
-    *(pytest.param("bwrap", sample, marks=needs_wall, id=name) for name, sample in ALL.items()),
-    *(
-        pytest.param("docker", ALL[name], marks=engine.needs_engine, id=f"docker-{name}")
-        for name in CONTAINED
-    ),
+    *(pytest.param("bwrap", sample, marks=pytest.mark.sandbox, id=name) for name, sample in ALL.items()),
+    *(pytest.param("docker", ALL[name], marks=pytest.mark.docker, id=f"docker-{name}") for name in CONTAINED),
 ]
 
 
@@ -329,7 +326,7 @@ def test_a_sample_gets_what_it_expects(wall: str, sample: Sample, results: Resul
     assert_messages_are_harmless(report)
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_two_submissions_in_flight_cannot_meet(results: Results) -> None:
     """The pair of samples that try, were graded at the same time; unwalled, their code does meet."""
     if not {("bwrap", name) for name in PAIR} <= results.keys():

@@ -19,6 +19,8 @@ from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
 from tests.support.course import RIGHT, SCORE, CourseFolder
 
+pytestmark = pytest.mark.sandbox
+
 
 @pytest.fixture(scope="module")
 def course_folder(tmp_path_factory):

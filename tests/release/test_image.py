@@ -15,7 +15,7 @@ from autograder.cli.image import image as image_command
 from autograder.errors import GraderError
 from autograder.release import image
 from tests.support import ROOT
-from tests.support.engine import needs_engine, small_image
+from tests.support.engine import small_image
 
 BASE = os.environ.get("COURSE_BASE_IMAGE", "")
 
@@ -79,7 +79,7 @@ def test_without_docker_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
         image.save(image.Names(1, light=True), tmp_path)
 
 
-@needs_engine
+@pytest.mark.docker
 def test_what_is_saved_has_the_checksum_that_lies_beside_it(tmp_path: Path) -> None:
     names = image.Names(10**6 + os.getpid(), light=True)
     small_image(names.student, ("true",))
@@ -93,14 +93,14 @@ def test_what_is_saved_has_the_checksum_that_lies_beside_it(tmp_path: Path) -> N
     assert sorted(path.name for path in archive.parent.iterdir()) == [archive.name, f"{archive.name}.sha256"]
 
 
-@needs_engine
+@pytest.mark.docker
 def test_an_image_that_is_not_there_cannot_be_saved(tmp_path: Path) -> None:
     with pytest.raises(GraderError, match="docker save ended with"):
         image.save(image.Names(10**6 + os.getpid(), light=False), tmp_path)
     assert [*tmp_path.iterdir()] == []
 
 
-@needs_engine
+@pytest.mark.docker
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not BASE, reason="COURSE_BASE_IMAGE names no base to build on, see docs/docker.md")
 @pytest.mark.skipif(not [*(ROOT / "dist").glob("ref-*.whl")], reason="no wheel: autograder release ref")

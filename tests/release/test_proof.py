@@ -8,7 +8,6 @@ from click.testing import CliRunner
 from autograder.cli import main
 from tests.support.githost import git
 from tests.support.staff import SETTINGS, TOY, WORK, Staff
-from tests.support.walls import needs_wall
 
 
 def release(staff, to, *options, assignment="t"):
@@ -148,7 +147,7 @@ def test_a_planted_leak_is_refused(tmp_path, out):
     refused(staff, out, "test_with_ref.py:1: a line of the solution in src/work.py")
 
 
-@needs_wall
+@pytest.mark.sandbox
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("assignment", "score", "tests"),

@@ -16,7 +16,7 @@ from autograder.sandbox import policy
 from autograder.sandbox.kinds import WallSettings, find
 from autograder.submission import read_tree
 from tests.support import ROOT
-from tests.support.walls import PROBES, needs_wall, submission
+from tests.support.walls import PROBES, submission
 
 SETTINGS = ROOT / "autograder.toml"
 LINE = "theta -= lr * (Xb.T @ _logit_gradient(Xb @ theta, yb))"
@@ -169,7 +169,7 @@ def test_what_cython_stores_can_be_read_by_the_check(wheel):
 # never where student code is graded ----------------------------------------------------------------------
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_the_wall_hides_an_installed_reference(wheel, tmp_path, monkeypatch):
     site = tmp_path / "lib" / "site-packages"
     with zipfile.ZipFile(wheel.path) as archive:

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
-from tests.support.engine import needs_engine, small_image
+from tests.support.engine import small_image
 
 SCRIPT = ROOT / "run_docker.sh"
 TOOLS = ("bash", "basename", "cut", "dirname", "grep", "sha256sum", "tail")
@@ -432,7 +432,7 @@ def test_only_what_the_image_needs_goes_to_the_engine() -> None:
 # ── with a real engine ───────────────────────────────────────────────────────────────────────────────────
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_saved_image_is_loaded_and_works_on_the_repository(tmp_path: Path) -> None:
     """The image has a version that only this test uses, so that no image of the course is touched."""
     version = f"9{os.getpid()}"

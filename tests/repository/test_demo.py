@@ -5,11 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import ROOT
-from tests.support.walls import needs_wall
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_four_students_push_and_each_gets_an_answer():
     done = subprocess.run(
         [sys.executable, "-m", "demo.university"],

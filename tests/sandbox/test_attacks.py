@@ -35,7 +35,6 @@ from tests.support.walls import (
     STOP,
     Stop,
     below,
-    needs_wall,
     new_wall,
     run,
     status_of,
@@ -43,7 +42,7 @@ from tests.support.walls import (
     value,
 )
 
-pytestmark = needs_wall
+pytestmark = pytest.mark.sandbox
 MIB = 2**20
 
 

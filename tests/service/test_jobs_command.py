@@ -19,7 +19,6 @@ from autograder.service import status as overview
 from tests.support.ledgers import problems
 from tests.support.processes import PATIENCE, Processes, accounted, settled, until
 from tests.support.university import BROKEN, HALF, RIGHT, University, now
-from tests.support.walls import needs_wall
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ def take(parts, push):
 # the whole thing -----------------------------------------------------------------------------------------
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_pushes_are_graded_in_the_sandbox_and_answered(university, processes):
     processes.start(pretend=False)
     with university.parts() as parts:
@@ -94,7 +93,7 @@ def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(univ
     assert [line for line in university.log() if line["level"] == "error"] == []
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_a_suite_that_changed_is_used_from_the_next_push_on(university, processes):
     processes.start(pretend=False)
     with university.parts() as parts:

@@ -100,9 +100,9 @@ def test_the_front_page_shows_jobs_and_the_latest_scores(client, course):
 
 
 def test_problems_come_first(client, service):
-    service.checks.append(lambda: ["the disk is full: make room"])
+    service.checks.append(lambda: ["the disk is full: delete something"])
     text = text_of(client.get("/"))
-    assert text.index("the disk is full: make room") < text.index("waiting")
+    assert text.index("the disk is full: delete something") < text.index("waiting")
 
 
 def test_it_refreshes_itself_and_pauses(client):

@@ -8,7 +8,7 @@ from tests.support import chromium
 from tests.support.ledgers import Course, commit
 from tests.support.webservice import TOKEN, new_service, serving
 
-pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
+pytestmark = pytest.mark.browser
 
 LONG = "a0-" + "a-student-with-a-very-long-name" * 3
 WORD = "thedisk" * 40  # has no place for a line break

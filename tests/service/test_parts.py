@@ -19,7 +19,6 @@ from autograder.service.logs import LOG, about
 from tests.support.course import RIGHT, CourseFolder
 from tests.support.ledgers import commit, report
 from tests.support.processes import until
-from tests.support.walls import needs_wall
 
 # logs ----------------------------------------------------------------------------------------------------
 
@@ -83,7 +82,7 @@ def graders(tmp_path):
     graders.close()
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_a_server_that_died_is_started_again(graders):
     folder = graders.course.submission("one")
     assert graders.grade("t", folder, commit("one")).points == 100
@@ -112,7 +111,7 @@ def runs_a_case(server):
     return False
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_an_interrupted_submission_ends_at_once_without_a_verdict(graders):
     forever = graders.course.submission("one", "import time\n\ndef double(x):\n    time.sleep(1000)\n")
     graders.warm(["t"])
@@ -130,7 +129,7 @@ def test_an_interrupted_submission_ends_at_once_without_a_verdict(graders):
     thread.join()
 
 
-@needs_wall
+@pytest.mark.sandbox
 def test_what_cannot_be_graded_has_the_same_verdict_in_every_case(graders):
     found = graders.refused("t", SubmissionError("src is a file"), commit("one"))
     assert [(case.verdict.value, case.points, case.max_points, case.message) for case in found.cases] == [

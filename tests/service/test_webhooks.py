@@ -194,7 +194,7 @@ def test_only_posts_are_accepted(client, method):
 
 @each_host
 def test_unsigned_and_wrongly_signed_pushes_are_refused(client, service, host):
-    for changes in ({"auth": None}, {"auth": host.sign(host.push, b"another secret of ours")}):
+    for changes in ({"auth": None}, {"auth": host.sign(host.push, b"another secret: not this host's")}):
         response = post(client, host, **changes)
         assert response.status_code == 401
         assert response.json()["result"] == "refused"

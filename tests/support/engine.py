@@ -17,8 +17,6 @@ import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from autograder.errors import GraderError
 from autograder.sandbox import policy
 from autograder.sandbox.docker import engine
@@ -35,9 +33,6 @@ def why_no_engine() -> str:
     except GraderError as error:
         return f"no Docker engine: {error}"
     return ""
-
-
-needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "an engine responds")
 
 
 def volumes() -> list[str]:

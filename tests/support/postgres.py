@@ -56,7 +56,7 @@ class Server:
 
 
 def in_memory(size: int) -> str | None:
-    """Return a folder without a disk behind it that has room for `size` bytes; None where there is none."""
+    """Return a folder in memory with room for `size` bytes, or None."""
     place = "/dev/shm"
     if os.access(place, os.W_OK | os.X_OK) and shutil.disk_usage(place).free > size:
         return place

@@ -176,7 +176,7 @@ def without_solution(text: str, suffix: str) -> str:
 
 
 def changed(text: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Replace every occurrence of the first text of each pair by the second; ValueError where there is none."""
+    """Replace every occurrence of the first text of each pair by the second; ValueError if it does not occur."""
     for old, new in pairs:
         if old not in text:
             raise ValueError(f"there is no {old!r} any more")

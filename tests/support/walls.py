@@ -7,6 +7,7 @@ case waits at a `Stop`, where the test sees it, and goes on when the test lets i
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import secrets
 import signal
@@ -15,8 +16,6 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from autograder.errors import GraderError
 from autograder.sandbox.bubblewrap import BwrapWall, find_bwrap
@@ -56,6 +55,7 @@ not_a_function = 3
 '''
 
 
+@functools.cache
 def why_no_wall() -> str:
     """Why no sandbox can be started on this machine; empty where one can."""
     try:
@@ -66,9 +66,6 @@ def why_no_wall() -> str:
     if path.exists() and int(path.read_text()) == 0:
         return "user namespaces are switched off: sysctl user.max_user_namespaces"
     return ""
-
-
-needs_wall = pytest.mark.skipif(bool(why_no_wall()), reason=why_no_wall() or "a wall can be started")
 
 
 def new_wall(folder: Path, **options: Any) -> BwrapWall:
