@@ -28,7 +28,7 @@ test: $(READY) ## run every test, in parallel
 quick: $(READY) ## run the tests that need no sandbox, service, browser or container: under a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))"
 
-demo: $(READY) ## visible tests, training, and a university: pushes that are answered with a score.md
+demo: $(READY) ## visible tests, training, and four students who push and get a score.md
 	$(BIN)/python -m pytest -q test_toy.py
 	$(BIN)/python -m src.train softmax-cpp --epochs 3
 	$(BIN)/python -m demo.university
