@@ -18,7 +18,7 @@ from autograder.ledger import Ledger, tables
 from autograder.ledger.database import Database, parse_url
 from tests.support import ROOT, chromium, postgres
 from tests.support.engine import why_no_engine
-from tests.support.ledgers import Clock, Course
+from tests.support.ledgers import Clock, Semester
 from tests.support.walls import why_no_wall
 
 # Other programs may use the processors: how long an example takes says nothing about it.
@@ -139,9 +139,9 @@ def ledger(database, clock):
 
 
 @pytest.fixture
-def course(ledger, clock):
+def semester(ledger, clock):
     """Students who push, and a grader that grades, on `ledger`."""
-    return Course(ledger, clock)
+    return Semester(ledger, clock)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from autograder.errors import ConfigError
 from autograder.ledger import JobState, Ledger, LedgerBusy, LedgerError
 from autograder.ledger.database import mask, parse_url
 from autograder.ledger.schema import HEAD
-from tests.support.ledgers import MAIN, Clock, Course, commit, problems, report, repository
+from tests.support.ledgers import MAIN, Clock, Semester, commit, problems, report, repository
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks, and asks Linux for details")
 FORK = multiprocessing.get_context("fork") if sys.platform == "linux" else None
@@ -85,7 +85,7 @@ def same_job(number, barrier, url):
 
 
 def test_many_workers_that_finish_the_same_job(url, ledger):
-    Course(ledger, Clock()).push("one")
+    Semester(ledger, Clock()).push("one")
     new = together(6, same_job, url)
     assert sum(new) == 1
     (job,) = ledger.history(repository()).jobs
@@ -126,17 +126,17 @@ def test_threads_share_a_ledger(ledger):
     assert problems(ledger) == []
 
 
-def test_a_forked_child_may_go_on_with_it(course):
-    course.push("one")
+def test_a_forked_child_may_go_on_with_it(semester):
+    semester.push("one")
 
     def child(_number, barrier):
         barrier.wait(timeout=120)
-        return course.push("two", "bob").new
+        return semester.push("two", "bob").new
 
     assert together(1, child) == [True]
-    assert course.push("three").new
-    assert len(course.ledger.repositories()) == 2
-    assert problems(course.ledger) == []
+    assert semester.push("three").new
+    assert len(semester.ledger.repositories()) == 2
+    assert problems(semester.ledger) == []
 
 
 # kill -9 -------------------------------------------------------------------------------------------------
@@ -145,11 +145,11 @@ def test_a_forked_child_may_go_on_with_it(course):
 def grade_forever(url, pipe):
     """Grade one push after the other, and write a letter to the pipe after each step."""
     with Ledger.open(url) as ledger:
-        course = Course(ledger, Clock())
+        semester = Semester(ledger, Clock())
         for number in range(10_000):
-            course.push(str(number), delivery_id=str(number))
+            semester.push(str(number), delivery_id=str(number))
             os.write(pipe, b"p")
-            course.grade(str(number))
+            semester.grade(str(number))
             os.write(pipe, b"g")
 
 
@@ -175,10 +175,10 @@ def test_kill_9_leaves_all_of_an_act_or_nothing(url, ledger, lines):
     assert len(final) - letters.count(b"g") in (0, 1)
     assert all(job.report for job in final)
     # ... and the next process continues.
-    course = Course(ledger, Clock())
-    assert not course.push("0", delivery_id="0").new
-    course.push("next")
-    assert course.grade("next").state is JobState.FINAL
+    semester = Semester(ledger, Clock())
+    assert not semester.push("0", delivery_id="0").new
+    semester.push("next")
+    assert semester.grade("next").state is JobState.FINAL
 
 
 # a locked file -------------------------------------------------------------------------------------------
@@ -202,21 +202,21 @@ def test_a_write_waits_for_a_lock(file):
     with Ledger.open(f"sqlite:///{file}") as ledger, locked(file) as other:
         release = threading.Timer(0.3, other.execute, ("ROLLBACK",))
         release.start()
-        assert Course(ledger, Clock()).push("one").new
+        assert Semester(ledger, Clock()).push("one").new
         release.join()
 
 
 def test_a_lock_that_is_held_too_long_is_reported_and_changes_nothing(file):
     with Ledger.open(f"sqlite:///{file}", busy_seconds=0.05) as ledger:
         with locked(file), pytest.raises(LedgerBusy, match=r"locked by another process for 0.05 s.*fuser -v"):
-            Course(ledger, Clock()).push("one")
+            Semester(ledger, Clock()).push("one")
         assert ledger.repositories() == []
-        assert Course(ledger, Clock()).push("one").new
+        assert Semester(ledger, Clock()).push("one").new
 
 
 def test_readers_do_not_wait_for_the_writer(file):
     with Ledger.open(f"sqlite:///{file}", busy_seconds=0.05) as ledger:
-        Course(ledger, Clock()).push("one")
+        Semester(ledger, Clock()).push("one")
         with locked(file):
             assert ledger.repositories() == [repository()]
 
@@ -272,18 +272,18 @@ def test_a_full_disk_is_our_fault_and_leaves_the_ledger_whole(small_disk):
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(300_000))
     with Ledger.open(f"sqlite:///{small_disk / 'ledger.sqlite'}") as ledger:
-        course = Course(ledger, Clock())
-        course.push("one")
+        semester = Semester(ledger, Clock())
+        semester.push("one")
         message = r"disk is full or broken: free some space"
         with pytest.raises(LedgerError, match=message):
             fill(lambda number: ledger.audit("test", str(number), why="x", details={"x": "y" * 5000}))
         kept = len(ledger.audit_lines())
         with pytest.raises(LedgerError, match=message):
-            fill(lambda number: course.push(f"more {number}"))
+            fill(lambda number: semester.push(f"more {number}"))
         ballast.unlink()
         ledger.audit("test", "go on", why="there is room again")
         assert len(ledger.audit_lines()) == kept + 1
-        course.push("two")
+        semester.push("two")
         assert problems(ledger) == []
 
 

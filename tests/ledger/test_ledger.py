@@ -69,9 +69,9 @@ def test_a_push_comes_back_as_it_was_recorded(ledger):
     ],
     ids=["same-delivery", "other-delivery", "no-delivery", "no-before"],
 )
-def test_a_push_that_is_reported_again_is_the_same(course, again):
-    first = course.push("one", delivery_id="d-1", before="0" * 40)
-    second = course.push("one", **({"before": "0" * 40} | again))
+def test_a_push_that_is_reported_again_is_the_same(semester, again):
+    first = semester.push("one", delivery_id="d-1", before="0" * 40)
+    second = semester.push("one", **({"before": "0" * 40} | again))
     assert second.row == first.row
     assert (first.new, second.new) == (True, False)
 
@@ -82,28 +82,28 @@ def test_a_delivery_id_is_unique_per_host_only(ledger):
         assert ledger.record_push(name, commit=commit("one"), ref=MAIN, delivery_id="7").new
 
 
-def test_a_delivery_id_of_another_push_is_a_conflict(course):
-    course.push("one", delivery_id="7")
+def test_a_delivery_id_of_another_push_is_a_conflict(semester):
+    semester.push("one", delivery_id="7")
     for word, student in (("two", "ann"), ("one", "bob")):
         with pytest.raises(Conflict, match="came again for"):
-            course.push(word, student, delivery_id="7")
-    assert len(course.ledger.repositories()) == 1
+            semester.push(word, student, delivery_id="7")
+    assert len(semester.ledger.repositories()) == 1
 
 
-def test_a_branch_that_returns_to_a_commit_is_pushed_again(course):
-    first = course.push("one")
-    course.push("two")
-    again = course.push("one")
+def test_a_branch_that_returns_to_a_commit_is_pushed_again(semester):
+    first = semester.push("one")
+    semester.push("two")
+    again = semester.push("one")
     assert again.new
     assert again.row.received > first.row.received
     # ... and being reported again, it is the same push as before
-    assert not course.push("one", before=commit("two")).new
-    assert not course.push("one", before="").new
+    assert not semester.push("one", before=commit("two")).new
+    assert not semester.push("one", before="").new
 
 
-def test_the_time_of_a_spool_is_kept(course):
+def test_the_time_of_a_spool_is_kept(semester):
     noted = datetime(2026, 9, 10, 8, tzinfo=timezone(timedelta(hours=-4)))
-    push = course.push("one", received=noted).row
+    push = semester.push("one", received=noted).row
     assert push.received == noted
     assert push.received.utcoffset() == timedelta(0)
 
@@ -160,8 +160,8 @@ def test_a_repository_is_written_as_one_word():
     assert RepositoryName.parse(str(name)) == name
 
 
-def test_text_that_a_database_does_not_take(course):
-    push = course.push("one", sender="a\0b\ud800c" + "d" * 500).row
+def test_text_that_a_database_does_not_take(semester):
+    push = semester.push("one", sender="a\0b\ud800c" + "d" * 500).row
     assert push.sender.startswith("a\\x00b\\ud800cd")
     assert len(push.sender) == 200
 
@@ -183,43 +183,43 @@ def test_a_job_has_a_name_that_tells_what_it_is():
     assert job_id(name, "a" * 40, "a0", 2).endswith(":a0:r2")
 
 
-def test_a_job_is_opened_once(course):
-    course.push("one")
-    first = course.ledger.open_job(repository(), commit("one"), "a0")
-    again = course.ledger.open_job(repository(), commit("one"), "a0")
+def test_a_job_is_opened_once(semester):
+    semester.push("one")
+    first = semester.ledger.open_job(repository(), commit("one"), "a0")
+    again = semester.ledger.open_job(repository(), commit("one"), "a0")
     assert (first.new, again.new, again.row) == (True, False, first.row)
     assert first.row.state is JobState.QUEUED
-    assert course.ledger.job(first.row.id) == first.row
-    assert course.ledger.open_job(repository(), commit("one"), "a1").new
+    assert semester.ledger.job(first.row.id) == first.row
+    assert semester.ledger.open_job(repository(), commit("one"), "a1").new
 
 
-def test_a_job_needs_a_push(course):
+def test_a_job_needs_a_push(semester):
     with pytest.raises(Unknown, match="no push of"):
-        course.open("one")
-    course.push("one", "bob")
+        semester.open("one")
+    semester.push("one", "bob")
     with pytest.raises(Unknown):
-        course.open("one")
+        semester.open("one")
 
 
-def test_regrades_are_counted_without_a_gap(course):
-    course.push("one")
+def test_regrades_are_counted_without_a_gap(semester):
+    semester.push("one")
     with pytest.raises(Conflict, match="the next is 1"):
-        course.open("one", attempt=2)
-    course.open("one")
+        semester.open("one", attempt=2)
+    semester.open("one")
     with pytest.raises(Conflict, match="the next is 2"):
-        course.open("one", attempt=3)
-    assert course.open("one", attempt=2).attempt == 2
+        semester.open("one", attempt=3)
+    assert semester.open("one", attempt=2).attempt == 2
     with pytest.raises(Conflict, match="may_lower"):
-        course.open("one", attempt=2, may_lower=True)
+        semester.open("one", attempt=2, may_lower=True)
 
 
 @pytest.mark.parametrize(
     "name", ["", "a:0", "a/0", "a" * 33, "a 0"], ids=["empty", "colon", "slash", "long", "space"]
 )
-def test_an_invalid_assignment_is_refused(course, name):
-    course.push("one")
+def test_an_invalid_assignment_is_refused(semester, name):
+    semester.push("one")
     with pytest.raises(LedgerError, match="is not an assignment"):
-        course.open("one", assignment=name)
+        semester.open("one", assignment=name)
 
 
 def ways_to(state):
@@ -236,30 +236,30 @@ def ways_to(state):
 
 @pytest.mark.parametrize("after", JobState)
 @pytest.mark.parametrize("before", JobState)
-def test_each_move_is_legal_or_raises(course, before, after):
-    course.push("one")
-    job = course.open("one")
+def test_each_move_is_legal_or_raises(semester, before, after):
+    semester.push("one")
+    job = semester.open("one")
     for state in ways_to(before):
-        job = course.ledger.move(job.id, state, reason="on the way")
+        job = semester.ledger.move(job.id, state, reason="on the way")
     if after in TRANSITIONS[before]:
-        assert course.ledger.move(job.id, after, reason="now").state is after
+        assert semester.ledger.move(job.id, after, reason="now").state is after
     elif before is after:
-        assert course.ledger.move(job.id, after, reason="again") == job
+        assert semester.ledger.move(job.id, after, reason="again") == job
     else:
         with pytest.raises(IllegalTransition, match=f"is {before.value} and cannot become {after.value}"):
-            course.ledger.move(job.id, after, reason="now")
-        assert course.ledger.job(job.id) == job
-    assert problems(course.ledger) == []
+            semester.ledger.move(job.id, after, reason="now")
+        assert semester.ledger.job(job.id) == job
+    assert problems(semester.ledger) == []
 
 
-def test_a_job_s_changes_are_recorded(course):
-    course.push("one")
-    job = course.run("one")
-    course.ledger.move(job.id, JobState.RUNNING, worker="host:2", reason="host:1 died")
-    course.ledger.move(job.id, JobState.FAILED, reason="git host: 502")
-    course.ledger.move(job.id, JobState.QUEUED)
-    last = course.ledger.move(job.id, JobState.DEAD, reason="3 tries")
-    (history,) = course.ledger.history(repository()).jobs
+def test_a_job_s_changes_are_recorded(semester):
+    semester.push("one")
+    job = semester.run("one")
+    semester.ledger.move(job.id, JobState.RUNNING, worker="host:2", reason="host:1 died")
+    semester.ledger.move(job.id, JobState.FAILED, reason="git host: 502")
+    semester.ledger.move(job.id, JobState.QUEUED)
+    last = semester.ledger.move(job.id, JobState.DEAD, reason="3 tries")
+    (history,) = semester.ledger.history(repository()).jobs
     assert history.job == last
     assert (last.tries, last.worker, last.reason) == (2, "host:2", "3 tries")
     assert last.finished is not None
@@ -273,21 +273,21 @@ def test_a_job_s_changes_are_recorded(course):
     ]
 
 
-def test_a_final_job_has_a_report_or_says_why_not(course):
-    course.push("one")
-    job = course.run("one")
+def test_a_final_job_has_a_report_or_says_why_not(semester):
+    semester.push("one")
+    job = semester.run("one")
     with pytest.raises(IllegalTransition, match="has no report"):
-        course.ledger.move(job.id, JobState.FINAL)
-    course.ledger.move(job.id, JobState.FINAL, reason="late: the deadline was an hour before")
-    assert course.points() == {}
+        semester.ledger.move(job.id, JobState.FINAL)
+    semester.ledger.move(job.id, JobState.FINAL, reason="late: the deadline was an hour before")
+    assert semester.points() == {}
 
 
-def test_a_job_with_a_report_is_not_superseded(course):
-    course.push("one")
-    job = course.run("one")
-    course.ledger.add_report(job.id, report())
+def test_a_job_with_a_report_is_not_superseded(semester):
+    semester.push("one")
+    job = semester.run("one")
+    semester.ledger.add_report(job.id, report())
     with pytest.raises(IllegalTransition, match="publish it"):
-        course.ledger.move(job.id, JobState.SUPERSEDED)
+        semester.ledger.move(job.id, JobState.SUPERSEDED)
 
 
 def test_an_unknown_job(ledger):
@@ -302,26 +302,26 @@ def test_an_unknown_job(ledger):
             call()
 
 
-def test_a_newer_push_supersedes_what_still_waits(course):
+def test_a_newer_push_supersedes_what_still_waits(semester):
     for word in ("waits", "runs", "failed", "done", "newest"):
-        course.push(word)
-    course.push("waits", "bob")
+        semester.push(word)
+    semester.push("waits", "bob")
     for word in ("waits", "newest"):
-        course.open(word)
-    course.open("waits", assignment="a1")
-    course.open("waits", "bob")
-    course.run("runs")
-    failed = course.run("failed")
-    course.ledger.move(failed.id, JobState.FAILED, reason="ours")
-    course.grade("done")
-    course.open("done", attempt=2)  # staff asked for this one
+        semester.open(word)
+    semester.open("waits", assignment="a1")
+    semester.open("waits", "bob")
+    semester.run("runs")
+    failed = semester.run("failed")
+    semester.ledger.move(failed.id, JobState.FAILED, reason="ours")
+    semester.grade("done")
+    semester.open("done", attempt=2)  # staff asked for this one
     newest = job_id(repository(), commit("newest"), "a0")
-    superseded = course.ledger.supersede_older(newest)
+    superseded = semester.ledger.supersede_older(newest)
     assert {job.commit for job in superseded} == {commit("waits"), commit("failed")}
     assert all(job.state is JobState.SUPERSEDED and newest in job.reason for job in superseded)
-    assert course.ledger.supersede_older(newest) == []
-    assert course.ledger.supersede_older(job_id(repository(), commit("waits"), "a0")) == []
-    assert course.ledger.count_jobs() == {
+    assert semester.ledger.supersede_older(newest) == []
+    assert semester.ledger.supersede_older(job_id(repository(), commit("waits"), "a0")) == []
+    assert semester.ledger.count_jobs() == {
         JobState.QUEUED: 4,
         JobState.RUNNING: 1,
         JobState.FINAL: 1,
@@ -331,12 +331,12 @@ def test_a_newer_push_supersedes_what_still_waits(course):
     }
 
 
-def test_jobs_are_listed_by_state_assignment_and_repository(course):
+def test_jobs_are_listed_by_state_assignment_and_repository(semester):
     for student in ("ann", "bob"):
-        course.push("one", student)
-        course.open("one", student)
-        course.run("one", student, "a1")
-    listed = course.ledger.jobs
+        semester.push("one", student)
+        semester.open("one", student)
+        semester.run("one", student, "a1")
+    listed = semester.ledger.jobs
     assert len(listed()) == 4
     assert {job.assignment for job in listed(states=[JobState.RUNNING])} == {"a1"}
     assert [job.repository for job in listed(assignment="a0")] == [repository("ann"), repository("bob")]
@@ -348,14 +348,14 @@ def test_jobs_are_listed_by_state_assignment_and_repository(course):
 # unsettled pushes ----------------------------------------------------------------------------------------
 
 
-def test_pushes_without_a_settled_job(course):
+def test_pushes_without_a_settled_job(semester):
     for word in ("no job", *(state.value for state in JobState)):
-        course.push(word)
+        semester.push(word)
     for state in JobState:
-        job = course.open(state.value)
+        job = semester.open(state.value)
         for step in ways_to(state):
-            course.ledger.move(job.id, step, reason="x")
-    found = course.ledger.unsettled()
+            semester.ledger.move(job.id, step, reason="x")
+    found = semester.ledger.unsettled()
     assert [item.push.commit for item in found] == [
         commit(word) for word in ("no job", "queued", "running", "failed")
     ]
@@ -367,52 +367,52 @@ def test_pushes_without_a_settled_job(course):
     ]
     assert {state for item in found for state in (job.state for job in item.jobs)} == OPEN
     since = found[2].push.received
-    assert course.ledger.unsettled(since=since) == found[2:]
-    assert course.ledger.unsettled(limit=1) == found[:1]
+    assert semester.ledger.unsettled(since=since) == found[2:]
+    assert semester.ledger.unsettled(limit=1) == found[:1]
 
 
-def test_pushes_without_a_settled_job_for_one_assignment(course):
-    course.push("one")
-    course.grade("one", assignment="a0")
-    assert course.ledger.unsettled() == []
-    assert course.ledger.unsettled(assignment="a0") == []
-    assert [item.push.commit for item in course.ledger.unsettled(assignment="a1")] == [commit("one")]
+def test_pushes_without_a_settled_job_for_one_assignment(semester):
+    semester.push("one")
+    semester.grade("one", assignment="a0")
+    assert semester.ledger.unsettled() == []
+    assert semester.ledger.unsettled(assignment="a0") == []
+    assert [item.push.commit for item in semester.ledger.unsettled(assignment="a1")] == [commit("one")]
 
 
 # reports and feedback ------------------------------------------------------------------------------------
 
 
-def test_a_report_comes_back_as_it_was_published(course):
-    course.push("one")
-    job = course.run("one")
+def test_a_report_comes_back_as_it_was_published(semester):
+    semester.push("one")
+    job = semester.run("one")
     given_report = report(80, note="ünï\u202e", nested=[{"a": [1, 2.5, None, True]}])
-    stored = course.ledger.add_report(job.id, given_report)
+    stored = semester.ledger.add_report(job.id, given_report)
     assert stored.new
     assert stored.row.report == from_json(json.loads(json.dumps(given_report.to_json())))
     assert stored.row.report.points == 80
-    assert course.ledger.report(job.id) == stored.row
+    assert semester.ledger.report(job.id) == stored.row
 
 
-def test_the_first_report_of_a_job_stays(course):
-    course.push("one")
-    job = course.run("one")
-    first = course.ledger.add_report(job.id, report(40)).row
-    again = course.ledger.add_report(job.id, report(100))
+def test_the_first_report_of_a_job_stays(semester):
+    semester.push("one")
+    job = semester.run("one")
+    first = semester.ledger.add_report(job.id, report(40)).row
+    again = semester.ledger.add_report(job.id, report(100))
     assert (again.new, again.row) == (False, first)
-    course.ledger.move(job.id, JobState.FINAL)
-    assert course.ledger.add_report(job.id, report(100)).row == first
-    assert course.points() == {"ann": 40}
+    semester.ledger.move(job.id, JobState.FINAL)
+    assert semester.ledger.add_report(job.id, report(100)).row == first
+    assert semester.points() == {"ann": 40}
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.RUNNING])
-def test_only_a_running_job_gets_a_report(course, state):
-    course.push("one")
-    job = course.open("one")
+def test_only_a_running_job_gets_a_report(semester, state):
+    semester.push("one")
+    job = semester.open("one")
     for step in ways_to(state):
-        course.ledger.move(job.id, step, reason="x")
+        semester.ledger.move(job.id, step, reason="x")
     with pytest.raises(IllegalTransition, match="only a running job"):
-        course.ledger.add_report(job.id, report())
-    assert course.ledger.report(job.id) is None
+        semester.ledger.add_report(job.id, report())
+    assert semester.ledger.report(job.id) is None
 
 
 def case(name="Task0 - Case1", points=10, of=10):
@@ -432,127 +432,127 @@ def case(name="Task0 - Case1", points=10, of=10):
     ],
     ids=["assignment", "twice", "too-many", "negative", "nan", "object", "nul"],
 )
-def test_an_invalid_report_is_refused(course, bad, message):
-    course.push("one")
-    job = course.run("one")
+def test_an_invalid_report_is_refused(semester, bad, message):
+    semester.push("one")
+    job = semester.run("one")
     with pytest.raises(LedgerError, match=message):
-        course.ledger.add_report(job.id, bad)
-    assert course.ledger.report(job.id) is None
+        semester.ledger.add_report(job.id, bad)
+    assert semester.ledger.report(job.id) is None
 
 
-def test_feedback_is_recorded_once_per_commit(course):
-    course.push("one")
-    job = course.run("one")
-    first = course.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback")
-    assert not course.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback").new
+def test_feedback_is_recorded_once_per_commit(semester):
+    semester.push("one")
+    job = semester.run("one")
+    first = semester.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback")
+    assert not semester.ledger.add_feedback(job.id, commit=commit("f1"), branch="score-feedback").new
     # The student deleted the branch, and it was published again.
-    second = course.ledger.add_feedback(job.id, commit=commit("f2"), branch="score-feedback")
+    second = semester.ledger.add_feedback(job.id, commit=commit("f2"), branch="score-feedback")
     assert second.new
-    assert course.ledger.history(repository()).jobs[0].feedback == (first.row, second.row)
+    assert semester.ledger.history(repository()).jobs[0].feedback == (first.row, second.row)
 
 
-def test_a_waiting_job_has_no_feedback(course):
-    course.push("one")
+def test_a_waiting_job_has_no_feedback(semester):
+    semester.push("one")
     with pytest.raises(IllegalTransition, match="only a running or final job"):
-        course.ledger.add_feedback(course.open("one").id, commit=commit("f"), branch="score-feedback")
+        semester.ledger.add_feedback(semester.open("one").id, commit=commit("f"), branch="score-feedback")
 
 
 # what counts ---------------------------------------------------------------------------------------------
 
 
-def test_last_and_best(course):
+def test_last_and_best(semester):
     for word, points in (("one", 60), ("two", 90), ("three", 70)):
-        course.push(word)
-        course.grade(word, points)
-    course.push("one", "bob")
-    course.grade("one", 10, "bob")
-    assert course.points(ScorePolicy.LAST) == {"ann": 70, "bob": 10}
-    assert course.points(ScorePolicy.BEST) == {"ann": 90, "bob": 10}
-    assert course.points(ScorePolicy.BEST, repository=repository("bob")) == {"bob": 10}
-    assert course.points(assignment="a1") == {}
+        semester.push(word)
+        semester.grade(word, points)
+    semester.push("one", "bob")
+    semester.grade("one", 10, "bob")
+    assert semester.points(ScorePolicy.LAST) == {"ann": 70, "bob": 10}
+    assert semester.points(ScorePolicy.BEST) == {"ann": 90, "bob": 10}
+    assert semester.points(ScorePolicy.BEST, repository=repository("bob")) == {"bob": 10}
+    assert semester.points(assignment="a1") == {}
 
 
-def test_receive_time_decides_what_is_late(course):
-    on_time = course.push("one").row
-    course.grade("one", 60)
-    late = course.push("two").row
-    course.grade("two", 90)
+def test_receive_time_decides_what_is_late(semester):
+    on_time = semester.push("one").row
+    semester.grade("one", 60)
+    late = semester.push("two").row
+    semester.grade("two", 90)
     for policy in ScorePolicy:
-        assert course.points(policy, Cutoffs(on_time.received)) == {"ann": 60}
-        assert course.points(policy, Cutoffs(late.received)) == {"ann": 90}
-        assert course.points(policy, Cutoffs(late.received - timedelta(microseconds=1))) == {"ann": 60}
-        assert course.points(policy, Cutoffs(on_time.received - timedelta(microseconds=1))) == {}
+        assert semester.points(policy, Cutoffs(on_time.received)) == {"ann": 60}
+        assert semester.points(policy, Cutoffs(late.received)) == {"ann": 90}
+        assert semester.points(policy, Cutoffs(late.received - timedelta(microseconds=1))) == {"ann": 60}
+        assert semester.points(policy, Cutoffs(on_time.received - timedelta(microseconds=1))) == {}
 
 
-def test_an_extension_is_for_one_repository(course):
+def test_an_extension_is_for_one_repository(semester):
     for student in ("ann", "bob"):
-        course.push("one", student)
-        course.grade("one", 50, student)
-    deadline = course.clock.now
+        semester.push("one", student)
+        semester.grade("one", 50, student)
+    deadline = semester.clock.now
     for student in ("ann", "bob"):
-        course.push("two", student)
-        course.grade("two", 80, student)
-    assert course.points(cutoffs=Cutoffs(deadline, {repository("bob"): None})) == {"ann": 50, "bob": 80}
-    assert course.points(cutoffs=Cutoffs(None, {repository("bob"): deadline})) == {"ann": 80, "bob": 50}
+        semester.push("two", student)
+        semester.grade("two", 80, student)
+    assert semester.points(cutoffs=Cutoffs(deadline, {repository("bob"): None})) == {"ann": 50, "bob": 80}
+    assert semester.points(cutoffs=Cutoffs(None, {repository("bob"): deadline})) == {"ann": 80, "bob": 50}
 
 
-def test_a_score_says_where_it_comes_from(course):
-    push = course.push("one").row
-    job = course.grade("one", 60)
-    (score,) = course.ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
+def test_a_score_says_where_it_comes_from(semester):
+    push = semester.push("one").row
+    job = semester.grade("one", 60)
+    (score,) = semester.ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
     assert (score.repository, score.points, score.max_points) == (repository(), 60, 100)
     assert (score.commit, score.received, score.job_id) == (push.commit, push.received, job.id)
 
 
 @pytest.mark.parametrize("state", [state for state in JobState if state is not JobState.FINAL])
-def test_the_score_stays_until_a_newer_one_is_final(course, state):
-    course.push("one")
-    course.grade("one", 60)
-    course.push("two")
-    job = course.open("two")
+def test_the_score_stays_until_a_newer_one_is_final(semester, state):
+    semester.push("one")
+    semester.grade("one", 60)
+    semester.push("two")
+    job = semester.open("two")
     for step in ways_to(state):
-        course.ledger.move(job.id, step, reason="x")
-    assert course.points() == {"ann": 60}
+        semester.ledger.move(job.id, step, reason="x")
+    assert semester.points() == {"ann": 60}
 
 
-def test_a_report_counts_only_when_its_job_is_final(course):
-    course.push("one")
-    job = course.run("one")
-    course.ledger.add_report(job.id, report(60))
-    assert course.points() == {}
+def test_a_report_counts_only_when_its_job_is_final(semester):
+    semester.push("one")
+    job = semester.run("one")
+    semester.ledger.add_report(job.id, report(60))
+    assert semester.points() == {}
 
 
-def test_a_regrade_never_lowers_a_score_unless_allowed(course):
-    course.push("one")
-    course.grade("one", 60)
-    course.grade("one", 50, attempt=2)
-    assert course.points() == {"ann": 60}
-    course.grade("one", 70, attempt=3)
-    assert course.points() == {"ann": 70}
-    course.grade("one", 20, attempt=4, may_lower=True)
-    assert course.points() == {"ann": 20}
-    course.grade("one", 30, attempt=5)
-    assert course.points() == {"ann": 30}
+def test_a_regrade_never_lowers_a_score_unless_allowed(semester):
+    semester.push("one")
+    semester.grade("one", 60)
+    semester.grade("one", 50, attempt=2)
+    assert semester.points() == {"ann": 60}
+    semester.grade("one", 70, attempt=3)
+    assert semester.points() == {"ann": 70}
+    semester.grade("one", 20, attempt=4, may_lower=True)
+    assert semester.points() == {"ann": 20}
+    semester.grade("one", 30, attempt=5)
+    assert semester.points() == {"ann": 30}
 
 
-def test_a_commit_that_is_pushed_again_is_the_last_again(course):
-    course.push("one")
-    course.grade("one", 60)
-    course.push("two")
-    course.grade("two", 40)
-    deadline = course.clock.now
-    course.push("one")
-    assert course.points() == {"ann": 60}
-    assert course.points(cutoffs=Cutoffs(deadline)) == {"ann": 40}
+def test_a_commit_that_is_pushed_again_is_the_last_again(semester):
+    semester.push("one")
+    semester.grade("one", 60)
+    semester.push("two")
+    semester.grade("two", 40)
+    deadline = semester.clock.now
+    semester.push("one")
+    assert semester.points() == {"ann": 60}
+    assert semester.points(cutoffs=Cutoffs(deadline)) == {"ann": 40}
 
 
-def test_a_spool_that_comes_late_keeps_its_place(course):
-    noted = course.clock.after(minutes=1)
-    course.push("two")
-    course.grade("two", 40)
-    course.push("one", received=noted)
-    course.grade("one", 60)
-    assert course.points(ScorePolicy.LAST) == {"ann": 40}
+def test_a_spool_that_comes_late_keeps_its_place(semester):
+    noted = semester.clock.after(minutes=1)
+    semester.push("two")
+    semester.grade("two", 40)
+    semester.push("one", received=noted)
+    semester.grade("one", 60)
+    assert semester.points(ScorePolicy.LAST) == {"ann": 40}
 
 
 # audit ---------------------------------------------------------------------------------------------------
@@ -581,22 +581,22 @@ def test_an_audit_line_says_who_what_and_why(ledger, values):
 
 
 @pytest.mark.parametrize("table", tables.ONLY_GROW)
-def test_the_database_refuses_to_change_or_delete(course, table):
-    course.push("one")
-    course.grade("one")
-    course.ledger.audit("okafor", "look", why="a test")
+def test_the_database_refuses_to_change_or_delete(semester, table):
+    semester.push("one")
+    semester.grade("one")
+    semester.ledger.audit("okafor", "look", why="a test")
     key = "position" if table == "report_cases" else "id"
-    before = rows(course.ledger, table)
+    before = rows(semester.ledger, table)
     assert before
     statements = [f"UPDATE {table} SET {key} = {key} + 1", f"DELETE FROM {table}"]  # noqa: S608
-    if course.ledger.database.file:
+    if semester.ledger.database.file:
         statements.append(f"REPLACE INTO {table} SELECT * FROM {table}")  # noqa: S608
     else:
         statements.append(f"TRUNCATE {table} CASCADE")
     for statement in statements:
-        with pytest.raises(LedgerError, match="only grows"), course.ledger.database.writing() as connection:
+        with pytest.raises(LedgerError, match="only grows"), semester.ledger.database.writing() as connection:
             connection.execute(sa.text(statement))
-    assert rows(course.ledger, table) == before
+    assert rows(semester.ledger, table) == before
 
 
 @pytest.mark.parametrize(
@@ -611,16 +611,16 @@ def test_the_database_refuses_to_change_or_delete(course, table):
         "UPDATE jobs SET reason = 'x'",
     ],
 )
-def test_a_final_job_stays_as_it_is(course, statement):
-    course.push("one")
-    course.grade("one")
-    before = rows(course.ledger, "jobs")
+def test_a_final_job_stays_as_it_is(semester, statement):
+    semester.push("one")
+    semester.grade("one")
+    before = rows(semester.ledger, "jobs")
     with (
         pytest.raises(LedgerError, match=r"only grows|stays final"),
-        course.ledger.database.writing() as connection,
+        semester.ledger.database.writing() as connection,
     ):
         connection.execute(sa.text(statement))
-    assert rows(course.ledger, "jobs") == before
+    assert rows(semester.ledger, "jobs") == before
 
 
 def rows(ledger, table):
@@ -636,12 +636,12 @@ def test_every_error_is_ours():
 # for the service -----------------------------------------------------------------------------------------
 
 
-def test_pushes_of_a_commit_a_branch_and_since_another(ledger, course):
-    first = course.push("one").row
-    course.push("two")
-    again = course.push("one").row
-    course.push("one", "bob")
-    other = course.push("three", ref="refs/heads/try").row
+def test_pushes_of_a_commit_a_branch_and_since_another(ledger, semester):
+    first = semester.push("one").row
+    semester.push("two")
+    again = semester.push("one").row
+    semester.push("one", "bob")
+    other = semester.push("three", ref="refs/heads/try").row
     ann = repository()
     assert [push.commit for push in ledger.pushes(ann)] == list(map(commit, ("one", "two", "one", "three")))
     assert ledger.pushes(ann, commit=commit("one")) == [first, again]
@@ -650,9 +650,9 @@ def test_pushes_of_a_commit_a_branch_and_since_another(ledger, course):
     assert ledger.pushes(ann, after=other.id) == []
 
 
-def test_tries_are_counted_from_the_last_time_that_a_job_was_queued(ledger, course):
-    course.push("one")
-    job = course.run("one").id
+def test_tries_are_counted_from_the_last_time_that_a_job_was_queued(ledger, semester):
+    semester.push("one")
+    job = semester.run("one").id
     assert ledger.recent_tries(job) == 1
     ledger.move(job, JobState.RUNNING)
     ledger.move(job, JobState.FAILED, reason="broken")

@@ -15,7 +15,7 @@ from autograder.ledger.invariants import Invariant
 from autograder.ledger.maintenance import backup, check, restore
 from autograder.ledger.schema import HEAD
 from tests.support.ledger_schemas import NEXT, add_step, make
-from tests.support.ledgers import Clock, Course, commit, problems, repository
+from tests.support.ledgers import Clock, Semester, commit, problems, repository
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +23,11 @@ def sample(tmp_path_factory):
     """A ledger on SQLite with one graded push and one that waits, to be copied."""
     sample = tmp_path_factory.mktemp("sample") / "ledger.sqlite"
     with Ledger.open(f"sqlite:///{sample}") as ledger:
-        course = Course(ledger, Clock())
-        course.push("one")
-        course.grade("one", 70)
-        course.push("two")
-        course.open("two")
+        semester = Semester(ledger, Clock())
+        semester.push("one")
+        semester.grade("one", 70)
+        semester.push("two")
+        semester.open("two")
         ledger.audit("okafor", "look", why="a test")
     return sample
 
@@ -45,7 +45,7 @@ def url(file):
 
 def points(file):
     with Ledger.open(f"sqlite:///{file}") as ledger:
-        return Course(ledger, Clock()).points()
+        return Semester(ledger, Clock()).points()
 
 
 def raw(file, *statements):
@@ -72,11 +72,11 @@ def test_a_backup_while_others_write(file, folder):
     with Ledger.open(f"sqlite:///{file}") as ledger:
 
         def write():
-            course, number = Course(ledger, Clock()), 0
+            semester, number = Semester(ledger, Clock()), 0
             while not stop.is_set():
                 number += 1
-                course.push(f"more {number}", "bob")
-                course.grade(f"more {number}", 1, "bob")
+                semester.push(f"more {number}", "bob")
+                semester.grade(f"more {number}", 1, "bob")
 
         writer = threading.Thread(target=write)
         writer.start()
@@ -155,9 +155,9 @@ def test_restore_to_an_empty_place(saved, folder):
 
 def test_restore_sets_the_ledger_aside(saved, file):
     with Ledger.open(f"sqlite:///{file}") as ledger:
-        course = Course(ledger, Clock())
-        course.push("three", "bob")
-        course.grade("three", 5, "bob")
+        semester = Semester(ledger, Clock())
+        semester.push("three", "bob")
+        semester.grade("three", 5, "bob")
     with pytest.raises(LedgerError, match="stop the service, then pass --force"):
         restore(url(file), saved)
     assert points(file) == {"ann": 70, "bob": 5}
@@ -178,7 +178,7 @@ def test_restore_while_the_service_runs(saved, file):
         assert ledger.repositories()
         with pytest.raises(LedgerError, match="is in use; stop the service"):
             restore(url(file), saved, force=True)
-        assert Course(ledger, Clock()).push("three").new
+        assert Semester(ledger, Clock()).push("three").new
         assert problems(ledger) == []
 
 

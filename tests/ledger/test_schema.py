@@ -12,7 +12,7 @@ from autograder.cli import main
 from autograder.ledger import Ledger, LedgerError, schema, tables
 from autograder.ledger.schema import HEAD, VERSION_TABLE, revisions
 from tests.support.ledger_schemas import DUMPS, NEXT, add_step, everything, fill, load, make
-from tests.support.ledgers import Course, commit, problems, repository
+from tests.support.ledgers import Semester, commit, problems, repository
 
 
 def test_head_is_the_last_revision():
@@ -96,17 +96,17 @@ def test_the_dump_holds_a_row_of_every_table(opened):
             assert connection.execute(table.select()).first(), table.name
 
 
-def test_the_calls_that_made_the_dump_give_the_same_today(course):
-    fill(course)
-    assert everything(course.ledger) == json.loads((DUMPS / "r0003.json").read_text())
+def test_the_calls_that_made_the_dump_give_the_same_today(semester):
+    fill(semester)
+    assert everything(semester.ledger) == json.loads((DUMPS / "r0003.json").read_text())
 
 
 def test_an_earlier_ledger_can_be_written_to(opened, clock):
-    course = Course(opened, clock)
+    semester = Semester(opened, clock)
     clock.after(days=1)
-    course.push("five", "bob")
-    course.grade("five", 40, "bob")
-    assert course.points() == {"ann": 50, "bob": 40}
+    semester.push("five", "bob")
+    semester.grade("five", 40, "bob")
+    assert semester.points() == {"ann": 50, "bob": 40}
     assert problems(opened) == []
 
 

@@ -103,13 +103,13 @@ def test_metrics_need_the_token_where_the_service_may_be_behind_a_proxy(service,
 
 
 def test_what_is_measured(service, clock):
-    from tests.support.ledgers import Course
+    from tests.support.ledgers import Semester
 
-    course = Course(service.ledger, clock)
-    course.push("one")
-    course.grade("one")
-    course.push("two")
-    course.open("two")
+    semester = Semester(service.ledger, clock)
+    semester.push("one")
+    semester.grade("one")
+    semester.push("two")
+    semester.open("two")
     service.queue.depths = {"cpu": Depth(3, 1, 12.5)}
     service.checks.append(lambda: ["one"])
     service.metrics.step("grade", 0.3)

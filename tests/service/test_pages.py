@@ -65,19 +65,19 @@ def test_an_empty_course(client):
     assert "Needs staff" not in text
 
 
-def test_the_front_page_shows_jobs_and_the_latest_scores(client, course):
-    course.push("good")
-    course.grade("good", 80)
-    course.push("waits", "ben")
-    course.open("waits", "ben")
-    course.push("runs", "cy")
-    course.run("runs", "cy")
-    course.push("fails", "dee")
-    job = course.run("fails", "dee")
-    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond")
-    course.push("dies", "eve")
-    job = course.run("dies", "eve")
-    course.ledger.move(job.id, JobState.DEAD, reason="there is no such repository")
+def test_the_front_page_shows_jobs_and_the_latest_scores(client, semester):
+    semester.push("good")
+    semester.grade("good", 80)
+    semester.push("waits", "ben")
+    semester.open("waits", "ben")
+    semester.push("runs", "cy")
+    semester.run("runs", "cy")
+    semester.push("fails", "dee")
+    job = semester.run("fails", "dee")
+    semester.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond")
+    semester.push("dies", "eve")
+    job = semester.run("dies", "eve")
+    semester.ledger.move(job.id, JobState.DEAD, reason="there is no such repository")
     text = text_of(client.get("/"))
     order = [
         "1 waiting",
@@ -112,18 +112,18 @@ def test_it_refreshes_itself_and_pauses(client):
     assert '<a href="/">Resume</a>' in paused.text
 
 
-def test_the_front_page_shows_the_first_of_many(client, course):
+def test_the_front_page_shows_the_first_of_many(client, semester):
     for number in range(ON_FRONT + 3):
-        course.push(f"c{number}", f"s{number:02}")
-        course.open(f"c{number}", f"s{number:02}")
+        semester.push(f"c{number}", f"s{number:02}")
+        semester.open(f"c{number}", f"s{number:02}")
     text = client.get("/").text
     assert text.count("/r/git.uni.example/dls/a0-s") == ON_FRONT
     assert f'<a href="/jobs?state=queued">All {ON_FRONT + 3} →</a>' in text
 
 
-def test_pages_load_nothing_from_elsewhere_and_no_script(client, course):
-    course.push("one")
-    job = course.grade("one")
+def test_pages_load_nothing_from_elsewhere_and_no_script(client, semester):
+    semester.push("one")
+    job = semester.grade("one")
     for path in ("/", "/login", ANN, f"/jobs/{job.id}", "/jobs", "/r"):
         text = client.get(path).text
         assert "<script" not in text
@@ -145,11 +145,11 @@ def test_a_page_that_cannot_be_read_gets_a_503(service, client, caplog, monkeypa
 # a repository --------------------------------------------------------------------------------------------
 
 
-def test_the_history_of_a_repository(client, course):
-    course.push("first")
-    course.grade("first", 40)
-    course.push("second")
-    job = course.grade("second", 70)
+def test_the_history_of_a_repository(client, semester):
+    semester.push("first")
+    semester.grade("first", 40)
+    semester.push("second")
+    job = semester.grade("second", 70)
     text = text_of(client.get(ANN))
     assert "a0: 70 / 100 counts, from " + commit("second")[:8] in text
     assert text.index(commit("second")[:8]) < text.rindex(commit("first")[:8])  # newest first
@@ -161,51 +161,51 @@ def test_the_history_of_a_repository(client, course):
     assert text.count(" counts") == 2  # at the top, and at the push
 
 
-def test_the_best_push_counts_if_that_is_the_score_policy(staff_of, course):
-    course.push("first")
-    course.grade("first", 90)
-    course.push("second")
-    course.grade("second", 70)
+def test_the_best_push_counts_if_that_is_the_score_policy(staff_of, semester):
+    semester.push("first")
+    semester.grade("first", 90)
+    semester.push("second")
+    semester.grade("second", 70)
     assert "a0: 90 / 100 counts" in text_of(staff_of(policy="best").get(ANN))
 
 
-def test_a_late_push_is_marked_and_does_not_count(staff_of, course):
-    course.push("first")  # received at 12:01 UTC
-    course.grade("first", 40)
-    course.clock.after(minutes=5)
-    course.push("second")  # 12:08
-    course.grade("second", 70)
+def test_a_late_push_is_marked_and_does_not_count(staff_of, semester):
+    semester.push("first")  # received at 12:01 UTC
+    semester.grade("first", 40)
+    semester.clock.after(minutes=5)
+    semester.push("second")  # 12:08
+    semester.grade("second", 70)
     text = text_of(staff_of(zone="UTC", closes="2026-09-10 12:02").get(ANN))
     assert "late by 6 minutes" in text
     assert "on time" in text
     assert "a0: 40 / 100 counts" in text
 
 
-def test_an_extension_is_shown(staff_of, course, tmp_path):
+def test_an_extension_is_shown(staff_of, semester, tmp_path):
     (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\nann,a0,2026-09-10 13:00,ill\n")
-    course.push("first")
-    course.grade("first")
+    semester.push("first")
+    semester.grade("first")
     client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
     text = text_of(client.get(ANN))
     assert "on time, extended" in text
     assert "ill" not in text.replace("Repositories", "").replace("still", "")
 
 
-def test_a_removed_assignment_keeps_its_reports(course, clock, tmp_path):
-    course.push("first")
-    course.grade("first", 40)
-    client = staff(new_service(tmp_path, course.ledger, clock, assignments={}))
+def test_a_removed_assignment_keeps_its_reports(semester, clock, tmp_path):
+    semester.push("first")
+    semester.grade("first", 40)
+    client = staff(new_service(tmp_path, semester.ledger, clock, assignments={}))
     text = text_of(client.get(ANN))
     assert "40 / 100" in text
     assert "counts" not in text
 
 
-def test_without_the_file_of_extensions_nobody_is_called_late(staff_of, course, tmp_path):
+def test_without_the_file_of_extensions_nobody_is_called_late(staff_of, semester, tmp_path):
     file = tmp_path / EXTENSIONS
     file.write_text(f"{COLUMNS}\n")
     client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
-    course.push("first")
-    course.grade("first", 40)
+    semester.push("first")
+    semester.grade("first", 40)
     assert "late" in text_of(client.get(ANN))
     file.unlink()
     text = text_of(client.get(ANN))
@@ -214,10 +214,10 @@ def test_without_the_file_of_extensions_nobody_is_called_late(staff_of, course, 
     assert "40 / 100" in text
 
 
-def test_a_repository_without_a_report(client, course):
-    course.push("first")
+def test_a_repository_without_a_report(client, semester):
+    semester.push("first")
     assert "No job yet." in text_of(client.get(ANN))
-    course.open("first")
+    semester.open("first")
     assert "a0: no score counts yet" in text_of(client.get(ANN))
 
 
@@ -242,8 +242,8 @@ def test_a_repository_without_a_report(client, course):
     ],
     ids=range(15),
 )
-def test_what_is_not_there(client, course, path):
-    course.push("first")
+def test_what_is_not_there(client, semester, path):
+    semester.push("first")
     response = client.get(path)
     assert response.status_code == 404
     assert "There is no such page, job or repository." in response.text
@@ -252,31 +252,31 @@ def test_what_is_not_there(client, course, path):
 # a job ---------------------------------------------------------------------------------------------------
 
 
-def test_the_life_of_a_job(client, course):
-    course.push("one")
-    job = course.run("one")
-    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond", worker="grader-1:0")
-    course.ledger.move(job.id, JobState.DEAD, reason="tried 5 times")
+def test_the_life_of_a_job(client, semester):
+    semester.push("one")
+    job = semester.run("one")
+    semester.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond", worker="grader-1:0")
+    semester.ledger.move(job.id, JobState.DEAD, reason="tried 5 times")
     text = text_of(client.get(f"/jobs/{job.id}"))
     parts = ["a0 at", "needs staff", "waiting", "running", "grader-1:0", "did not respond", "tried 5 times"]
     assert all(part in text for part in parts), text
     assert f"autograder jobs retry '{job.id}'" in text
 
 
-def test_a_job_with_its_report(client, course):
-    course.push("one")
-    job = course.grade("one", 80)
+def test_a_job_with_its_report(client, semester):
+    semester.push("one")
+    job = semester.grade("one", 80)
     text = text_of(client.get(f"/jobs/{job.id}"))
     assert "Report: 80 / 100" in text
     assert "autograder jobs retry" not in text
     assert "sha256" in text
 
 
-def test_links_lead_somewhere(client, course):
-    course.push("one")
-    course.grade("one", 80)
-    course.push("two", "ben")
-    course.open("two", "ben")
+def test_links_lead_somewhere(client, semester):
+    semester.push("one")
+    semester.grade("one", 80)
+    semester.push("two", "ben")
+    semester.open("two", "ben")
     seen, todo = set(), ["/"]
     while todo:
         path = todo.pop()
@@ -293,10 +293,10 @@ def test_links_lead_somewhere(client, course):
 # long lists ----------------------------------------------------------------------------------------------
 
 
-def test_many_jobs_have_several_pages(client, course):
+def test_many_jobs_have_several_pages(client, semester):
     for number in range(ON_PAGE + 1):
-        course.push(f"c{number}", f"s{number:02}")
-        course.open(f"c{number}", f"s{number:02}")
+        semester.push(f"c{number}", f"s{number:02}")
+        semester.open(f"c{number}", f"s{number:02}")
     first = client.get("/jobs?state=queued").text
     second = client.get("/jobs?state=queued&page=2").text
     assert first.count("/r/git.uni.example") == ON_PAGE
@@ -306,10 +306,10 @@ def test_many_jobs_have_several_pages(client, course):
     assert 'rel="prev"' in second
 
 
-def test_many_pushes_have_several_pages(client, course):
+def test_many_pushes_have_several_pages(client, semester):
     for number in range(PUSHES + 1):
-        course.push(f"c{number}")
-        course.open(f"c{number}")
+        semester.push(f"c{number}")
+        semester.open(f"c{number}")
     first, second = client.get(ANN).text, client.get(f"{ANN}?page=2").text
     assert first.count('<article class="push">') == PUSHES
     assert second.count('<article class="push">') == 1
@@ -318,24 +318,24 @@ def test_many_pushes_have_several_pages(client, course):
     assert commit("c1")[:8] in first
 
 
-def test_the_score_that_counts_may_be_on_another_page(client, course):
-    course.push("good")
-    course.grade("good", 70)
+def test_the_score_that_counts_may_be_on_another_page(client, semester):
+    semester.push("good")
+    semester.grade("good", 70)
     for number in range(PUSHES):
-        course.push(f"c{number}")
+        semester.push(f"c{number}")
     assert "70" in text_of(client.get(f"{ANN}?page=2"))
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "999999", "99999999999999999999", "１", ""])
-def test_odd_page_numbers(client, course, page):
-    course.push("one")
+def test_odd_page_numbers(client, semester, page):
+    semester.push("one")
     for path in ("/jobs", "/r", ANN):
         assert client.get(path, params={"page": page}).status_code == 200
 
 
-def test_search(client, course):
+def test_search(client, semester):
     for student in ("ann", "Anna", "ben", "a_n"):
-        course.push("one", student)
+        semester.push("one", student)
     names = lambda query: re.findall(r"</span><wbr>([^<]*)<", client.get("/r", params={"q": query}).text)  # noqa: E731
     assert len(names("")) == 4
     assert sorted(names("ANN")) == ["a0-Anna", "a0-ann"]
@@ -350,14 +350,14 @@ def test_search(client, course):
 NASTY = "<img src=x onerror=alert(1)> \"'><script>alert(2)</script> \u202eevil\u2066 \x1b[31m\x07 &lt; \u2028 שלום"
 
 
-def test_text_of_strangers_stays_text(client, course):
-    course.push("one", sender=NASTY[:150])
-    job = course.run("one")
+def test_text_of_strangers_stays_text(client, semester):
+    semester.push("one", sender=NASTY[:150])
+    job = semester.run("one")
     cases = (CaseResult("Task0 - <b>Case1</b>", Verdict.ERROR, 0, 100, NASTY),)
     nasty = {"<b>": NASTY, "list": [NASTY, 1, None], "</pre><script>": {"x": NASTY}}
-    course.ledger.add_report(job.id, Report("a0", cases, nasty))
-    course.ledger.add_feedback(job.id, commit=commit("f"), branch="<i>branch</i>\u202e")
-    course.ledger.move(job.id, JobState.FAILED, reason=NASTY, worker=NASTY)
+    semester.ledger.add_report(job.id, Report("a0", cases, nasty))
+    semester.ledger.add_feedback(job.id, commit=commit("f"), branch="<i>branch</i>\u202e")
+    semester.ledger.move(job.id, JobState.FAILED, reason=NASTY, worker=NASTY)
     for path in ("/", "/jobs?state=failed", ANN, f"/jobs/{job.id}"):
         text = client.get(path).text
         for bad in ("<img", "<script", "<b>Case1", "<i>", "\u202e", "\u2066", "\x1b", "\x07", "\u2028"):
@@ -403,10 +403,10 @@ def test_no_time_is_a_dash():
 # what the pages read from the ledger ---------------------------------------------------------------------
 
 
-def test_pages_of_the_ledger_follow_each_other(ledger, course):
+def test_pages_of_the_ledger_follow_each_other(ledger, semester):
     for number in range(5):
-        course.push(f"c{number}")
-        course.grade(f"c{number}", 10 * number)
+        semester.push(f"c{number}")
+        semester.grade(f"c{number}", 10 * number)
     whole = ledger.history(repository())
     parts = [ledger.history(repository(), limit=2, offset=offset) for offset in (0, 2, 4)]
     assert [push for part in reversed(parts) for push in part.pushes] == list(whole.pushes)
@@ -420,11 +420,11 @@ def test_pages_of_the_ledger_follow_each_other(ledger, course):
     assert ledger.jobs(offset=4) == jobs[4:]
 
 
-def test_one_current_score_agrees_with_all(ledger, course):
-    course.push("one")
-    course.grade("one", 30)
-    course.push("two", "ben")
-    course.grade("two", 60, "ben")
+def test_one_current_score_agrees_with_all(ledger, semester):
+    semester.push("one")
+    semester.grade("one", 30)
+    semester.push("two", "ben")
+    semester.grade("two", 60, "ben")
     everything = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
     one = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs(), repository=RepositoryName.parse(ANN[3:]))
     assert one == everything[:1]

@@ -5,7 +5,7 @@ import pytest
 from autograder.ledger import JobState, Ledger
 from autograder.service.http import app as edge
 from tests.support import chromium
-from tests.support.ledgers import Course, commit
+from tests.support.ledgers import Semester, commit
 from tests.support.webservice import TOKEN, new_service, serving
 
 pytestmark = pytest.mark.browser
@@ -16,23 +16,23 @@ NASTY = "\u202egnp.exe <script>document.title='taken'</script><img src='http://1
 
 
 @pytest.fixture
-def course(sqlite_database, clock):
+def semester(sqlite_database, clock):
     database, empty = sqlite_database
     empty()
-    course = Course(Ledger(database, clock), clock)
-    course.push("good")
-    course.grade("good", 80)
-    course.push("waits", LONG.removeprefix("a0-"), sender=NASTY[:100])
-    course.open("waits", LONG.removeprefix("a0-"))
-    course.push("dies", "eve")
-    job = course.run("dies", "eve")
-    course.ledger.move(job.id, JobState.DEAD, reason=f"there is no such repository {WORD} {NASTY}")
-    return course
+    semester = Semester(Ledger(database, clock), clock)
+    semester.push("good")
+    semester.grade("good", 80)
+    semester.push("waits", LONG.removeprefix("a0-"), sender=NASTY[:100])
+    semester.open("waits", LONG.removeprefix("a0-"))
+    semester.push("dies", "eve")
+    job = semester.run("dies", "eve")
+    semester.ledger.move(job.id, JobState.DEAD, reason=f"there is no such repository {WORD} {NASTY}")
+    return semester
 
 
 @pytest.fixture
-def address(course, clock, tmp_path):
-    with serving(edge.create(new_service(tmp_path, course.ledger, clock))) as port:
+def address(semester, clock, tmp_path):
+    with serving(edge.create(new_service(tmp_path, semester.ledger, clock))) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -67,7 +67,7 @@ def text_of(browser):
     return browser.find_element("tag name", "main").text
 
 
-def test_staff_log_in_and_see_who_waits_and_what_failed(desktop, address, course):
+def test_staff_log_in_and_see_who_waits_and_what_failed(desktop, address, semester):
     chromium.requests(desktop)  # discards what the browser requested when it started
     log_in(desktop, address)
     text = text_of(desktop)
@@ -132,21 +132,21 @@ def test_logging_out(desktop, address):
     assert desktop.get_cookies() == []
 
 
-def test_the_front_page_refreshes_itself(desktop, address, course):
+def test_the_front_page_refreshes_itself(desktop, address, semester):
     log_in(desktop, address)
-    course.push("new", "zoe")
-    course.open("new", "zoe")
+    semester.push("new", "zoe")
+    semester.open("new", "zoe")
     desktop.find_element("link text", "Resume").click()
     from selenium.webdriver.support.ui import WebDriverWait
 
-    course.push("newer", "yan")
-    course.open("newer", "yan")
+    semester.push("newer", "yan")
+    semester.open("newer", "yan")
     WebDriverWait(desktop, 60).until(lambda browser: "a0-yan" in browser.page_source)
 
 
-def test_a_phone_needs_no_sideways_scrolling(phone, address, course):
+def test_a_phone_needs_no_sideways_scrolling(phone, address, semester):
     log_in(phone, address)
-    (dead,) = course.ledger.jobs(states=[JobState.DEAD])
+    (dead,) = semester.ledger.jobs(states=[JobState.DEAD])
     paths = ["/login", "/?refresh=off", "/jobs", "/jobs?state=dead", f"/jobs/{dead.id}", "/r", "/nothing"]
     for path in [*paths, "/r/git.uni.example/dls/a0-ann", f"/r/git.uni.example/dls/{LONG}"]:
         phone.get(address + path)

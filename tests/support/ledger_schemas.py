@@ -70,29 +70,31 @@ def add_step(monkeypatch, folder):
     monkeypatch.setattr(schema, "HEAD", NEXT)
 
 
-def fill(course):
+def fill(semester):
     """Put rows into every table: jobs in every state, regrades, a push without a job, odd characters."""
-    ledger = course.ledger
-    course.push("one", delivery_id="d-1", payload_digest="ab" * 32)
-    course.grade("one", 70)
-    course.grade("one", 60, attempt=2)
-    course.grade("one", 50, attempt=3, may_lower=True)
-    course.push("two", delivery_id="d-2", before="")
-    ledger.move(course.run("two").id, JobState.FAILED, reason="git host: 502")
-    course.push("three", sender="ünï\u202e\0")
-    ledger.move(course.open("three").id, JobState.SUPERSEDED, reason="a newer push")
-    course.push("four")
-    course.open("four")
-    course.push("one", "bob", received=NOON)
-    course.grade("one", 100, "bob", "a1")
-    ledger.move(course.run("one", "bob").id, JobState.DEAD, reason="3 tries")
-    course.push("two", "bob", ref="refs/heads/try")
-    course.push("one", "eve")
-    course.run("one", "eve")
-    ledger.move(course.run("one", "eve", "a1").id, JobState.FINAL, reason="late")
+    ledger = semester.ledger
+    semester.push("one", delivery_id="d-1", payload_digest="ab" * 32)
+    semester.grade("one", 70)
+    semester.grade("one", 60, attempt=2)
+    semester.grade("one", 50, attempt=3, may_lower=True)
+    semester.push("two", delivery_id="d-2", before="")
+    ledger.move(semester.run("two").id, JobState.FAILED, reason="git host: 502")
+    semester.push("three", sender="ünï\u202e\0")
+    ledger.move(semester.open("three").id, JobState.SUPERSEDED, reason="a newer push")
+    semester.push("four")
+    semester.open("four")
+    semester.push("one", "bob", received=NOON)
+    semester.grade("one", 100, "bob", "a1")
+    ledger.move(semester.run("one", "bob").id, JobState.DEAD, reason="3 tries")
+    semester.push("two", "bob", ref="refs/heads/try")
+    semester.push("one", "eve")
+    semester.run("one", "eve")
+    ledger.move(semester.run("one", "eve", "a1").id, JobState.FINAL, reason="late")
     ledger.audit("okafor", "regrade", why="case 3 was wrong", subject="a0", details={"lower": [True, 1.5]})
-    workers.start(ledger.database, "host:0", origin="here", queues=["cpu"], version="1", now=course.clock.now)
-    workers.beat(ledger.database, "host:0", now=course.clock.after(seconds=5))
+    workers.start(
+        ledger.database, "host:0", origin="here", queues=["cpu"], version="1", now=semester.clock.now
+    )
+    workers.beat(ledger.database, "host:0", now=semester.clock.after(seconds=5))
 
 
 def everything(ledger):

@@ -1,4 +1,4 @@
-"""What tests put into a ledger: a clock, reports, and a course in a few calls."""
+"""What tests put into a ledger: a clock, reports, and a semester in a few calls."""
 
 import hashlib
 from datetime import datetime, timedelta, timezone
@@ -53,7 +53,7 @@ class Clock:
         return self.now
 
 
-class Course:
+class Semester:
     """Students and a grader; each act takes a minute."""
 
     def __init__(self, ledger, clock):
