@@ -225,6 +225,20 @@ def test_a_program_that_is_kept_as_text_calls_a_function_that_exists(name: str) 
     assert f"{function.__name__}(" in program
 
 
+@pytest.mark.parametrize("name", ["seccom", "", "everything"])
+def test_waiving_an_unknown_protection_is_an_error_that_lists_the_known(name: str, tmp_path: Path) -> None:
+    (tmp_path / "probes.py").write_text("")
+    with pytest.raises(GraderError, match="there are: mount-namespace"):
+        bubblewrap.BwrapWall(tmp_path / "probes.py", waive=(name,))
+
+
+@pytest.mark.parametrize("name", sorted(policy.INDISPENSABLE))
+def test_some_protections_cannot_be_waived(name: str, tmp_path: Path) -> None:
+    (tmp_path / "probes.py").write_text("")
+    with pytest.raises(GraderError, match="cannot be waived"):
+        bubblewrap.BwrapWall(tmp_path / "probes.py", waive=(name,))
+
+
 def test_without_bubblewrap_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda _name: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
