@@ -228,7 +228,7 @@ def test_a_program_that_is_kept_as_text_calls_a_function_that_exists(name: str) 
 @pytest.mark.parametrize("name", ["seccom", "", "everything"])
 def test_waiving_an_unknown_protection_is_an_error_that_lists_the_known(name: str, tmp_path: Path) -> None:
     (tmp_path / "probes.py").write_text("")
-    with pytest.raises(GraderError, match="there are: mount-namespace"):
+    with pytest.raises(GraderError, match="the protections are: mount-namespace"):
         bubblewrap.BwrapWall(tmp_path / "probes.py", waive=(name,))
 
 
