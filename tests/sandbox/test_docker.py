@@ -438,7 +438,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 from autograder.sandbox.docker.wall import DockerWall
-from tests.walls import submission
+from tests.support.walls import submission
 wall = DockerWall(Path(sys.argv[2]), image=sys.argv[3], volumes=sys.argv[4:], size=1)
 with wall:
     session = wall.open(submission("import time\\ndef go(): time.sleep(60)"))

@@ -130,7 +130,7 @@ def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, 
     with university.parts() as parts:
         text = f"""
 from autograder.service.serve import parts
-from tests.university import now
+from tests.support.university import now
 from autograder.hosts.push import Push
 die(Ledger, "{call}", "after")
 with parts(Path(sys.argv[sys.argv.index("--config") + 1])) as mine:

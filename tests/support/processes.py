@@ -30,7 +30,7 @@ from autograder.ledger import JobState, Ledger
 from autograder.service import serve
 from autograder.service.jobs import lease, pipeline
 from autograder.service.jobs.pipeline import Pipeline
-from tests.university import PretendedGraders
+from tests.support.university import PretendedGraders
 
 HERE = Path(sys.argv[sys.argv.index("--config") + 1]).parent.parent
 
