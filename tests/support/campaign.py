@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -85,7 +86,7 @@ class Campaign:
             with self.university.parts() as parts:
                 self._push(parts, pushes, names)
                 self.harm = False
-                self._wake(everybody=True)
+                self._wake_everybody()
                 self._end_mortals()
                 deadline = time.monotonic() + SECONDS
                 while parts.ledger.jobs(states=OPEN) or parts.queue.entries():
@@ -94,7 +95,7 @@ class Campaign:
                     time.sleep(0.05)
                 return self._figures(parts, names) | {"seconds": round(time.monotonic() - started, 1)}
         finally:
-            self._wake(everybody=True)
+            self._wake_everybody()
             self.processes.end()
 
     def _push(self, parts, number, names):
@@ -112,7 +113,6 @@ class Campaign:
                 push = waiting.pop()
                 self._deliver(parts, push, 2 if self.random.random() < 0.1 else 1)
             time.sleep(self.random.uniform(0, 0.15))
-            self._wake()
             if self.random.random() < 0.2:
                 self._harm(self.random.choice(FATES))
         for push in waiting:
@@ -127,7 +127,6 @@ class Campaign:
                 continue
             self.counts["refused"] += 1
             time.sleep(0.1)
-            self._wake()
 
     def _harm(self, fate):
         alive = [one for one in self.running if one and one.poll() is None and one not in self.asleep]
@@ -141,14 +140,20 @@ class Campaign:
             victim.send_signal(signal.SIGTERM)
         else:
             victim.send_signal(signal.SIGSTOP)
-            self.asleep[victim] = time.monotonic() + self.random.uniform(0.5, 4)
+            # A timer wakes it, since it may hold a lock of SQLite for which this thread waits.
+            timer = threading.Timer(self.random.uniform(0.5, 4), self._wake, [victim])
+            self.asleep[victim] = timer
+            timer.start()
 
-    def _wake(self, *, everybody=False):
-        for one, moment in list(self.asleep.items()):
-            if everybody or time.monotonic() > moment:
-                del self.asleep[one]
-                if one.poll() is None:
-                    one.send_signal(signal.SIGCONT)
+    def _wake(self, one):
+        timer = self.asleep.pop(one, None)
+        if timer is not None and one.poll() is None:
+            one.send_signal(signal.SIGCONT)
+
+    def _wake_everybody(self):
+        for one, timer in list(self.asleep.items()):
+            timer.cancel()
+            self._wake(one)
 
     def _end_mortals(self):
         for one in self.running:
