@@ -10,6 +10,7 @@ from autograder.git.process import GitHostError
 from autograder.ledger import JobState
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
+from autograder.service.jobs.fairness import priority
 from autograder.service.jobs.pipeline import Pipeline
 from tests.support.ledgers import problems
 from tests.support.university import HALF, PretendedGraders, University, now
@@ -402,7 +403,7 @@ def test_a_student_with_many_jobs_waits_for_one_with_few(desk):
     regrade = desk.ledger.open_job(
         desk.university.repository("bob"), desk.ledger.job(other).commit, "t", attempt=2
     ).row
-    priorities = {job: desk.intake.priority(desk.ledger.job(job)) for job in [*many, other, regrade.id]}
+    priorities = {job: priority(desk.ledger, desk.ledger.job(job)) for job in [*many, other, regrade.id]}
     assert sorted(priorities, key=priorities.__getitem__) in (
         [many[0], other, many[1], many[2], regrade.id],
         [other, many[0], many[1], many[2], regrade.id],
