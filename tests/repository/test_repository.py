@@ -158,6 +158,12 @@ def test_make_targets_and_modules_in_documents_exist(path):
         assert base.with_suffix(".py").exists() or (base / "__main__.py").exists(), f"{name(path)}: {module}"
 
 
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name)
+def test_files_named_in_documents_exist(path):
+    for named in re.findall(r"`((?:autograder|tests|samples|benchmarks|demo)/[\w./*-]*)`", path.read_text()):
+        assert any(ROOT.glob(named.rstrip("/"))), f"{name(path)} names {named}"
+
+
 def test_both_handouts_have_the_same_sections():
     def outline(path):
         text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)

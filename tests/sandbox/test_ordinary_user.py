@@ -13,9 +13,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tests.sandbox import test_attacks, test_sandbox
 from tests.support import ROOT
 
 pytestmark = [
@@ -62,11 +64,12 @@ def _as_nobody(command: list[str], cwd: Path = Path("/")) -> subprocess.Complete
     )
 
 
-@pytest.mark.parametrize("name", ["test_sandbox.py", "test_sandbox_attacks.py"])
-def test_as_an_ordinary_user(python: str, checkout: Path, name: str) -> None:
+@pytest.mark.parametrize("module", [test_sandbox, test_attacks], ids=["test_sandbox.py", "test_attacks.py"])
+def test_as_an_ordinary_user(python: str, checkout: Path, module: ModuleType) -> None:
     # -c: the repository's own settings name plugins and folders that are not copied.
     (checkout / "empty.ini").write_text("[pytest]\npythonpath = .\n")
-    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "empty.ini", f"tests/{name}"]
+    tests = str(Path(str(module.__file__)).relative_to(ROOT))
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "empty.ini", tests]
     result = _as_nobody(command, checkout)
     assert result.returncode == 0, result.stdout[-8000:] + result.stderr[-2000:]
     assert " passed" in result.stdout
