@@ -1,9 +1,9 @@
-"""From a checkout to a report: the hidden suite decides, the sandbox runs student code.
+"""Turns a checkout into a report: the sandbox runs student code, and the hidden suite decides the verdicts.
 
-batch          many checkouts, several at a time
+batch          grades many checkouts, several at a time
 grader         owns a suite server and asks it for reports
 suite_server   collects the hidden suite once and forks a checking process for each submission
 plugin         the pytest plugin: `student`, `ref`, `rng`, and how the end of a check becomes a verdict
-messages       an outcome of the sandbox -> the sentence that a student reads
-seal           was a published score edited?
+messages       turns an outcome of the sandbox into the sentence that a student reads
+seal           shows whether a published score was edited
 """

@@ -1,4 +1,7 @@
-"""Grading one or many checkouts for one or all assignments: what `autograder grade` does, without what it prints."""
+"""Grades one or many checkouts for one or all assignments.
+
+The command `autograder grade` calls this module, and prints the results itself.
+"""
 
 import contextlib
 import hashlib
@@ -21,11 +24,11 @@ Progress = Callable[[str, Graded], None]  # called with the assignment and the r
 
 @dataclass
 class Batch:
-    """The results of a number of checkouts.
+    """The results of one or more checkouts.
 
     Attributes:
-        reports: checkout -> its reports, in the order of the assignments; every checkout is a key.
-        faults: for each report that could not be made, one line for staff.
+        reports: the reports of each checkout, in the order of the assignments; every checkout is a key.
+        faults: one line for staff about each report that could not be made.
     """
 
     reports: dict[Path, list[Report]]
@@ -33,7 +36,7 @@ class Batch:
 
 
 def find_checkouts(path: Path) -> list[Path]:
-    """Return [path] if it contains src/, otherwise the folders in it that do, sorted by name."""
+    """Return [path] if `path` contains src/, otherwise its direct subfolders that contain src/, sorted by name."""
     if (path / PACKAGE).is_dir():
         return [path]
     return sorted(folder for folder in path.iterdir() if (folder / PACKAGE).is_dir())
@@ -69,10 +72,10 @@ def grade_checkouts(
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder for the results, before any work that would be lost without it.
+    """Make the folder for the results before grading starts, so that no result is lost.
 
     Raises:
-        GraderError: no file can be written there.
+        GraderError: no file can be written to the folder.
     """
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +97,7 @@ def write_single(reports: Sequence[Report], folder: Path) -> None:
     """Write score.md and score.json of one checkout into `folder`.
 
     Raises:
-        GraderError: they cannot be written there.
+        GraderError: the files cannot be written.
     """
     several = {"schema": 1, "reports": [report.to_json() for report in reports]}
     data = reports[0].to_json() if len(reports) == 1 else several
@@ -105,7 +108,7 @@ def write_single(reports: Sequence[Report], folder: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace `path` by a new file: the folder is a student's, so `path` may be a symbolic link of theirs."""
+    """Replace `path` by a new file. The folder may be a student's, and `path` a symbolic link that the student made."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -118,10 +121,10 @@ def _replace(path: Path, text: str) -> None:
 
 
 def write_many(reports: Mapping[Path, Sequence[Report]], folder: Path) -> None:
-    """Write a folder for each checkout, and grades.csv with all of them.
+    """Write a folder for each checkout, and grades.csv with the scores of all checkouts.
 
     Raises:
-        GraderError: they cannot be written there.
+        GraderError: the files cannot be written.
     """
     for checkout, own in reports.items():
         if own:
@@ -133,10 +136,10 @@ def write_many(reports: Mapping[Path, Sequence[Report]], folder: Path) -> None:
 
 
 def head_commit(checkout: Path) -> str | None:
-    """Return the commit of a git checkout if its src/ is what was committed, otherwise None.
+    """Return the commit of a git checkout if its src/ is the same as in the commit, otherwise None.
 
-    The repository is a student's, and its configuration may name programs for git to run (filters, monitors,
-    transports). So git only looks up the commit and lists its tree, and the files are compared here.
+    The repository is a student's, and its configuration may name programs that git would run (filters, monitors,
+    transports). So git only looks up the commit and lists its tree; this function compares the files itself.
     """
     head = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     listing = _git(checkout, "ls-tree", "-r", "-z", "--full-tree", "HEAD", "--", f"{PACKAGE}/")
@@ -157,7 +160,7 @@ def head_commit(checkout: Path) -> str | None:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    """Return what a git command that only reads the object store prints, or None if it fails."""
+    """Return the output of a git command, or None if it fails. The command must only read the object store."""
     try:
         result = subprocess.run(
             ["git", "-C", str(checkout), *arguments],

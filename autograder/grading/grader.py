@@ -3,8 +3,8 @@
     with Grader(config, assignment, config_file=config_file) as grader:
         report = grader.grade(Path("checkout"))
 
-Starting a grader costs as much as importing torch once; each submission after that costs a few forks. Use a grader
-from one thread only; `grade_many` keeps several submissions in flight.
+Starting a grader costs as much as importing torch once. Each submission after that costs a few forks. Use a grader
+from one thread only; `grade_many` grades several submissions at the same time.
 """
 
 import contextlib
@@ -30,12 +30,12 @@ MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
 SUBMISSION_SECONDS = 900.0
 SUITE_SERVER = "autograder.grading.suite_server"
-"""By name: this process must not import pytest and the suite's modules."""
+"""The module is named, not imported: this process must not import pytest and the suite's modules."""
 
 
 @dataclass(frozen=True)
 class Graded:
-    """The result of one submission: a report, or our fault in words for staff."""
+    """The result of one submission: a report, or a message for staff about our fault."""
 
     path: Path
     report: Report | None
@@ -47,9 +47,9 @@ class Grader:
 
     Args:
         config: the course's configuration, read from a file.
-        assignment: which suite to use.
+        assignment: the assignment whose suite is used.
         sandbox: the name of a sandbox, see `autograder.sandbox.kinds`.
-        image: the image of the containers; empty for the one in the configuration.
+        image: the image of the containers; empty for the image in the configuration.
         config_file: the file that `config` was read from; the suite server reads it again.
     """
 
@@ -60,13 +60,13 @@ class Grader:
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.provenance: dict[str, Any] = {}
-        self.cases: list[tuple[str, int]] = []  # name and points; known once the server is ready
+        self.cases: list[tuple[str, int]] = []  # names and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._next_id = 0
 
     def start(self) -> None:
-        """Start the server and return at once; `ready` waits for it."""
+        """Start the server and return at once; `ready` waits until the server is ready."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
@@ -76,15 +76,17 @@ class Grader:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C reaches this process only, which ends the server
+                start_new_session=True,  # Ctrl-C reaches only this process, and this process ends the server
             )
         self._channel = ours
 
     def ready(self) -> dict[str, Any]:
-        """Wait until the suite is collected and has checked itself, and the sandbox is warm; return the provenance.
+        """Wait until the server is ready, and return the provenance.
+
+        The server is ready when the suite is collected and has checked itself, and the sandbox is warm.
 
         Raises:
-            GraderError: it could not start; the message says why.
+            GraderError: the server could not start; the message says why.
         """
         if self._channel is None:
             self.start()
@@ -95,7 +97,7 @@ class Grader:
         return self.provenance
 
     def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
-        """Return the report of a submission that is refused as a whole: every case has the error's verdict.
+        """Return the report of a submission that is refused as a whole: every case gets the error's verdict.
 
         Raises:
             GraderError: the suite could not start, so its cases are not known.
@@ -134,7 +136,7 @@ class Grader:
             yield Graded(path, report, result.get("fault"))
 
     def kill(self) -> None:
-        """Kill the server and everything in it at once, from any thread; a caller that waits gets a GraderError."""
+        """Kill the server and all its processes at once, from any thread. A caller that waits gets a GraderError."""
         if self.alive and self._server is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)
@@ -145,7 +147,7 @@ class Grader:
         return self._server is not None and self._server.poll() is None
 
     def close(self) -> None:
-        """End the server, the sandbox and everything in them."""
+        """End the server, the sandbox and all their processes."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -168,7 +170,7 @@ class Grader:
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._channel is not None  # noqa: S101 (ready() was called)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _receive reports why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _receive reports the reason
             self._channel.send(json.dumps(message | {"deadline": SUBMISSION_SECONDS}).encode())
 
     def _receive(self, seconds: float) -> dict[str, Any]:
@@ -192,7 +194,7 @@ class Grader:
 
 
 def _environment() -> dict[str, str]:
-    """Return the few variables that the server needs: none of the caller's settings of pytest or Python."""
+    """Return the environment variables that the server needs, without the caller's settings for pytest or Python."""
     keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
     docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
     return {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}

@@ -1,4 +1,7 @@
-"""From an outcome of the sandbox to the sentence that a student reads. Pure, so that every sentence has a test."""
+"""Turns an outcome of the sandbox into the sentence that a student reads.
+
+The functions are pure, so that every sentence can have a test.
+"""
 
 import signal
 
@@ -20,10 +23,10 @@ SIGNALS: dict[int, str] = {
 
 
 def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> SubmissionError | None:
-    """Return what went wrong, in words for the student, or None if the probe returned.
+    """Return the error with the sentence for the student, or None if the probe returned.
 
     Args:
-        outcome: of one probe.
+        outcome: how one probe call ended.
         timeout: the time limit of the whole case, in seconds.
         limits: the other limits that were in force.
     """
@@ -67,7 +70,7 @@ def _raised(outcome: Outcome) -> str:
 
 
 def size(number: int) -> str:
-    """Return a number of bytes as people write it: `2 GiB`, `512 MiB`, `100 bytes`."""
+    """Return a number of bytes as text for people: `2 GiB`, `512 MiB`, `100 bytes`."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= factor:
             return f"{number / factor:.3g} {unit}"

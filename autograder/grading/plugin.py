@@ -2,9 +2,9 @@
 
 Theory of operation
 -------------------
-This plugin is loaded only in the trusted process. At collection it turns every test into a `Case` and
+This plugin is loaded only in the trusted process. At collection it turns every test into a `Case`, and
 refuses a suite that could give a wrong grade. For each submission the suite server forks, puts a `Run` into
-the stash of the pytest config, and lets pytest run the collected items as usual:
+the stash of the pytest config, and lets pytest run the collected items as usual. The items use these fixtures:
 
     student(probe, *inputs)   runs the probe in the sandbox and returns its plain data
     ref(probe, *inputs)       runs the same probe, on the same inputs, with the reference in this process
@@ -15,10 +15,10 @@ the stash of the pytest config, and lets pytest run the collected items as usual
     nothing raised             passed
     SubmissionError            the error's verdict: error or timeout
     AssertionError, fail()     wrong
-    anything else              our fault (GraderError), unless the same check succeeds with the reference's values
-                               in place of the student's: then only those can be the cause, and it is wrong
+    anything else              our fault (GraderError), unless the same check succeeds with the reference's values:
+                               then only the student's values can be the cause, and the verdict is wrong
 
-So our fault never costs points, and odd data from a submission never stops its grading.
+So our fault never costs points, and unexpected data from a submission never stops its grading.
 """
 
 import ast
@@ -58,9 +58,9 @@ class Case:
 
 @dataclass
 class Run:
-    """One submission being graded: what the fixtures need, and the results so far.
+    """The grading of one submission: the data that the fixtures need, and the results so far.
 
-    Without a session the reference takes the student's place: that is how a suite checks itself.
+    Without a session, the reference takes the student's place. A suite checks itself in this way.
     """
 
     session: Session | None
@@ -78,7 +78,7 @@ PROBES = pytest.StashKey[ModuleType]()
 
 
 class Student:
-    """Runs probes beside the student's code, within the rest of the case's time limit."""
+    """Runs probes beside the student's code. All calls of a case together share the case's time limit."""
 
     def __init__(self, case: Case, run: Run, probes: ModuleType) -> None:
         self._case, self._run, self._probes = case, run, probes
@@ -108,12 +108,12 @@ class Student:
         return outcome.value
 
     def impersonate(self) -> None:
-        """From now on return the reference's values."""
+        """Return the reference's values from now on."""
         self._impersonated = True
 
 
 class Reference:
-    """Runs probes with the reference in this process, on the same plain data as the student's code gets."""
+    """Runs probes with the reference in this process, on the same plain data that the student's code gets."""
 
     def __init__(self, probes: ModuleType) -> None:
         self._probes = probes
@@ -127,7 +127,7 @@ class Reference:
         name = probe_name(self._probes, probe)
         try:
             value = probe(*plain(inputs))
-        except Exception as error:  # whatever it is, it is our fault
+        except Exception as error:  # any exception of the reference is our fault
             raise GraderError(
                 f"the reference raised {type(error).__name__} in probe {name}: {error}; "
                 "run `autograder grade` on the reference to reproduce it"
@@ -144,7 +144,7 @@ def probe_name(probes: ModuleType, probe: Probe) -> str:
     """Return the name under which the sandbox knows `probe`.
 
     Raises:
-        GraderError: it is not a function of the suite's probes.py.
+        GraderError: `probe` is not a function of the suite's probes.py.
     """
     name = getattr(probe, "__name__", repr(probe))
     if getattr(probes, name, None) is not probe:
@@ -153,7 +153,7 @@ def probe_name(probes: ModuleType, probe: Probe) -> str:
 
 
 def case_seed(seed: bytes, name: str) -> int:
-    """Return the seed of one case; it is the same when the same submission is graded again."""
+    """Return the seed of one case. The same submission gets the same seed when it is graded again."""
     return int.from_bytes(hmac.new(seed, name.encode(), hashlib.sha256).digest(), "big")
 
 
@@ -162,20 +162,20 @@ def case_seed(seed: bytes, name: str) -> int:
 
 @pytest.fixture
 def student(request: pytest.FixtureRequest) -> Student:
-    """Run probes beside the student's code, in the sandbox."""
+    """Return the object that runs probes beside the student's code, in the sandbox."""
     config = request.config
     return Student(config.stash[CASES][request.node.nodeid], config.stash[RUN], config.stash[PROBES])
 
 
 @pytest.fixture
 def ref(request: pytest.FixtureRequest) -> Reference:
-    """Run probes with the reference, in this process."""
+    """Return the object that runs probes with the reference, in this process."""
     return Reference(request.config.stash[PROBES])
 
 
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
-    """A generator seeded for this submission and this case."""
+    """Return a random generator with a seed for this submission and this case."""
     case = request.config.stash[CASES][request.node.nodeid]
     return np.random.default_rng(case_seed(request.config.stash[RUN].seed, case.name))
 
@@ -251,7 +251,7 @@ def _case_of(item: pytest.Item, counts: dict[int, int], default_timeout: float) 
 
 
 def _unknown_probes(items: list[pytest.Item]) -> list[str]:
-    """Return a problem for every `probes.<name>` in the suite's files that does not exist."""
+    """Return a problem for every `probes.<name>` in the suite's files that names no probe."""
     problems = []
     for path in sorted({item.path for item in items}):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -269,7 +269,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Keep the suite's probes for the fixtures.
 
     Raises:
-        pytest.UsageError: the tests do not import the probes that lie beside them.
+        pytest.UsageError: the tests do not import the probes.py in their own folder.
     """
     if session.testsfailed:
         return
@@ -287,7 +287,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Distinguish odd data from a submission from a fault in the suite."""
+    """If a check raises an unexpected exception, find out whether the submission's data or the suite is the cause."""
     try:
         return (yield)
     except (AssertionError, SubmissionError, GraderError, OSError):
@@ -311,7 +311,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Record the result of an item when its check has run or one of its phases has raised."""
+    """Record the result of an item when its check has run, or when one of its phases has raised."""
     report = yield
     run = item.config.stash[RUN]
     if call.when == "call" or call.excinfo is not None:
@@ -324,7 +324,7 @@ def pytest_runtest_makereport(
 
 
 def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseResult:
-    """Return what the end of an item means; raises GraderError if it is our fault."""
+    """Return the result of an item that has ended. Raises GraderError if the error is our fault."""
     case = item.config.stash[CASES][item.nodeid]
     if isinstance(error, GraderError):
         raise error

@@ -1,8 +1,9 @@
-"""The seal of a published score: whoever has the course secret can tell whether a score.json was edited. Pure.
+"""The seal of a published score: with the course secret, staff can tell whether a score.json was edited.
 
-Students can rewrite the feedback branch. So the service puts a seal into score.json: a keyed hash (HMAC-SHA256) over
-everything else in it, over score.md, and over the repository and the commit that the feedback is for. Only the staff
-can make or verify it, since only they have the secret. The ledger stays the truth about grades.
+Students can rewrite the feedback branch. So the service puts a seal into score.json. The seal is a keyed hash
+(HMAC-SHA256) over the rest of score.json, over score.md, and over the repository and the commit that the feedback is
+for. Only the staff have the secret, so only they can make or verify a seal. The ledger stays the truth about grades.
+The functions in this module are pure.
 """
 
 import hashlib
@@ -19,7 +20,7 @@ _FIELDS = ("repository", "commit", "attempt", "table", "key", "hmac")
 
 
 class State(str, Enum):
-    """Whether a published score is as the service published it."""
+    """Whether a score is still the one that the service published."""
 
     UNCHANGED = "unchanged"
     EDITED = "edited"
@@ -29,13 +30,13 @@ class State(str, Enum):
 
 @dataclass(frozen=True)
 class Verification:
-    """What the seal of a score shows. Every attribute below `reason` is what the file says.
+    """The result of verifying a score. Every attribute below `reason` is copied from the file.
 
     Attributes:
-        state: the code.
-        reason: what is wrong; empty if nothing is.
-        repository, commit, attempt: what the feedback is for; to be trusted only if score.json is unchanged.
-        assignment, points, max_points: the score; to be trusted only if score.json is unchanged.
+        state: whether the score was edited.
+        reason: the problem; empty if there is no problem.
+        repository, commit, attempt: what the feedback is for. Trust them only if score.json is unchanged.
+        assignment, points, max_points: the score. Trust it only if score.json is unchanged.
     """
 
     state: State
@@ -54,9 +55,9 @@ def sealed(
     """Return the content of a score.json with its seal.
 
     Args:
-        data: the content, plain JSON.
+        data: the content without a seal, as plain JSON.
         table: the score.md that is published with it.
-        repository: whose feedback it is, `host/owner/name`.
+        repository: the repository that the feedback is for, `host/owner/name`.
         commit: the commit that the feedback is for; not always the commit that was graded.
         attempt: the number of the attempt at that commit.
         secret: the course secret.
@@ -74,11 +75,11 @@ def sealed(
 
 
 def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
-    """Return what the seal of a score.json shows about it.
+    """Verify the seal of a score.json, and return the result.
 
     Args:
-        content: of score.json; it may hold anything.
-        table: of score.md; None if there is no such file.
+        content: the bytes of score.json; they may be anything.
+        table: the bytes of score.md; None if there is no such file.
         secret: the course secret.
     """
     if len(content) > MAX_BYTES:
@@ -118,7 +119,7 @@ def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
 
 
 def _key(secret: bytes) -> bytes:
-    """Return the key for seals. The seeds of random inputs are derived from the same secret with other labels."""
+    """Return the key for seals. The seeds of random inputs derive from the same secret, but with other labels."""
     return hmac.new(secret, b"autograder: key of seals", hashlib.sha256).digest()
 
 
@@ -127,7 +128,7 @@ def _name(key: bytes) -> str:
 
 
 def _hmac(key: bytes, data: Mapping[str, Any]) -> str:
-    """Return the keyed hash of plain JSON; it does not depend on the layout of the text."""
+    """Return the keyed hash of plain JSON. It does not depend on white space or the order of keys."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hmac.new(key, text.encode("ascii"), hashlib.sha256).hexdigest()
 

@@ -4,15 +4,15 @@ Theory of operation
 -------------------
 `main` runs in a process of its own (see `grader.Grader`), isolated from the caller's environment:
 
-1. It starts the wall, whose fork server imports NumPy or torch while this process does the same.
-2. pytest collects the suite, with nothing from any submission on its path.
+1. It starts the wall. The fork server of the wall imports NumPy or torch while this process does the same.
+2. pytest collects the suite. No file of any submission is on the import path.
 3. The suite checks itself: every case runs once with the reference in place of a student. A case that the
-   reference fails is our fault, and nothing is graded. This also loads, before any fork, everything that the
-   first call would otherwise load lazily.
-4. For each request the server forks a checking process. It opens a session in the sandbox, lets pytest run the
-   collected items, and sends the result. If it dies without a result, the server reports that as our fault.
+   reference fails is our fault, and nothing is graded. The self-check also loads all modules that a first call
+   would load, so that the forks have them already.
+4. For each request the server forks a checking process. This process opens a session in the sandbox, lets pytest
+   run the collected items, and sends the result. If it dies without a result, the server reports our fault.
 
-Requests and results are JSON, one datagram each, on a socket whose other end the starting process holds:
+Requests and results are JSON, one datagram each, on a socket. The starting process holds the other end:
 
     <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
@@ -62,7 +62,7 @@ from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
 PYTEST_ARGUMENTS = (
-    "--assert=plain",  # a rewritten assertion would print expected values into the message
+    "--assert=plain",  # a rewritten assertion would put expected values into the message
     "--capture=no",
     "--strict-markers",
     *("-p", "no:cacheprovider", "-p", "no:terminal", "-p", "no:timeout", "-p", "no:doctest"),
@@ -81,7 +81,7 @@ class Request:
 
 
 class Server:
-    """Replaces pytest's loop: instead of running the items once, it runs them in a checking process per request."""
+    """Replaces pytest's loop: it runs the items not once, but in a checking process for each request."""
 
     def __init__(
         self, config: Config, name: str, kind: SandboxKind, wall: Wall, channel: socket.socket
@@ -102,17 +102,17 @@ class Server:
     # pytest's hooks --------------------------------------------------------------------------------------
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Keep what pytest could not collect."""
+        """Keep the errors of files that pytest could not collect."""
         if report.failed:
             self.problems.append(str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Let the suite check itself, then serve until the other end of the channel closes."""
+        """Let the suite check itself, then serve until the other end of the channel is closed."""
         try:
             self.make_ready(session)
         except GraderError as error:
-            self.fault = error  # raised here, it would arrive inside a traceback of pytest's own
+            self.fault = error  # if it were raised here, pytest would wrap it in a traceback
             return True
         self.serve(session)
         return True
@@ -120,7 +120,7 @@ class Server:
     # set-up ----------------------------------------------------------------------------------------------
 
     def make_ready(self, session: pytest.Session) -> None:
-        """Check the suite, wait for the wall, make what all submissions share, and send that all is ready."""
+        """Check the suite, wait for the wall, prepare the data that all submissions share, and report "ready"."""
         if self.problems:
             raise GraderError("the suite cannot be collected:\n" + "\n".join(self.problems))
         self.check_suite(session)
@@ -130,17 +130,17 @@ class Server:
         self.provenance = self.describe()
         self.prepare()
         gc.collect()
-        gc.freeze()  # the forks leave these objects alone, and their pages shared
+        gc.freeze()  # so the collector in a fork does not touch these objects, and their pages stay shared
         with contextlib.suppress(OSError):  # no /proc: not Linux
             for piece in kernel.own_memory():
-                kernel.huge_pages(*piece)  # makes a fork three times as fast
+                kernel.huge_pages(*piece)  # this makes a fork three times as fast
         cases = session.config.stash[CASES]
         listed = [[cases[item.nodeid].name, cases[item.nodeid].points] for item in session.items]
         self.send({"ready": self.provenance, "cases": listed})
         self.is_ready = True
 
     def check_suite(self, session: pytest.Session) -> None:
-        """Run every case with the reference in place of a student; this is also the warm-up before the forks.
+        """Run every case with the reference in place of a student. This also warms up the process before it forks.
 
         Raises:
             GraderError: the reference fails a case.
@@ -152,7 +152,7 @@ class Server:
             raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
 
     def prepare(self) -> None:
-        """Make what every build starts from, out of our files alone; it is kept between runs."""
+        """Make the files that every build starts from, from our own files alone. The cache keeps them."""
         build = self.assignment.build
         if build is None or not build.prepare:
             return
@@ -190,7 +190,7 @@ class Server:
     # the loop --------------------------------------------------------------------------------------------
 
     def serve(self, session: pytest.Session) -> None:
-        """Fork for each request, reap the children, and end when the other end of the channel closes."""
+        """Fork for each request, reap the children, and return when the other end of the channel is closed."""
         poller = select.poll()
         poller.register(self.channel, select.POLLIN)
         while True:
@@ -225,7 +225,7 @@ class Server:
         return descriptor
 
     def reap(self, descriptor: int) -> None:
-        """Collect the exit status of a child; if the child failed, send a fault in its place."""
+        """Collect the exit status of a child. If the child failed, send a fault instead of its result."""
         pid, request_id, deadline = self.children.pop(descriptor)
         os.close(descriptor)
         _, status = os.waitpid(pid, 0)
@@ -237,7 +237,7 @@ class Server:
             )
 
     def close(self) -> None:
-        """Kill every child; the wall is closed by its owner."""
+        """Kill every child. The wall stays open; `main` closes it."""
         for pid, _, _ in self.children.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -249,7 +249,7 @@ class Server:
     # one submission (in the child) -----------------------------------------------------------------------
 
     def result(self, session: pytest.Session, request: Request) -> dict[str, Any]:
-        """Grade a submission; return its report, or our fault in place of a score."""
+        """Grade a submission; return its report, or our fault instead of a report."""
         started, clock = datetime.now(timezone.utc), time.monotonic()
         try:
             cases, facts = self.grade(session, request)
@@ -281,7 +281,7 @@ class Server:
             with self.wall.open(files, self.limits) as sandbox:
                 run = Run(sandbox, self.limits, seed=seed, build_failure=self.build(sandbox, files))
                 return self.run_items(session, run), facts
-        except SubmissionError as refused:  # before any case ran, so it is the result of all of them
+        except SubmissionError as refused:  # no case has run yet, so every case gets this result
             cases = session.config.stash[CASES].values()
             return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts
 
@@ -305,7 +305,7 @@ class Server:
     # files and builds ------------------------------------------------------------------------------------
 
     def given(self) -> dict[str, bytes]:
-        """Return the reference's files that replace a student's."""
+        """Return the given files: the reference's files that replace the student's."""
         return {
             path: content
             for path, content in self.reference.items()
@@ -313,7 +313,7 @@ class Server:
         }
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return a submission's files, with our own in place of the given ones."""
+        """Return a submission's files, with the given files replaced by ours."""
         own = {
             path: content
             for path, content in files.items()
@@ -322,7 +322,7 @@ class Server:
         return own | self.given()
 
     def build(self, session: Session, files: Mapping[str, bytes]) -> SubmissionError | None:
-        """Build a submission, or take the build from the cache; return why it failed, None if it did not."""
+        """Build a submission, or take the build from the cache. Return the error if the build failed, else None."""
         build = self.assignment.build
         if build is None:
             return None
@@ -334,7 +334,7 @@ class Server:
         key = self.key("build", {**sources, **self.prepared})
         made = self.cached(key)
         if made is None:
-            # Only the sources go in: no student code runs while this is made, so it may be kept.
+            # The session gets only the sources. No student code runs during the build, so the result may be kept.
             try:
                 with self.wall.open({**sources, **self.prepared}, self.build_limits()) as builder:
                     built = self.build_in(builder, build.probe)
@@ -348,11 +348,13 @@ class Server:
         return None
 
     def build_in(self, session: Session, probe: str) -> Mapping[str, bytes] | SubmissionError:
-        """Run a build probe: it returns a dict of what it made, a str with the student's mistake, or a tuple if the
-        build cannot work here at all, which is our fault.
+        """Run a build probe, and return the files that it made, or the student's error.
+
+        The probe returns a dict of files, or a str that describes the student's mistake, or a tuple. A tuple means
+        that no build can work on this machine, which is our fault.
 
         Raises:
-            GraderError: the build cannot work here.
+            GraderError: no build can work on this machine.
         """
         build = self.assignment.build
         seconds = build.seconds if build else 60.0
@@ -372,12 +374,12 @@ class Server:
         return made
 
     def build_limits(self) -> Limits:
-        """Return the limits, with the processor time of the build."""
+        """Return the limits of the assignment, with the processor time that a build may use."""
         build = self.assignment.build
         return replace(self.limits, cpu_seconds=build.seconds * 2) if build else self.limits
 
     def key(self, kind: str, files: Mapping[str, bytes]) -> str:
-        """Return the name under which the cache keeps something made out of `files`."""
+        """Return the name under which the cache keeps the result that was made from `files`."""
         facts = "\0".join(
             (kind, self.name, self.provenance["suite_digest"], platform.platform(), sys.version, _processor())
         )
@@ -386,7 +388,7 @@ class Server:
         return hashlib.sha256((facts + digest(files)).encode()).hexdigest()
 
     def cached(self, key: str) -> dict[str, bytes] | None:
-        """Return what the cache keeps under `key`, None if it is missing or damaged."""
+        """Return the files that the cache keeps under `key`, or None if they are missing or damaged."""
         try:
             made = protocol.decode((self.config.state / "builds" / key).read_bytes())
         except (OSError, protocol.ProtocolError):
@@ -394,7 +396,7 @@ class Server:
         return made if isinstance(made, dict) else None
 
     def cache(self, key: str, made: Mapping[str, bytes]) -> None:
-        """Keep what was made under `key`; if the cache cannot be written, that only costs time."""
+        """Keep the files in the cache under `key`. If the cache cannot be written, the next build only takes longer."""
         folder = self.config.state / "builds"
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -404,7 +406,10 @@ class Server:
 
 
 def _processor() -> str:
-    """Return what distinguishes processors with different instructions: the cache may be on a shared disk."""
+    """Return text that differs between processors with different instructions.
+
+    The cache may be on a disk that several machines share.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -420,7 +425,7 @@ def _request(data: Mapping[str, Any]) -> Request:
 def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:
     """Serve one suite on an open socket; return the exit status."""
     channel = socket.socket(fileno=descriptor)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides, by closing the channel
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process ends this one by closing the channel
     server: Server | None = None
     printed = io.StringIO()
     try:
