@@ -1,4 +1,4 @@
-"""`autograder ci`: what a CI job of a student's repository may ask of the grader's account."""
+"""`autograder ci`: the command that a CI job of a student's repository may run as the grader's account."""
 
 import contextlib
 import sys
@@ -10,13 +10,15 @@ from autograder.cli.options import config_option
 
 
 @click.command()
-@click.option("--host", default="", help="Host name as in autograder.toml. Default: the only one there.")
+@click.option(
+    "--host", default="", help="Name of the git host in autograder.toml. Default: the only host there."
+)
 @config_option
 def ci(host: str, config_file: Path) -> None:
     """Grade one commit for a CI job.
 
     Reads three lines from standard input: owner/name, the commit and the job's token. Publishes score.md with that
-    token, and prints it. Everything else is decided by the course, see docs/github-actions.md.
+    token, and prints score.md. The course decides everything else: see docs/github-actions.md.
     """
     from autograder import config
     from autograder.service import ci

@@ -64,7 +64,7 @@ def show(config_file: Path, as_json: bool) -> None:
 
 
 def shown(setting: "Setting") -> Any:
-    """Return the value of a key in a form that may be shown: the URL of a database without its password."""
+    """Return the value of a key in a form that may be shown. A URL is returned without its password."""
     from autograder.ledger.database import mask
 
     if isinstance(setting.value, str) and "://" in setting.value:
@@ -73,7 +73,7 @@ def shown(setting: "Setting") -> Any:
 
 
 def _secrets(config: "Config") -> list[tuple[str, str, str]]:
-    """Return a row for each secret: whether it is set, and where. Its value is never read."""
+    """Return a row for each secret that says whether it is set, and where. No row holds a secret."""
     from autograder.config import secrets
     from autograder.hosts import KINDS
 

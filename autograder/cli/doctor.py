@@ -1,4 +1,4 @@
-"""`autograder doctor`: does the sandbox hold here?"""
+"""`autograder doctor`: test whether the sandbox protects this machine."""
 
 import click
 
@@ -6,9 +6,9 @@ from autograder.errors import GraderError
 
 
 @click.command(short_help="Try the sandbox, and say what is missing and how to get it.")
-@click.option("--image", default="", help="try --sandbox docker too, with containers of this image")
+@click.option("--image", default="", help="Also try --sandbox docker, with containers of this image.")
 def doctor(image: str) -> None:
-    """Try the sandbox for real, and say what is missing and how to get it."""
+    """Try the sandbox on this machine, and say what is missing and how to get it."""
     from autograder.sandbox.doctor import docker_findings, findings
 
     failed = 0

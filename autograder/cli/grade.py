@@ -25,7 +25,7 @@ from autograder.sandbox.kinds import CHOICES, KINDS, find
 @click.option(
     "--sandbox",
     type=click.Choice(CHOICES),
-    help="Sandbox to grade in. With none, nothing protects this machine, and the report says so. "
+    help="Sandbox to grade in. The kind none does not protect this machine, and the report says so. "
     "Default: as in autograder.toml.",
 )
 @click.option(

@@ -21,7 +21,7 @@ _repositories = click.argument(
 _host = click.option(
     "--host",
     default="",
-    help="Host name as in autograder.toml. Default: inferred from the repository's path.",
+    help="Name of the git host in autograder.toml. Default: inferred from the repository's path.",
 )
 _owner = click.option(
     "--owner", default="", help="OWNER in OWNER/NAME. Default: inferred from the repository's path."
@@ -45,8 +45,8 @@ def hook() -> None:
 def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, config_file: Path) -> None:
     """Install the hook in bare repositories, or update it.
 
-    It leaves each push in the service's spool folder. The account that git runs under must be able to write there;
-    students must not.
+    The hook writes each push to the service's spool folder. The account that git runs under must be able to write to
+    that folder. Students must not be able to.
     """
     from autograder.service.intake import post_receive
 
@@ -76,7 +76,8 @@ def uninstall(repositories: tuple[Path, ...]) -> None:
 def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path) -> None:
     """Report the current commits of the graded branches.
 
-    For pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
+    Use this command for pushes that were made before the hook was installed. A commit that is already in the ledger is
+    not graded again.
     """
     from autograder.service.intake import post_receive
 

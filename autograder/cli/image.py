@@ -1,4 +1,4 @@
-"""`autograder release image`: the image that students work in, and the one that submissions are graded in."""
+"""`autograder release image`: build the image that students work in and the image that submissions are graded in."""
 
 import time
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from autograder.cli.options import config_option
 @click.option("--light", is_flag=True, help="Build on a small base image without CUDA.")
 @click.option(
     "--base",
-    help="Base image to build on; docs/docker.md lists what it must have. Default: as in the Dockerfile, or a small "
-    "one with --light.",
+    help="Base image to build on; docs/docker.md lists its requirements. Default: as in the Dockerfile, or with "
+    "--light a small image.",
 )
 @click.option(
     "--build-arg",

@@ -1,4 +1,4 @@
-"""`autograder jobs` and `autograder regrade`: what staff do to jobs. Each change needs a reason and is recorded."""
+"""`autograder jobs` and `autograder regrade`: show and change jobs. Each change needs a reason and is recorded."""
 
 import contextlib
 import getpass
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type argument
-    """The name of a job's state. The states are imported when they are needed: the ledger takes a second to import."""
+    """The name of a job's state. The states are imported only when needed: importing the ledger takes a second."""
 
     name = "state"
 
@@ -72,11 +72,11 @@ def jobs() -> None:
     "states",
     type=StateType(),
     multiple=True,
-    help="Only jobs in this state. May be repeated. Default: all but final and superseded.",
+    help="Only jobs in this state. May be repeated. Default: all states except final and superseded.",
 )
 @click.option("-a", "--assignment", help="Only jobs of this assignment.")
 @_repository
-@click.option("--all", "everything", is_flag=True, help="Final and superseded jobs, too.")
+@click.option("--all", "everything", is_flag=True, help="List final and superseded jobs, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def list_jobs(
@@ -145,12 +145,12 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
 
 @jobs.command()
 @_jobs
-@click.option("--dead", is_flag=True, help="All dead jobs.")
+@click.option("--dead", is_flag=True, help="Try all dead jobs again.")
 @_why
 @_who
 @config_option
 def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path) -> None:
-    """Try dead jobs again, or failed jobs without waiting."""
+    """Try dead jobs again, or try failed jobs without waiting."""
     from autograder.ledger import JobState
     from autograder.service.staff import find
 
@@ -206,8 +206,8 @@ def regrade(
 ) -> None:
     """Grade again after a suite was corrected.
 
-    Grades the last push in time of each repository or, if the best push counts, every commit that was pushed in time.
-    The reports before stay recorded, and no score becomes lower without --allow-lower.
+    For each repository, grades the last push that was in time. If the best push counts, grades every commit that was
+    pushed in time. Earlier reports stay recorded. No score becomes lower without --allow-lower.
     """
     if not dry_run and not why.strip():
         raise click.UsageError("give --why, or --dry-run to see whose score would change")

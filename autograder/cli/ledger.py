@@ -1,7 +1,7 @@
 """`autograder ledger`: back up, restore and check the database of grades.
 
-The ledger is the one in autograder.toml or AUTOGRADER_LEDGER_URL. `--url` names another one. Everybody who can list the
-processes of the machine can read a password in it: use the variable on a shared machine.
+The commands use the ledger that autograder.toml or AUTOGRADER_LEDGER_URL names. `--url` names another ledger. Everybody
+who can list the processes of the machine can read a password in `--url`. On a shared machine, set the variable instead.
 """
 
 from pathlib import Path
@@ -15,8 +15,11 @@ from autograder.errors import GraderError
 if TYPE_CHECKING:
     import sqlalchemy
 
-_url = click.option("--url", help="sqlite:///FILE or postgresql://… Default: the ledger in autograder.toml.")
-_force = click.option("--force", is_flag=True, help="Replace what exists.")
+_url = click.option(
+    "--url",
+    help="URL of the ledger: sqlite:///FILE or postgresql://… Default: the ledger in autograder.toml.",
+)
+_force = click.option("--force", is_flag=True, help="Replace the target if it exists already.")
 
 
 @click.group()
@@ -59,7 +62,7 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 def check(url: str | None, config_file: Path | None) -> None:
     """Verify the ledger.
 
-    Checks the database, the references between its rows, and that every score is the sum of its cases.
+    Checks the database, the references between its rows, and whether every score is the sum of its cases.
     """
     from autograder.ledger import maintenance
 
@@ -74,7 +77,7 @@ def check(url: str | None, config_file: Path | None) -> None:
 
 
 def _chosen(url: str | None, config_file: Path | None) -> "sqlalchemy.URL":
-    """Return the URL of the ledger. A relative file in `--url` is relative to the current folder."""
+    """Return the URL of the ledger. A relative path in `--url` starts from the current folder."""
     from autograder import config
     from autograder.ledger.database import parse_url
 

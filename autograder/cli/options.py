@@ -27,4 +27,4 @@ def _config_option(**settings: Any) -> Callable[[click.decorators.FC], click.dec
 config_option = _config_option(callback=_found)
 """The path of the configuration, as the parameter `config_file`."""
 optional_config_option = _config_option()
-"""The same for commands that can do without: None where the option is not given."""
+"""The same option for commands that may not need a configuration. The parameter is None if the option is not given."""

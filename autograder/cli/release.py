@@ -1,4 +1,4 @@
-"""`autograder release`: what students get, proven before it leaves."""
+"""`autograder release`: make the files for students, and test them before they are handed out."""
 
 import os
 import shutil
@@ -39,7 +39,7 @@ class _Assignments(click.Group):
 
 @click.group(cls=_Assignments, subcommand_metavar="ASSIGNMENT|ref|image [OPTION]...")
 def release() -> None:
-    """Make what students get, and prove it before it leaves.
+    """Make the files for students, and test them before release.
 
     \b
     autograder release ASSIGNMENT --to DIR      a starter, as a new git repository
@@ -60,7 +60,7 @@ def release() -> None:
 def ref(out: Path, config_file: Path) -> None:
     """Build the closed-source reference as a wheel.
 
-    The wheel works with the Python version and on the platform that built it.
+    The wheel works only with the Python version and the platform on which it was built.
     """
     from autograder import config
     from autograder.grading.batch import prepare
@@ -93,7 +93,7 @@ def _starter_command(assignment: str) -> click.Command:
     @click.option(
         "--sandbox",
         type=click.Choice(CHOICES),
-        help="Sandbox in which the proofs grade the starter. Default: as in autograder.toml.",
+        help="Sandbox in which the starter is graded before it is handed out. Default: as in autograder.toml.",
     )
     @config_option
     def command(to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path) -> None:
@@ -125,7 +125,7 @@ def _make(
     from autograder.grading.batch import prepare
     from autograder.release import repository
 
-    # in the folder that will contain it, so that the last step is one rename
+    # the starter is made in the parent folder of its target, so that the last step is one rename
     parent = to.resolve().parent if to is not None else None
     if parent is not None:
         prepare(parent)

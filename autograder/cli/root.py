@@ -1,7 +1,7 @@
 """The command line: `autograder`.
 
-The exit status of every command is 0 when it did what was asked, whatever the score; 1 after a fault of the grader; and
-2 after wrong usage or a wrong configuration.
+Every command exits with status 0 if it did what was asked, whatever the score. The status is 1 after a fault of the
+grader, and 2 after wrong usage or a wrong configuration.
 """
 
 from itertools import chain
@@ -62,7 +62,7 @@ class _Group(click.Group):
 def main() -> None:
     """Grade the programming assignments of a course, and serve its students' pushes.
 
-    The course is described by a file, autograder.toml: see docs/configuration.md.
+    The file autograder.toml describes the course: see docs/configuration.md.
     """
 
 

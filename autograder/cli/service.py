@@ -1,4 +1,4 @@
-"""`autograder serve`, `worker` and `status`: run the grading service, and see how it goes."""
+"""`autograder serve`, `worker` and `status`: run the grading service, and show its state."""
 
 import json
 from pathlib import Path
@@ -27,29 +27,36 @@ _queues_option = click.option(
     "--queues",
     callback=_queues,
     metavar="QUEUE[,QUEUE]",
-    help="Take jobs from these queues: cpu, gpu or cpu,gpu. Default: those that assignments use.",
+    help="Take jobs from these queues: cpu, gpu or cpu,gpu. Default: the queues that assignments use.",
 )
 _name_option = click.option(
-    "--name", default="", help="Name of this machine among those with workers. Default: its host name."
+    "--name",
+    default="",
+    help="Name of this machine, to tell its workers from those of other machines. Default: its host name.",
 )
 
 
 @click.command()
 @config_option
-@click.option("--listen", metavar="ADDRESS:PORT", default="", help="Default: `listen` in [service].")
+@click.option(
+    "--listen",
+    metavar="ADDRESS:PORT",
+    default="",
+    help="Address to listen on. Default: `listen` in [service].",
+)
 @_queues_option
 @click.option(
     "--workers",
     type=click.IntRange(0, 256),
     default=1,
     show_default=True,
-    help="Number of jobs that run at a time. 0: only take pushes, workers elsewhere grade them.",
+    help="Number of jobs that run at a time. With 0, workers elsewhere grade the pushes.",
 )
 @_name_option
 def serve(config_file: Path, listen: str, queues: "tuple[QueueName, ...]", workers: int, name: str) -> None:
     """Take pushes, grade them and publish feedback.
 
-    Runs the web, the reconciler and workers. Logs go to standard error.
+    Runs the web server, the reconciler and the workers. Logs go to standard error.
     """
     from autograder.service import logs
     from autograder.service import serve as service
@@ -73,9 +80,9 @@ def serve(config_file: Path, listen: str, queues: "tuple[QueueName, ...]", worke
 @_name_option
 @click.option("--child", is_flag=True, hidden=True)
 def worker(config_file: Path, queues: "tuple[QueueName, ...]", workers: int, name: str, child: bool) -> None:
-    """Run further workers, on this machine or another one.
+    """Run more workers, on this machine or on another one.
 
-    Other machines need databases on PostgreSQL.
+    Workers on several machines need databases on PostgreSQL.
     """
     from autograder.service import logs
     from autograder.service import serve as service
@@ -99,7 +106,7 @@ def worker(config_file: Path, queues: "tuple[QueueName, ...]", workers: int, nam
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def status(config_file: Path, as_json: bool) -> None:
-    """Show jobs by state, workers, queues, and what needs staff."""
+    """Show jobs by state, workers, queues, and problems for staff."""
     from autograder.service import status as overview
 
     found = overview.look(config_file)

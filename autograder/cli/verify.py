@@ -1,4 +1,4 @@
-"""`autograder verify`: was a published score edited?"""
+"""`autograder verify`: tell whether a published score was edited."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def verify(context: click.Context, path: Path, config_file: Path) -> None:
     """Tell whether a published score was edited.
 
     PATH is a score.json, a folder that contains one, or a repository (bare or not) with a branch score-feedback. The
-    exit status is 0 if the score is as the service published it, and 1 if it was edited, has no seal, or has the seal
-    of another secret.
+    exit status is 0 if the score is as the service published it. It is 1 if the score was edited, has no seal, or has
+    a seal that was made with another secret.
     """
     from autograder import config
     from autograder.grading import seal
@@ -62,7 +62,7 @@ def _published(path: Path, branch: str) -> tuple[bytes, bytes | None]:
         score = files.get("score.json")
         if score is None:
             raise GraderError(f"{path}: there is no score.json on the branch {branch}")
-        # None stands for a link or for a file that is too large; an empty table matches no seal.
+        # A score.md of None is a link or is too large. It is replaced by an empty table, which matches no seal.
         return score, (files["score.md"] or b"") if "score.md" in files else None
     file = path / "score.json" if path.is_dir() else path
     beside = file.with_name("score.md")
