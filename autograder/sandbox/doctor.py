@@ -1,7 +1,7 @@
-"""Whether this machine can run the sandbox: each finding comes from trying it.
+"""Finds out by trying whether this machine can run the sandbox.
 
-`findings` starts a wall, runs harmless attacks inside, and returns what happened, with what to do where it went wrong.
-Nothing on the machine is changed. Settings of the machine are read only to explain a failure, never to predict one.
+`findings` starts a wall, runs harmless attacks inside, and returns the results. A failed finding has a remedy. Nothing
+on the machine is changed. Settings of the machine are read only to explain a failure, never to predict one.
 """
 
 from __future__ import annotations
@@ -28,7 +28,15 @@ from autograder.sandbox.wall import Wall
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried: `ok`, what was seen, what to do if it is not ok, and whether somebody asked for it."""
+    """The result of one trial.
+
+    Attributes:
+        name: the thing that was tried.
+        ok: whether it works.
+        detail: the observation.
+        remedy: the way to repair it if it does not work.
+        asked: whether the caller asked for it. If not, a good finding is marked `-` instead of `ok`.
+    """
 
     name: str
     ok: bool
@@ -38,7 +46,7 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """What is printed before the finding."""
+        """The word that is printed before the finding."""
         return ("ok" if self.asked else "-") if self.ok else "FAIL"
 
 
@@ -99,7 +107,7 @@ SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 
 def findings(preload: Sequence[str] = (), devices: Sequence[str] = ()) -> list[Finding]:
-    """Try everything that grading needs. `preload` and `devices` come from the course's configuration."""
+    """Try everything that grading needs. The course's configuration supplies `preload` and `devices`."""
     return list(_findings(preload, devices))
 
 
@@ -123,7 +131,7 @@ def _findings(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Findin
 
 
 def docker_findings(image: str = "", volumes: Sequence[str] = ()) -> list[Finding]:
-    """Try whether containers can be the wall, if there is an image. Without one, nothing here is a failure."""
+    """Try whether containers can be the wall. If no image is given, no finding is a failure."""
     try:
         version = engine.server_version()
     except GraderError as error:
@@ -189,7 +197,7 @@ def _try(
     remedy: str,
     limits: Limits = SMALL,
 ) -> Finding:
-    """Run one function of PATIENT inside the wall; `good` says whether its outcome is the expected one."""
+    """Run one function of PATIENT inside the wall. `good` returns whether the outcome is the expected one."""
     with wall.open(SUBMISSION) as session:
         outcome = session.run("attempt", (function,), limits=limits)
     seen = outcome.value if outcome.returned else outcome.describe()
@@ -232,7 +240,7 @@ def _network(wall: Wall) -> Finding:
 
 
 def namespaces_remedy(settings: Path = Path("/proc/sys")) -> str:
-    """Return what probably keeps a wall from starting on this machine, judging by its settings."""
+    """Return what to do if no wall can start on this machine, judging by the machine's settings."""
 
     def setting(name: str) -> str:
         path = settings / name

@@ -1,8 +1,8 @@
-"""The kinds of sandbox. A kind is registered in `KINDS`, and nowhere else.
+"""The kinds of sandbox. The registry `KINDS` is the only list of them.
 
-`--sandbox`, `[sandbox] kind` in autograder.toml, the suite server and the reports follow this registry. A new kind is a
-module with a `Wall`, a name in `KindName`, and an entry in `KINDS`. The module of a wall is imported when a wall is
-made: the command line needs only the names.
+`--sandbox`, `[sandbox] kind` in autograder.toml, the suite server and the reports use this registry. A new kind needs
+a module with a `Wall`, a name in `KindName`, and an entry in `KINDS`. The module of a wall is imported only when a wall
+is made, because the command line needs only the names.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
     from autograder.sandbox.wall import Wall
 
 KindName: TypeAlias = Literal["bwrap", "docker", "none"]
-"""How a report names the kind that was used; each is also a choice."""
+"""The names of kinds in reports. Each of them is also a choice."""
 Choice: TypeAlias = Literal["auto", KindName]
-"""What `--sandbox` and autograder.toml accept."""
+"""The values that `--sandbox` and autograder.toml accept."""
 CHOICES: tuple[Choice, ...] = get_args(Choice)
 
 STRONGEST: KindName = "bwrap"
-"""What `auto` chooses. It is always a kind that isolates: anything less must be asked for by name."""
+"""The kind that `auto` stands for. It must isolate; a kind that does not isolate must be chosen by name."""
 
 
 @dataclass(frozen=True)
 class WallSettings:
-    """Everything that a wall may need to know; each kind takes what it can use. See `BwrapWall` and `DockerWall`."""
+    """All settings of walls. Each kind takes the ones that it uses; `BwrapWall` and `DockerWall` explain them."""
 
     probes: Path
     preload: Sequence[str] = ()
@@ -47,10 +47,12 @@ class SandboxKind:
     """A kind of sandbox.
 
     Attributes:
-        name: on the command line, in autograder.toml and in reports, which keep it for good.
-        isolated: whether student code is kept from this machine; every report says so.
-        takes_image: whether it runs submissions in an image, so that `--image` makes sense.
-        make: returns its wall, not yet started. Raises GraderError if this machine or the settings do not allow it.
+        name: the name on the command line, in autograder.toml and in reports. Never rename a kind: old reports keep
+            the name.
+        isolated: whether this machine is protected from student code. Every report contains this value.
+        takes_image: whether submissions run in an image, so that `--image` makes sense.
+        make: returns a wall that is not started yet. Raises GraderError if this machine or the settings do not allow
+            this kind.
     """
 
     name: KindName
@@ -60,7 +62,7 @@ class SandboxKind:
 
 
 def find(choice: str) -> SandboxKind:
-    """Return the kind that `choice`, one of CHOICES, stands for. Raises GraderError for any other name."""
+    """Return the kind that `choice` stands for. Raises GraderError if `choice` is not one of CHOICES."""
     name = STRONGEST if choice == "auto" else choice
     for kind in KINDS.values():
         if kind.name == name:
@@ -102,7 +104,7 @@ def _none(settings: WallSettings) -> Wall:
 
 
 def _refuse_reference() -> None:
-    """Raise GraderError if the reference is installed: without a wall, student code could import it and hand it in."""
+    """Raise GraderError if the reference is installed: without a wall, student code could import and use it."""
     from autograder.sandbox import policy
 
     found = policy.packages_to_mask(policy.Interpreter.current(), ("ref",))

@@ -9,18 +9,21 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Limits:
-    """What one case may use. Sizes in bytes, times in seconds."""
+    """What one case may use. Sizes are in bytes, times in seconds."""
 
     wall_seconds: float = 10.0
-    """From the moment when student code begins; the import of `src` is included."""
+    """Wall-clock time from the moment when student code begins; it includes the import of `src`."""
     cpu_seconds: float | None = None
-    """Of each process. None: four times wall_seconds and one second, so that only many threads can reach it."""
+    """CPU time of each process. None means 4 * wall_seconds + 1, which only a process with many threads can reach."""
     memory_bytes: int = 1024 * MIB
-    """Beyond what the fork server has: the address space of each process, and the memory of all processes together."""
+    """Two limits of this size: the address space of each process, and the memory of all processes together.
+
+    Neither counts what the fork server has already.
+    """
     limit_address_space: bool = True
-    """Switch this off for CUDA, which reserves more addresses than any machine has memory."""
+    """Whether the address space is limited. Switch this off for CUDA, which reserves a very large address space."""
     processes: int = 64
-    """Processes and threads at a time, including the first process of the case."""
+    """The number of processes and threads at a time, including the first process of the case."""
     open_files: int = 256
     file_bytes: int = 256 * MIB
     """The largest file that can be written."""
@@ -28,14 +31,14 @@ class Limits:
     """The size of /tmp, and of /dev/shm. Both are new for every case."""
     tmp_files: int = 16_384
     output_bytes: int = 64 * MIB
-    """Printed to stdout and stderr together; a case that prints more is ended."""
+    """The size of stdout and stderr together. A case that prints more is ended."""
     kept_output_bytes: int = 4096
-    """How much is kept of the beginning of each stream, and of its end."""
+    """The number of bytes that are kept of the beginning of each stream, and as many of its end."""
     reply_bytes: int = 64 * MIB
-    """The encoded returned value."""
+    """The size of the returned value, encoded."""
 
     def message(self) -> dict[str, object]:
-        """Return the limits by name, as the processes inside read them."""
+        """Return the limits by name, in the form that the processes inside the wall read."""
         return {
             "wall_seconds": float(self.wall_seconds),
             "cpu_seconds": float(4 * self.wall_seconds + 1 if self.cpu_seconds is None else self.cpu_seconds),

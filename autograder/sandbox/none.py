@@ -1,9 +1,11 @@
-"""No wall: probe calls as ordinary processes, for development on systems that have no wall.
+"""The sandbox without a wall: probe calls run as ordinary processes.
 
-Student code can do whatever the user can do: read the hidden suite, use the network, read credentials. So this must be
-asked for by name, and every report made with it says that it did not isolate. Only what keeps a development machine
-usable is enforced: the time limit, the output limit, the size of a reply. Each case costs the start of an interpreter
-and the import of everything. Nothing but Python is needed: this is meant for macOS and Windows.
+It is for development on systems that have no wall, such as macOS and Windows.
+
+Student code can do everything that the user can do: read the hidden suite, use the network, read credentials. So staff
+must choose this sandbox by name, and every report made with it says that student code was not isolated. Only three
+limits are enforced, to keep a development machine usable: the time limit, the output limit and the size of a reply.
+Each case starts a new interpreter and imports all modules again. Only Python is needed.
 """
 
 from __future__ import annotations
@@ -33,13 +35,13 @@ PREPARATION_SECONDS = 120.0
 TICK = 0.02
 START_PLAIN_CASE = (
     "import sys; sys.path[0] = sys.argv[1]; from autograder.sandbox.inside import plain; "
-    "del sys.path[0]; plain.main(sys.argv[2])"  # the staff's own `src` is beside the autograder
+    "del sys.path[0]; plain.main(sys.argv[2])"  # `import src` must not find the staff's own `src` there
 )
 INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 class NoWall:
-    """A `Wall` that protects from nothing."""
+    """A `Wall` without any protection."""
 
     protections: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = MappingProxyType({})
@@ -58,27 +60,27 @@ class NoWall:
         self.close()
 
     def start(self) -> None:
-        """Nothing to start."""
+        """Do nothing: each case starts its own process."""
 
     def ready(self, timeout: float = 120.0) -> None:
-        """Nothing to wait for."""
+        """Do nothing: the wall is always ready."""
 
     def close(self) -> None:
-        """Nothing to end."""
+        """Do nothing: no process runs between cases."""
 
     def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> PlainSession:
         return PlainSession(self._probes, self._preload, files, limits or self._limits)
 
 
 class PlainSession:
-    """A `Session` of ordinary processes in a temporary folder."""
+    """A `Session` that runs each case as an ordinary process in a temporary folder."""
 
     def __init__(
         self, probes: bytes, preload: tuple[str, ...], files: Mapping[str, bytes], limits: Limits
     ) -> None:
         self._preload = preload
         self._limits = limits
-        # A case that is killed may leave a file open, which Windows then does not remove.
+        # A killed case may leave a file open, and Windows does not remove open files.
         self._temporary = tempfile.TemporaryDirectory(prefix="no-wall-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name)
         (self._folder / "probes.py").write_bytes(probes)
@@ -158,7 +160,7 @@ class PlainSession:
     def _follow(
         self, process: subprocess.Popen[bytes], reply: Reply, replies: IO[bytes], limits: Limits
     ) -> str:
-        """Read the reply until the case is over; return why it is: replied, ended, wall, output or reply."""
+        """Read the reply until the case is over. Return the reason: replied, ended, wall, output or reply."""
         started = time.monotonic()
         while True:
             ended = process.poll() is not None
@@ -203,5 +205,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_status(returncode: int) -> Any:
-    """Return the status that `waitpid` would have given."""
+    """Return the status that `waitpid` would have returned."""
     return -returncode if returncode < 0 else returncode << 8

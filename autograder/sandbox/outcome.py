@@ -1,8 +1,8 @@
-"""How a probe call ended: data, without words for students.
+"""How a probe call ended, as data. The sentences for students are made elsewhere.
 
-`interpret` turns the facts that pid 1 of the submission measured, and the bytes of the case's reply, into an Outcome.
+`interpret` makes an Outcome from the facts that pid 1 of the submission measured and the bytes of the case's reply.
 The reply comes from the student's process, so it is not trusted: bytes that are not a reply give `BAD_REPLY`, never an
-exception. An outcome is always the submission's doing. Whatever is not is raised as GraderError and has no outcome.
+exception. The submission is the cause of every outcome. Any other failure raises GraderError and has no outcome.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from autograder.sandbox.limits import Limits
 
 SIGKILL = 9
 SIGXCPU = 24
-"""With Linux's numbers, on any system."""
+"""The signal numbers of Linux, which are used on every system."""
 
 
 class Status(enum.Enum):
@@ -38,7 +38,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """What was printed on one stream: everything, or its beginning and its end."""
+    """The text that was printed on one stream: all of it, or its beginning and its end."""
 
     text: str = ""
     total_bytes: int = 0
@@ -54,20 +54,20 @@ class Outcome:
     exception: str = ""
     """The type of the exception, if RAISED or OUT_OF_MEMORY."""
     message: str = ""
-    """The message of the exception, or why the reply is not valid; one line."""
+    """The message of the exception, or the reason why the reply is not valid; one line."""
     file: str | None = None
-    """The innermost file of the submission that the exception passed, such as `src/softmax.py`."""
+    """The last file of the submission in the traceback, such as `src/softmax.py`."""
     line: int | None = None
     signal: int | None = None
-    """If CRASHED."""
+    """The signal that killed the process, if CRASHED."""
     exit_code: int | None = None
-    """If EXITED."""
+    """The exit code of the process, if EXITED."""
     seconds: float = 0.0
     """Wall-clock time of student code, measured outside its process."""
     cpu_seconds: float = 0.0
     """CPU time of the case's process and of the children that it waited for."""
     peak_bytes: int = 0
-    """Memory beyond what the fork server has."""
+    """The peak memory of the case, without the memory that the fork server has."""
     stdout: Output = Output()
     stderr: Output = Output()
 
@@ -76,7 +76,7 @@ class Outcome:
         return self.status is Status.RETURNED
 
     def describe(self) -> str:
-        """One line for staff and logs."""
+        """Return the outcome as one line for staff and logs."""
         place = f" ({self.file}, line {self.line})" if self.file else ""
         if self.status is Status.CRASHED:
             return f"crashed with {signal_name(self.signal or 0)}"
@@ -108,7 +108,7 @@ _KINDS = {
 
 
 def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome:
-    """Return the outcome of a case in which student code began, from what was measured and from the reply."""
+    """Return the outcome of a case in which student code began, from the measured facts and the reply."""
     measured: dict[str, Any] = {
         "seconds": facts["seconds"],
         "cpu_seconds": facts["cpu_seconds"],

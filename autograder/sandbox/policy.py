@@ -1,17 +1,17 @@
-"""The sandbox policy: what the wall shows and hides, as data, and how that becomes bubblewrap's arguments.
+"""The sandbox policy: what the wall shows and hides. It is data, which this module turns into bubblewrap's arguments.
 
 Theory of operation
 -------------------
-bubblewrap starts from an empty root, so the following is a complete list of what a submission can see. Everything else
+bubblewrap starts from an empty root, so the following list of what a submission can see is complete. Everything else
 on the host is hidden: home directories, the hidden suite, the reference, the staff repository, credentials.
 
-- `/usr` and the directories that belong to it, a handful of files in `/etc` that the dynamic linker needs, and
-  artificial `passwd` and `group` files; all read-only.
-- The interpreter that runs the grader, without its virtual environment; of that only `site-packages`, below a neutral
-  name and without the packages in `MASKED_PACKAGES`. `.pth` files are not executed inside, so an editable install of
-  the staff repository leads nowhere.
-- Five harmless devices, and the devices that are configured, for a GPU.
-- `/grader`: the package `inside`, the probes and the configuration, passed as bytes instead of paths.
+- `/usr` and the directories that belong to it, the few files in `/etc` that the dynamic linker needs, and artificial
+  `passwd`, `group` and `hosts` files. All of them are read-only.
+- The interpreter that runs the grader. Of its virtual environment only `site-packages` is visible, below a neutral
+  name and without the packages in `MASKED_PACKAGES`. Python does not execute `.pth` files inside, so an editable
+  install of the staff repository cannot be imported.
+- Five harmless devices, and the configured devices, for a GPU.
+- `/grader`: the package `inside`, the probes and the configuration. They are passed as bytes, not as paths.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # Sets have the same order at each regrade.
+    # With this, sets have the same order at each regrade.
     "PYTHONHASHSEED": "0",
 }
 
@@ -52,7 +52,7 @@ MASKED_PACKAGES = ("ref", "reference", "autograder", "hidden")
 
 
 def start_inside(module: str, call: str) -> str:
-    """Return the Python lines with which a first process inside the wall starts a module of the package `inside`."""
+    """Return the Python code of a first process inside the wall: it calls a module of the package `inside`."""
     return f"""\
 import sys
 sys.path[0] = {GRADER_DIRECTORY!r}
@@ -86,10 +86,10 @@ PROTECTIONS: Mapping[str, str] = {
 """Every protection by name, with its purpose."""
 
 OPTIONAL = frozenset({"landlock"})
-"""Used if the kernel has it. All others are required unless they are waived by name."""
+"""The protections that are used only if the kernel has them. The others are required unless waived by name."""
 
 INDISPENSABLE = frozenset({"mount-namespace", "user-namespace"})
-"""Without these there is no wall, so they cannot be waived."""
+"""The protections that cannot be waived, because there is no wall without them."""
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,12 @@ class Policy:
 
     interpreter: Interpreter
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Content by absolute path inside."""
+    """The content of each file, by its absolute path inside the wall."""
     devices: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
-    """Further paths of the host to show at the same place."""
+    """Further paths of the host, shown read-only under the same path."""
     masked: Mapping[str, bool] = field(default_factory=dict)
-    """Paths inside that are hidden although a parent is shown, and whether each is a folder."""
+    """Paths that are hidden although a parent folder is shown. The value says whether the path is a folder."""
     as_root: bool = False
     features: frozenset[str] = frozenset(PROTECTIONS)
 
@@ -133,7 +133,7 @@ class Policy:
 
 
 def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -> list[str]:
-    """Return bubblewrap's arguments, including the command. `descriptors`: where to read each of `all_files`."""
+    """Return bubblewrap's arguments and the command to run. `descriptors`: one for each path in `all_files`."""
     return [
         *_namespaces(policy),
         *("--die-with-parent", "--new-session", "--chdir", "/"),
@@ -162,8 +162,8 @@ def _namespaces(policy: Policy) -> list[str]:
     if "uts-namespace" in policy.features:
         words += ["--hostname", "sandbox"]
     if policy.as_root:
-        # Mounts are made as root, so directories that only root may enter can be shown. The fork server then becomes
-        # an ordinary user, for which it needs these two capabilities.
+        # bubblewrap makes the mounts as root, so it can show directories that only root may enter. Then the fork
+        # server becomes an ordinary user. It needs these two capabilities to do so.
         return [*words, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     return [*words, "--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
 
@@ -191,8 +191,10 @@ def _python(policy: Policy) -> list[str]:
 
 
 def site_packages_inside(interpreter: Interpreter) -> dict[str, str]:
-    """Return where each folder of libraries is inside: at its own place if that is shown anyway, otherwise below
-    SITE_PACKAGES."""
+    """Return the path inside the wall of each folder of libraries.
+
+    The path is the same as on the host if the wall shows that path in any case, otherwise it is below SITE_PACKAGES.
+    """
     shown = (*SYSTEM_DIRECTORIES, *interpreter.prefixes)
     return {
         host: host if any(Path(host).is_relative_to(root) for root in shown) else f"{SITE_PACKAGES}/{at}"
@@ -201,7 +203,10 @@ def site_packages_inside(interpreter: Interpreter) -> dict[str, str]:
 
 
 def _shown(paths: Iterable[str]) -> list[str]:
-    """Show paths read-only, with parents that everybody may enter, whatever their permissions on the host."""
+    """Return arguments that show paths read-only.
+
+    Inside the wall, everybody may enter the parent folders of these paths, whatever their permissions on the host.
+    """
     words: list[str] = []
     for path in paths:
         for parent in [*reversed(Path(path).parents)][1:]:
@@ -211,7 +216,7 @@ def _shown(paths: Iterable[str]) -> list[str]:
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """Return the paths that are neither below the system's directories nor below another of them."""
+    """Return the paths that are neither below a system directory nor below another of these paths."""
     kept: list[str] = []
     for path in sorted({str(Path(path)) for path in paths}):
         if not any(Path(path).is_relative_to(root) for root in (*SYSTEM_DIRECTORIES, *kept)):
@@ -227,10 +232,13 @@ def _masks(masked: Mapping[str, bool]) -> list[str]:
 
 
 def packages_to_mask(interpreter: Interpreter, names: Iterable[str]) -> dict[str, bool]:
-    """Return what must not be importable although it is installed: paths inside, and whether each is a folder."""
+    """Return the paths inside the wall of installed packages with these names, so that they can be hidden.
+
+    The value says whether the path is a folder.
+    """
     wanted = set(names)
     inside_of = site_packages_inside(interpreter)
-    # In addition to the interpreter's own folders there are those of the system, which are shown with /usr.
+    # /usr is shown, so the system's package folders are searched in addition to the interpreter's own.
     roots = (*interpreter.prefixes, "/usr", "/usr/local")
     others = [str(path) for root in roots for path in Path(root, "lib").glob("python3*/*-packages")]
     folders = {**{path: path for path in others}, **inside_of}

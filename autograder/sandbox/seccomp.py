@@ -1,16 +1,18 @@
-"""The table of refused system calls (`syscalls`) as a program for the kernel's seccomp filter.
+"""Turns the table of refused system calls (`syscalls`) into a program for the kernel's seccomp filter.
 
 Theory of operation
 -------------------
-`program(machine)` turns the table into classic BPF for one architecture. The program first looks at the architecture
-(any other, such as 32-bit calls on x86_64, kills the process), then at the number of the call, then, where a call has
-conditions, at the lower halves of its arguments. What no row mentions is allowed, because namespaces, not this filter,
-hide the host. The filter takes away what could reach around them: other namespaces, mounts, other processes, the
-kernel's large and young interfaces, and whatever would let a case disturb or outlive pid 1 of its namespace, which has
-the same user id.
+`program(machine)` turns the table into classic BPF for one architecture. The program first tests the architecture. A
+call for another one, such as a 32-bit call on x86_64, kills the process. Then the program tests the number of the call.
+If the call has conditions, the program tests the lower halves of the arguments last.
 
-The filter is built on the trusted side and loaded inside, in the case process, after everything that needs a
-privilege. Calls newer than the newest one known here fail as they do on an older kernel, so programs fall back.
+A call without a row in the table is allowed, because namespaces, not this filter, hide the host. The filter refuses the
+calls that could get around the namespaces: calls for other namespaces, mounts and other processes, and the kernel's
+large and young interfaces. It also refuses calls with which a case could disturb or outlive pid 1 of its namespace,
+which has the same user id as the case.
+
+The filter is built on the trusted side. The case process inside the wall loads it after all steps that need a
+privilege. Calls newer than NEWEST_KNOWN fail as on an older kernel, so programs fall back to older calls.
 """
 
 from __future__ import annotations
@@ -26,12 +28,12 @@ from autograder.sandbox.syscalls import CLONE_NEW, NEWEST_KNOWN, SYSCALLS, Condi
 
 @dataclass(frozen=True)
 class Architecture:
-    """A kind of machine that has a filter."""
+    """A machine architecture for which a filter can be built."""
 
     audit: int
-    """AUDIT_ARCH_*, which the kernel passes to the filter with every call."""
+    """The constant AUDIT_ARCH_* that the kernel passes to the filter with every call."""
     engine: str
-    """What the profile of a container engine calls it."""
+    """The name of the architecture in the profile of a container engine."""
 
 
 ARCHITECTURES = {
@@ -66,7 +68,7 @@ def instructions(machine: str) -> list[Instruction]:
         (_JUMP_EQUAL, 1, 0, _architecture(machine).audit),
         (_RETURN, 0, 0, KILL_PROCESS),
         (_LOAD, 0, 0, _NUMBER_AT),
-        (_JUMP_AT_LEAST, 0, 1, NEWEST_KNOWN + 1),  # the numbers of x32 are beyond it too
+        (_JUMP_AT_LEAST, 0, 1, NEWEST_KNOWN + 1),  # the numbers of x32 calls are also larger
         (_RETURN, 0, 0, ERRNO | errno.ENOSYS),
     ]
     for call in SYSCALLS:
@@ -87,7 +89,7 @@ def _architecture(machine: str) -> Architecture:
 
 
 def _body(call: Syscall) -> list[Instruction]:
-    """The instructions that decide one call, once its number is known."""
+    """Return the instructions that allow or refuse one call. They run when the number of the call has matched."""
     if not call.allowed_if:
         return [_refusal(call)]
     steps = [step for condition in call.allowed_if for step in _test(condition, call)]
@@ -95,7 +97,7 @@ def _body(call: Syscall) -> list[Instruction]:
 
 
 def _test(condition: Condition, call: Syscall) -> list[Instruction]:
-    """Instructions that return the call's error when `condition` fails, and otherwise run into what follows them."""
+    """Return instructions that refuse the call if `condition` fails. Otherwise the program continues after them."""
     steps: list[Instruction] = [(_LOAD, 0, 0, _ARGUMENTS_AT + 8 * condition.argument)]
     if condition.one_of:
         # Each match jumps over the tests after it and over the refusal.
@@ -113,17 +115,18 @@ def _refusal(call: Syscall) -> Instruction:
     return (_RETURN, 0, 0, ERRNO | call.error)
 
 
-# ── the same for a container engine ──────────────────────────────────────────────────────────────────────
+# ── the table for a container engine ─────────────────────────────────────────────────────────────────────
 
 _FAMILIES = 64
-"""More address families than the kernel knows; it refuses by itself what it does not know."""
+"""An upper bound for the numbers of the kernel's address families. The kernel itself refuses higher numbers."""
 
 
 def container_profile(machine: str = "") -> dict[str, object]:
-    """Return the same table as the profile of a container engine, for every process of a container, ours included.
+    """Return the table as the profile of a container engine. It applies to every process of a container, ours included.
 
-    The stricter filter of each case is loaded on top of it: a profile cannot say "only these", so it holds only those
-    conditions that can be written as a list. Raises GraderError for an architecture that is not in ARCHITECTURES.
+    A profile cannot say "only these values", so it contains only the conditions that can be written as a list of
+    refused values. Each case loads its stricter filter in addition. Raises GraderError for an architecture that is not
+    in ARCHITECTURES.
     """
     machine = machine or platform.machine()
     engine = _architecture(machine).engine

@@ -1,18 +1,19 @@
-"""A submission that is open in a sandbox, from the trusted side: send its files, run probes, read outcomes.
+"""A submission that is open in a sandbox, seen from the trusted side: send its files, run probes, read outcomes.
 
 Theory of operation
 -------------------
-A session is one stream to pid 1 of a submission. Its cases run one after the other, each in a process and file systems
-of its own, so no case can tell whether another one ran before it. That makes it safe to start over after trouble: if
+A session is one stream to pid 1 of a submission. Its cases run one after the other. Each case has its own process and
+its own file systems, so it cannot tell whether another case ran before it. Therefore a case can be repeated safely. If
 the submission's processes vanish during a case (the machine ran out of memory, somebody killed them), the session opens
-the submission again and repeats that case, once.
+the submission again and repeats the case, once.
 
-Whose fault is it? Before student code begins, whatever goes wrong is our fault: GraderError. After it began, whatever
-ends the case is an Outcome, and so the student's. In between lies the loss of pid 1 itself while student code ran: the
-case is repeated, and if it happens again, it is the student's fault. The end of the wall is always our fault.
+The session decides whose fault a failure is. A failure before student code begins is our fault: it raises GraderError.
+A failure after that is the student's: it becomes an Outcome. There are two exceptions. If pid 1 of the submission is
+lost while student code runs, the case is repeated, and only a second loss is the student's fault. If the wall has ended,
+that is always our fault.
 
-Limits are enforced inside by pid 1, which student code cannot reach. If even pid 1 does not respond, the deadline here
-is the last resort: the session is cut off, which ends every process of it.
+Pid 1 enforces the limits inside the wall, where student code cannot reach it. If pid 1 does not respond, the deadline
+of the session is the last resort: the session closes the stream, which ends every process of the submission.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ from autograder.sandbox.outcome import SIGKILL, Outcome, Status, interpret
 MAX_FILES = 20_000
 MAX_FILES_BYTES = 512 * 2**20
 PREPARATION_SECONDS = 60.0
-"""Until the files and inputs have arrived and student code begins, on a machine that may be busy."""
+"""The time until files and inputs have arrived and student code begins. The machine may be busy."""
 GRACE_SECONDS = 10.0
-"""How long after the time limit pid 1 may still respond."""
+"""The time after the time limit within which pid 1 must respond."""
 
 _OWN_MESSAGE = protocol.DecodeLimits(total_bytes=64 * 2**20)
 INPUTS = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
@@ -55,11 +56,11 @@ class Session(Protocol):
         timeout: float | None = None,
         limits: Limits | None = None,
     ) -> Outcome:
-        """Call `probes.<probe>(*inputs)` beside the student's package, in a process of its own.
+        """Call `probes.<probe>(*inputs)` beside the student's package, in a separate process.
 
-        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. Whatever student code
-        does becomes an Outcome. Raises GraderError for everything else: there is no such probe, the inputs are not
-        plain data, the sandbox does not work.
+        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. Every failure of student
+        code is an Outcome. Raises GraderError for every other failure: there is no such probe, the inputs are not plain
+        data, the sandbox does not work.
         """
 
     def add_files(self, files: Mapping[str, bytes]) -> None:
@@ -76,7 +77,7 @@ class Session(Protocol):
 
 
 class _LostError(Exception):
-    """The channel was closed by either end; `began` says whether student code was running."""
+    """The channel was closed, by either end. `began`: whether student code was running."""
 
     def __init__(self, began: bool) -> None:
         super().__init__()
@@ -84,7 +85,7 @@ class _LostError(Exception):
 
 
 class StreamSession:
-    """A Session over a stream socket; `connect` makes a new stream to a new submission process."""
+    """A Session over a stream socket."""
 
     def __init__(
         self,
@@ -93,7 +94,10 @@ class StreamSession:
         files: Mapping[str, bytes],
         limits: Limits,
     ) -> None:
-        """`explain_loss` returns why the wall ended, or None while it runs."""
+        """
+        connect       returns a stream to the processes of a new submission
+        explain_loss  returns why the wall ended, or None if it still runs
+        """
         self._connect = connect
         self._explain_loss = explain_loss
         self._files = checked_files(files)
@@ -214,7 +218,7 @@ class StreamSession:
         return message
 
     def _await_ready(self) -> None:
-        """Read what "open" and "add" send back; this is done at the next request, so nothing waits for it earlier."""
+        """Read ("ready",) for every "open" and "add". `_open` does not wait for this message; the next request does."""
         deadline = time.monotonic() + PREPARATION_SECONDS
         while self._awaited:
             try:
@@ -236,7 +240,7 @@ class StreamSession:
 
 
 def case_limits(limits: Limits, timeout: float | None) -> Limits:
-    """Return `limits` with `timeout`, if there is one, as the time limit."""
+    """Return `limits`, with `timeout` as the time limit if it is given."""
     return limits if timeout is None else replace(limits, wall_seconds=timeout)
 
 
@@ -249,9 +253,9 @@ def encoded_inputs(probe: str, inputs: Sequence[object]) -> bytes:
 
 
 def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files of a submission after checking their names: relative, below `src/`, leading nowhere else.
+    """Return the files of a submission, with checked names: relative paths below `src/` that cannot lead elsewhere.
 
-    Raises SubmissionError, because the names come from the student's repository.
+    Raises SubmissionError for a bad name, because the names come from the student's repository.
     """
     checked: dict[str, bytes] = {}
     folders: set[str] = set()
@@ -288,7 +292,7 @@ def _is_good(path: PurePosixPath) -> bool:
 
 
 def stream_pair() -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a stream; programs that this process starts inherit neither."""
+    """Return both ends of a stream. Programs that this process starts inherit neither end."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     for end in (ours, theirs):
         os.set_inheritable(end.fileno(), False)

@@ -1,23 +1,23 @@
-"""The system calls that a case may not make, or may make only in part: the table from which `seccomp` builds filters.
+"""The table of system calls that a case may not make, or may make only with some arguments.
 
-Each row has the number of a call on each architecture (None where the call does not exist), the reason for refusing
-it, the error that it fails with and, where only a part of it is refused, the conditions under which it is allowed.
-Calls that are not in the table are allowed: NumPy, torch, threads, subprocesses and compilers make several hundred
-different ones. The reasons:
+`seccomp` builds its filters from this table. Each row has the number of the call on each architecture (None where the
+call does not exist), the reason for refusing it, and the error that a refused call returns. If the call is refused only
+in part, the row also has the conditions under which it is allowed. Calls that are not in the table are allowed, because
+NumPy, torch, threads, subprocesses and compilers make several hundred different calls. The reasons are:
 
-    namespaces   a new namespace gives capabilities inside it, and with them most of the calls below
+    namespaces   a process in a new namespace has capabilities there, and could make most of the calls below
     mounts       a mount can show other files, or uncover files that are hidden
     processes    the call reads or changes another process, such as pid 1
     keys         keys belong to a user, not to a namespace
-    kernel       the interface is large, young or obsolete, which is where kernels have their holes
+    kernel       the interface is large, young or obsolete; most security holes of kernels are in such interfaces
     machine      the call changes settings of the whole machine
     memory       the memory belongs to no file system and no process, so only a control group would count it; System V
                  objects and message queues also outlive the case
-    sockets      other families (vsock, netlink, packet, ...) reach the hypervisor or the kernel; the two that are
-                 allowed stay within the submission's own, empty network namespace
-    terminal     the call types into a terminal
-    keeper       pid 1 of the namespace has the same user id and must stay fast and alive, so a case may change limits
-                 and priorities of its own process only
+    sockets      other address families (vsock, netlink, packet, ...) reach the hypervisor or the kernel; the two
+                 families that are allowed stay within the submission's own, empty network namespace
+    terminal     the call can put input into a terminal, as if somebody typed it
+    keeper       pid 1 of the namespace has the same user id, and a case must not slow it down or end it; so a case may
+                 change limits and priorities only of its own process
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from errno import EAFNOSUPPORT, ENOSYS, EPERM
 from typing import NamedTuple
 
 NEWEST_KNOWN = 462
-"""mseal, of Linux 6.10. Since 424 new calls have the same number on every architecture."""
+"""The number of mseal, a call of Linux 6.10. From number 424 on, a call has the same number on every architecture."""
 
 AF_UNIX, AF_INET = 1, 2
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
@@ -37,7 +37,7 @@ CLONE_NEW = 0x00020000 | 0x02000000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x2
 
 
 class Condition(NamedTuple):
-    """Holds when the lower 32 bits of one argument pass the one test that is given."""
+    """A test of the lower 32 bits of one argument. Exactly one of `one_of`, `none_of` and `no_bits` is given."""
 
     argument: int
     one_of: tuple[int, ...] = ()
@@ -63,12 +63,12 @@ class Syscall(NamedTuple):
     aarch64: int | None
     reason: str
     error: int = EPERM
-    """What the call fails with. ENOSYS makes the C library fall back to an older call."""
+    """The error of a refused call. ENOSYS makes the C library fall back to an older call."""
     allowed_if: tuple[Condition, ...] = ()
-    """All of them must hold. Without any, the call is always refused."""
+    """The conditions that must all hold. A call without conditions is always refused."""
 
     def number(self, machine: str) -> int | None:
-        """The number of the call on `machine`; None where the call does not exist."""
+        """Return the number of the call on `machine`, or None if the call does not exist there."""
         return {"x86_64": self.x86_64, "aarch64": self.aarch64}[machine]
 
 

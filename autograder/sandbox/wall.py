@@ -1,4 +1,4 @@
-"""What runs submissions in a sandbox: the protocol `Wall`, and what the walls have in common."""
+"""The protocol `Wall`, which every sandbox implements, and the code that real walls share."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Wall(Protocol):
-    """Where submissions run."""
+    """Runs submissions in a sandbox."""
 
     @property
     def protections(self) -> tuple[str, ...]:
@@ -36,19 +36,19 @@ class Wall(Protocol):
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What else a report should say about the wall; known once it is ready."""
+        """Further facts about the wall for the report; known once the wall is ready."""
 
     def start(self) -> None:
-        """Start the wall and return at once; `ready` waits for it."""
+        """Start the wall and return at once; `ready` waits until the wall is ready."""
 
     def ready(self, timeout: float = 120.0) -> None:
         """Wait until submissions can be opened. Raises GraderError if the wall cannot start."""
 
     def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> Session:
-        """Return a session for a submission with these files, by path: `{"src/__init__.py": b"..."}`."""
+        """Return a session for a submission. `files`: the content by path, `{"src/__init__.py": b"..."}`."""
 
     def close(self) -> None:
-        """End the wall and everything inside it."""
+        """End the wall and every process inside it."""
 
     def __enter__(self) -> Wall: ...
 
@@ -58,14 +58,14 @@ class Wall(Protocol):
 
 
 class ControlledWall(ABC):
-    """A wall that is a process of its own with a control socket.
+    """A wall that runs as a separate process with a control socket.
 
-    The process sends ("ready", protections, ...) or ("failed", text) on the socket, once, and runs until it is ended.
-    Its standard error is kept, to explain a failure.
+    The process sends one message on the socket, ("ready", protections, ...) or ("failed", text). It runs until it is
+    ended. Its output is kept, to explain a failure.
     """
 
     def __init__(self, limits: Limits | None, required: frozenset[str]) -> None:
-        """`required`: protections without which the wall is not ready."""
+        """`required`: the wall is ready only if all these protections are in force."""
         self._limits = limits or Limits()
         self._required = required
         self._owner = os.getpid()
@@ -94,11 +94,11 @@ class ControlledWall(ABC):
 
     @abstractmethod
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        """Start the process, which gets this end of the control socket. Raises OSError or GraderError."""
+        """Start the process and give it this end of the control socket. Raises OSError or GraderError."""
 
     @abstractmethod
     def _connect(self) -> socket.socket:
-        """Return a stream to pid 1 of a new submission. Raises GraderError."""
+        """Return a stream to pid 1 of a new submission. Raises GraderError if there can be no new submission."""
 
     def start(self) -> None:
         if self._process is not None:
@@ -125,7 +125,7 @@ class ControlledWall(ABC):
         poll.register(control, select.POLLIN)
         if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
             raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
-        # The message is only looked at and stays in the socket: a process that was forked earlier may read it too.
+        # MSG_PEEK leaves the message in the socket, so that processes forked from this one can read it too.
         try:
             data = control.recv(65536, socket.MSG_PEEK)
         except ConnectionResetError:
@@ -172,7 +172,7 @@ class ControlledWall(ABC):
     def _popen(
         self, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]
     ) -> subprocess.Popen[bytes]:
-        """Start the process of the wall, which inherits `descriptors` and nothing else."""
+        """Start the process of the wall. It inherits only `descriptors` and its standard streams."""
         return subprocess.Popen(
             command,
             env=dict(environment),
@@ -181,7 +181,7 @@ class ControlledWall(ABC):
             stdout=self._log,
             stderr=self._log,
             pass_fds=descriptors,
-            start_new_session=True,  # Ctrl-C is for the process that uses the wall
+            start_new_session=True,  # Ctrl-C must not reach the wall, only the process that uses it
         )
 
     def _send_descriptor(self, descriptor: int) -> None:
@@ -198,7 +198,7 @@ class ControlledWall(ABC):
         return self._explain() if poll.poll(0) else None
 
     def _explain(self) -> str:
-        """Return the end of what the process printed, and what usually helps."""
+        """Return the end of the process's output, with a hint for staff."""
         with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
             if os.getpid() == self._owner and self._process is not None:
                 self._process.wait(1.0)
@@ -206,7 +206,7 @@ class ControlledWall(ABC):
 
 
 def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
-    """Return every protection that is not waived. Raises GraderError for a name that cannot be waived."""
+    """Return all protections that are not waived. Raises GraderError for a name that cannot be waived."""
     for name in waived:
         if name not in policy.PROTECTIONS:
             raise GraderError(
@@ -218,7 +218,7 @@ def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
 
 
 def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
-    """Raise GraderError if the staff's files, recognised by the probes file, would be visible inside."""
+    """Raise GraderError if the probes file, and so the staff's other files, would be visible inside."""
     for folder in (*policy.SYSTEM_DIRECTORIES, *shown):
         if probes.resolve().is_relative_to(Path(folder).resolve()):
             raise GraderError(
@@ -236,7 +236,7 @@ def configuration(
     devices: Sequence[str] = (),
     **others: object,
 ) -> dict[str, object]:
-    """Return what the first process inside must know; `submission.Setup` says what the paths are for."""
+    """Return the configuration for the first process inside the wall. `submission.Setup` explains the paths."""
     return {
         "features": sorted(features),
         "preload": list(preload),
@@ -251,7 +251,7 @@ def configuration(
 
 
 def inside_files(probes: bytes, configuration: Mapping[str, object]) -> dict[str, bytes]:
-    """Return what is below /grader: the package `inside`, the probes, the configuration."""
+    """Return the files below /grader: the package `inside`, the probes, the configuration."""
     base = f"{GRADER_DIRECTORY}/autograder"
     inside = importlib.resources.files("autograder.sandbox.inside")
     return {
@@ -277,6 +277,6 @@ def anonymous_file(content: bytes) -> int:
 
 
 def end_of(log: int) -> str:
-    """Return the end of a log, by its descriptor."""
+    """Return the end of a log. `log`: its descriptor."""
     size = os.fstat(log).st_size
     return os.pread(log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace")

@@ -1,6 +1,6 @@
-"""Containers as the wall.
+"""The wall of containers.
 
-wall     takes one container for each submission out of a pool
-pool     the process that keeps a few warmed containers
-engine   the command lines of a container engine
+wall     takes one container for each submission from a pool
+pool     the process that keeps a few containers warm
+engine   the command lines for a container engine
 """

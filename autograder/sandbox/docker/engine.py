@@ -1,15 +1,16 @@
-"""The Docker engine as the container wall uses it: the command line of a container, labels, and what errors mean.
+"""The interface of the container wall to the Docker engine: command lines of containers, labels, remedies for errors.
 
 Theory of operation
 -------------------
 `arguments` is the sandbox policy of a container: a pure function from data to a command line. A container gets no
 network, a read-only root, no capability, no new privileges, its own seccomp profile, limits of processes, memory, CPU
-and open files, an ordinary user, and four tmpfs mounts. It reads its standard input to the end, and is removed when the
-end comes: so it does not outlive the process that holds the other end, however that process dies.
+and open files, an ordinary user, and four tmpfs mounts. A container reads its standard input. When the input ends, the
+container ends and the engine removes it. So it does not outlive the process that holds the other end of its input,
+however that process dies.
 
 Each container is labelled with its owner, a process that is identified by host, boot, pid namespace, pid and start
-time. `sweep` removes containers whose owner is gone: the engine was stopped in between, or a container was made and
-never started.
+time. Sometimes a container stays although its owner has ended: the engine was stopped meanwhile, or the container was
+made but never started. `sweep` removes such containers.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ MAX_CPUS = 2
 TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, GRADER_DIRECTORY)
 """Where a tmpfs is mounted in a container."""
 FIRST_UID, UIDS = 200_000, 1_000_000_000
-"""Each container has its own user, because RLIMIT_NPROC counts a user's processes on the whole machine."""
+"""The range of user ids. Each container has its own, because RLIMIT_NPROC counts a user's processes machine-wide."""
 
 _NVIDIA = re.compile(r"/dev/nvidia(\d+)")
 _NVIDIA_CONTROL = re.compile(r"/dev/nvidia(ctl|-.+)")
@@ -59,10 +60,10 @@ class Container:
 
     image: str
     program: str
-    """Python source that pid 1 executes."""
+    """The Python source that pid 1 executes."""
     limits: Limits = field(default_factory=Limits)
     devices: tuple[str, ...] = ()
-    """Device nodes; those of NVIDIA GPUs become `--gpus device=N`."""
+    """Device nodes to show. The nodes of NVIDIA GPUs become `--gpus device=N`."""
     volumes: tuple[str, ...] = ()
     """Folders of the host to show, read-only, as HOST:INSIDE."""
     owner: str = ""
@@ -70,7 +71,7 @@ class Container:
 
 
 def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
-    """Return Docker's arguments, without the program. `seccomp`: the file with the profile."""
+    """Return the arguments of the `docker` command. `seccomp`: the file with the seccomp profile."""
     limits = container.limits
     room = f"nosuid,nodev,size={limits.tmp_bytes},nr_inodes={limits.tmp_files},mode=1777"
     own = f"nosuid,nodev,uid={uid},gid={uid},mode=0755"
@@ -79,7 +80,7 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("run", "--interactive", "--rm", "--pull", "never", "--log-driver", "none"),
         *("--label", f"{LABEL}={container.owner}", "--hostname", "sandbox"),
         *("--network", "none", "--ipc", "none", "--cgroupns", "private", "--read-only"),
-        *("--sysctl", "net.ipv4.ping_group_range=1 0"),  # engines open ICMP sockets to everybody
+        *("--sysctl", "net.ipv4.ping_group_range=1 0"),  # engines allow ICMP sockets to all users
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={seccomp}"),
         *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + OWN_PROCESSES)),
         *("--memory", str(memory), "--memory-swap", str(memory), "--cpus", str(container.cpus)),
@@ -89,7 +90,7 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("--tmpfs", f"{GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
         *_devices(container.devices),
         *(word for volume in container.volumes for word in ("--mount", _bind(volume))),
-        # The image knows best where its programs are; all other variables are the same in every sandbox.
+        # PATH comes from the image, because it depends on the image. All other variables are the same in every sandbox.
         *(
             word
             for name, value in policy.ENVIRONMENT.items()
@@ -101,7 +102,10 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
 
 
 def memory_bytes(limits: Limits) -> int:
-    """Return what a whole container may use: the last resort after the memory watch, which knows a case's own share."""
+    """Return the memory limit of a whole container.
+
+    This limit is the last resort: usually the memory watch, which measures a case alone, ends the case first.
+    """
     return OWN_BYTES + SUBMISSION_BYTES + limits.memory_bytes + 2 * limits.tmp_bytes
 
 
@@ -119,19 +123,22 @@ def _devices(paths: Iterable[str]) -> list[str]:
     for path in paths:
         if gpu := _NVIDIA.fullmatch(path):
             gpus.append(gpu[1])
-        elif not _NVIDIA_CONTROL.fullmatch(path):  # these come with every GPU
+        elif not _NVIDIA_CONTROL.fullmatch(path):  # the engine adds the control devices with every GPU
             words += ["--device", path]
-    # The value is a CSV record of its own, in which several numbers must stand in quotes.
+    # Docker parses the value as a CSV record, so a list of numbers needs quotes.
     return [*(["--gpus", f'"device={",".join(gpus)}"'] if gpus else []), *words]
 
 
 def new_uid() -> int:
-    """Return a user for one container; with overwhelming probability nobody else has it."""
+    """Return a random user id for one container. The range is so large that a second use is very unlikely."""
     return FIRST_UID + secrets.randbelow(UIDS)
 
 
 def seccomp_file() -> int:
-    """Return a descriptor of this machine's profile, for Docker's client to read from. Raises GraderError."""
+    """Return a descriptor from which Docker's client can read the seccomp profile for this machine.
+
+    Raises GraderError if there is no profile for this architecture.
+    """
     return anonymous_file(json.dumps(container_profile()).encode())
 
 
@@ -147,7 +154,7 @@ def find_docker() -> str:
 
 
 def ask(*words: str) -> str:
-    """Return what a Docker command prints. Raises GraderError, with what to do, if it fails."""
+    """Return the output of a Docker command. If it fails, raises a GraderError that says what to do."""
     try:
         done = subprocess.run(
             [find_docker(), *words],
@@ -173,7 +180,7 @@ def server_version() -> str:
 
 
 def image_id(image: str) -> str:
-    """Return the id of an image on this machine. Raises GraderError if the image is not there."""
+    """Return the id of an image. Raises GraderError if the image is not on this machine."""
     return ask("image", "inspect", "--format", "{{.Id}}", image)
 
 
@@ -199,17 +206,17 @@ _REMEDIES = (
 
 
 def explain(text: str) -> str:
-    """Return the end of what Docker or a container printed, and what to do about it."""
+    """Return the end of the output of Docker or a container, and what to do about the error."""
     printed = " ".join(text.split())[-1500:] or "docker printed nothing"
     remedy = next((remedy for words, remedy in _REMEDIES if words in printed), "see: autograder doctor")
     return f"{printed}; {remedy}"
 
 
-# ── whose containers ─────────────────────────────────────────────────────────────────────────────────────
+# ── owners of containers ─────────────────────────────────────────────────────────────────────────────────
 
 
 def owner() -> str:
-    """Return a name for this process that no other process on any machine has ever had."""
+    """Return a unique name for this process: no other process on any machine ever has the same name."""
     return "/".join((*_place(), str(os.getpid()), _start_time(os.getpid())))
 
 
@@ -227,7 +234,7 @@ def _start_time(pid: int) -> str:
 
 
 def is_gone(label: str) -> bool:
-    """Whether the process that a label names has certainly ended. If this cannot be known from here, it has not."""
+    """Return True if the owner that a label names has certainly ended, and False if it runs or this is not known."""
     host, boot, namespace, pid, start = (*label.split("/"), "", "", "", "", "")[:5]
     here = _place()
     if host != here[0]:
@@ -254,7 +261,7 @@ def sweep() -> list[str]:
 
 
 def remove(containers: Iterable[str]) -> None:
-    """Kill and remove containers; those that are already being removed are left alone."""
+    """Kill and remove containers. A container that is already being removed causes no error."""
     listed = [*containers]
     if listed:
         subprocess.run(
@@ -268,11 +275,11 @@ def remove(containers: Iterable[str]) -> None:
 
 
 def owned(label: str) -> list[str]:
-    """Return the containers of one owner."""
+    """Return the ids of the containers of one owner."""
     return ask("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}={label}").split()
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment variables that Docker's client may have."""
+    """Return those of the given environment variables that Docker's client may have."""
     names = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
     return {name: given[name] for name in names if name in given}

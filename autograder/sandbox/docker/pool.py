@@ -1,18 +1,20 @@
-"""The process that keeps a few containers warm and hands one out for each submission.
+"""The process that keeps a few containers warm and hands out one for each submission.
 
 Theory of operation
 -------------------
-`DockerWall` starts it, and it ends with the wall. Each container is a `docker run` whose standard input and output are
-one end of a stream socket; the other end stays here until a submission needs a container. First our files go through
-the stream (see START_CONTAINER), then the container sends ("ready", protections, facts). From then on the stream is a
-session like any other: whoever asked gets the socket itself, and nothing passes through this process.
+`DockerWall` starts this process, which ends with the wall. Each container is a `docker run` whose standard input and
+output are one end of a stream socket. The other end stays in this process until a submission needs a container. First
+this process sends our files through the stream (see START_CONTAINER), then the container sends ("ready", protections,
+facts). From then on the stream is a session as in any other wall. The process that asked for a container gets the
+socket itself, so no data of a session passes through this process. The control socket has these messages (this process
+receives <- and sends ->):
 
-    control   <- b"open" with one end of a socket, on which one of these is sent:
-              -> b"stream" with the stream of a container, or ("failed", text)
-              -> ("ready", protections, facts) or ("failed", text), once
+    once, at the start   -> ("ready", protections, facts) or ("failed", text)
+    for each submission  <- b"open" with one end of another socket, on which the result is sent:
+                         -> b"stream" with the stream of a container, or ("failed", text)
 
-When this process ends, however that happens, its sockets are closed: containers that wait read the end of their input,
-end, and are removed by the engine. If it can, it also kills the containers that are in use.
+However this process ends, its sockets are closed. Then each waiting container reads the end of its input and ends, and
+the engine removes it. If possible, this process also kills the containers that are in use.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from autograder.sandbox.session import stream_pair
 from autograder.sandbox.wall import end_of
 
 START_SECONDS = 180.0
-"""How long a container may take to become ready, on a machine that is busy starting others."""
+"""The time that a container may take to become ready. The machine may be busy with the start of other containers."""
 RETRY_SECONDS = 5.0
 END_SECONDS = 8.0
 MAX_READY_BYTES = 65536
@@ -60,11 +62,11 @@ for _ in range(number()):
     with open(path, "wb") as file:
         file.write(content)
 """ + start_inside("container", "main()")
-"""What pid 1 of a container executes: it reads the files of `payload` from standard input, and starts them."""
+"""The program of pid 1 of a container: it reads the files of `payload` from standard input and starts our code."""
 
 
 def payload(files: dict[str, bytes]) -> bytes:
-    """Return files as START_CONTAINER reads them."""
+    """Return files in the form that START_CONTAINER reads."""
     parts = [struct.pack(">I", len(files))]
     for path, content in files.items():
         parts += [protocol.frame(path.encode()), protocol.frame(content)]
@@ -73,7 +75,7 @@ def payload(files: dict[str, bytes]) -> bytes:
 
 @dataclass
 class Warming:
-    """A container that was started and is not ready yet."""
+    """A container that has been started but is not ready yet."""
 
     client: subprocess.Popen[bytes]
     stream: socket.socket
@@ -87,9 +89,9 @@ class Warming:
             self.unsent = self.unsent[self.stream.send(self.unsent) :]
 
     def receive(self) -> tuple[Any, ...] | None:
-        """Return the first message once it is complete, and read nothing beyond it.
+        """Return the message "ready" if it is complete, otherwise None. Nothing beyond this message is read.
 
-        Raises GraderError if the container ends or sends anything else.
+        Raises GraderError if the container ends or sends another message.
         """
         wanted = 4 if len(self.received) < 4 else 4 + int.from_bytes(self.received[:4], "big")
         if wanted > MAX_READY_BYTES:
@@ -132,7 +134,10 @@ class Pool:
         self.at_a_time = max(1, len(os.sched_getaffinity(0)))
 
     def serve(self, parent: int) -> None:
-        """Serve until the process `parent` (a descriptor) ends or the control socket is closed. Raises GraderError."""
+        """Serve until the process `parent` (a pidfd) ends or the control socket is closed.
+
+        Raises GraderError if a container cannot start before the first container is ready.
+        """
         self.poll.register(self.control, select.POLLIN)
         self.poll.register(parent, select.POLLIN)
         while True:
@@ -144,7 +149,7 @@ class Pool:
                 return
             for descriptor in (
                 events.keys() & self.ready.keys()
-            ):  # a container that is ready sends nothing, so this one has ended
+            ):  # a ready container sends nothing, so an event means that it has ended
                 self.poll.unregister(descriptor)
                 self.ready.pop(descriptor).close()
             for descriptor in events.keys() & self.warming.keys():
@@ -181,7 +186,7 @@ class Pool:
         self.poll.register(ours, select.POLLIN | select.POLLOUT)
 
     def advance(self, descriptor: int, events: int) -> None:
-        """Send to, and receive from, a container that is starting."""
+        """Exchange data with a container that is starting."""
         warming = self.warming[descriptor]
         if events & select.POLLOUT and warming.unsent:
             warming.send()
@@ -215,7 +220,7 @@ class Pool:
         os.close(warming.log)
 
     def fail(self, text: str) -> None:
-        """Report to everybody who waits that a container could not be started, and pause before the next try."""
+        """Report to all waiting processes that a container could not be started. Pause before the next start."""
         if not self.announced:
             raise GraderError(text)
         self.not_before = time.monotonic() + RETRY_SECONDS
@@ -247,7 +252,7 @@ class Pool:
         for stream in self.ready.values():
             stream.close()
         self.remove_all()
-        # A client that is just making a container must be allowed to finish: killed, it would leave the container.
+        # A client may be making a container just now. If it were killed, the container would stay.
         deadline = time.monotonic() + END_SECONDS
         for client in self.clients:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -262,7 +267,7 @@ class Pool:
 
 
 def start(descriptors: list[str]) -> int:
-    """Run this process: `descriptors` are the control socket and a file of settings. Returns the exit status."""
+    """Run the pool and return the exit status. `descriptors`: the control socket, and a file with the settings."""
     control = socket.socket(fileno=int(descriptors[0]))
     with os.fdopen(int(descriptors[1]), "rb") as file:
         settings = protocol.decode(file.read())

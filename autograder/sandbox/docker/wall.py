@@ -1,14 +1,14 @@
-"""The wall of containers: one container for each submission, out of a small pool of warmed ones.
+"""The wall of containers: each submission gets its own container, from a small pool of warm containers.
 
 Theory of operation
 -------------------
-The container isolates a submission from the host and from other submissions. Nothing in it has a privilege, not even
-our own first process, so this wall does not need the namespaces of ordinary users, which some machines refuse; and it
-can show a GPU. The price is a start of Python and an import of torch for every submission, paid ahead of time as long
-as the pool keeps up.
+The container isolates a submission from the host and from other submissions. No process in it has a privilege, not even
+our own first process. So this wall does not need user namespaces for ordinary users, which some machines refuse. It can
+also show a GPU. The cost is a start of Python and an import of torch for every submission. The pool does this work
+ahead of time, as long as it keeps up with the submissions.
 
-The image brings Python, NumPy, torch and the compiler, and nothing of the grader: the package `inside` and the probes
-are sent through standard input. So both sides are always of the same version, and no engine needs to see our files.
+The image contains Python, NumPy, torch and the compiler, but no part of the grader: the package `inside` and the probes
+are sent through standard input. So both sides always have the same version, and the engine never needs our files.
 `engine` makes the command line, `pool` is the process that runs the containers, `inside.container` is their pid 1.
 """
 
@@ -39,15 +39,15 @@ from autograder.sandbox.wall import (
 
 POOL_SIZE = 2
 OPEN_SECONDS = 300.0
-"""How long a submission may wait for a container, when many ask at once."""
+"""The time that a submission may wait for a container while many submissions are opened."""
 END_SECONDS = 20.0
 
 MISSING = frozenset({"user-namespace"})
-"""The protections that a container lacks: student code is an ordinary user of the host, with a uid of its own."""
+"""The protections that a container lacks: student code runs as an ordinary user of the host, with its own uid."""
 
 
 class DockerWall(ControlledWall):
-    """Containers of one image, a new one for each submission."""
+    """A wall that opens each submission in a new container of one image."""
 
     def __init__(
         self,
@@ -63,15 +63,15 @@ class DockerWall(ControlledWall):
         size: int = POOL_SIZE,
     ) -> None:
         """
-        probes           the probes file; its content is read now
+        probes           the probes file; the constructor reads its content
         image            the image of the containers; it must be on this machine
-        preload          modules that are imported in a container ahead of time, such as ("numpy", "torch")
-        limits           limits of sessions; a container is sized for them, so no session may ask for more
+        preload          modules that a container imports before it gets a submission, such as ("numpy", "torch")
+        limits           limits of sessions; they set the size of the containers, so no session may have higher limits
         devices          device nodes to show; /dev/nvidia0 becomes `--gpus device=0`
         volumes          folders of the host to show, read-only, as "/host/folder:/inside"
-        waive            protections to do without
-        masked_packages  packages that must not be importable: an image with one of them is refused
-        size             how many containers are kept warm
+        waive            protections that need not be in force
+        masked_packages  packages that must not be importable; an image that has one of them is refused
+        size             the number of containers that are kept warm
         """
         if not image:
             raise GraderError(
