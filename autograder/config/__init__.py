@@ -1,7 +1,7 @@
-"""`autograder.toml`: what is graded with what, for whom, until when, and within which limits.
+"""`autograder.toml`: the assignments of a course, with their suites, repositories, deadlines and limits.
 
-One file beside `src/` and `hidden/`. The assignments are required; every other key has a default. A mistake is reported
-with the file, the line, the key, and what is allowed there. docs/configuration.md lists the keys.
+The file lies beside `src/` and `hidden/`. The assignments are required; every other key has a default. A mistake is
+reported with the file, the line, the key, and what is allowed there. docs/configuration.md lists the keys.
 
     schema    the tables and keys, their types and defaults
     secrets   secrets, from an environment variable or a file

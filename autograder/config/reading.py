@@ -1,4 +1,4 @@
-"""The configuration file and the environment -> `Config`. A mistake is reported with its file and line.
+"""Read the configuration file and the environment into a `Config`. A mistake is reported with its file and line.
 
 An environment variable may replace a key of the tables in `OVERRIDABLE`: AUTOGRADER_SERVICE_LISTEN is `listen` of
 `[service]`. An empty variable counts as not set. Keys that decide about trust (suites, hosts, the sandbox) can be set
@@ -50,9 +50,9 @@ class Setting:
     """One key of the configuration.
 
     Attributes:
-        key: with its tables, `service.listen`.
-        value: in effect.
-        source: `autograder.toml:12`, the name of a variable, or `default`.
+        key: its full name with its tables, such as `service.listen`.
+        value: the value in effect.
+        source: where the value comes from: `autograder.toml:12`, the name of a variable, or `default`.
     """
 
     key: str
@@ -68,7 +68,7 @@ def find() -> Path:
     trusted.
 
     Raises:
-        ConfigError: there is neither.
+        ConfigError: the variable is not set, and there is no such file.
     """
     named = os.environ.get(CONFIG_VARIABLE)
     if named:
@@ -83,7 +83,7 @@ def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
     """Read the configuration file at `path`. Environment variables take precedence over it.
 
     Raises:
-        ConfigError: it cannot be read, or is not valid.
+        ConfigError: the file cannot be read, or is not valid.
     """
     return parse(_text(path), path, environment)
 
@@ -92,13 +92,13 @@ def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -
     """Return the configuration in `text`, the content of the file `path`.
 
     Raises:
-        ConfigError: it is not TOML, or a key or value is not allowed.
+        ConfigError: the text is not TOML, or a key or value is not allowed.
     """
     return _Reader(text, path, environment or {}).config()
 
 
 def settings(path: Path, environment: Mapping[str, str] = os.environ) -> list[Setting]:
-    """Return every key with its value and source. Secrets are not keys, and are not among them.
+    """Return every key with its value and source. Secrets are not keys, so they are not returned.
 
     Raises:
         ConfigError: see `load`.
@@ -126,7 +126,7 @@ def _text(path: Path) -> str:
 
 
 class _Reader:
-    """One file, read once, and the line of each of its keys."""
+    """Reads one file once, and finds the line of each of its keys."""
 
     def __init__(self, text: str, path: Path, environment: Mapping[str, str]) -> None:
         self._lines = text.splitlines()
@@ -319,7 +319,7 @@ class _Reader:
                 raise self._wrong((*keys, key), 'add the key zone, the time zone: zone = "Europe/Berlin"')
         zone, opens, closes = assignment.zone or "UTC", assignment.opens or None, assignment.closes or None
         grace = assignment.grace_minutes
-        steps: list[tuple[str, Callable[[], object]]] = [  # each of them can fail only because of its own key
+        steps: list[tuple[str, Callable[[], object]]] = [  # each step can fail only because of its own key
             ("zone", lambda: Window.of(zone)),
             ("opens", lambda: Window.of(zone, opens=opens)),
             ("closes", lambda: Window.of(zone, opens=opens, closes=closes)),
@@ -388,7 +388,7 @@ def _type_at(kind: Any, keys: list[str]) -> Any:
 
 
 def _flat(table: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Return all keys below `table` except tables, in order."""
+    """Yield each key below `table` that is not a table, with its value, in order."""
     if isinstance(table, msgspec.Struct):
         table = {name: getattr(table, name) for name in table.__struct_fields__}
     for key, value in table.items():

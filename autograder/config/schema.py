@@ -1,6 +1,6 @@
 """The tables and keys of `autograder.toml`, their types and defaults. Checks that need several keys are in `reading`.
 
-The tables of docs/configuration.md repeat the `Attributes` of the docstrings word for word, and the defaults.
+The tables of docs/configuration.md repeat the defaults, and repeat the `Attributes` of the docstrings word for word.
 """
 
 from pathlib import Path
@@ -44,7 +44,7 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the starter of an assignment holds, and what it must score.
+    """The content of an assignment's starter, and the score that the starter must get.
 
     Attributes:
         task: name of the task in its stubs, such as Task1.
@@ -222,16 +222,16 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file.
+    """The whole configuration file.
 
     Attributes:
-        assignments: by name.
+        assignments: the assignments, by name.
         course: name for people.
         reference: the folder that holds the solved src/.
         secret_file: file of the course secret, from which random inputs are drawn; made at the first start.
         sandbox, ledger, service, feedback: the tables of these names.
-        hosts: by the name that the ledger records.
-        folder: the folder of the file; paths in the file are relative to it. Not a key of the file.
+        hosts: the hosts, by the name that the ledger records.
+        folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
     """
 
     assignments: dict[str, AssignmentConfig] = {}
@@ -246,7 +246,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = "."
 
     def path(self, relative: str) -> Path:
-        """Return a path in the file as an absolute path."""
+        """Return a path from the file as an absolute path."""
         return (Path(self.folder) / relative).resolve()
 
     @property
@@ -267,12 +267,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.assignments[name]
 
     def base(self, host: str) -> str:
-        """Return the base of a configured host's repositories; if it is a folder, as an absolute path."""
+        """Return the base of a configured host's repositories. A folder is returned as an absolute path."""
         base = self.hosts[host].base
         return base if "://" in base else str(self.path(base))
 
     def host_of(self, assignment: str) -> str:
-        """Return the host of an assignment: the one that it names, or else the only one, or else an empty string."""
+        """Return the host that an assignment names, or else the only host in the file, or else an empty string."""
         named = self.assignment(assignment).host
         return named or (next(iter(self.hosts)) if len(self.hosts) == 1 else "")
 
@@ -281,7 +281,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Limits(**self.assignment(name).limits)  # type: ignore[arg-type]
 
     def ledger_url(self) -> str:
-        """Return the URL of the ledger; a relative file in it is relative to `folder`."""
+        """Return the URL of the ledger. A relative path in it starts from `folder`."""
         return self.ledger.url
 
     def secret(self) -> bytes:

@@ -20,7 +20,7 @@ APP_KEY_VARIABLE = "AUTOGRADER_APP_KEY"
 
 
 def of_host(variable: str, host: str) -> str:
-    """Return the variable that holds a secret of one host: AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE."""
+    """Return the name of the variable that holds a secret of one host, such as AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE."""
     return f"{variable}_{re.sub(r'[^A-Z0-9]', '_', host.upper())}"
 
 
@@ -47,7 +47,7 @@ def staff_token(path: Path) -> str:
 
 
 def kept(path: Path, variable: str, what: str) -> bytes:
-    """Return a secret that the grader makes itself, from a variable or a file. Makes the file if neither exists.
+    """Return a secret that the grader makes itself, from a variable or a file. If neither exists, make the file.
 
     Raises:
         ConfigError: the secret is too short, or its file cannot be made or read.
@@ -101,7 +101,7 @@ def _long_enough(secret: bytes, what: str, where: str) -> bytes:
 
 
 def _make(path: Path, variable: str, what: str) -> bytes:
-    """Make the file in one step, so that another process that starts now sees all of it or nothing."""
+    """Make the file in one step, so that another process that starts now sees the whole file or no file."""
     secret = secrets.token_hex(32).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
 """The times of an assignment, as they are written in the configuration.
 
 Times are written in the assignment's time zone and compared as instants, so that a day on which the clocks change has
-its real length. A local time that the clocks skip is refused. A local time that they show twice means the instant that
-is better for students.
+its real length. A local time that the clocks skip is refused. A local time that the clocks show twice means the
+instant that is better for students.
 """
 
 import re
@@ -85,7 +85,7 @@ def _grace(minutes: float) -> timedelta:
 
 
 def instant(written: object, zone: ZoneInfo, *, later: bool) -> datetime:
-    """Return the instant of a local time. If the clocks show it twice, `later` chooses the second instant."""
+    """Return the instant of a local time. If the clocks show that time twice, `later` chooses the second instant."""
     if isinstance(written, str):
         if not _WRITTEN.fullmatch(written):
             raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")

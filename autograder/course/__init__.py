@@ -1,5 +1,5 @@
 """One course: which repository belongs to which assignment and student, and when its pushes count.
 
 course     the resolved configuration: targets, credentials, deadlines
-deadline   early, on time, in grace, late; extensions of single students
+deadline   whether a push is early, on time, in grace or late; extensions of single students
 """

@@ -1,4 +1,4 @@
-"""The resolved configuration of a course: which repository belongs to whom, its assignment, deadline and credentials.
+"""The resolved configuration of a course: the student, assignment, deadline and credentials of each repository.
 
 Everything is resolved once, from checked values. Only secrets and extensions are read at each use, so that they can be
 changed while the service runs. A secret is never kept, logged or shown.
@@ -42,11 +42,11 @@ class Target:
 
     Attributes:
         assignment: name of the assignment.
-        repository: its name in the ledger.
+        repository: the repository's name in the ledger.
         branch: the graded branch.
         student: the name by which extensions are granted.
-        remote: the repository for git.
-        queue: which workers grade it.
+        remote: the repository as git reaches it.
+        queue: the queue whose workers grade the push.
     """
 
     assignment: str
@@ -62,7 +62,7 @@ class Feedback:
     """How feedback is published.
 
     Attributes:
-        branch: the branch that it is published on.
+        branch: the branch on which feedback is published.
         identity: the author of the feedback commits.
         signing_key: file of an SSH private key; None: the commits are not signed.
     """
@@ -122,7 +122,7 @@ class Course:
 
     def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
         """Return the assignment and the student of a repository, or None if it belongs to no assignment."""
-        if not is_bare_name(repository.name):  # it would be a second name for the same repository
+        if not is_bare_name(repository.name):  # with .git, it is a second name for the same repository
             return None
         path = f"{repository.owner}/{repository.name}"
         for name, host, pattern in self._patterns:
@@ -138,7 +138,7 @@ class Course:
 
         Raises:
             ConfigError: there is no such host, or a file cannot be read.
-            RemoteError: what the configuration holds cannot be used as a credential.
+            RemoteError: a configured value cannot be used as a credential.
             GitHostError: GitHub gave no token to the GitHub App; another try may help.
         """
         settings = self._host(host)
@@ -172,7 +172,7 @@ class Course:
         )
 
     def endpoint(self, host: str) -> Endpoint:
-        """Return what is configured for the webhooks of a host. Its secrets are read again at each call.
+        """Return the configuration of a host's webhooks. The secrets are read again at each call.
 
         Raises:
             ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short.
@@ -217,7 +217,7 @@ class Course:
         """Return the student's later deadline, or None. The file is read again when it has changed.
 
         Raises:
-            DeadlineError: the file is missing or has a mistake. No push may count as late until it is fixed.
+            DeadlineError: the file is missing or has a mistake. No push may count as late until the file is fixed.
         """
         return self._extension(target.assignment, target.student)
 
@@ -226,7 +226,7 @@ class Course:
         return self._extensions[file].current().of(student, assignment) if file else None
 
     def cutoffs(self, assignment: str, repositories: Iterable[RepositoryName]) -> Cutoffs:
-        """Return until when pushes to `repositories` count, with grace and extensions.
+        """Return the last moment at which a push to each of `repositories` counts, with grace and extensions.
 
         Raises:
             ConfigError: there is no such assignment.
@@ -243,7 +243,7 @@ class Course:
         return Cutoffs(closes, extensions)
 
     def policy(self, assignment: str) -> ScorePolicy:
-        """Return which push of several counts.
+        """Return the score policy: which of several pushes counts.
 
         Raises:
             ConfigError: there is no such assignment.
@@ -255,10 +255,11 @@ class Course:
     def jobs_url(self) -> str:
         """Return the URL of the job queue's database, which may hold a password.
 
-        That is the configured one, or a file beside the ledger's, or the ledger's PostgreSQL database.
+        That is the configured database. If none is configured, it is a file beside a SQLite ledger, or the database
+        of a PostgreSQL ledger.
 
         Raises:
-            LedgerError: the URL is not that of a database.
+            LedgerError: the URL does not name a database.
         """
         url = parse_url(self.config.service.jobs or self.config.ledger_url(), self.config.path("."))
         if not self.config.service.jobs and url.drivername.startswith("sqlite"):
@@ -270,7 +271,7 @@ class Course:
         return self.config.path(self.config.service.spool)
 
     def problems(self) -> list[str]:
-        """Return the problems outside the file: files that are missing, have a mistake, or are open to other users."""
+        """Return the problems outside autograder.toml: files that are missing, faulty, or open to other users."""
         found = [*self._missing(), *self._exposed()]
         steps: list[Callable[[], object]] = [
             partial(self._read_credentials, host) for host in self.config.hosts
@@ -289,7 +290,7 @@ class Course:
         return found
 
     def _read_credentials(self, host: str) -> None:
-        """Read the credentials of a host. GitHub is not called: of its App, only the key is tried."""
+        """Read the credentials of a host. GitHub is not called: only the key of a GitHub App is tried."""
         app = self._app(host)
         if app is None:
             self.credentials(host)
@@ -367,7 +368,7 @@ class _ExtensionsFile:
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression of a pattern of repositories; its last `*` is the group `student`."""
+    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`."""
     last = pattern.rfind("*")
     parts = {"*": "[^/]*", "?": "[^/]"}
     text = (

@@ -1,7 +1,7 @@
-"""Deadlines: when an assignment opens and closes, for whom, and what a student reads about it. Pure.
+"""Deadlines: when an assignment opens and closes for a student, and the sentences that the student reads about it.
 
-The time at which a push was received decides, never the time in a commit. `autograder.config.times` says how times are
-written and compared.
+This module does no I/O. The time at which a push was received decides, never the time in a commit.
+`autograder.config.times` says how times are written and compared.
 """
 
 import csv
@@ -24,12 +24,12 @@ else:
 COLUMNS = ("student", "assignment", "closes")
 OPTIONAL = ("reason",)
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # not in the language of the server
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # English, not the server's language
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Timing(str, Enum):
-    """When a push was received."""
+    """When a push was received, compared with the student's deadline."""
 
     EARLY = "early"  # before the assignment opened
     ON_TIME = "on time"
@@ -47,7 +47,7 @@ class Deadline(Window):
     """The deadline of one assignment. Make one with `Deadline.of` or `deadline_of`."""
 
     def decide(self, received: datetime, extension: "Extension | None" = None) -> "Decision":
-        """Return whether a push that was received then is in time, by the deadline or the student's extension."""
+        """Return whether a push received at the time `received` counts. An extension replaces the deadline."""
         if received.tzinfo is None:
             raise ValueError("the time at which a push was received needs a time zone")
         received = received.astimezone(timezone.utc)
@@ -101,7 +101,7 @@ class Decision:
     Attributes:
         timing: the result.
         received: when the push was received.
-        deadline: of the assignment.
+        deadline: the assignment's deadline.
         closes: the last instant at which a push of this student is on time; None: there is no deadline.
         extended: whether `closes` comes from an extension.
     """
@@ -115,7 +115,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Extensions:
-    """All extensions of a course, by student and assignment. Upper and lower case of students' names are the same."""
+    """All extensions of a course, by student and assignment. Upper and lower case in students' names do not matter."""
 
     by_key: Mapping[tuple[str, str], Extension]
 
@@ -125,7 +125,7 @@ class Extensions:
 
 
 def sentence(decision: Decision) -> str:
-    """Return the sentences that the student reads about it in score.md."""
+    """Return the sentences that the student reads about a decision in score.md."""
     deadline, zone = decision.deadline, decision.deadline.zone
     received = shown(decision.received, zone, seconds=True)
     if decision.timing is Timing.EARLY:
@@ -183,7 +183,7 @@ def parse_extensions(text: str, file: str, deadlines: Mapping[str, Deadline]) ->
     Args:
         text: content of the file.
         file: name of the file, ending in .csv or .toml.
-        deadlines: by assignment.
+        deadlines: the deadlines, by assignment.
 
     Raises:
         DeadlineError: there is a mistake in the file; the message has its line.

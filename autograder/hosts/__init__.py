@@ -1,12 +1,12 @@
 """Git hosts: the webhooks that they send, and the calls that we make to them.
 
     github, gitea, gitlab   one module for each kind of host: its payloads, and its API
-    webhook                 what the requests of all kinds have in common: signatures, limits, names
+    webhook                 the parts that the requests of all kinds share: signatures, limits, names
     push                    the events that a request can stand for
 
-`KINDS` is the registry: the configuration, the routes of the webhooks and `Course` follow it. A new kind is a module
-with `parse`, a name in `KindName` and an entry in `KINDS`. Tests then require its payload in tests/support/payloads and
-its place in docs/webhooks.md and docs/configuration.md.
+`KINDS` is the registry: the configuration, the routes of the webhooks and `Course` use it. To add a kind, write a
+module with `parse`, and add a name to `KindName` and an entry to `KINDS`. Tests then require a payload of that kind in
+tests/support/payloads, and the kind in docs/webhooks.md and docs/configuration.md.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +29,8 @@ class HostKind:
         title: name for people.
         parse: reads a webhook of such a host. None: the host sends no webhooks. It is a folder of bare repositories on
             this machine, and their post-receive hook reports pushes.
-        app_api: returns the default base of the REST API that gives tokens to a GitHub App, for a host's name. None: a
-            GitHub App cannot open the host's repositories.
+        app_api: takes a host's name, and returns the default base of the REST API that gives tokens to a GitHub App.
+            None: a GitHub App cannot open the host's repositories.
     """
 
     title: str
@@ -39,7 +39,7 @@ class HostKind:
 
     @property
     def is_folder(self) -> bool:
-        """Whether repositories lie in a folder of this machine, and pushes are reported by their hook."""
+        """Whether the repositories lie in a folder of this machine, and their hook reports pushes."""
         return self.parse is None
 
 

@@ -1,8 +1,9 @@
 """GitHub: its webhooks, and the tokens of a GitHub App.
 
 A GitHub App opens the repositories of one installation with short-lived tokens. The App's private key signs a JSON Web
-Token that is valid for nine minutes. GitHub exchanges it for an installation token, which is valid for an hour and only
-for the permissions that we ask for: to read and write contents. It is kept in memory until shortly before it expires.
+Token that is valid for nine minutes. GitHub exchanges it for an installation token. The installation token is valid for
+an hour, and only for the permissions that we ask for: to read and write contents. We keep it in memory until shortly
+before it expires.
 """
 
 import json
@@ -27,9 +28,9 @@ from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, Sign
 
 VERSION = "2022-11-28"
 PERMISSIONS = {"contents": "write"}
-SIGNED_FOR = timedelta(minutes=9)  # GitHub accepts up to ten
+SIGNED_FOR = timedelta(minutes=9)  # GitHub accepts up to ten minutes
 DRIFT = timedelta(minutes=1)  # this machine's clock may be ahead of GitHub's
-RENEW = timedelta(minutes=5)  # before it expires: longer than a fetch or a push takes
+RENEW = timedelta(minutes=5)  # this long before a token expires; a fetch or a push takes less time
 SECONDS = 20.0
 MAX_RESPONSE = 64 << 10
 
@@ -147,7 +148,7 @@ class AppTokens:
 
 
 def signed(app: App, now: datetime) -> str:
-    """Return the JSON Web Token by which the App proves who it is (RFC 7519).
+    """Return the JSON Web Token by which the App proves its identity (RFC 7519).
 
     Raises:
         ConfigError: the key is not an RSA private key.
@@ -165,7 +166,7 @@ def _read(response: bytes) -> tuple[str, datetime]:
     """Return the token in GitHub's response, and when it expires.
 
     Raises:
-        ValueError: the response has another form.
+        ValueError: the response does not have the expected form.
     """
     if len(response) > MAX_RESPONSE:
         raise ValueError("the response is too long")
@@ -180,7 +181,7 @@ def _read(response: bytes) -> tuple[str, datetime]:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects: what the key signed goes to the configured address only."""
+    """Refuses redirects, so that the signed token goes to the configured address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

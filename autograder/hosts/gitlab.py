@@ -25,9 +25,9 @@ def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
         if "push" not in (kind.object_kind, kind.event_name):
             return unknown(kind.event_name or kind.object_kind)
     payload = request.decode(_GitlabPush)
-    if request.header("idempotency-key"):  # since 17.4; stays the same when GitLab tries again
+    if request.header("idempotency-key"):  # since GitLab 17.4; the key stays the same when GitLab tries again
         delivery = request.delivery("idempotency-key")
-    else:  # the UUID is the same for all events of one action
+    else:  # the UUID is the same for all events of one action, so add the commit
         delivery = f"{request.delivery('x-gitlab-event-uuid')}:{request.commit(payload.after)}"
     return request.push(
         payload.project.path_with_namespace,

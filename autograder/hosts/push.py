@@ -11,9 +11,10 @@ class Push:
         host: the configured name, from the endpoint.
         owner, name: of the repository; an owner on GitLab may be nested, `group/team`.
         ref, branch: `refs/heads/main`, `main`.
-        commit, before: full ids; `before` is all zeros for a new branch.
+        commit, before: full ids of the branch's commits after and before the push; `before` is all zeros for a new
+            branch.
         sender: who pushed: one line, for people to read.
-        delivery_id: the host's id of the delivery; it stays the same when the host sends it again.
+        delivery_id: the host's id of the delivery; it stays the same when the host sends the delivery again.
         payload_digest: SHA-256 of the body, in hex.
     """
 
@@ -31,7 +32,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Ping:
-    """The host checks that the webhook works. The signature is valid."""
+    """A request with a valid signature by which the host checks that the webhook works."""
 
     host: str
     delivery_id: str
@@ -39,7 +40,7 @@ class Ping:
 
 @dataclass(frozen=True)
 class Ignored:
-    """A request with a valid signature that asks for nothing. The reason is one line."""
+    """A request with a valid signature that needs no grading. The reason is one line."""
 
     reason: str
 

@@ -1,8 +1,9 @@
-"""One webhook request, whichever host sent it: bytes in, an event out. No I/O, no clock, no configuration.
+"""Turn one webhook request of any host into an event.
 
-The module of each host (`github`, `gitea`, `gitlab`) takes the steps of `SignedRequest` in turn.
+This module does no I/O, and reads neither the clock nor the configuration. The module of each host (`github`, `gitea`,
+`gitlab`) calls the steps of `SignedRequest` in order.
 
-Anybody can send a request. It is refused (`Refused`, with an HTTP status) for these reasons, in this order:
+Anybody can send a request. A request is refused (`Refused`, with an HTTP status) for these reasons, in this order:
 
     431  there are too many headers, or they are too long
     413  the body is too large
@@ -11,9 +12,10 @@ Anybody can send a request. It is refused (`Refused`, with an HTTP status) for t
     400  the JSON is malformed, too deep or too wide, or a header is missing or repeated
     422  a value has the wrong type, or is not a valid name or commit
 
-So nothing is parsed before we know that the sender has the secret. A signed request that asks for nothing is `Ignored`,
-with the reason; its status is 2xx, so that the host does not send it again. The host's name and the secrets come from
-the configuration (`Endpoint`). No URL of a payload is ever returned, and names must match patterns.
+So nothing is parsed before we know that the sender has the secret. A signed request that needs no grading is
+`Ignored`, with the reason. Its response has status 2xx, so that the host does not send it again. The host's name and
+the secrets come from the configuration (`Endpoint`). No URL of a payload is ever returned, and names must match
+patterns.
 """
 
 import hashlib
@@ -30,11 +32,11 @@ from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
 from autograder.hosts.push import Event, Ignored, Push
 from autograder.report import one_line
 
-MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: no smaller push may be lost
+MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: we must accept every push that GitHub sends
 MAX_HEADERS = 100
 MAX_HEADER_BYTES = 32 * 1024  # of all headers together
-MAX_VALUE = 1024  # characters of one header that is read
-MAX_DEPTH = 32  # of nested arrays and objects; payloads of the hosts have about five
+MAX_VALUE = 1024  # characters in the value of a header that we read
+MAX_DEPTH = 32  # of nested arrays and objects; the hosts' payloads have a depth of about five
 MAX_ITEMS = (
     1_000_000  # strings, arrays, objects and commas; a push of 2,048 commits with many files has fewer
 )
@@ -44,7 +46,7 @@ NEW_SECRET = "make a new one: python3 -c 'import secrets; print(secrets.token_he
 
 _DELIVERY = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
-# A string with its escapes, terminated or not: so no byte is scanned twice.
+# A string with its escapes, or a bracket or comma. The string may lack its end, so that no byte is scanned twice.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
@@ -52,11 +54,11 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class Refused(Exception):
-    """A request that is not accepted. Neither student nor grader is at fault: the HTTP edge responds with `status`.
+    """A request that is not accepted. No student and no grader is at fault. The HTTP edge responds with `status`.
 
     Attributes:
         status: of the HTTP response, 4xx.
-        reason: one line, which holds nothing of the request.
+        reason: one line, which repeats nothing from the request.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -67,14 +69,14 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is configured for the sender of a webhook.
+    """The configuration for the sender of a webhook.
 
     Attributes:
         host: name of the git host, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
-        secrets: any of them may sign; there are several while a secret is being changed. There is no default.
+        secrets: each of them may sign requests; there are several while a secret is being changed. There is no default.
         branches: names of the branches that are graded.
         bots: login names of the grader itself, whose pushes are ignored.
-        max_body: bytes.
+        max_body: size of the largest accepted body, in bytes.
 
     Raises:
         ConfigError: there is no secret, a secret is shorter than 16 bytes, there is no branch, or the name of the
@@ -107,7 +109,7 @@ class Endpoint:
 
 
 class SignedRequest:
-    """The steps of reading a request, to be taken in the order of the list in the module's docstring."""
+    """The steps that read a request. Call them in the order of the list in the module's docstring."""
 
     def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
         self._headers = _collected(headers)
@@ -117,7 +119,7 @@ class SignedRequest:
             raise Refused(413, f"the body is larger than {endpoint.max_body} bytes")
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header, None where it is missing."""
+        """Return the value of a header, or None if the header is missing."""
         values = self._headers.get(name, [])
         if len(values) > 1:
             raise Refused(400, f"the header {name} is repeated")
@@ -155,11 +157,11 @@ class SignedRequest:
             raise Refused(401, "the signature is wrong; set the webhook's secret to the configured one")
 
     def require_token(self, name: str) -> None:
-        """Refuse a request that does not show one of the secrets."""
+        """Refuse a request whose token is none of the secrets."""
         token = self.header(name)
         if not token:
             raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
-        # Digests have the same length, whatever the tokens have.
+        # Digests are compared because they have the same length for every token.
         shown = hashlib.sha256(token.encode("utf-8", "backslashreplace")).digest()
         right = [
             hmac.compare_digest(hashlib.sha256(secret).digest(), shown) for secret in self._endpoint.secrets
@@ -197,7 +199,11 @@ class SignedRequest:
         return text
 
     def push(self, full_name: str, ref: str, before: str, after: str, sender: str, delivery: str) -> Event:
-        """Return the push with these values, or why it is ignored; refuse the request if a value is not valid."""
+        """Return the push with these values, or the reason why it is ignored.
+
+        Raises:
+            Refused: a value is not valid.
+        """
         if not is_repository_path(full_name):
             raise Refused(422, "the repository's name is not owner/name of letters, digits, '.', '_' and '-'")
         self.commit(after)
@@ -236,7 +242,7 @@ def _collected(headers: Headers) -> dict[str, list[str]]:
 
 
 def _limit_nesting(body: bytes) -> None:
-    """Refuse JSON that is too deep or too wide, before it is parsed. Takes time linear in its size."""
+    """Refuse JSON that is too deep or too wide, before it is parsed. The time is linear in the size of the body."""
     depth = 0
     for items, token in enumerate(_TOKEN.finditer(body), 1):
         first = token[0][:1]
