@@ -1,4 +1,4 @@
-"""`python -m autograder` is `autograder`."""
+"""`python -m autograder` runs the command `autograder`."""
 
 from autograder.cli import main
 

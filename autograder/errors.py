@@ -1,7 +1,9 @@
-"""The two roots of error, and the error for a wrong configuration. Nothing else crosses a layer of the autograder.
+"""The two base classes of our errors, and the error for a wrong configuration.
+
+No other error crosses from one layer of the autograder to another.
 
 A `SubmissionError` is the student's fault and becomes a verdict. A `GraderError` is our fault: it never costs
-points, it stops the run, and its message ends with what staff should do next.
+points, it stops the run, and its message ends with the next step for staff.
 """
 
 from autograder.verdict import Verdict

@@ -1,4 +1,4 @@
-"""The command line of a Python process that runs a module of this very package."""
+"""The command line of a Python process that runs a module of this package."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,9 @@ PACKAGE_PARENT = str(Path(__file__).resolve().parents[1])
 
 
 def own_process(module: str, *arguments: str) -> list[str]:
-    """Return a command that calls `start(arguments)` of `module` and exits with the status that it returns.
+    """Return a command that calls `start(arguments)` of `module` and exits with the status that `start` returns.
 
-    -I: neither the current folder nor the environment decides what is imported.
+    With -I, neither the current folder nor the environment decides what is imported.
     """
     program = (
         f"import sys; sys.path.insert(0, {PACKAGE_PARENT!r}); "

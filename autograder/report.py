@@ -1,10 +1,10 @@
 """A report: all cases of one submission with totals and provenance, and its renderings.
 
-`Report.to_json` is the machine-readable truth (`score.json`, documented in docs/report-format.md). Everything
-else is derived from a report: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
+`Report.to_json` returns the complete report for programs (`score.json`, documented in docs/report-format.md). The other
+forms are made from a report: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
 
-In Markdown, text that a student can influence appears only inside a code span, on one line, with control and
-direction characters shown as escapes, so it cannot become markup, a mention or a link.
+In Markdown, text that a student can influence appears only inside a code span, on one line. Control and direction
+characters are shown as escapes. So the text cannot become markup, a mention or a link.
 """
 
 import csv
@@ -32,7 +32,7 @@ class Report:
     Attributes:
         assignment: its name in autograder.toml.
         cases: in the suite's order.
-        provenance: what was graded with what: commit, digests, versions, sandbox, times. Plain JSON data.
+        provenance: how the submission was graded: commit, digests, versions, sandbox, times. Plain JSON data.
     """
 
     assignment: str
@@ -96,7 +96,7 @@ def dumps(data: Mapping[str, Any]) -> str:
 
 
 def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
-    """Return `text` on one line of at most `limit` characters, unprintable characters as escapes."""
+    """Return `text` on one line of at most `limit` characters, with unprintable characters as escapes."""
     shown: list[str] = []
     length = 0
     for character in text:
@@ -116,7 +116,7 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
 
 
 def code_span(text: str) -> str:
-    """Return Markdown that shows `text` literally in a table cell; nothing for an empty text."""
+    """Return Markdown that shows `text` literally in a table cell, or an empty text for an empty text."""
     line = one_line(text).replace("`", "'").replace("|", "¦")
     return f"`{line}`" if line else ""
 
@@ -125,8 +125,8 @@ def markdown(reports: Iterable[Report], note: str = "") -> str:
     """Return the text of score.md for one or more reports.
 
     Args:
-        reports: one table each.
-        note: our own paragraph above the first table, already Markdown.
+        reports: the reports; each of them becomes a table.
+        note: our own paragraph of Markdown, shown above the first table.
     """
     parts = ["# Score Summary\n"]
     if note:
@@ -166,7 +166,7 @@ def gradescope(report: Report) -> dict[str, Any]:
 
 
 def junit(report: Report) -> str:
-    """Return the report as JUnit XML; whether a case is a failure or an error is one of its verdict's traits."""
+    """Return the report as JUnit XML. The traits of a case's verdict say whether the case is a failure or an error."""
     kinds = Counter(case.verdict.traits.junit for case in report.cases)
     suite = ElementTree.Element(
         "testsuite",
@@ -186,7 +186,7 @@ def junit(report: Report) -> str:
 
 
 def summary_csv(rows: Iterable[tuple[str, Report]]) -> str:
-    """Return grades.csv: a line per submission and assignment, the points of each case in a column of its own.
+    """Return grades.csv: a line for each submission and assignment, with a column for the points of each case.
 
     Args:
         rows: name and report of each submission. A name that a spreadsheet would read as a formula gets an

@@ -1,9 +1,9 @@
 """Reading a submission: the regular files under `src/`, within limits, as plain bytes.
 
-`collect` holds every rule about what a submission may consist of, wherever it is stored: in a `Folder` on disk
-(`read_tree`) or in a git commit (`autograder.git.fetch`). Nothing is run or imported, and no link is followed. On
-disk every step opens one name relative to its parent with O_NOFOLLOW, so that a symbolic link, a device, or a name
-that is swapped while we read cannot lead elsewhere. The sandbox gets the mapping that is made here, never a path.
+`collect` applies all rules about the files of a submission. The submission may be a folder on disk (`read_tree`) or a
+git commit (`autograder.git.fetch`). Nothing is run or imported, and no link is followed. On disk, every step opens one
+name relative to its parent with O_NOFOLLOW. So a symbolic link, a device, or a name that is swapped while we read
+cannot lead elsewhere. The sandbox gets the paths and contents that are read here, never a path on disk.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from typing import Protocol
 
 from autograder.errors import GraderError, SubmissionError
 
-# The package that students write. Code inside the wall cannot import this; its own is in sandbox/inside/reply.py.
+# The package that students write. Code inside the wall cannot import this: it has a copy in sandbox/inside/reply.py.
 PACKAGE = "src"
 IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the student's work
 MAX_NAME_BYTES = 255
@@ -30,7 +30,7 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 @dataclass(frozen=True)
 class TreeLimits:
-    """How large one submission may be; public homework of this kind needs a hundredth of it."""
+    """How large one submission may be. Public homework of this kind needs a hundredth of these limits."""
 
     files: int = 500
     folders: int = 500
@@ -44,7 +44,7 @@ class Submission:
     """The files of one submission.
 
     Attributes:
-        name: for people: the name of the folder or the repository.
+        name: the name of the folder or the repository, for people.
         commit: the full commit id if it is known, otherwise None.
         files: path under the repository's root with `/` between parts (`src/linear.py`) -> content.
     """
@@ -83,25 +83,25 @@ class Folder(Protocol):
     """One folder, wherever it is stored. A name that is not UTF-8 contains surrogates (`surrogateescape`)."""
 
     def names(self, limit: int) -> Sequence[str]:
-        """Return the names in it, in any order; if there are more than `limit`, any `limit` + 1 of them."""
+        """Return the names in the folder, in any order. Of more than `limit` names, return any `limit` + 1."""
 
     def kind(self, name: str) -> Kind | None:
-        """Return what `name` stands for, None if it has disappeared since it was listed."""
+        """Return what `name` stands for, or None if the name has disappeared since it was listed."""
 
     def folder(self, name: str) -> AbstractContextManager["Folder"]:
         """Open a folder in this one."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, None if it has more than `limit` bytes."""
+        """Return the content of a file, or None if it has more than `limit` bytes."""
 
 
 def read_tree(root: Path, limits: TreeLimits | None = None) -> dict[str, bytes]:
     """Return the regular files under `root`/src.
 
     Raises:
-        SubmissionError: there is no folder src, or it contains something that a submission must not: a symbolic
-            link, a device, a name that cannot be stored everywhere, too many or too large files. The message
-            names it.
+        SubmissionError: there is no folder src, or it contains something that is not allowed: a symbolic link, a
+            device, a name that not every system can store, too many files, or a file that is too large. The message
+            names the cause.
         GraderError: `root` itself cannot be read.
     """
     try:
@@ -174,7 +174,7 @@ def _take(folder: Folder, name: str, path: str, found: _Found) -> None:
     limits = found.limits
     if len(found.files) >= limits.files:
         raise SubmissionError(f"src/ holds more than {limits.files} files")
-    if path in found.files:  # a git tree may have been made by any program
+    if path in found.files:  # any program can make a git tree, even one with a name twice
         raise SubmissionError(f"{path} is there twice")
     content = folder.read(name, limits.file_bytes)
     if content is None:
@@ -228,7 +228,7 @@ def _refuse_odd_name(name: str, path: str) -> None:
         raise SubmissionError(f"a file name under src/ has more than {MAX_NAME_BYTES} bytes")
     if set(name) & {"/", "\\"} or any(unicodedata.category(c)[0] == "C" for c in name):
         raise SubmissionError(f"the name of {path!r} holds characters that not every system can store")
-    # git's own folder, as one system or another spells it: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
+    # spellings of git's own folder on different systems: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
     plain = name.partition(":")[0].rstrip(". ").casefold()
     if name in ("", ".", "..") or plain in (".git", "git~1"):
         raise SubmissionError(
@@ -237,7 +237,10 @@ def _refuse_odd_name(name: str, path: str) -> None:
 
 
 def _refuse_colliding_names(files: Mapping[str, bytes]) -> None:
-    """Refuse names that differ only in case or accents: on some systems they are one file, and chance decides which."""
+    """Refuse names that differ only in case or in the encoding of accents.
+
+    On some systems such names are one file, and chance decides which of the contents it has.
+    """
     seen: dict[str, str] = {}
     folders = {"/".join(path.split("/")[:i]) for path in files for i in range(1, path.count("/") + 1)}
     for path in sorted({*files, *folders}):

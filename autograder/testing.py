@@ -1,4 +1,4 @@
-"""What hidden suites are written with: `case`, `assert_close`, `assert_equal`, `agreed`.
+"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `agreed`.
 
     from autograder.testing import assert_close, case
     import probes
@@ -9,10 +9,10 @@
         x, w, g = ...
         assert_close(student(probes.backward, x, w, g), ref(probes.backward, x, w, g))
 
-The fixtures `student`, `ref` and `rng` come from `autograder.grading.plugin`. What `student` returns is plain data
-that a hostile process may have made up. Pass it to the functions of this module: they look at types before they
-look at values, and their messages are short enough for a table cell. A message shows where a result differs,
-never what was expected there.
+The fixtures `student`, `ref` and `rng` come from `autograder.grading.plugin`. `student` returns plain data
+that a hostile process may have made up. Pass this data to the functions of this module: they look at types before they
+look at values, and their messages are short enough for a table cell. A message of `assert_close` shows where a number
+differs, but not the expected number.
 """
 
 import math
@@ -28,7 +28,7 @@ __all__ = ["agreed", "assert_close", "assert_equal", "case"]
 
 Data = TypeVar("Data")
 
-# Relative and absolute tolerance by dtype: enough for sums of a few hundred terms in another order.
+# Relative and absolute tolerance by dtype: enough for a few hundred terms summed in another order.
 TOLERANCE = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
 TOLERANCE["bfloat16"] = 4e-2  # 8 bits of mantissa
 
@@ -40,13 +40,13 @@ def case(
 
     Args:
         task: number of the task, shown as `Task0`.
-        points: what the case is worth; each parameter set of a parametrized test is a case with these points.
-        name: shown instead of `Task0 - Case1`, whose number counts the cases of the task in file order.
-        needs_build: the case needs what the suite's `build` probe makes. If the build fails, the case does not
-            run, and its message is the build's.
+        points: points of the case; each parameter set of a parametrized test is a case with these points.
+        name: shown instead of the default `Task0 - Case1`, which counts the cases of the task in file order.
+        needs_build: the case needs the files that the suite's `build` probe makes. If the build fails, the case
+            does not run, and its message is the build's.
 
-    The first line of the test's docstring tells staff what is tested. A `@pytest.mark.timeout(10)` beside it is the
-    time limit of the student's code in seconds, for all probes of the case together.
+    The first line of the test's docstring tells staff what is tested. A `@pytest.mark.timeout(10)` on the
+    same test sets the time limit of the student's code in seconds, for all probes of the case together.
     """
     return pytest.mark.case(task=task, points=points, name=name, needs_build=needs_build)
 
@@ -59,7 +59,7 @@ def assert_close(
     atol: float | None = None,
     what: str = "the result",
 ) -> None:
-    """Fail unless `actual` is `expected` up to rounding: structure, kind, dtype, shape, device and values.
+    """Fail unless `actual` equals `expected` up to rounding: in structure, kind, dtype, shape, device and values.
 
     A difference of at most atol + rtol * |expected| passes. NaN equals nothing, not even NaN; infinities
     equal themselves. Integers and booleans are compared exactly. A Python number, a NumPy scalar and an
@@ -69,7 +69,7 @@ def assert_close(
         actual: what `student` returned.
         expected: what `ref` returned, or a value computed by the check; may nest lists, tuples and dicts.
         rtol, atol: tolerances; None: those of the dtype in `TOLERANCE`.
-        what: what the message calls `actual`.
+        what: the name of `actual` in the message.
 
     Raises:
         AssertionError: with one line for the student.
@@ -116,8 +116,8 @@ def assert_close(
 def assert_equal(actual: object, expected: object, *, what: str = "the result") -> None:
     """Fail unless `actual` has exactly the type and the value of `expected`, a plain non-array value.
 
-    The message shows the expected value. Use it for None, booleans, strings, bytes and dtypes, and `assert_close`
-    for numbers and arrays.
+    The message shows the expected value. Use this function for None, booleans, strings, bytes and dtypes. Use
+    `assert_close` for numbers and arrays.
     """
     _require(type(actual) is type(expected), what, actual, _describe(expected))
     _ensure(actual == expected, f"{what} is {_short(actual)}, expected {_short(expected)}")
@@ -131,10 +131,12 @@ def agreed(
     atol: float | None = None,
     what: str = "the result",
 ) -> Data:
-    """Return `reference` if the check's own value agrees with it, so that two independent computations decide.
+    """Return `reference` if `formula`, the value that the check computed itself, agrees with it.
+
+    So two independent computations decide what is expected.
 
     Raises:
-        ValueError: they differ. That is our fault, so it is not an AssertionError and costs no points.
+        ValueError: they differ. That is our fault, so the error is not an AssertionError and costs no points.
     """
     try:
         assert_close(reference, formula, rtol=rtol, atol=atol, what=what)
@@ -196,7 +198,7 @@ def _dtype_name(value: Any) -> str:
 
 
 def _plain(value: Any) -> npt.NDArray[Any]:
-    """Return a NumPy array to compare in: widened to float64, complex128, or left as integers."""
+    """Return a NumPy array for comparison: floats as float64, complex numbers as complex128, other values unchanged."""
     if _is_tensor(value):
         value = value.detach()
         if value.dtype.is_floating_point:
@@ -229,7 +231,8 @@ def _compare(
         with np.errstate(all="ignore"):
             difference = np.abs(a - e)
             allowed = atol + rtol * np.abs(e)
-            # NaN on either side must differ; the difference of equal infinities is NaN, and they must agree.
+            # A NaN on either side must count as different. Equal infinities must count as equal, although their
+            # difference is NaN.
             differs = ~((difference <= allowed) & np.isfinite(e) | (a == e))
     count = int(np.count_nonzero(differs))
     if count == 0:

@@ -10,7 +10,7 @@ class Traits:
     """Everything that depends on a verdict.
 
     Attributes:
-        icon: in the Status column of score.md and of the staff pages.
+        icon: the symbol in the Status column of score.md and of the staff pages.
         earns_points: whether the case gets its points; otherwise it gets none.
         junit: the element that marks the test case in JUnit XML; empty for a test case that passed.
         gradescope: the status of the test in Gradescope's results.json.
@@ -76,14 +76,14 @@ class CaseResult:
     """One case of one submission. Every field is a key of the case in score.json and a column in the ledger.
 
     Attributes:
-        name: as shown, `Task0 - Case1`.
-        verdict: the code.
-        points: awarded: max_points where the verdict earns points, otherwise 0.
-        max_points: what the case is worth.
+        name: the name as shown, such as `Task0 - Case1`.
+        verdict: the result as a code.
+        points: the awarded points: max_points if the verdict earns points, otherwise 0.
+        max_points: the points that the case is worth.
         message: for the student, not yet escaped; empty when passed.
         seconds: wall time of the student's code, summed over the probes of the case.
-        cpu_seconds: its CPU time.
-        peak_bytes: its largest resident set size in bytes; 0 when no probe ran.
+        cpu_seconds: CPU time of the student's code.
+        peak_bytes: largest resident set size of the student's code in bytes; 0 when no probe ran.
     """
 
     name: str
