@@ -1,4 +1,4 @@
-"""Git for students' repositories, which are hostile input. Nothing else touches them.
+"""Git for students' repositories, which are hostile input. Only this folder fetches from them and pushes to them.
 
 fetch      one commit -> the files of a submission
 feedback   feedback files -> a commit on the branch score-feedback

@@ -1,13 +1,14 @@
 """Publishes feedback: one feedback commit per graded push, on the branch `score-feedback` of a student's repository.
 
 The student may do anything with that branch: rewrite it, delete it, push anything to it. So only the last few commit
-objects are fetched (no trees and no files, if the git host can leave them out), and the tree of a feedback commit is
-made of the feedback files alone. The ledger is the truth about grades; the branch is a view of it.
+objects are fetched, without trees and files if the git host can leave them out. The tree of a new feedback commit
+consists of the feedback files alone. The ledger is the truth about grades; the branch only shows them.
 
-Publishing may be repeated, and several publishers may do it at once. Two trailers of a feedback commit, `Graded-Commit`
-and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. The commit is pushed
-under a lease on the tip that was read: of two publishers, one is refused, reads again, and finds the other's commit.
-The dates come from the caller, so that two publishers with the same feedback make the same commit.
+Publishing may be repeated, and several publishers may publish at once. Two trailers of a feedback commit,
+`Graded-Commit` and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. The
+push holds a lease on the tip that was read (`--force-with-lease`): if the branch has moved since, the git host refuses
+the push. Of two publishers, the slower one is refused, reads the branch again, and finds the commit of the other.
+The caller passes the date, so that two publishers with the same feedback make the same commit.
 """
 
 import random
@@ -25,12 +26,12 @@ from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, Repository, checked_branch, checked_commit, scratch
 
 BRANCH = "score-feedback"
-HISTORY = 20  # commits from the tip among which the feedback is looked for
+HISTORY = 20  # the feedback is looked for in so many commits, from the tip down
 TRIES = 8
 OLD_TIP = "refs/feedback/old"
-MAX_COMMIT_BYTES = 64 << 10  # a feedback commit has less than 2 KiB, with its signature
+MAX_COMMIT_BYTES = 64 << 10  # a feedback commit, with its signature, is smaller than 2 KiB
 
-# messages of the hosts when another push was faster
+# the messages with which git hosts refuse a push because another one was faster
 _RACE = re.compile(
     r"stale info|fetch first|non-fast-forward|\block(?:ed)?\b|failed to update ref|already exists|old value"
 )
@@ -101,15 +102,15 @@ def publish(
         graded_commit: full id of the commit that was graded.
         attempt: 1, and higher for a regrade.
         files: name -> content.
-        when: the date of the commit; the same for each repetition.
+        when: the date of the commit. A repeated call must pass the same date.
         identity: the author.
         credentials: for writing to the repository.
         signing_key: file of an SSH private key without a passphrase, which signs the commit.
-        limits: for each try.
+        limits: of git, for each try.
 
     Raises:
-        RepositoryError: there is no such repository, or a branch below `branch/` prevents it from being made.
-        GitHostError: the git host did not respond, or refused; another try may help.
+        RepositoryError: there is no such repository, or a branch below `branch/` exists, so `branch` cannot be made.
+        GitHostError: the git host did not respond, or refused the request; another try may help.
     """
     limits = limits or GitLimits(seconds=60, scratch_bytes=16 << 20)
     identity = identity or Identity()
@@ -120,7 +121,7 @@ def publish(
     for number in range(TRIES):
         if number:
             time.sleep(random.uniform(0, 0.05 * 2**number))  # noqa: S311 (so that two publishers do not collide again)
-        # a new repository each time, without the remains of a failed fetch
+        # a new scratch repository for each try, so that nothing is left over from a failed fetch
         with scratch(remote, credentials, limits, sha256=len(graded_commit) == 64) as repository:
             tip = _fetch_tip(repository, branch)
             tree = _write_tree(repository, files)
@@ -157,17 +158,17 @@ def publish(
 def require_write(
     remote: Remote, *, branch: str, graded_commit: str, when: datetime, credentials: Credentials | None = None
 ) -> None:
-    """Check that feedback may be published on `branch`. Nothing is published.
+    """Check that `credentials` allow publishing on `branch`. Nothing is published.
 
     Args:
         remote: the repository.
         branch: the branch for feedback.
         graded_commit: full id of the commit that would be graded.
-        when: any moment, with a time zone.
+        when: any moment with a time zone: the date of a commit that is made for the check and not pushed.
         credentials: for writing to the repository.
 
     Raises:
-        RepositoryError, GitHostError: it may not.
+        RepositoryError, GitHostError: feedback cannot be published there.
     """
     reference = f"refs/heads/{checked_branch(branch)}"
     with scratch(remote, credentials, sha256=len(graded_commit) == 64) as repository:
@@ -183,17 +184,18 @@ def published(
 
     None stands for an entry that is not a plain file, or is larger than `limit`.
 
-    A clone may have the branch only as a branch of its remote `origin`; then that one is read.
+    If `remote` is a clone without this branch, the branch of the clone's own remote `origin` is read.
 
     Args:
         remote: the repository.
         branch: the branch for feedback.
-        limit: bytes of one file.
+        limit: the most bytes of one file.
         credentials: for reading the repository.
 
     Raises:
         NotFound: there is no such branch.
-        RepositoryError, GitHostError: the branch cannot be read, or holds a name twice, so that readers would disagree.
+        RepositoryError, GitHostError: the branch cannot be read, or holds a name twice, so that two readers could see
+            different files.
     """
     reference = f"refs/heads/{checked_branch(branch)}"
     with scratch(remote, credentials) as repository:
@@ -220,8 +222,8 @@ def published(
 def _fetch_tip(repository: Repository, branch: str) -> str | None:
     """Fetch the last commits of `branch`; return its tip, or None if there is no such branch.
 
-    If they are larger than feedback commits can be, nothing is fetched, and the next feedback commit starts a new
-    history.
+    Feedback commits are small. If the commits of the branch are too large to fetch, nothing of them is kept, and the
+    next feedback commit starts a new history.
     """
     reference = f"refs/heads/{branch}"
     try:
@@ -234,7 +236,7 @@ def _fetch_tip(repository: Repository, branch: str) -> str | None:
 
 
 def _history(objects: Objects, tip: str | None) -> dict[str, _Commit]:
-    """Return the commits from `tip` along first parents, as far as they were fetched and can be read."""
+    """Return the commits from `tip` along first parents, up to the first one that is missing or too large."""
     history: dict[str, _Commit] = {}
     commit = tip
     while commit is not None and len(history) < HISTORY:
@@ -251,7 +253,7 @@ def _parse(content: bytes) -> _Commit:
     fields: dict[str, str] = {}
     for line in head.split("\n"):
         key, _, value = line.partition(" ")
-        fields.setdefault(key, value)  # the first of several parents
+        fields.setdefault(key, value)  # of several parents, the first one is kept
     author = fields.get("author", "").rpartition(">")[0] + ">"
     return _Commit(fields.get("tree", ""), fields.get("parent"), author, message)
 

@@ -1,7 +1,7 @@
 """Fetches one commit of a student's repository and reads its `src/`, without ever checking it out.
 
-Git fetches the commit at depth 1 into a scratch repository. Trees and files are read as bytes, by object id, so that a
-hook, an attribute, a filter, a submodule or a link is only data. `submission.collect` holds the rules for what a
+Git fetches the commit at depth 1 into a scratch repository. Trees and files are read as bytes, by object id. So a hook,
+an attribute, a filter, a submodule or a link is only data. `submission.collect` holds the rules for what a
 submission may consist of; they are the same for a folder and for a commit.
 """
 
@@ -23,7 +23,7 @@ _KINDS = {
     b"40000": Kind.FOLDER,
     b"100644": Kind.FILE,
     b"100755": Kind.FILE,
-    b"100664": Kind.FILE,  # written by git before 2005 and by some tools
+    b"100664": Kind.FILE,  # a group-writable file: git wrote this mode before 2005, and some tools still do
     b"120000": Kind.LINK,
     b"160000": Kind.SUBMODULE,
 }
@@ -35,8 +35,8 @@ class FetchLimits:
 
     Attributes:
         tree: what `src/` may consist of.
-        seconds: for fetching and reading.
-        bytes: of the whole commit, packed. That is more than `src/` if the git host cannot leave large files out.
+        seconds: the time for fetching and reading.
+        bytes: the size of the whole commit, packed. If the git host cannot leave large files out, they count too.
     """
 
     tree: TreeLimits = field(default_factory=TreeLimits)
@@ -51,7 +51,7 @@ def fetch_commit(
     limits: FetchLimits | None = None,
     credentials: Credentials | None = None,
 ) -> Submission:
-    """Return the submission that a repository holds at `commit`. Safe to repeat.
+    """Return the submission that a repository holds at `commit`. The call is safe to repeat.
 
     Args:
         remote: the repository.
@@ -61,7 +61,7 @@ def fetch_commit(
 
     Raises:
         SubmissionError: the commit is too large, or `src/` holds what a submission must not.
-        NotFound: the commit does not exist, or not any more: the student pushed over it.
+        NotFound: the commit does not exist, or no longer exists because the student pushed over it.
         RepositoryError: there is no such repository; another try does not help.
         GitHostError: the git host did not respond; another try may help.
     """
@@ -70,7 +70,7 @@ def fetch_commit(
     allowed = GitLimits(seconds=limits.seconds, scratch_bytes=limits.bytes)
     with scratch(remote, credentials, allowed, sha256=len(commit) == 64) as repository:
         try:
-            # the host need not send a file over the limit: the file is refused because it is missing
+            # the host need not send a file over the limit; `collect` then refuses the file because it is missing
             repository.fetch(commit, GRADED, depth=1, filter_spec=f"blob:limit={limits.tree.file_bytes + 1}")
         except TooLarge:
             raise SubmissionError(
@@ -85,7 +85,7 @@ def branch_head(remote: Remote, branch: str, *, credentials: Credentials | None 
     """Return the id of the commit at the tip of `branch`, or None if there is no such branch.
 
     Raises:
-        RepositoryError, GitHostError: see `fetch_commit`.
+        RepositoryError, GitHostError: for the reasons given at `fetch_commit`.
     """
     with scratch(remote, credentials) as repository:
         return repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}")
@@ -131,7 +131,7 @@ class _TreeFolder:
 
 
 def _parse_tree(content: bytes, *, id_bytes: int) -> Iterator[tuple[str, bytes, str]]:
-    """Yield name, mode and object id of each entry: `mode SP name NUL id`, the id in binary."""
+    """Yield name, mode and object id of each entry. An entry is `mode SP name NUL id`, with the id in binary."""
     position = 0
     while position < len(content):
         space = content.find(b" ", position)

@@ -6,7 +6,7 @@ begins with a dash or holds `..`, a space, a control character or markup.
 
 import re
 
-HEADS = "refs/heads/"  # the full name of a branch begins so
+HEADS = "refs/heads/"  # the full name of a branch begins with this
 MAX_SEGMENTS = 20
 HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
 PORT = r"(?::[0-9]{1,5})?"
@@ -38,7 +38,7 @@ def is_repository_path(text: str) -> bool:
 
 
 def is_bare_name(name: str) -> bool:
-    """Whether the name of a repository is without `.git`, by which git would find the same repository again."""
+    """Whether the name of a repository does not end in `.git`: git finds a repository with and without that ending."""
     return not name.lower().endswith(".git")
 
 
@@ -58,7 +58,7 @@ def is_ref(text: str) -> bool:
 
 
 def is_branch(text: str) -> bool:
-    """Whether this is the short name of a branch: `main`, `feedback/a0`. Stricter than `is_ref`."""
+    """Whether this is the short name of a branch: `main`, `feedback/a0`. This is stricter than `is_ref`."""
     return _BRANCH.fullmatch(text) is not None
 
 

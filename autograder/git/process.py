@@ -1,12 +1,13 @@
 """Runs git on repositories that may be hostile, isolated from everything that could help an attacker.
 
-This module alone decides what git gets: an environment of its own (no configuration of the system or the user, an empty
-home), no hooks, attributes, filters, alternates or replace objects, one allowed protocol, no redirects, no prompt, and
-a token in a private file that only a credential helper for that one host reads. Every process has limits of time,
-memory, disk and output, and is killed with its whole process group.
+This module alone decides what git gets. Git has an environment of its own, without the configuration of the system or
+the user, and with an empty home. It uses no hooks, attributes, filters, alternates or replace objects. It may use one
+protocol, follows no redirects, and never prompts. A token is in a private file, which only a credential helper for that
+one host reads. Every process has limits of time, memory, disk and output, and is killed with its whole process group.
 
-A command that needs no network gets no protocol at all, so that a missing object is never fetched. A repository on this
-machine is served by a git process that this module starts, with the same protection from its hooks and settings.
+A command that needs no network gets no protocol at all, so git never fetches a missing object. If a repository is on
+this machine, this module also starts the git process that serves it, and protects that process in the same way from the
+repository's hooks and settings.
 """
 
 import contextlib
@@ -73,9 +74,9 @@ SERVER_SETTINGS = {
     "gc.auto": "0",
     "pack.threads": "1",
     "receive.autogc": "false",
-    "receive.denyCurrentBranch": "ignore",  # else it may update a working tree, and run its filters
+    "receive.denyCurrentBranch": "ignore",  # otherwise a push may update a working tree and run its filters
     "receive.denyNonFastForwards": "false",
-    "safe.directory": "*",  # the folder of repositories belongs to another user than the service's
+    "safe.directory": "*",  # the service's user does not own the folder of repositories
     "uploadpack.allowFilter": "true",
 }
 SSH_OPTIONS = (
@@ -116,8 +117,8 @@ class GitLimits:
     """The limits of one scratch repository.
 
     Attributes:
-        seconds: from when it is made until it is removed.
-        scratch_bytes: on disk.
+        seconds: the time from its creation to its removal.
+        scratch_bytes: its size on disk.
         memory_bytes: address space of one process.
         output_bytes: output of one command.
     """
@@ -143,9 +144,9 @@ class Git:
     Args:
         folder: an empty folder. The repository will be in `folder`/repository; git and its helpers write their other
             files beside it.
-        remote: the only one that can be reached.
+        remote: the only repository that git can reach.
         credentials: for the remote.
-        limits: for all commands together; the time starts now.
+        limits: for all commands together. The time starts when this object is made.
     """
 
     def __init__(self, folder: Path, remote: Remote, credentials: Credentials, limits: GitLimits) -> None:
@@ -169,13 +170,13 @@ class Git:
         """Run a command without network access; return its output.
 
         Args:
-            arguments: of git.
+            arguments: the arguments of git.
             stdin: the input of the command.
             settings: further configuration.
             variables: further environment variables.
 
         Raises:
-            GraderError: the command failed. No student can cause that here.
+            GraderError: the command failed. No student can cause such a failure.
         """
         environment = self._environment(settings or {}, protocol="") | dict(variables or {})
         result = self._finish(arguments, environment, stdin)
@@ -197,7 +198,7 @@ class Git:
         return self._finish(arguments, environment, b"")
 
     def conversation(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command without network access, with pipes to it. The caller must `end` it."""
+        """Start a command without network access, with pipes to it. The caller must pass it to `end`."""
         environment = self._environment({}, protocol="")
         return self._start(arguments, environment, subprocess.PIPE, subprocess.DEVNULL)
 
@@ -223,9 +224,8 @@ class Git:
         stderr: int,
     ) -> subprocess.Popen[bytes]:
         """Start git in its own process group, within the limits of memory and file size."""
-        most = self.limits.scratch_bytes + (
-            64 << 20
-        )  # more than `_watch` allows, which gives the better message
+        # more than `_watch` allows: `_watch` should stop git first, since its message is better
+        most = self.limits.scratch_bytes + (64 << 20)
         limits = [str(most // 512), str(self.limits.memory_bytes // 1024)]
         return subprocess.Popen(
             ["/bin/sh", "-c", LIMITED, "sh", *limits, "git", f"--git-dir={self.directory}", *arguments],
@@ -285,7 +285,7 @@ class Git:
             raise TooLarge(f"{self.remote}: git {command} wrote more than {self.limits.scratch_bytes} bytes")
 
     def size(self) -> int:
-        """Return the bytes in the scratch folder, as far as they can be counted while git works in it."""
+        """Return the number of bytes in the scratch folder. While git works in the folder, this is an estimate."""
         total = 0
         for place, _, names in os.walk(self._folder):
             for name in names:
@@ -312,13 +312,13 @@ def closed_environment(
     ceiling: Path | None = None,
     protocol: str = "",
 ) -> dict[str, str]:
-    """Return the whole environment of a git process; every caller of git in this program starts from it.
+    """Return the whole environment of a git process. Every caller of git in this program starts from this environment.
 
     Args:
         settings: configuration on top of SETTINGS.
         home: git's home directory.
-        ceiling: git does not look for a repository in this folder or above it; None: it looks up to the root.
-        protocol: the only one that git may speak; empty: none, so that a missing object is never fetched.
+        ceiling: git does not look for a repository in this folder or above it. None: git looks up to the root folder.
+        protocol: the only protocol that git may use. Empty: no protocol, so git never fetches a missing object.
     """
     environment = {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -348,12 +348,12 @@ def require_own_parts(remote: Remote, *names: str) -> None:
     """Refuse a repository of this machine that uses parts of another one. Do nothing for other hosts.
 
     Git follows links with the rights of the service's account. Whoever can write the files of a repository could make a
-    link to the solution, or make the service write elsewhere. This check does not protect from somebody who can change
-    the files while git runs.
+    link to the solution, or a link through which the service writes elsewhere. This test does not protect from somebody
+    who can change the files while git runs.
 
     Args:
         remote: the repository.
-        names: files or folders in it that must not be links, nor any folder above them.
+        names: files or folders in the repository. Neither they nor the folders above them may be links.
 
     Raises:
         RepositoryError: one of them is a link, or the repository has a `commondir`.
@@ -376,7 +376,7 @@ def require_own_parts(remote: Remote, *names: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return the start of `text` on one line, without control or direction characters."""
+    """Return the start of `text` on one line, without control characters or characters that change its direction."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
 
@@ -399,7 +399,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _host_settings(remote: Remote, credentials: Credentials, folder: Path) -> dict[str, str]:
-    """Return the settings by which git reaches `remote`. The token is written to a private file in `folder`."""
+    """Return the settings with which git reaches `remote`. The token is written to a private file in `folder`."""
     settings = {f"remote.{HOST}.url": remote.url, f"protocol.{remote.protocol}.allow": "always"}
     if remote.protocol == "file":
         server = ["git", *(part for item in SERVER_SETTINGS.items() for part in ("-c", "=".join(item)))]
@@ -428,7 +428,7 @@ def _ssh_command(credentials: Credentials) -> str:
     return shlex.join(["ssh", "-F", "none", *(part for option in options for part in ("-o", option))])
 
 
-# Messages of git and of the hosts in the C locale -> the kind of error, and what to do.
+# A message of git (in the C locale) or of a host -> the kind of error, and what to do.
 _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
     (
         r"couldn't find remote ref|not our ref|unadvertised object",

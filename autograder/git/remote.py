@@ -1,7 +1,8 @@
-"""The address of a student's repository, and the credentials for it. Pure: checked values, no input or output.
+"""The address of a student's repository, and the credentials for it.
 
-The address of a `Remote` is made of the configured base and a checked owner and name. No part of a webhook's payload is
-ever used as an address. A secret is in `Credentials` only: never in an address, never in a `repr`.
+This module only checks values; it reads and writes nothing. The address of a `Remote` is made of the configured base
+and a checked owner and name. No part of a webhook's payload is ever used as an address. Only `Credentials` holds
+secrets, and its `repr` does not show them.
 """
 
 import re
@@ -33,9 +34,9 @@ class Remote:
     """One repository on a git host. Make one with `Remote.at`.
 
     Attributes:
-        protocol: the only one that git may use: `https`, `http` (this machine only), `ssh` or `file`.
-        url: the address for git; an absolute path for `file`. Never holds a secret.
-        name: for people, `owner/name`.
+        protocol: the only protocol that git may use: `https`, `http` (this machine only), `ssh` or `file`.
+        url: the address for git; an absolute path for `file`. It never holds a secret.
+        name: `owner/name`, as people read it.
     """
 
     protocol: str
@@ -50,10 +51,10 @@ class Remote:
             base: `https://host[:port][/path]`, `ssh://[user@]host[:port][/path]`, `file:///path`, or an absolute
                 path of this machine.
             owner: letters, digits, `.`, `_`, `-`; nested groups are separated by `/`; may be empty.
-            name: of the repository, without `.git`.
+            name: the name of the repository, without `.git`.
 
         Raises:
-            RemoteError: one of them is not allowed.
+            RemoteError: one of the arguments is not allowed.
         """
         base = str(base).rstrip("/")
         if base.startswith("file:///"):
@@ -83,7 +84,7 @@ class Remote:
 
     @property
     def origin(self) -> str:
-        """`https://host:port`, to which the credentials belong."""
+        """The start of the address, `https://host:port`. The credentials are for this origin."""
         return "/".join(self.url.split("/")[:3])
 
     def __str__(self) -> str:
@@ -96,7 +97,7 @@ class Credentials:
 
     Attributes:
         token: the password for https, such as a GitHub App's token.
-        username: user name for https.
+        username: the user name for https.
         ssh_key: file of the private key for ssh, without a passphrase.
         known_hosts: file of the host's public keys; required for ssh.
         ca_file: file of certificates (PEM) to trust for https in place of the system's.

@@ -3,7 +3,7 @@
     with scratch(remote, credentials) as repository:
         repository.fetch("refs/heads/main", "refs/graded/tip", depth=1, filter_spec="tree:0")
 
-It holds what was fetched from one student's repository, and the commits to push there. Nothing is ever checked out.
+It holds the objects fetched from one student's repository, and the commits to push there. Nothing is ever checked out.
 """
 
 import shutil
@@ -55,7 +55,7 @@ def scratch(
 
 
 class Repository:
-    """A scratch repository with one remote. Made by `scratch`."""
+    """A scratch repository with one remote. `scratch` makes it."""
 
     def __init__(self, git: Git, *, sha256: bool) -> None:
         self._git, self._remote = git, git.remote
@@ -75,19 +75,19 @@ class Repository:
         return output.decode("utf-8", "replace").rstrip("\n")
 
     def fetch(self, source: str, into: str, *, depth: int, filter_spec: str) -> None:
-        """Fetch `source` as the reference `into`. Must be the first call: a failed fetch removes all objects.
+        """Fetch `source` as the ref `into`. This must be the first call, because a failed fetch removes all objects.
 
         Args:
-            source: a commit id or the full name of a reference.
-            into: its name in this repository.
+            source: a commit id or the full name of a ref.
+            into: the name of the ref in this repository.
             depth: number of commits of the history.
             filter_spec: objects that the host may leave out, see `git rev-list --filter`.
 
         Raises:
             NotFound: there is no `source`.
-            TooLarge: it does not fit into the limits.
+            TooLarge: the fetched data does not fit into the limits.
             RepositoryError: the repository is missing or cannot be used.
-            GitHostError: the git host did not respond, or refused; another try may help.
+            GitHostError: the git host did not respond, or refused the request; another try may help.
         """
         try:
             result = self._git.online(
@@ -104,17 +104,16 @@ class Repository:
             if result.status != 0:
                 raise self._git.failure("fetch", result)
         except GraderError:
-            shutil.rmtree(
-                self._git.directory / "objects"
-            )  # a failed fetch leaves files that count toward the limit
+            # a failed fetch leaves files that count toward the limit
+            shutil.rmtree(self._git.directory / "objects")
             (self._git.directory / "objects").mkdir()
             raise
         finally:
-            # git has recorded the remote as one that supplies missing objects later, which it must not do
+            # git has noted in `config` that it may fetch missing objects from the remote later; it must not
             (self._git.directory / "config").write_bytes(self._config)
 
     def push(self, commit: str, reference: str, *, expected: str | None) -> tuple[str, str]:
-        """Push `commit` as `reference`, provided that the remote has `expected` there; None for nothing.
+        """Push `commit` as the ref `reference`, but only if the remote has `expected` there. None: nothing is there.
 
         Returns:
             The flag of `git push --porcelain` (`*` created, a space or `+` updated, `=` unchanged, `!` refused) and the
@@ -128,7 +127,7 @@ class Repository:
             "push",
             "--porcelain",
             "--no-verify",
-            "--no-thin",  # the tree of the parent was not fetched
+            "--no-thin",  # a thin pack would need the tree of the parent, which was not fetched
             "--no-signed",
             "--no-recurse-submodules",
             f"--force-with-lease={reference}:{expected or ''}",
@@ -146,10 +145,10 @@ class Repository:
 
         Args:
             commit: any commit of this repository.
-            reference: the reference that would be pushed.
+            reference: the full name of the ref that would be pushed.
 
         Raises:
-            RepositoryError, GitHostError: the remote does not accept them.
+            RepositoryError, GitHostError: the remote does not accept pushes.
         """
         result = self._git.online(
             "push", "--dry-run", "--porcelain", "--force", "--no-verify", HOST, f"{commit}:{reference}"
@@ -158,11 +157,11 @@ class Repository:
             raise self._git.failure("push", result)
 
     def heads(self, branch: str) -> dict[str, str]:
-        """Return reference -> commit id, for a branch of the remote and the branches below it (`branch/...`).
+        """Return ref -> commit id, for a branch of the remote and the branches below it (`branch/...`).
 
         Raises:
             RepositoryError: the repository is missing or cannot be used.
-            GitHostError: the git host did not respond, or refused; another try may help.
+            GitHostError: the git host did not respond, or refused the request; another try may help.
         """
         full = f"refs/heads/{checked_branch(branch)}"
         result = self._git.online("ls-remote", "--refs", HOST, full, f"{full}/*")
@@ -181,7 +180,7 @@ class Repository:
 
 
 class Objects:
-    """Reads objects of a scratch repository by their ids, through two long-lived processes; a context manager.
+    """Reads objects of a scratch repository by their ids, through two long-lived processes. It is a context manager.
 
     Nothing is fetched: an object that the host left out is missing.
     """
@@ -274,7 +273,7 @@ def checked_branch(branch: str) -> str:
     """Return `branch` if it is the short name of a branch.
 
     Raises:
-        RepositoryError: it is not.
+        RepositoryError: it is not such a name.
     """
     if not is_branch(branch):
         raise RepositoryError(f"not the name of a branch: {branch!r:.200}")
@@ -285,7 +284,7 @@ def checked_commit(commit: str) -> str:
     """Return `commit` if it is a full commit id in lower case.
 
     Raises:
-        RepositoryError: it is not.
+        RepositoryError: it is not such an id.
     """
     if not is_commit(commit):
         raise RepositoryError(f"not a full commit id: {commit!r:.100}")
