@@ -1,25 +1,26 @@
-"""The ledger: the record of what was pushed and when, which jobs followed, and what they found. Grades rest on it.
+"""The ledger records what was pushed and when, which jobs followed, and what they reported. All grades come from it.
 
-The feedback branch of a student's repository is only a view of the ledger, which the student could rewrite.
+The feedback branch of a student's repository only shows what the ledger holds: the student could rewrite the branch.
 
-The ledger only grows. A report is never updated and a score never stored: the current score is derived from what was
-recorded (`scores`). Triggers of the database refuse everything else. The one exception is a job's state, which moves
-along `states.TRANSITIONS`, and each move adds a row of its own.
+The ledger only grows. A report is never updated. A score is never stored: the current score is derived from what was
+recorded (`scores`). Triggers of the database refuse to change or delete what was recorded. The one exception is a job's
+state. It moves along `states.TRANSITIONS`, and each move adds a row of its own.
 
-It uses SQLAlchemy's Core, not its ORM: rows are inserted once and returned as frozen dataclasses, so a session would
-have nothing to track, and each statement is visible where it runs. SQLite is the default, PostgreSQL is chosen by URL.
+The code uses SQLAlchemy's Core, not its ORM. Rows are inserted once and returned as frozen dataclasses, so an ORM
+session would have nothing to track. With Core, each statement is visible where it runs. SQLite is the default; the URL
+of the ledger selects PostgreSQL.
 
     faults            the errors
     states            the states of a job
     names, values     the names and values that can be stored; others are refused
     records           the dataclasses that the ledger returns
     tables            the tables, for queries
-    schema            the schema's version, and how it is upgraded (`migrations`)
+    schema            the schema's version, and its upgrade (`migrations`)
     database          URL, connections, inserts, meaning of the database's errors
     rows              the queries that readers start from; rows become records
-    scores            which score counts; pure
+    scores            decides which score counts: a pure function
     pushes, jobs, reports, feedback, candidates, history, audit
-                      the methods of `Ledger`, by subject (each one is a `part`)
+                      the methods of `Ledger`, by subject (each module is a `part`)
     store             `Ledger`, the one entry
     workers           which workers run at the moment
     maintenance       backup, restore, check

@@ -17,7 +17,7 @@ _LINES = sa.select(tables.audit_lines)
 
 
 class Audit(Part):
-    """The methods about what staff do."""
+    """The methods of the audit trail."""
 
     def audit(
         self,
@@ -57,7 +57,7 @@ class Audit(Part):
             return rows.record(AuditLine, connection.execute(_LINES.where(_a.id == added)).one())
 
     def audit_lines(self, *, subject: str | None = None, limit: int | None = None) -> list[AuditLine]:
-        """Return what staff did, the latest first."""
+        """Return the audit lines, the latest first."""
         query = _LINES.order_by(_a.id.desc()).limit(limit)
         if subject is not None:
             query = query.where(_a.subject == subject)

@@ -49,7 +49,7 @@ class Candidates(Part):
         return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
 
     def candidates(self, assignment: str, *, repository: RepositoryName | None = None) -> list[Candidate]:
-        """Return every push that has a final report, once for each report: what scores are derived from.
+        """Return every push that has a final report, once for each report. Scores are derived from these candidates.
 
         Args:
             assignment: for which assignment.
@@ -62,6 +62,6 @@ class Candidates(Part):
             return [
                 rows.record(Candidate, row, repository=rows.repository(row))
                 for row in connection.execute(query)
-                # Not a condition of the query: SQLite would then search through all final jobs.
+                # This is not a condition of the query, because SQLite would then search through all final jobs.
                 if row.state == JobState.FINAL.value
             ]

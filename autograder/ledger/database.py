@@ -1,9 +1,9 @@
 """The database under the ledger: its URL, its connections, how rows are inserted, and what its errors mean.
 
 SQLite runs in WAL mode, so readers never wait for the writer. A transaction that writes starts with BEGIN IMMEDIATE:
-writers wait for each other at the start, and none fails half-way. `synchronous=FULL`, because a webhook gets a 2xx
-response only once the push is on disk, and NORMAL may lose the last commits in a power cut. FULL costs one fsync per
-write.
+writers wait for each other at the start, and no transaction fails half-way. The setting `synchronous=FULL` is needed,
+because a webhook gets a 2xx response only once the push is on disk. With NORMAL, a power cut may lose the last
+transactions. FULL costs one fsync per write.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ def parse_url(url: str, folder: Path | None = None) -> sa.URL:
         folder: a relative FILE is relative to this folder; default: the current one.
 
     Raises:
-        BadUrl: it has neither form.
+        BadUrl: `url` has neither form.
     """
     try:
         parsed = sa.make_url(url)
@@ -78,7 +78,7 @@ class Database:
             busy_seconds: how long to wait for other writers of an SQLite file.
 
         Raises:
-            LedgerError: it cannot be opened, is not a ledger, or was written by a newer autograder.
+            LedgerError: the database cannot be opened, is not a ledger, or was written by a newer autograder.
         """
         self.url = url
         self.shown = mask(url.render_as_string(hide_password=True))
@@ -115,7 +115,7 @@ class Database:
                 yield connection
 
     def revision(self) -> str | None:
-        """Return the schema's revision, None where there is no ledger."""
+        """Return the schema's revision, or None if there is no ledger."""
         with self.reading() as connection:
             return schema.revision(connection)
 
@@ -127,9 +127,9 @@ class Database:
             if create:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 with contextlib.suppress(FileExistsError):
-                    # O_EXCL: never open a file that exists. Closing a descriptor of a file drops all locks that this
-                    # process holds on it, and another process would then remove SQLite's journal while our other
-                    # connections still use it.
+                    # O_EXCL: never open a file that exists. Closing a descriptor of the file drops all locks that this
+                    # process holds on the file. Another process could then remove SQLite's journal while our other
+                    # connections still use the journal.
                     os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
             elif not file.is_file():
                 raise LedgerError(
@@ -168,7 +168,7 @@ class Database:
     def _migrate(self) -> None:
         if self.revision() == schema.HEAD:
             return
-        with self.writing() as connection:  # SQLite: other processes that start now wait here
+        with self.writing() as connection:  # on SQLite, other processes that start now wait here
             if connection.dialect.name == "postgresql":
                 connection.execute(sa.text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
             revision = schema.revision(connection)
@@ -215,7 +215,7 @@ class Database:
         return LedgerError(f"{here}: {text}; run autograder ledger check")
 
     def _scrubbed(self, text: str) -> str:
-        """Return a driver's message without the password, in case the message holds it."""
+        """Return a driver's message with the password masked, if the message holds it."""
         password = self.url.password
         return text.replace(str(password), "***") if password else text
 
@@ -258,14 +258,14 @@ def canonical(data: Any) -> str:
 
 
 def insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
-    """Return an INSERT that can handle conflicts, which each dialect has of its own."""
+    """Return an INSERT that can handle conflicts. Each dialect of SQL has its own class for it."""
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)
 
 
 def insert_new(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> int | None:
-    """Insert a row and return its id; None where a unique constraint shows that the row exists."""
+    """Insert a row and return its id, or None if a unique constraint shows that the row exists."""
     statement = insert(connection, table).values(**values).on_conflict_do_nothing().returning(table.c.id)
     found: int | None = connection.execute(statement).scalar()
     return found
@@ -274,7 +274,7 @@ def insert_new(connection: sa.Connection, table: sa.Table, values: Mapping[str, 
 def ensure(
     connection: sa.Connection, table: sa.Table, key: Mapping[str, Any], rest: Mapping[str, Any]
 ) -> int:
-    """Return the id of the row with this key, and lock the row. It is inserted where it is missing."""
+    """Return the id of the row with this key, and lock the row. A missing row is inserted first, with `rest`."""
     insert_new(connection, table, {**key, **rest})
     where = [table.c[column] == value for column, value in key.items()]
     found: int = connection.execute(sa.select(table.c.id).where(*where).with_for_update()).scalar_one()

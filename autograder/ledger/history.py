@@ -16,15 +16,15 @@ _p, _j, _c = tables.pushes.c, tables.jobs.c, tables.job_changes.c
 
 
 class Histories(Part):
-    """The methods that return everything about one thing."""
+    """The methods that return everything about one repository or one job."""
 
     def history(self, repository: RepositoryName, *, limit: int | None = None, offset: int = 0) -> History:
-        """Return everything that is recorded about a repository; empty if it never pushed.
+        """Return everything that is recorded about a repository. The result is empty if no push of it is recorded.
 
         Args:
             repository: which repository.
-            limit, offset: a page of that many pushes, counted from the last push backwards, with the jobs of their
-                commits.
+            limit, offset: select a page of `limit` pushes, counted from the last push backwards. The jobs of their
+                commits are returned with them.
         """
         query = rows.PUSHES.where(rows.named(repository)).order_by(_p.received.desc(), _p.id.desc())
         jobs = rows.JOBS.where(rows.named(repository)).order_by(_j.created, _j.id)

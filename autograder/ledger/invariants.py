@@ -1,4 +1,4 @@
-"""What must hold in every ledger, as queries that find violations."""
+"""The invariants of every ledger, as queries that find violations."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -25,19 +25,19 @@ class Invariant:
 
     @property
     def ok(self) -> bool:
-        """Whether it holds."""
+        """Whether the invariant holds."""
         return not self.problems
 
     @property
     def detail(self) -> str:
-        """What to show: a few of the problems."""
+        """A few of the problems, as text for people, or `holds`."""
         more = len(self.problems) - _SHOWN
         shown = "; ".join(self.problems[:_SHOWN])
         return (shown + (f"; and {more} more" if more > 0 else "")) or "holds"
 
 
 def examine(connection: sa.Connection) -> list[Invariant]:
-    """Return all invariants of a ledger with today's schema, each with the problems that violate it."""
+    """Return all invariants, each with the problems that violate it. The ledger must have the current schema."""
     on_sqlite = connection.dialect.name == "sqlite"
     return [
         Invariant(name, tuple(problems(connection)))
@@ -47,7 +47,7 @@ def examine(connection: sa.Connection) -> list[Invariant]:
 
 
 def file_problems(execute: Callable[[str], Any]) -> list[str]:
-    """Return what SQLite finds wrong with its file."""
+    """Return the problems that SQLite finds in its file."""
     return [row[0] for row in execute("PRAGMA integrity_check") if row[0] != "ok"]
 
 
@@ -72,7 +72,7 @@ def _triggers(connection: sa.Connection) -> Iterator[str]:
 
 
 def _references(connection: sa.Connection) -> Iterator[str]:
-    """Every reference leads to a row. The database enforces this too, unless somebody switched that off."""
+    """Every foreign key leads to a row. The database enforces this too, unless somebody has switched that off."""
     for table in tables.metadata.sorted_tables:
         for key in table.foreign_keys:
             parent = key.column.table
@@ -116,7 +116,7 @@ def _ended(connection: sa.Connection) -> Iterator[str]:
 
 
 def _changes(connection: sa.Connection) -> Iterator[str]:
-    """Each change of a job is allowed, starts where the one before ended, and the last one led to today's state."""
+    """Each change of a job is allowed and starts where the one before ended. The last one led to the job's state."""
     states: dict[str, str | None] = {}
     for row in connection.execute(sa.select(tables.job_changes).order_by(_c.id)):
         before = states.get(row.job_id)

@@ -77,7 +77,7 @@ class Jobs(Part):
     def move(self, job: str, state: JobState, *, reason: str = "", worker: str = "") -> Job:
         """Move a job to another state. Nothing happens if it is in that state already.
 
-        Only `running` may be entered again: that is another try, by a worker that took the job over.
+        Only `running` may be entered again: a worker took the job over, and starts another try.
 
         Args:
             job: its id.
@@ -87,8 +87,8 @@ class Jobs(Part):
 
         Raises:
             Unknown: there is no such job.
-            IllegalTransition: `TRANSITIONS` does not allow it; or the job has a report and would be superseded; or it
-                has neither a report nor a reason and would be final.
+            IllegalTransition: `TRANSITIONS` does not allow the move; or the job would be superseded although it has a
+                report; or the job would be final without a report and without a reason.
         """
         with self.database.writing() as connection:
             row = rows.find_job(connection, job, lock=True)
@@ -114,9 +114,9 @@ class Jobs(Part):
         return rows.job(rows.find_job(connection, row.id))
 
     def supersede_older(self, job: str, *, reason: str = "") -> list[Job]:
-        """Supersede the waiting jobs of the same repository and assignment whose push is older.
+        """Supersede the waiting jobs that have the repository and assignment of `job`, and an older push.
 
-        Regrades stay, since staff asked for them. Returns the jobs that were superseded.
+        Regrades are not superseded, since staff asked for them. Returns the jobs that were superseded.
 
         Raises:
             Unknown: there is no such job.

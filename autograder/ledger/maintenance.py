@@ -1,8 +1,8 @@
 """Maintenance of a ledger: backup, restore and check.
 
-A backup is one SQLite file. It is copied page by page while the service continues (SQLite's online backup), verified,
-and put in place by a rename, so there is a complete backup or none. PostgreSQL has its own tools for this, `pg_dump`
-and `pg_restore`; `check` works on both.
+A backup is one SQLite file. It is copied page by page while the service continues (SQLite's online backup), and then
+verified. A rename puts it in place at the end, so there is never an incomplete backup. PostgreSQL has its own tools for
+backup and restore, `pg_dump` and `pg_restore`; `check` works on both databases.
 """
 
 import contextlib
@@ -21,21 +21,21 @@ from autograder.ledger.database import BUSY_SECONDS, Database
 from autograder.ledger.faults import LedgerError
 from autograder.ledger.invariants import Invariant
 
-_PAGES = 1000  # copied at a time; others may write between two batches
+_PAGES = 1000  # the number of pages copied at a time; others may write between two batches
 
 
 def backup(url: sa.URL, target: Path, *, force: bool = False) -> int:
     """Copy the ledger at `url` to the file `target` while others use it. Returns the size in bytes.
 
     Raises:
-        LedgerError: it is on PostgreSQL, `target` exists and `force` is False, or the copy is damaged.
+        LedgerError: the ledger is on PostgreSQL; or `target` exists and `force` is False; or the copy is damaged.
     """
     source = _file_of(url, f"pg_dump --format=custom --file={target} DATABASE")
     if not source.is_file():
         raise LedgerError(f"there is no ledger {source}; autograder serve creates it, or correct the URL")
     if target.exists() and (not force or target.samefile(source)):
         raise LedgerError(f"{target} exists already; name another file, or pass --force to replace it")
-    # rw: SQLite then removes the files that WAL mode keeps beside the ledger.
+    # In mode rw, SQLite removes the files that WAL mode keeps beside the ledger.
     with _copied(source, target.parent, mode="rw") as copy:
         _verify(copy)
         copy.replace(target)
@@ -44,13 +44,13 @@ def backup(url: sa.URL, target: Path, *, force: bool = False) -> int:
 
 
 def restore(url: sa.URL, source: Path, *, force: bool = False) -> Path | None:
-    """Replace the ledger at `url` by the backup `source`. Returns the new path of the ledger that was there.
+    """Replace the ledger at `url` by the backup `source`. Returns the new path of the old ledger, if there was one.
 
-    Nobody may use the ledger: stop the service first. The old ledger is never deleted, but renamed in its folder.
+    Stop the service first, since nobody may use the ledger. The old ledger is renamed in its folder, never deleted.
 
     Raises:
-        LedgerError: it is on PostgreSQL; there is a ledger and `force` is False; `source` is damaged, not a backup,
-            or written by a newer autograder. Then nothing has changed.
+        LedgerError: the ledger is on PostgreSQL; or there is a ledger and `force` is False; or `source` is damaged, is
+            not a backup, or was written by a newer autograder. In each of these cases nothing has changed.
     """
     target = _file_of(url, "pg_restore --dbname=DATABASE FILE")
     if not source.is_file():
@@ -66,7 +66,7 @@ def restore(url: sa.URL, source: Path, *, force: bool = False) -> Path | None:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LedgerError(f"cannot restore to {target}: {error}") from error
-    # ro: the backup may be on a read-only medium.
+    # Mode ro, because the backup may be on a read-only medium.
     with _copied(source, target.parent, mode="ro") as copy:
         _verify(copy)
         aside = _set_aside(target) if exists else None
@@ -113,7 +113,7 @@ def _copied(source: Path, folder: Path, *, mode: str) -> Iterator[Path]:
 
 
 def _verify(copy: Path) -> None:
-    """Refuse a file that is damaged, not a ledger, or of a newer schema."""
+    """Refuse a file that is damaged, is not a ledger, or has a newer schema."""
     with contextlib.closing(sqlite3.connect(copy)) as raw:
         problems = [*invariants.file_problems(raw.execute), *invariants.foreign_key_problems(raw.execute)]
         if problems:
@@ -143,7 +143,7 @@ def _set_aside(target: Path) -> Path:
         if "locked" in str(error):
             raise LedgerError(f"{target} is in use; stop the service: fuser -v {target}") from error
     except sqlite3.DatabaseError:
-        pass  # it is damaged, perhaps the reason for this restore; its files are kept unchanged
+        pass  # the old ledger is damaged, which may be why it is replaced; its files are kept unchanged
     stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
     aside = target.with_name(f"{target.name}.before-restore-{stamp}")
     for suffix in ("-wal", "-shm", ""):
@@ -154,7 +154,7 @@ def _set_aside(target: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable."""
+    """Make the renames in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -176,7 +176,7 @@ def check(url: sa.URL) -> list[Invariant]:
 
 
 def check_database(database: Database) -> list[Invariant]:
-    """Do what `check` does with an open database."""
+    """Examine an open database in the same way as `check`."""
     revision = database.revision()
     if revision != schema.HEAD:
         problem = f"is {revision}, but {schema.HEAD} is needed: the next start of the service upgrades it"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
 from autograder.ledger.faults import LedgerError
 
-_ASSIGNMENT = re.compile(r"[A-Za-z0-9_-]{1,32}")  # shorter than a commit, so a job's id is unambiguous
+_ASSIGNMENT = re.compile(r"[A-Za-z0-9_-]{1,32}")  # shorter than a commit's id, so a job's id is unambiguous
 
 
 @dataclass(frozen=True, order=True)
@@ -52,7 +52,7 @@ def checked_commit(text: str, what: str = "commit") -> str:
     """Return `text`, the full id of a commit.
 
     Raises:
-        LedgerError: it does not consist of 40 or 64 lower-case hex digits.
+        LedgerError: `text` does not consist of 40 or 64 lower-case hex digits.
     """
     if not is_commit(text):
         raise LedgerError(f"{what} {text[:80]!a} is not a full commit id: 40 or 64 lower-case hex digits")
@@ -63,7 +63,7 @@ def checked_ref(text: str) -> str:
     """Return `text`, the full name of a ref.
 
     Raises:
-        LedgerError: it is not the full name of a ref.
+        LedgerError: `text` is not such a name.
     """
     if not is_ref(text):
         raise LedgerError(f"{text[:80]!a} is not the full name of a ref, such as refs/heads/main")
@@ -74,7 +74,7 @@ def checked_assignment(text: str) -> str:
     """Return `text`, the name of an assignment.
 
     Raises:
-        LedgerError: it is not a valid name.
+        LedgerError: `text` is not a valid name.
     """
     if not _ASSIGNMENT.fullmatch(text):
         raise LedgerError(

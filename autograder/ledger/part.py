@@ -1,7 +1,7 @@
-"""What the parts of `Ledger` share: the database and the clock.
+"""The base class of the parts of `Ledger`, which share the database and the clock.
 
-A part holds the methods of one subject, with their queries. Each method is one transaction. Methods that
-write may be repeated, except `audit`: they return what is recorded, and most of them whether this call wrote it.
+A part holds the methods of one subject, with their queries. Each method is one transaction. Methods that write may be
+repeated, except `audit`: they return what is recorded. Most of them also return whether this call recorded it.
 """
 
 from collections.abc import Callable

@@ -32,21 +32,22 @@ class Pushes(Part):
         payload_digest: str = "",
         received: datetime | None = None,
     ) -> Recorded[RecordedPush]:
-        """Record that `ref` of `repository` moved from `before` to `commit`, once however often it is reported.
+        """Record that `ref` of `repository` moved from `before` to `commit`. A push is recorded only once.
 
-        A push is the same as a recorded one if it has the same delivery id; or the same repository, ref, commit and
-        `before`; or no `before` and a known commit. A branch that returns to an earlier commit from another one is a
-        push of its own: under the score policy `last` that commit counts again.
+        A push is already recorded if its delivery id is known. It is also already recorded if its repository, ref and
+        commit are those of a recorded push, and `before` is the same in both or is missing in one of them. If a branch
+        returns to an earlier commit from another commit, that is a new push: under the score policy `last` the earlier
+        commit counts again.
 
         Args:
-            repository: where.
+            repository: the repository that was pushed to.
             commit: the full id of the commit that the branch is at now.
-            ref: full name, refs/heads/main.
-            before: the commit that the branch was at before; empty if it is not known.
+            ref: its full name, such as refs/heads/main.
+            before: the commit that the branch was at before; empty if it is unknown.
             sender: who pushed, according to the host.
             delivery_id: the host's id of the delivery, unique per host.
             payload_digest: sha256 of the request that reported the push, hex.
-            received: when the push reached us; default: now. A spool passes the time that it noted.
+            received: when the push reached us; default: now. The spool passes the time at which it stored the push.
 
         Raises:
             Conflict: the delivery id belongs to a push of another repository or commit.
@@ -99,9 +100,9 @@ class Pushes(Part):
 
         Args:
             repository: of which repository.
-            commit: of this commit only.
-            ref: of this ref only.
-            after: only those that were recorded after the push with this id.
+            commit: only pushes of this commit.
+            ref: only pushes to this ref.
+            after: only pushes that were recorded after the push with this id.
         """
         query = rows.PUSHES.where(rows.named(repository)).order_by(_p.received, _p.id)
         if commit is not None:
@@ -116,11 +117,11 @@ class Pushes(Part):
     def repositories(
         self, *, part: str = "", limit: int | None = None, offset: int = 0
     ) -> list[RepositoryName]:
-        """Return the repositories that ever pushed, by name.
+        """Return the repositories that have a recorded push, by name.
 
         Args:
-            part: only those whose `host/owner/name` contains this text, in upper or lower case.
-            limit, offset: a page of them.
+            part: return only repositories whose `host/owner/name` contains this text; case does not matter.
+            limit, offset: select a page of the repositories.
         """
         whole = _r.host + "/" + _r.owner + "/" + _r.name
         query = sa.select(*rows.NAME).order_by(*rows.NAME).limit(limit).offset(offset)
@@ -132,11 +133,11 @@ class Pushes(Part):
     def unsettled(
         self, *, assignment: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[UnsettledPush]:
-        """Return the pushes that have no job or an open one, by receive time: the reconciler works through them.
+        """Return the pushes that have no job or an open one, by receive time. The reconciler works through them.
 
         Args:
             assignment: consider the jobs of this assignment only.
-            since: leave out what was received before.
+            since: leave out pushes that were received earlier.
             limit: return at most this many.
         """
         own = _j.submission_id == _p.submission_id

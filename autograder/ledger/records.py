@@ -1,4 +1,4 @@
-"""What the ledger returns: frozen dataclasses."""
+"""The frozen dataclasses that the ledger returns."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True)
 class Recorded(Generic[Row]):
-    """What a call that may be repeated returns: the row, and whether this call wrote it."""
+    """The result of a call that may be repeated: the row, and whether this call wrote it."""
 
     row: Row
     new: bool
@@ -22,12 +22,12 @@ class Recorded(Generic[Row]):
 
 @dataclass(frozen=True)
 class RecordedPush:
-    """A push as it was received.
+    """A recorded push.
 
     Attributes:
-        received: when the push reached us (UTC). Only this decides whether it is late, never the commit's own date.
+        received: when the push reached us (UTC). This time decides whether it is late, not the commit's date.
         before: the commit that the branch was at before; empty when the sender did not know.
-        delivery_id: the host's id of the delivery; None when the push did not arrive with one.
+        delivery_id: the host's id of the delivery; None if the push arrived without an id.
         payload_digest: sha256 of the request that reported the push, hex; empty when there was no request.
     """
 
@@ -72,7 +72,7 @@ class Job:
 
 @dataclass(frozen=True)
 class JobChange:
-    """A job's move to another state. `before` is None for the first."""
+    """A job's move to another state. `before` is None for the first move."""
 
     before: JobState | None
     after: JobState
@@ -83,7 +83,7 @@ class JobChange:
 
 @dataclass(frozen=True)
 class StoredReport:
-    """A report as it was recorded. `digest` is sha256 over its canonical JSON, hex."""
+    """A recorded report. `digest` is the sha256 of its canonical JSON, hex."""
 
     id: int
     job_id: str

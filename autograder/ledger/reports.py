@@ -26,7 +26,7 @@ class Reports(Part):
     def add_report(self, job: str, report: Report) -> Recorded[StoredReport]:
         """Record the report of a running job. The first report stays: a second call returns the first one.
 
-        Publish what is returned, not what was passed, so that students read the report that counts.
+        Publish the returned report, not the passed one, so that students read the report that counts.
 
         Raises:
             Unknown: there is no such job.
@@ -67,7 +67,7 @@ class Reports(Part):
             return Recorded(stored, new=True)
 
     def report(self, job: str) -> StoredReport | None:
-        """Return the report of a job, None if it has none."""
+        """Return the report of a job, or None if the job has no report."""
         with self.database.reading() as connection:
             return report_of(connection, job)
 
@@ -85,10 +85,10 @@ class Reports(Part):
 
 
 def report_of(connection: sa.Connection, job: str) -> StoredReport | None:
-    """Return the report of a job, None if it has none.
+    """Return the report of a job, or None if the job has no report.
 
     Raises:
-        LedgerError: it is damaged, or in a format that this autograder does not read.
+        LedgerError: the report is damaged, or has a format that this autograder does not read.
     """
     row = connection.execute(REPORTS.where(_re.job_id == job)).one_or_none()
     if row is None:
@@ -114,7 +114,7 @@ def report_data(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def report_digest(data: Mapping[str, Any]) -> str:
-    """Return sha256 over a report's canonical JSON, hex."""
+    """Return the sha256 of a report's canonical JSON, hex."""
     return hashlib.sha256(canonical(data).encode()).hexdigest()
 
 

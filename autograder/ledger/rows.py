@@ -1,4 +1,4 @@
-"""The queries that most readers start from, and how a row of the database becomes a record."""
+"""The queries from which most other queries are built, and the functions that turn a row into a record."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,7 +30,7 @@ Record = TypeVar("Record", bound="DataclassInstance")
 
 
 def record(kind: type[Record], row: Any, **values: Any) -> Record:
-    """Return a dataclass from the columns that are named like its fields, except for the fields in `values`."""
+    """Return a dataclass. `values` gives some of its fields; the others come from the columns of the same name."""
     columns = row._mapping
     names = [field.name for field in dataclasses.fields(kind) if field.name not in values]
     return kind(**{name: columns[name] for name in names}, **values)
@@ -57,7 +57,7 @@ def named(name: RepositoryName) -> sa.ColumnElement[bool]:
 
 
 def find_job(connection: sa.Connection, job: str, *, lock: bool = False) -> sa.Row[Any]:
-    """Return the row of `JOBS` with this id, and lock it if asked to.
+    """Return the row of `JOBS` with this id. If `lock` is True, lock the row.
 
     Raises:
         Unknown: there is no such job.

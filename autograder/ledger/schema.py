@@ -8,11 +8,11 @@ import sqlalchemy as sa
 HEAD = "r0003"  # the revision that this version of the code needs
 VERSION_TABLE = "ledger_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
-_ALEMBIC = threading.Lock()  # Alembic keeps its current connection in a module
+_ALEMBIC = threading.Lock()  # Alembic keeps its current connection in a global variable
 
 
 def revision(connection: sa.Connection) -> str | None:
-    """Return the revision of a database's schema, None where there is no ledger."""
+    """Return the revision of a database's schema, or None if there is no ledger."""
     if not sa.inspect(connection).has_table(VERSION_TABLE):
         return None
     found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608

@@ -1,12 +1,12 @@
-"""Which score counts: a pure function of what was recorded, so that no score is ever stored or overwritten.
+"""Decides which score counts: a pure function of what was recorded, so no score is ever stored or overwritten.
 
-1. Of the attempts at one submission, the first one counts. A later one takes its place if it gives at least as many
-   points, or if staff allowed it to lower the score.
+1. Of the attempts at one submission, the first one counts. A later attempt replaces it if it gives at least as many
+   points, or if staff allowed the later attempt to lower the score.
 2. A push counts if it was received at or before the repository's cutoff.
-3. Of the pushes that count and have a report, the score policy `last` takes the one received last, `best` the one with
-   the most points (the last of them if several have as many).
+3. The score policy chooses among the pushes that count and have a report. `last` takes the push that was received last.
+   `best` takes the push with the most points; if several have the most points, it takes the last of these.
 
-So the previous score stays while a newer push waits, fails through our fault, or was superseded.
+So the previous score stays while a newer push waits, after it failed through our fault, or after it was superseded.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,11 +28,11 @@ class ScorePolicy(str, Enum):
 
 @dataclass(frozen=True)
 class Cutoffs:
-    """Until when a push counts. None: without a limit.
+    """The times until which pushes count. None means that there is no limit.
 
     Attributes:
-        default: for all repositories.
-        extensions: for single repositories, instead of the default.
+        default: the cutoff of all repositories that have no extension.
+        extensions: the cutoffs of single repositories, instead of the default.
     """
 
     default: datetime | None = None
@@ -60,7 +60,7 @@ class Candidate:
 
     @classmethod
     def of(cls, push: RecordedPush, job: Job, report: Report) -> "Candidate":
-        """Return a push together with a report of a job for its commit; the report need not be recorded."""
+        """Return a push together with a report of a job for its commit. The report need not be recorded."""
         return cls(
             push.repository,
             push.id,

@@ -16,10 +16,10 @@ class JobState(str, Enum):
 
 
 OPEN = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FAILED})  # the service still has to work on it
-WAITING = OPEN - {JobState.RUNNING}  # open, and no worker has it
+WAITING = OPEN - {JobState.RUNNING}  # open, but no worker has it
 ENDED = frozenset({JobState.FINAL, JobState.SUPERSEDED})  # nobody has to do anything
 
-# Where a job may move. A running job may be started again: its worker died, and another one took the job over.
+# The states to which a job may move. A running job may be started again: its worker died, and another one took it over.
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.SUPERSEDED, JobState.DEAD}),
     JobState.RUNNING: frozenset(JobState),

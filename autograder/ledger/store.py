@@ -1,6 +1,6 @@
-"""`Ledger`, the one entry to the ledger: record a push, open a job, move it, add its report, ask for scores.
+"""`Ledger`, the only entry to the ledger: record a push, open a job, move it, add its report, ask for scores.
 
-Its methods are in one module per subject, see `part`.
+Its methods are in several modules, one per subject; see `part`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from autograder.ledger.reports import Reports
 
 
 class Ledger(Pushes, Jobs, Reports, Feedback, Candidates, Histories, Audit):
-    """The ledger at one URL. Threads may share it; a forked child may continue to use it.
+    """The ledger at one URL. Threads may share one `Ledger`. A forked child may continue to use it.
 
     On PostgreSQL a method that writes locks the row of the repository or job that it works on.
     """
@@ -44,7 +44,7 @@ class Ledger(Pushes, Jobs, Reports, Feedback, Candidates, Histories, Audit):
             clock: returns the current time, with a time zone.
 
         Raises:
-            LedgerError: it cannot be opened, is not a ledger, or was written by a newer autograder.
+            LedgerError: the ledger cannot be opened, is not a ledger, or was written by a newer autograder.
         """
         return cls(Database(parse_url(url, folder), create=create, busy_seconds=busy_seconds), clock)
 

@@ -1,7 +1,7 @@
-"""The tables of the ledger, as queries see them. `migrations` creates them; a test compares the two.
+"""The tables of the ledger, for queries. `migrations` creates the same tables in a database; a test compares the two.
 
-Rows are only ever inserted, except in `jobs` and `workers`: triggers of the database refuse any other change. Of a job,
-only the state may change, and each change adds a row to `job_changes`. `workers` is not a history: it shows which
+Rows are only inserted, never changed or deleted, except in `jobs` and `workers`. Triggers of the database enforce this.
+A job may only change its state, and each change adds a row to `job_changes`. `workers` is not a history: it shows which
 workers run at the moment.
 """
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 
 class UtcTime(sa.types.TypeDecorator[datetime]):
-    """A moment with a time zone, in UTC for callers and in the database. SQLite stores text that sorts like time."""
+    """A moment with a time zone, in UTC for callers and in the database. SQLite stores text that sorts by time."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True

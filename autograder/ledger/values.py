@@ -1,4 +1,4 @@
-"""What a column can hold: text, times and JSON that both databases store and return unchanged."""
+"""The values that a column can hold: text, times and JSON that both databases store and return unchanged."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -7,7 +7,7 @@ from typing import Any
 from autograder.ledger.database import canonical
 from autograder.ledger.faults import LedgerError
 
-MAX_TEXT = 2000  # characters of a reason, for instance, or of a worker's name
+MAX_TEXT = 2000  # characters, for instance of a reason or a worker's name
 
 
 def storable(text: str, limit: int = MAX_TEXT) -> str:
@@ -20,7 +20,7 @@ def utc(moment: datetime) -> datetime:
     """Return a moment in UTC.
 
     Raises:
-        LedgerError: it has no time zone.
+        LedgerError: `moment` has no time zone.
     """
     if moment.tzinfo is None:
         raise LedgerError(f"the time {moment} has no time zone; pass one in UTC")
@@ -31,11 +31,11 @@ def require_json(data: Mapping[str, Any], what: str) -> None:
     """Refuse data that is not plain JSON.
 
     Raises:
-        LedgerError: it is not JSON, or holds a NUL character.
+        LedgerError: `data` is not JSON, or holds a NUL character.
     """
     try:
         text = canonical(data)
     except (TypeError, ValueError) as error:
         raise LedgerError(f"{what}: this is not plain JSON: {error}") from error
-    if "\\u0000" in text:  # PostgreSQL cannot search in it
+    if "\\u0000" in text:  # PostgreSQL cannot search in text with a NUL character
         raise LedgerError(f"{what}: the text holds a NUL character; remove it")

@@ -1,4 +1,4 @@
-"""Which workers run at the moment: one row for each, renewed while the worker lives.
+"""Which workers run at the moment. Each worker has one row, and renews it while it lives.
 
 The age of a row does not prove that its worker is dead, because the clocks of machines differ. A watcher compares
 `beats`, the number of renewals, over a period of its own clock (`autograder.service.jobs.lease`).
@@ -26,11 +26,11 @@ class Worker:
 
     Attributes:
         name: `host:number`.
-        origin: where that name is unique: the machine and the service's folder.
+        origin: the machine and the service's folder. The name is unique within them.
         queues: the queues that it serves.
-        version: of the autograder.
+        version: the version of the autograder.
         beats: how often it has renewed its row since it started.
-        started, seen: by its own clock (UTC).
+        started, seen: when it started, and last renewed its row, by its own clock (UTC).
     """
 
     name: str
@@ -45,7 +45,7 @@ class Worker:
 def start(
     database: Database, name: str, *, origin: str, queues: Sequence[str], version: str, now: datetime
 ) -> None:
-    """Write the row of a worker that starts. It replaces the row of its predecessor."""
+    """Write the row of a worker that starts. It replaces the row of an earlier worker with the same name."""
     values: dict[str, Any] = {
         "origin": storable(origin),
         "queues": json.dumps(list(queues)),
@@ -70,9 +70,10 @@ def end(database: Database, name: str, *, beats: int | None = None) -> bool:
     """Remove the row of a worker that stopped; return whether there was one.
 
     Args:
-        database: the ledger's.
+        database: the ledger's database.
         name: the worker.
-        beats: remove the row only if it still has this number, so that a worker which has just resumed keeps it.
+        beats: remove the row only if it still has this number of renewals. A worker that has just resumed has renewed
+            its row, and keeps it.
     """
     delete = tables.workers.delete().where(_w.executor == name)
     if beats is not None:

@@ -1,1 +1,1 @@
-"""The steps by which the ledger's schema developed, for Alembic, in `versions`. A released step is never edited."""
+"""The steps that build the ledger's schema, for Alembic; they are in `versions`. A released step is never edited."""

@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the steps on the connection, and in the transaction, that `schema` passes."""
+"""Alembic's entry point. It runs the steps on the connection that `schema` passes, in its open transaction."""
 
 from alembic import context
 

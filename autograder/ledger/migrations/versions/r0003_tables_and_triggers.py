@@ -1,6 +1,6 @@
 """The first schema that was released: the tables, and the triggers that refuse to change or delete what was recorded.
 
-Revision: r0003. Its predecessors were never released; ledgers that had reached r0003 open unchanged.
+Revision: r0003. The revisions before it were never released. A ledger that is at r0003 already opens unchanged.
 """
 
 import sqlalchemy as sa
