@@ -1,11 +1,11 @@
-"""From the solved repository to what students get: the starter, the closed-source reference, and the image.
+"""Turns the solved repository into what students get: the starter, the closed-source reference, and the image.
 
-markers     solutions between markers, and a file without them
-handout     each handout as a README, without the sections about tasks that are not released
-starter     the tree of a starter: path -> content
-repository  a tree as one reproducible commit, and the update of a repository that was handed out
+markers     finds the solutions between markers, and makes a file without them
+handout     makes each handout a README, without the sections about tasks that are not released
+starter     makes the tree of a starter: path -> content
+repository  makes a tree one reproducible commit, and updates a repository that was handed out
 leaks       finds solutions, hidden cases, secrets and staff paths wherever they are
-proof       what must hold before anything is handed out
-reference   the wheel `ref`
-image       the course's image
+proof       tries everything that must hold before a starter is handed out
+reference   builds the wheel `ref`
+image       builds the course's image
 """

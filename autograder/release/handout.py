@@ -1,8 +1,8 @@
-"""The handouts as the READMEs of a starter: one file per language, without what is not released.
+"""Turns the handouts into the READMEs of a starter: one file per language, without what is not released.
 
-The line `<!-- with PATH -->` below a heading keeps the section only in a starter that contains PATH. A table row that
-begins with a link to a file is kept only with that file. Other links to something that is not in the starter become
-plain text.
+If the line `<!-- with PATH -->` follows a heading, the section is kept only in a starter that contains PATH. A table
+row that begins with a link to a file is kept only in a starter that contains that file. Other links to something that
+is not in the starter become plain text.
 """
 
 import re
@@ -12,11 +12,12 @@ _HEADING = re.compile(r"(#+) ")
 _WITH = re.compile(r"<!-- with (\S+) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ROW = re.compile(r"\| \[[^\]]*\]\(\.\./([^)]+)\)")
-READMES = {"README.md": "assignment.md", "README.zh-CN.md": "assignment.zh-CN.md"}  # released as -> in docs/
+# name in a starter -> name in docs/
+READMES = {"README.md": "assignment.md", "README.zh-CN.md": "assignment.zh-CN.md"}
 
 
 def readme(text: str, paths: Collection[str]) -> str:
-    """Return one handout, which lies in docs/, as a README of a starter that holds `paths`."""
+    """Return the text of a handout in docs/ as a README of a starter that holds `paths`."""
     text = "\n".join(_lines(text, paths)).strip()
     anchors = set(re.findall(r'<a id="([^"]+)">', text))
     folders = {path.rpartition("/")[0] for path in paths}

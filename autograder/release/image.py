@@ -1,7 +1,7 @@
-"""The course's image: built from the Dockerfile, tried, and saved with its checksum for `run_docker.sh` to load.
+"""Builds the course's image from the Dockerfile, tries it, and saves it with a checksum; `run_docker.sh` loads it.
 
-One Dockerfile makes two images. `a_env` is for students: the packages and the compiled reference. `a_sandbox` is the
-same without the reference, for `autograder grade --sandbox docker`. With `light` both are built on a small base
+One Dockerfile makes two images. `a_env` is for students: it has the packages and the compiled reference. `a_sandbox` is
+the same without the reference, for `autograder grade --sandbox docker`. With `light`, both are built on a small base
 without CUDA and are called `a_env_light` and `a_sandbox_light`. The version is the one in `run_docker.sh`.
 """
 
@@ -72,7 +72,7 @@ def build_arguments(
     Args:
         names: the names of the images.
         stage: `student` or `sandbox`.
-        base: the base image; None: the one in the Dockerfile, or LIGHT_BASE for a light image.
+        base: the base image. None: the base image in the Dockerfile, or LIGHT_BASE for a light image.
         arguments: further build arguments, NAME=VALUE.
     """
     base = base or (LIGHT_BASE if names.light else None)
@@ -108,7 +108,7 @@ def build(folder: Path, names: Names, *, base: str | None, arguments: Sequence[s
 
 
 def save(names: Names, folder: Path) -> Path:
-    """Write the students' image to `folder`, with its checksum beside it; return the archive.
+    """Write the students' image and its checksum to `folder`; return the path of the archive.
 
     Raises:
         GraderError: Docker fails, or the disk is full.
@@ -131,7 +131,7 @@ def save(names: Names, folder: Path) -> Path:
 
 
 def file_digest(descriptor: int) -> str:
-    """Return the SHA-256 of what can be read from `descriptor`."""
+    """Return the SHA-256 of all bytes that can be read from `descriptor`."""
     digest = hashlib.sha256()
     while chunk := os.read(descriptor, 1 << 20):
         digest.update(chunk)
@@ -142,7 +142,7 @@ def size(image: str) -> int:
     """Return the size in bytes of an image on this machine.
 
     Raises:
-        GraderError: there is no such image.
+        GraderError: this machine has no such image.
     """
     done = subprocess.run(
         [_client(), "image", "inspect", "--format", "{{.Size}}", image],
@@ -156,10 +156,10 @@ def size(image: str) -> int:
 
 
 def docker(arguments: Sequence[str], folder: Path) -> None:
-    """Run Docker in `folder`; everything that it prints goes to standard error at once.
+    """Run Docker in `folder`. Everything that Docker prints goes to standard error at once.
 
     Raises:
-        GraderError: it failed.
+        GraderError: Docker failed.
     """
     done = subprocess.run(
         [_client(), *arguments],

@@ -1,8 +1,8 @@
-"""Finds what must not leave: solutions, hidden cases, secrets and staff paths, in files and in git objects.
+"""Finds solutions, hidden cases, secrets and staff paths that must not be handed out, in files and in git objects.
 
-A line leaks wherever it is: also in a comment, with other spaces, or within a longer line. Short lines and lines that
-reveal nothing (`return`, imports) are not looked for, because they are everywhere. Lines of a solution that students
-may see are declared in `assignments.X.release.public`.
+A hidden line is a leak wherever it is: also in a comment, with other spaces, or within a longer line. Short lines and
+lines that reveal nothing (`return`, imports) occur everywhere, so they are not looked for. If students may see a line
+of a solution, it is declared in `assignments.X.release.public`.
 """
 
 import os
@@ -15,7 +15,7 @@ import msgspec
 
 from autograder.config import Config
 
-WHOLE, PART = 12, 22  # shortest line that is looked for as a whole line, and within longer lines; characters
+WHOLE, PART = 12, 22  # characters of the shortest line to look for as a whole line, and within longer lines
 HIDDEN_SUFFIXES = (".py", ".toml", ".json", ".md")
 MIN_SECRET = 8
 
@@ -64,7 +64,7 @@ class Detector:
         self._folders = re.compile(rf"(?<![\w./-])(?:{'|'.join(folders)})/[\w.]") if folders else None
 
     def scan(self, path: str, content: bytes) -> list[Leak]:
-        """Return what leaks in one file; `path` is its name in the result."""
+        """Return the leaks in one file. `path` is the file's name in the result."""
         found = [
             Leak(path, content.count(b"\n", 0, content.find(secret)) + 1, what)
             for secret, what in self.secrets.items()
@@ -97,7 +97,7 @@ class Detector:
                     return
 
     def scan_binary(self, path: str, content: bytes) -> list[Leak]:
-        """Return what leaks in a compiled file: uninterrupted lines, secrets, and our absolute paths."""
+        """Return the leaks in a compiled file: lines of at least PART characters, secrets, and our absolute paths."""
         found = [Leak(path, 0, what) for secret, what in self.secrets.items() if secret in content]
         found += [
             Leak(path, 0, f"a path of the staff: {place}")
@@ -126,7 +126,7 @@ def detector(
         settings: the course's configuration.
         withheld: source file -> the lines of its solutions that must not be seen.
         released: the paths that students have.
-        public: lines that may be seen nevertheless.
+        public: lines that students may see although they are in `withheld` or in a hidden suite.
     """
     lines: dict[str, str] = {}
     for path, solution in withheld.items():
@@ -143,7 +143,7 @@ def detector(
 
 
 def _revealing(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
-    """Return the lines that reveal something, without what marks them as a comment or a docstring."""
+    """Return the lines that reveal something, without the signs of a comment and the quotes of a docstring."""
     return {
         bare: where
         for line in lines
@@ -190,7 +190,7 @@ def _files_named(table: object) -> Iterable[tuple[str, str]]:
 
 
 def _places(settings: Config, released: Iterable[str]) -> tuple[str, ...]:
-    """Return the folders that only the staff repository has, and the absolute paths of the repository."""
+    """Return the names of folders that only the staff repository has, and then its absolute paths."""
     root = settings.path(settings.reference)
     theirs = {path.partition("/")[0] for path in released}
     folders = [path.name for path in sorted(root.iterdir()) if path.is_dir() and path.name not in theirs]

@@ -1,8 +1,8 @@
-"""Solution markers: the solutions between them, and a file without its solutions.
+"""Finds the solutions between solution markers, and makes a file without its solutions.
 
-In Python a solution is between `### BEGIN SOLUTION` and `### END SOLUTION`; in C++ both follow `// `. Inside a function
-it is everything below the docstring, and a stub takes its place. At the left margin or in the body of a class it is
-code that only solutions use, and nothing takes its place.
+In Python a solution is between `### BEGIN SOLUTION` and `### END SOLUTION`; in C++, `// ` stands before both markers.
+Inside a function, the solution is everything below the docstring, and a stub replaces it. At the left margin or in the
+body of a class, the solution is code that only other solutions use, and nothing replaces it.
 """
 
 import ast
@@ -95,7 +95,7 @@ def stripped(text: str, path: str, task: str) -> str:
     Args:
         text: the content of a source file.
         path: its path, for messages.
-        task: what the stubs call the task, such as Task1.
+        task: the name of the task in the stubs, such as Task1.
 
     Raises:
         MarkerError: see `regions`; or a solution is not the whole body of a function below its docstring.
@@ -136,7 +136,7 @@ def _python_stub(text: str, path: str, region: Region, task: str) -> str:
 
 
 def _owner(text: str, path: str, region: Region) -> tuple[str, ast.FunctionDef | ast.AsyncFunctionDef] | None:
-    """Return the qualified name and the node of the innermost function around a region; None for a helper."""
+    """Return the qualified name and the node of the innermost function around a region, or None outside functions."""
     try:
         body: Sequence[ast.stmt] = ast.parse(text).body
     except SyntaxError as error:

@@ -1,4 +1,4 @@
-"""What must hold before a starter is handed out: scores, visible tests, no leaks. Each of them is tried."""
+"""Tries everything that must hold before a starter is handed out: scores, visible tests, no leaks."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
     """Grade the reference and the starter in `checkout`; return the starter's report.
 
     Raises:
-        NotReady: the reference does not get all points, or the starter does not get what its release declares.
+        NotReady: the reference does not get all points, or the starter does not get its declared score.
         GraderError: grading fails.
     """
     declared = release_config(settings, starter.assignment).score
@@ -54,9 +54,9 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
 
 
 def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter[str]:
-    """Run the visible tests in `checkout`; return how many passed, were skipped, and are still to be written.
+    """Run the visible tests in `checkout`; return how many passed, were skipped, and failed for a missing solution.
 
-    What is compiled on the way is kept with the grader's state, so that the given files are compiled only once.
+    Compiled files are kept in the grader's state folder, so that the given files are compiled only once.
 
     Raises:
         NotReady: the tests cannot be collected, or one fails with anything but NotImplementedError.
@@ -120,7 +120,7 @@ def nothing_leaks(settings: Config, starter: Starter, objects: Mapping[str, byte
     """Look for leaks in the files of a starter and in `objects`, which is everything in its repository.
 
     Returns:
-        How many lines were looked for.
+        The number of lines that were looked for.
 
     Raises:
         NotReady: something leaks, or a file does not belong in a starter.

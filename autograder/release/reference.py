@@ -1,8 +1,8 @@
-"""The wheel `ref`: the solved package under another name, compiled, without sources.
+"""Builds the wheel `ref`: the solved package under another name, compiled, without sources.
 
 Cython turns Python modules into extension modules; C++ is compiled for any processor of this architecture. Only names,
-signatures, error messages, and the docstrings that students have in their starter anyway remain readable. The wheel
-works with the Python version and on the platform that built it.
+signatures, error messages and some docstrings remain readable; students have these docstrings in their starter anyway.
+The wheel works with the Python version and on the platform that built it.
 """
 
 import ast
@@ -23,12 +23,12 @@ from autograder.release.proof import NotReady
 from autograder.submission import PACKAGE, digest, read_tree
 
 NAME = "ref"
-EXTENSION = "softmax_ext"  # a folder with C++ and its build; only what the build makes is released
+EXTENSION = "softmax_ext"  # a folder with C++ and its build; only the compiled module is released
 VISIBLE = "test_with_ref.py"
-DATE = 1767225600  # of the files in the wheel: 2026-01-01
+DATE = 1767225600  # the date of the files in the wheel: 2026-01-01
 SECONDS = 1200.0
 
-# A line that is only the text of an error: whoever causes the error sees it anyway.
+# A line that holds only the text of an error. Whoever causes the error sees this text anyway.
 _MESSAGE = re.compile(r'f?"[^"].*"')
 
 ROOT_STUB = '"""The reference solution, compiled."""\n'
@@ -96,9 +96,9 @@ class Wheel:
     """A wheel that was built and proven.
 
     Attributes:
-        path: of the wheel.
-        lines: how many lines of solutions were looked for in it.
-        tests: how many tests of test_with_ref.py passed with it.
+        path: the path of the wheel.
+        lines: how many lines of solutions were looked for in the wheel.
+        tests: how many tests of test_with_ref.py passed with the wheel.
     """
 
     path: Path

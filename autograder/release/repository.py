@@ -1,10 +1,10 @@
-"""A starter as a git repository: one commit that is always the same, and the update of a repository handed out before.
+"""Makes a starter a git repository with one commit that is always the same, and updates one that was handed out.
 
 Author and date of a commit are fixed (`AUTHOR`, `DATE`), so the same files make the same commit, on any machine and any
 day. An update gets the date of its parent commit if that is later.
 
-A repository that was handed out belongs to a student from then on. Git only reads and writes objects there, and
-nothing in the repository's configuration can run a program; git never checks files out, and links are not followed.
+A repository that was handed out belongs to a student from then on. Git only reads and writes objects there; it never
+checks files out. Nothing in the repository's configuration can run a program. Links are not followed.
 """
 
 import shutil
@@ -26,12 +26,12 @@ ABSENT = "0" * 40
 
 @dataclass(frozen=True)
 class Update:
-    """What an update did.
+    """The result of an update.
 
     Attributes:
         commit: the new commit, None if there was nothing to do.
         replaced: our files that are new, changed or removed.
-        kept: files that would have changed, but that the student has worked in.
+        kept: files that were not replaced or added, because the student has changed them.
     """
 
     commit: str | None
@@ -58,7 +58,7 @@ def create(folder: Path, starter: Starter) -> str:
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    """Return every object of a repository, reachable or not, and every file of git's own: name -> content.
+    """Return name -> content of every object of a repository, reachable or not, and of all other files in `.git`.
 
     Raises:
         GraderError: git fails.
@@ -80,10 +80,10 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 
 def update(folder: Path, starter: Starter) -> Update:
-    """Update a repository that was handed out to `starter`: with one commit on its branch main, or none.
+    """Bring a repository that was handed out up to date with `starter`, by one commit on its branch main if needed.
 
-    Our files are replaced. A file that students work in (`Starter.theirs`) is replaced only if it is as one of our
-    commits made it. A file that we handed out and that is no longer released is removed if it is as we made it.
+    Our files are replaced. A file that students work in (`Starter.theirs`) is replaced only if it is still as one of
+    our commits made it. A file that we handed out and no longer release is removed if it is still as we made it.
 
     Args:
         folder: a bare repository or a clone. In a clone with main checked out, the files are updated as well.
@@ -134,7 +134,8 @@ def update(folder: Path, starter: Starter) -> Update:
             else:
                 _write(folder, path, starter.files[path], change[0])
         with tempfile.TemporaryDirectory(prefix="autograder-release-") as empty:
-            # While git writes an index it may compare the files that it finds, and a filter would run.
+            # While git writes an index, it may compare the files of the work tree, and then a filter would run. So
+            # the work tree is an empty folder.
             variables = {"GIT_DIR": git("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": empty}
             _Git(Path(empty)).stage(changes, variables=variables)
     return Update(commit, tuple(sorted(changes)), tuple(kept))
@@ -151,10 +152,10 @@ def _refuse_another(git: "_Git", folder: Path, tip: str, assignment: str) -> Non
 
 
 def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[str, str]]]:
-    """Return path -> everything that our commits ever put there, in the history of `tip`.
+    """Return path -> the mode and blob of every file that our commits in the history of `tip` put there.
 
-    Only what such a commit changed counts, since everything else in it is the student's. If a git host started a new
-    history from a template, none of our commits is in it, and nothing is known to be as it was handed out.
+    Only the files that such a commit changed count, since its other files are the student's. If a git host started a
+    new history from a template, our commits are not in it. Then no file is known to be as it was handed out.
     """
     author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
     commits = git("log", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip).split()
@@ -168,7 +169,7 @@ def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[s
 
 
 def _untouched(entry: tuple[str, str] | None, handed_out: set[tuple[str, str]] | None) -> bool:
-    """Whether a file is as it was handed out; a file that was never handed out must not exist."""
+    """Whether a file is as it was handed out. If it was never handed out, this means that it does not exist."""
     return entry in handed_out if handed_out else entry is None
 
 
@@ -192,7 +193,7 @@ def _inner(folder: Path, path: str) -> Path:
     """Return the path of a file in `folder`.
 
     Raises:
-        GraderError: a folder on the way is a symbolic link, which may lead elsewhere.
+        GraderError: a folder above the file is a symbolic link, which may lead out of `folder`.
     """
     parent = folder
     for part in path.split("/")[:-1]:
@@ -211,7 +212,7 @@ def _write(folder: Path, path: str, content: bytes, git_mode: str) -> None:
 
 
 class _Git:
-    """Git in one folder, with our environment and settings alone."""
+    """Runs git in one folder, with our environment and settings alone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,7 @@
-"""The tree of a starter: what students receive for one assignment, path -> content. Nothing is written to disk here."""
+"""Makes the tree of a starter, path -> content: the files that students receive for one assignment.
+
+The tree is not written to disk here.
+"""
 
 import fnmatch
 import subprocess
@@ -37,8 +40,8 @@ class Starter:
         files: path -> content.
         theirs: the files that students work in: those with stubs, and the visible tests.
         withheld: path of a source file -> the lines of its solutions that are not in the starter.
-        public: lines that may be seen although a solution or a hidden case contains them too: those that are
-            declared, and those of solutions that are handed out.
+        public: lines that may be seen although a solution or a hidden case contains them too. These are the declared
+            lines, and the lines of solutions that are handed out.
     """
 
     assignment: str
@@ -55,10 +58,10 @@ def mode(path: str) -> str:
 
 
 def release_config(settings: Config, assignment: str) -> ReleaseConfig:
-    """Return what `assignment` declares about its release.
+    """Return the release that `assignment` declares.
 
     Raises:
-        ConfigError: it declares nothing, or names an assignment that does not exist.
+        ConfigError: `assignment` declares no release, or its `given` names an assignment that cannot be given.
     """
     release = settings.assignment(assignment).release
     if release is None:
@@ -120,7 +123,7 @@ def build(settings: Config, assignment: str) -> Starter:
 
 
 def _refuse_uncommitted(root: Path, sources: dict[str, bytes]) -> None:
-    """Refuse a file under src/ that is not in git: it would be in every starter by accident."""
+    """Refuse a file under src/ that is not in git, since it would be in every starter by accident."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", f"{PACKAGE}/"]
     environment = closed_environment({"safe.directory": "*"})
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
@@ -173,7 +176,7 @@ def _text(content: bytes, path: str) -> str:
 
 
 def _tidy(files: dict[str, bytes], root: Path) -> None:
-    """Remove imports that nothing uses any more, and format the files; in place.
+    """Remove imports that are no longer used, and format the files. This changes `files`.
 
     Raises:
         GraderError: ruff is not installed, or finds a mistake, such as a name that only a solution defined.
