@@ -28,28 +28,28 @@ test: $(READY) ## run every test, in parallel
 quick: $(READY) ## run the tests that need no sandbox, service, browser or container: under a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))"
 
-demo: $(READY) ## visible tests, training, and four students who push and get a score.md
+demo: $(READY) ## run visible tests and a training; then four students push and get a score.md
 	$(BIN)/python -m pytest -q test_toy.py
 	$(BIN)/python -m src.train softmax-cpp --epochs 3
 	$(BIN)/python -m demo.university
 
-check: $(READY) ## format, lint, types, layers
+check: $(READY) ## check format, lint, types and the directions of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## rewrite what the formatter and the linter can
+format: $(READY) ## let the formatter and the linter rewrite the files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## print what epochs, grading and the service cost; JSON goes to benchmarks/results/
+bench: $(READY) ## measure epochs, grading and the service; JSON goes to benchmarks/results/
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.grading
 	$(BIN)/python -m benchmarks.service
 
-clean: ## remove what can be built again
+clean: ## remove everything that can be built again
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	rm -rf src/softmax_ext/_build benchmarks/results
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,1 +1,1 @@
-"""What things cost. Each module prints a table and writes JSON into benchmarks/results/."""
+"""Benchmarks. Each module prints its figures as a table; most can also write them as JSON, into benchmarks/results/."""

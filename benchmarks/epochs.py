@@ -1,15 +1,15 @@
-"""What one epoch costs: the C++ extension, its tuned version, NumPy, needle and torch (`make bench`).
+"""Measures one epoch of the C++ extension, its tuned version, NumPy, needle and torch (`make bench`).
 
-The size of MNIST: 60,000 examples of 784 features, 10 classes, minibatches of 100; for the network, 100
-hidden units. One thread each. The data is random: the cost does not depend on the values.
+The data has the size of MNIST: 60,000 examples of 784 features, 10 classes, minibatches of 100. The network has 100
+hidden units. Each implementation uses one thread. The data is random, since the time does not depend on the values.
 
-The competitors take turns, round after round, so that a machine that slows down in the middle slows all of
-them; the ratio is the median of the ratios within a round.
+The implementations take turns, round after round. So a machine that slows down in the middle slows all of them. The
+ratio is the median of the ratios within a round.
 """
 
 import os
 
-# One thread each: must be said before NumPy and torch load their libraries.
+# One thread each. These variables must be set before NumPy and torch load their libraries.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -36,7 +36,7 @@ RESULTS = Path(__file__).parent / "results" / "epochs.json"
 
 
 def torch_epoch(X: torch.Tensor, y: torch.Tensor, weights: list[torch.Tensor]) -> None:
-    """The same steps with torch's autograd; logits X W1, or relu(X W1) W2."""
+    """Do the same steps with torch's autograd. The logits are X W1, or relu(X W1) W2 if there are two weights."""
     for start in range(0, len(X), BATCH):
         Z = X[start : start + BATCH]
         for layer, W in enumerate(weights):
@@ -49,7 +49,7 @@ def torch_epoch(X: torch.Tensor, y: torch.Tensor, weights: list[torch.Tensor]) -
 
 
 def competitors(m: int) -> dict[str, dict[str, Callable[[], object]]]:
-    """Return, for each of the two tasks, name -> one epoch; the first one is what the others are held to."""
+    """Return, for each of the two tasks, name -> function that does one epoch. The first one is the baseline."""
     generator = np.random.default_rng(0)
     X = generator.random((m, N), np.float32)
     y = generator.integers(K, size=m, dtype=np.uint8)
@@ -81,7 +81,7 @@ def competitors(m: int) -> dict[str, dict[str, Callable[[], object]]]:
 
 
 def measure(m: int, rounds: int) -> list[dict]:
-    """Run everything in turns; return one row per competitor."""
+    """Run all implementations in turns; return one row for each."""
     rows = []
     for task, epochs in competitors(m).items():
         seconds: dict[str, list[float]] = {name: [] for name in epochs}

@@ -1,17 +1,17 @@
-"""What grading costs, compared with bare pytest on the same cases (`python -m benchmarks.grading`).
+"""Compares the time of grading with bare pytest on the same cases (`python -m benchmarks.grading`).
 
-Bare pytest is what a home-made grader does: the suite's files and the student's src are in one folder, where
-`python -m pytest test_score.py` runs. Its `student` and `ref` call the probe in the same process. In turns with bare
-pytest, the same submission (the reference) is graded with the same suite
+Bare pytest stands for a home-made grader: the suite's files and the student's src are in one folder, where `python -m
+pytest test_score.py` runs. Its `student` and `ref` call the probe in the same process. Bare pytest and the autograder
+take turns with the same submission (the reference) and the same suite. The autograder grades it in three ways:
 
     cold      by `autograder grade CHECKOUT`, a new command each time
     warm      by a grader that is already running, one submission after the other
     folder    in a folder of submissions, as many at a time as there are processors
 
 A second table shows where the time of a warm submission goes, and how much memory each further submission in flight
-takes. A ratio is the median of the ratios within a round. The folder, including the start of the grader, is compared
-with bare pytest in a loop, one submission after the other as in a script, and also with as many bare pytests at a
-time as there are processors.
+takes. A ratio is the median of the ratios within a round. The time of the folder includes the start of the grader. It
+is compared with bare pytest in a loop, one submission after the other, as in a script. It is also compared with as many
+bare pytests at a time as there are processors.
 """
 
 import argparse
@@ -51,7 +51,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
 
 
 def few_cases(folder: Path, suite: Path, cases: int) -> Path:
-    """Copy the first `cases` cases of a suite; their points are changed to add up to 100."""
+    """Copy the first `cases` cases of a suite, and change their points so that they add up to 100."""
     shutil.copytree(suite, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "conftest.py").write_text(
         "import pytest\n\n\n@pytest.hookimpl(tryfirst=True)\n"

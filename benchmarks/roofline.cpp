@@ -1,9 +1,9 @@
-// What this machine can do at best, in two loops of one thread. Prints two numbers:
+// Measures the limits of this machine, with two loops in one thread. Prints two numbers:
 //
 //   GFLOP/s  of multiply-adds that never leave the registers (2 operations each)
 //   GB/s     of adding up an array that is too large for the caches
 //
-// Arguments: how many floats that array has.
+// Argument: the number of floats in that array.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -13,9 +13,9 @@ namespace {
 
 using Lanes [[gnu::vector_size(32)]] = float;
 constexpr std::size_t LANES = sizeof(Lanes) / sizeof(float);
-constexpr std::size_t SUMS = 12;  // independent, so that one need not wait for another
+constexpr std::size_t SUMS = 12;  // independent sums, so that one addition need not wait for another
 
-volatile float sink, one = 1;  // the compiler cannot foresee their values, nor leave out what uses them
+volatile float sink, one = 1;  // volatile: the compiler neither knows their values nor leaves out code that uses them
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -1,12 +1,13 @@
-"""How close the epochs come to the limits of the machine (`python -m benchmarks.roofline`).
+"""Measures how close the epochs come to the limits of the machine (`python -m benchmarks.roofline`).
 
-Two loops measure the limits: multiply-adds that stay in registers, and reading an array from memory. An epoch
-cannot be faster than its multiply-adds at the one rate, nor than reading X once at the other. One thread.
+Two loops measure the limits: the rate of multiply-adds that stay in registers, and the rate of reading an array from
+memory. An epoch takes at least the time of its multiply-adds at the first rate. It also takes at least the time of
+reading X once at the second rate. Everything runs in one thread.
 """
 
 import os
 
-# One thread each: must be said before NumPy loads its library.
+# One thread each. These variables must be set before NumPy loads its library.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -29,7 +30,7 @@ M, N, K, BATCH = 60_000, 784, 10, 100
 SOURCE = Path(__file__).with_suffix(".cpp")
 
 OPERATIONS = 4 * M * N * K  # two products of m × n × k multiply-adds, each of two operations
-BYTES = 4 * M * N  # X, once
+BYTES = 4 * M * N  # X is read once
 
 
 def compile_limits(directory: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What each step of the sandbox costs: medians and minima in milliseconds, as a table and as JSON.
+"""Measures each step of the sandbox: medians and minima in milliseconds, as a table and as JSON.
 
     python -m benchmarks.sandbox_steps [--preload numpy,torch] [--rounds 30] [--json FILE]
 
@@ -6,7 +6,7 @@ start     from nothing to a wall that can open submissions: the imports, and the
 opened    from a submission's files to the outcome of its first case
 case      each further case of the same submission
 session   a submission of five cases: opened, run and closed
-The case returns twice its input. CPU time is that of everything inside the wall, for each session.
+The case doubles a number. CPU time is the time of all processes inside the wall, for each session.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def measure(preload: list[str], rounds: int) -> dict[str, float]:
         with BwrapWall(probes, preload=preload) as wall:
             wall.ready()
             times["start"].append(time.perf_counter() - began)
-            time.sleep(3)  # the idle fork server gathers its memory in huge pages
+            time.sleep(3)  # the idle fork server moves its memory into huge pages
             before = cpu_seconds(wall)
             for _ in range(rounds):
                 one_session(wall, times)
@@ -109,7 +109,7 @@ def cpu_seconds(wall: BwrapWall) -> float:
             ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
             for task in Path(f"/proc/{pid}/task").iterdir():
                 queue += (task / "children").read_text().split()
-        except OSError:  # it has ended meanwhile
+        except OSError:  # the process has ended meanwhile
             continue
     return ticks / os.sysconf("SC_CLK_TCK")
 

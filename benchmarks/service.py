@@ -1,10 +1,11 @@
-"""What the service costs (`python -m benchmarks.service`).
+"""Measures the grading service (`python -m benchmarks.service`).
 
     webhooks   many signed webhooks at once, to a service whose worker is busy with other jobs: latency, pushes lost
-    class      every student of a class pushes at once: time until the last feedback, beside the grading alone
-    ledger     one job with few and with many rows in the ledger, in turns: without git and sandbox
+    class      every student of a class pushes at once: time until the last feedback, compared with the grading alone
+    ledger     one job with few and with many rows in the ledger, in turns, without git and sandbox
 
-The course is that of the tests, two small cases; the processes, the sandbox, git and HTTP are real.
+The course is that of the tests, with two small cases. For webhooks and class, the processes, the sandbox, git and HTTP
+are real.
 """
 
 import argparse
@@ -55,7 +56,7 @@ def university(folder: Path) -> University:
 
 @contextmanager
 def serving(scene: University, workers: int) -> Iterator[int]:
-    """Run the service; give the port on which it listens."""
+    """Run the service; yield the port on which it listens."""
     process = scene.start("--workers", str(workers))
     try:
         assert process.stdout is not None
@@ -92,7 +93,7 @@ def request(push: Push, port: int) -> bytes:
 
 
 async def send_all(requests: Sequence[bytes], port: int) -> list[tuple[float, int]]:
-    """Send all at once; return the seconds until the response and its status for each."""
+    """Send all requests at once; return the seconds until the response, and its status, for each request."""
 
     async def send(content: bytes) -> tuple[float, int]:
         start = time.perf_counter()
@@ -107,7 +108,7 @@ async def send_all(requests: Sequence[bytes], port: int) -> list[tuple[float, in
 
 
 def quantile(values: Sequence[float], part: float) -> float:
-    """Return the value below which `part` of all lie."""
+    """Return the value below which the fraction `part` of all values lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
@@ -142,7 +143,7 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
 
 
 def measure_class(folder: Path, students: int, workers: int) -> dict[str, Any]:
-    """Return how long a class waits whose students all push at once."""
+    """Return how long a class waits if all its students push at once."""
     scene = university(folder)
     pushes = [scene.push(RIGHT if n % 2 else HALF, f"s{n}") for n in range(students)]
     with serving(scene, workers) as port, scene.parts() as parts:
@@ -172,7 +173,7 @@ def measure_class(folder: Path, students: int, workers: int) -> dict[str, Any]:
 
 
 def fill(ledger: Ledger, rows: int) -> None:
-    """Put so many graded pushes into a ledger, of a hundredth as many repositories."""
+    """Put `rows` graded pushes into a ledger, a hundred for each repository."""
     moment = datetime.now(timezone.utc) - timedelta(days=20)
     data = report(100, assignment="t").to_json()
     for start in range(0, rows, BATCH):
@@ -293,7 +294,7 @@ def fill(ledger: Ledger, rows: int) -> None:
 
 
 class WithoutGit:
-    """Stands in for fetch and feedback: the ledger's part of a job is measured."""
+    """Replaces fetch and feedback, so that only the ledger's part of a job is measured."""
 
     @staticmethod
     def fetch(*_: Any, **__: Any) -> Any:
@@ -305,7 +306,7 @@ class WithoutGit:
 
 
 class OneLedger:
-    """Takes pushes and works on their jobs, in a ledger with so many rows."""
+    """Takes pushes and works on their jobs, in a ledger with `rows` rows."""
 
     def __init__(self, folder: Path, rows: int, stack: ExitStack) -> None:
         self.scene, self.rows = University(folder), rows
@@ -320,7 +321,7 @@ class OneLedger:
             "w:0",
         )
         mending = Reconciler(self.parts.ledger, self.parts.queue, self.parts.intake)
-        self.first_mend = seconds(mending.mend)  # which looks at everything
+        self.first_mend = seconds(mending.mend)  # the first call looks at everything
         self.mend = mending.mend
 
     def job(self, number: int) -> tuple[float, float, float]:
@@ -348,7 +349,7 @@ def seconds(action: Callable[[], object]) -> float:
 
 
 def measure_ledgers(folder: Path, rows: Sequence[int], jobs: int) -> list[dict[str, Any]]:
-    """Return what one job costs in ledgers with so many rows, one job in each by turns."""
+    """Return the time of one job in ledgers of several sizes, `rows`. The ledgers take turns, one job each."""
     with (
         ExitStack() as stack,
         mock.patch.object(pipeline, "fetch_commit", WithoutGit.fetch),
@@ -385,7 +386,7 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=100)
     parser.add_argument("--workers", type=int, nargs="*", default=[1, len(os.sched_getaffinity(0))])
     parser.add_argument("--rows", type=int, nargs="*", default=[10, 100_000])
-    parser.add_argument("--jobs", type=int, default=50, help="that are measured in each ledger")
+    parser.add_argument("--jobs", type=int, default=50, help="number of jobs to measure in each ledger")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

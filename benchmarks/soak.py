@@ -1,8 +1,8 @@
-"""Many submissions in a row through one grader: is anything left over? (`python -m benchmarks.soak`)
+"""Grades many submissions with one grader, to see whether anything is left over (`python -m benchmarks.soak`).
 
-After every hundred submissions it prints what the grader's processes hold: how many processes there are, their open
-descriptors, their mounts, the files in the temporary folder, and the private memory of all of them. It ends with status
-1 if processes, descriptors, mounts or files grew, or if memory grew by more than a tenth.
+After every hundred submissions it prints one row: the number of the grader's processes, their open descriptors, their
+mounts, the files in the temporary folder, and the private memory of all these processes. The status is 1 if the number
+of processes, descriptors, mounts or files grew, or if the memory grew by more than a tenth.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MIB = 1 << 20
 
 
 class Holding(NamedTuple):
-    """What one process and the processes below it hold at a moment."""
+    """The resources that one process and the processes below it hold at a moment."""
 
     processes: int
     descriptors: int
@@ -53,7 +53,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def holding(pid: int, temporary: Path) -> Holding:
-    """Return what `pid` and the processes below it hold."""
+    """Return the resources that `pid` and the processes below it hold."""
     processes = descendants(pid)
     descriptors, private = 0, 0
     for process in processes:

@@ -1,7 +1,7 @@
-// The epoch of src/softmax_ext/softmax_regression.cpp, tuned: how close can one core come to its limits?
+// The epoch of src/softmax_ext/softmax_regression.cpp, tuned to show how close one core can come to its limits.
 //
-// It computes the same values, and benchmarks.epochs and benchmarks.roofline measure it. Nobody is expected to write
-// this for the assignment. docs/cpp-extension.md explains each step and what it gained.
+// It computes the same values. benchmarks.epochs and benchmarks.roofline measure it. Nobody is expected to write this
+// for the assignment. docs/cpp-extension.md explains each step and its gain.
 #include "softmax_regression.hpp"
 
 #include <algorithm>
@@ -21,22 +21,22 @@
 
 namespace {
 
-constexpr std::size_t LANES = 8;    // floats in an AVX register, or in two of SSE or NEON
+constexpr std::size_t LANES = 8;    // floats in one AVX register, or in two SSE or NEON registers
 constexpr std::size_t ROWS = 4;     // examples that go through the three steps together
 constexpr std::size_t CLASSES = 5;  // classes in a tile; the number of classes is padded to whole tiles
 
 // Examples in a tile of logits, a divisor of ROWS. TILE × CLASSES sums have to fit in the registers.
 #ifdef __AVX512VL__
-constexpr std::size_t TILE = 4;  // of 32
+constexpr std::size_t TILE = 4;  // there are 32 registers
 #else
-constexpr std::size_t TILE = 2;  // of 16
+constexpr std::size_t TILE = 2;  // there are 16 registers
 #endif
 
-// LANES floats with + and *, lane by lane. GCC and Clang share this extension of C++. They turn a loop
-// over a float[LANES] into vector instructions too, but not dependably.
+// LANES floats with + and *, lane by lane. GCC and Clang share this extension of C++. They can also turn a
+// loop over a float[LANES] into vector instructions, but not reliably.
 using Lanes [[gnu::vector_size(LANES * sizeof(float))]] = float;
 
-// A row of X seen as Lanes, wherever in memory it starts.
+// A row of X read as Lanes. The row may start at any address.
 struct [[gnu::packed, gnu::may_alias]] RowLanes {
     Lanes value;
 };
@@ -47,8 +47,9 @@ using Rows = const float *[ROWS];
 // LANES features of CLASSES classes.
 using Block = std::array<Lanes, CLASSES>;
 
-// A float for each feature and class, in the order in which the tiles read them: the blocks of the first CLASSES
-// classes along all features, then those of the next. Padded to whole blocks. Zero at first.
+// One float for each feature and class, in the order in which the tiles read them: first the blocks of the first
+// CLASSES classes along all features, then the blocks of the next classes. The floats are padded to whole blocks, and
+// are zero at first.
 class Packed {
 public:
     Packed(std::size_t n, std::size_t k)
@@ -144,7 +145,7 @@ void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *thet
         for (std::size_t i = start; i < end; i += ROWS) {
             Rows rows, next;
             for (std::size_t a = 0; a < ROWS; ++a) {
-                rows[a] = X + std::min(i + a, end - 1) * n;  // beyond the end: the last row again, error 0
+                rows[a] = X + std::min(i + a, end - 1) * n;  // beyond the end: the last row again, with error 0
                 next[a] = X + std::min(i + ROWS + a, m - 1) * n;
             }
             compute_logits(rows, next, weights, n, k, Z);

@@ -1,11 +1,11 @@
-"""A university in a folder: four students push with plain git, and a service publishes what they scored.
+"""A university in a folder: four students push with plain git, and a service publishes their scores.
 
     python -m demo.university            runs once, then removes everything
     python -m demo.university --keep     leaves the service running until Ctrl-C, for a look at the staff page
 
 Everything is real: bare repositories with the post-receive hook, and `autograder serve` as it runs for a course, with
-SQLite, the sandbox and the hidden suites. The times are those from the start of `git push` to the feedback commit. The
-first one includes the import of torch, which the service does once.
+SQLite, the sandbox and the hidden suites. The times are measured from the start of `git push` to the feedback commit.
+The first time includes the import of torch, which the service does once.
 """
 
 import argparse
@@ -63,13 +63,13 @@ class Student:
     """A student, the work that is pushed, and what is known of its feedback.
 
     Attributes:
-        folder: of the university.
-        name, assignment: of the repository `cs/ASSIGNMENT-NAME`.
+        folder: the folder of the university.
+        name, assignment: the parts of the repository's name, `cs/ASSIGNMENT-NAME`.
         sample: the name of the sample submission that the student pushes.
-        about: the same in words.
+        about: the sample in words, for people.
         state: the state of the job when it was last shown.
-        pushed: when `git push` started, seconds of the monotonic clock.
-        published: when the feedback was there; 0 before.
+        pushed: when `git push` started, in seconds of the monotonic clock.
+        published: when the feedback was seen, by the same clock; 0 before.
     """
 
     folder: Path
@@ -104,7 +104,7 @@ def main() -> int:
         help="leave the service running until Ctrl-C, for a look at the staff page",
     )
     keep = parser.parse_args().keep
-    # Also in the background, where a shell lets its children ignore Ctrl-C: the service must be ended.
+    # A shell starts background processes so that they ignore Ctrl-C. These signals must end the service there too.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     started = time.monotonic()
@@ -177,7 +177,7 @@ def service(folder: Path) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the service
+            start_new_session=True,  # Ctrl-C reaches only the demonstration, which ends the service
         )
     try:
         address = ""
@@ -208,7 +208,7 @@ def push(student: Student) -> None:
 
 
 def watch(folder: Path, students: Sequence[Student]) -> bool:
-    """Show how the jobs go until everybody has feedback; return whether that happened."""
+    """Show the states of the jobs until everybody has feedback. Return whether everybody got feedback."""
     with Ledger.open(f"sqlite:///{folder}/.autograder/ledger.sqlite") as ledger:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
@@ -249,7 +249,7 @@ def show(student: Student) -> None:
 
 
 def git(*arguments: str, folder: Path, who: str = "host") -> str:
-    """Run git without the settings of this user; return its output. `rev-parse` may fail, its output is empty then."""
+    """Run git without the settings of this user; return its output, which is empty if `rev-parse` fails."""
     person = {
         f"GIT_{role}_{key}": value
         for role in ("AUTHOR", "COMMITTER")
