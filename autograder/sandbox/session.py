@@ -9,8 +9,8 @@ the submission again and repeats the case, once.
 
 The session decides whose fault a failure is. A failure before student code begins is our fault: it raises GraderError.
 A failure after that is the student's: it becomes an Outcome. There are two exceptions. If pid 1 of the submission is
-lost while student code runs, the case is repeated, and only a second loss is the student's fault. If the wall has ended,
-that is always our fault.
+lost while student code runs, the case is repeated, and only a second loss is the student's fault. If the wall has
+ended, that is always our fault.
 
 Pid 1 enforces the limits inside the wall, where student code cannot reach it. If pid 1 does not respond, the deadline
 of the session is the last resort: the session closes the stream, which ends every process of the submission.

@@ -1,16 +1,15 @@
-"""One probe call in a process of its own: the only place where student code runs.
+"""One probe call in a separate process. Student code runs only in such a process.
 
 Theory of operation
 -------------------
-`run` is entered in a fresh fork of the submission process and never returns. First it gives up everything that student
-code must not have, each step taking away what the step before it still needed: descriptors, limits, Landlock,
-capabilities, new privileges, system calls. It decodes the inputs. Only then does it write on the reply pipe that
-student code begins. A process that ends before that has failed through our fault; one that ends after it ran student
-code. The time limit counts from that moment too, so it includes the import of `src` and not our own preparation.
+`run` is called in a new fork of the submission process and never returns. First it gives up everything that student
+code must not have: descriptors, limits, Landlock, capabilities, new privileges, system calls. In this order, each step
+takes away something that earlier steps still needed. Then it decodes the inputs. Only then does it write on the reply
+pipe that student code begins. If the process ends before this moment, that is our fault. If it ends later, student code
+has run. The time limit also counts from this moment, so it includes the import of `src` but not our own preparation.
 
-From then on student code may do to this process whatever it likes, including writing a reply of its own. A forged
-reply is worth no more than the same value returned by the function: it is only data that a check on the other side
-compares.
+After this moment student code can do everything to this process, and can even write its own reply. A forged reply gains
+nothing: the function could have returned the same value. A check on the other side compares the reply, as mere data.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ REPLY_FD = 3
 
 @dataclass(frozen=True)
 class Confinement:
-    """What a case gives up before student code runs; made once by the submission process."""
+    """The settings for confining a case. The submission process makes them before it forks the case."""
 
     features: frozenset[str]
     seccomp: bytes
     landlock: int
-    """Descriptor of the rules, if Landlock is a feature."""
+    """The descriptor of Landlock's rules, if Landlock is a feature."""
     baseline_bytes: int
-    """Address space of the submission process, with which a fork starts."""
+    """The size of the submission process's address space; a fork starts with the same size."""
     root: str = SUBMISSION_DIRECTORY
 
 
@@ -62,10 +61,10 @@ def run(
         _confine(request.limits, confinement)
         call = find_probe(probes, request.probe)
         inputs = decode_inputs(request.inputs)
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is our fault, and this process must end here
+    except BaseException as error:  # noqa: BLE001  # any failure is our fault, and this process must end here
         _write(failure(error))
         os._exit(FAILED_STATUS)
-    random.seed(0)  # forking changed the seed; a regrade must repeat the student's own random numbers too
+    random.seed(0)  # the fork changed the seed, but student code must get the same numbers at a regrade
     gc.enable()
     call_and_reply(call, inputs, request.limits, confinement.root, _write)
     os._exit(0)
@@ -75,8 +74,8 @@ def run(
 
 
 def _take_descriptors(output: tuple[int, int], reply: int) -> None:
-    """Keep four descriptors: no input, two pipes for output, one for the reply."""
-    # The given numbers may be among 0 to 3, so they are moved out of the way first.
+    """Keep four descriptors: an empty input, two pipes for output, and one pipe for the reply."""
+    # A given descriptor may be one of 0 to 3, so all are moved to higher numbers first.
     high = [os.dup(fd) for fd in (*output, reply)]
     high = [fd if fd > REPLY_FD else _above(fd) for fd in high]
     null = os.open(os.devnull, os.O_RDONLY)
@@ -114,7 +113,7 @@ def _limit_resources(limits: Mapping[str, Any], baseline: int) -> None:
     cpu = max(1, int(limits["cpu_seconds"] + 0.999))
     stack = 8 * 2**20
     for name, soft, hard in (
-        ("RLIMIT_CPU", cpu, cpu + 1),  # SIGXCPU first, which names the reason; whoever ignores it is killed
+        ("RLIMIT_CPU", cpu, cpu + 1),  # SIGXCPU shows the reason; a process that ignores it is killed
         ("RLIMIT_AS", baseline + limits["memory_bytes"], None)
         if limits["address_space"]
         else ("RLIMIT_AS", None, None),

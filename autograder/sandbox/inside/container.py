@@ -1,18 +1,18 @@
-"""Pid 1 of a container that belongs to one submission: it warms up, then serves one session on stdin and stdout.
+"""Pid 1 of a container for one submission: it warms up, then serves one session on stdin and stdout.
 
 Theory of operation
 -------------------
-The container itself provides the namespaces that `submission.enter` makes elsewhere, so nothing here needs a privilege,
-and this process never had one. It imports what every case needs, lets a case rehearse, sends
-("ready", protections, facts), and waits for the requests that `submission` serves. When its input ends, it ends, and
-with pid 1 everything in the container ends.
+The container already provides the namespaces that `submission.enter` makes in the wall of namespaces. So this process
+needs no privilege, and never had one. It imports the modules that every case needs, lets a case rehearse, and sends
+("ready", protections, facts). Then it waits for the requests that `submission` serves. When its input ends, this
+process ends, and with pid 1 every process of the container ends.
 
-What the mounts of a submission do elsewhere is done here without mounting:
+In the wall of namespaces, mounts protect a submission. This process protects it without mounts:
 
-- The directories that a case can write to are emptied after the case. All its processes are dead by then.
-- Landlock keeps a case from writing anywhere else, the submission included, and from reading `/proc`, `/sys`, devices
-  that are not meant for it, and the places where an image, or the engine, keeps private files.
-- Our files arrived through stdin in a tmpfs. They are removed before anything of a submission arrives.
+- The directories that a case can write to are emptied after the case. All processes of the case are dead by then.
+- Landlock does not let a case write anywhere else, for example to the submission. It also does not let a case read
+  `/proc`, `/sys`, devices that are not meant for it, and the folders where an image or the engine keeps private files.
+- Our own files arrive through stdin, and are stored in a tmpfs. They are removed before a file of a submission arrives.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from dataclasses import replace
 from . import GRADER_DIRECTORY, WRITABLE_DIRECTORIES, fork_server, kernel, protocol, rehearsal, submission
 
 PRIVATE = frozenset({"boot", "grader", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "var"})
-"""Folders in the container's root that no case may read, except for what Python itself has there."""
+"""Folders in the container's root that no case may read, except for the files of Python itself."""
 PRIVATE_SETTINGS = frozenset({"fstab", "gshadow", "hostname", "hosts", "machine-id", "resolv.conf", "shadow"})
-"""The same in /etc; the engine copies some files of the host there."""
+"""Files in /etc that no case may read. The engine copies some of them from the host."""
 FACTS = ("numpy", "torch")
-"""Packages whose versions are reported, if this process has imported them."""
+"""The packages whose versions are reported if this process has imported them."""
 
 
 class EmptiedFolders(submission.Writable):
-    """The same directories for all cases, emptied between cases."""
+    """The directories that a case can write to. All cases use the same ones, which are emptied between cases."""
 
-    def renew(self, limits: object) -> None:  # noqa: ARG002  # their sizes are the container's
+    def renew(self, limits: object) -> None:  # noqa: ARG002  # the container has set their sizes
         if self.enabled and self.made == self._look():
             return
         for path in WRITABLE_DIRECTORIES if self.enabled else ():
@@ -63,14 +63,14 @@ class ContainerSubmission(submission.Submission):
     writable_kind = EmptiedFolders
 
     def _mount_base(self) -> None:
-        """The container already has them."""
+        """Do nothing: the container has these mounts already."""
 
     def _protect_submission(self, read_only: bool) -> None:
-        """Landlock does it."""
+        """Do nothing: Landlock protects the submission."""
 
 
 def readable(shown: Iterable[str]) -> list[str]:
-    """Return what a case may read: `shown`, Python, and what is not private in the container's root and in /etc."""
+    """Return the paths that a case may read: `shown`, Python, and all of the root and /etc that is not private."""
     kept = [f"/{name}" for name in os.listdir("/") if name not in PRIVATE | {"etc", "dev"}]  # noqa: PTH208
     kept += [f"/etc/{name}" for name in os.listdir("/etc") if name not in PRIVATE_SETTINGS]  # noqa: PTH208
     python = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, *sys.path}
@@ -87,14 +87,14 @@ def main() -> None:
         refuse_packages(configuration["masked"])
         for name in os.listdir(GRADER_DIRECTORY):  # noqa: PTH208
             shutil.rmtree(os.path.join(GRADER_DIRECTORY, name), ignore_errors=True)  # noqa: PTH118
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler would let the case's processes signal pid 1
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # with a handler, processes of a case could signal pid 1
         processes = submission.ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         protections = _rehearse(setup, processes)
         protocol.send_frame(writing, protocol.encode(("ready", protections, facts())))
         ContainerSubmission(setup, processes).serve(reading, writing)
     except (protocol.ConnectionLostError, BrokenPipeError):
         pass
-    except ImportError as error:  # the image is not what it should be
+    except ImportError as error:  # a fault of the image
         protocol.send_frame(writing, protocol.encode(("failed", f"{type(error).__name__}: {error}")))
     except BaseException:  # noqa: BLE001  # sent to the other side, which raises it as a GraderError
         text = traceback.format_exc()[-4000:]
@@ -103,7 +103,7 @@ def main() -> None:
 
 
 def _take_stream() -> tuple[int, int]:
-    """Move the session's stream away from stdin and stdout, where an imported module might read or print."""
+    """Move the session's stream to other descriptors, because an imported module might use stdin or stdout."""
     reading, writing = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
@@ -113,7 +113,7 @@ def _take_stream() -> tuple[int, int]:
 
 
 def refuse_packages(names: Iterable[str]) -> None:
-    """Raise ImportError if student code could import one of them, such as the reference."""
+    """Raise ImportError if student code could import one of these packages, for example the reference."""
     for name in names:
         for finder in sys.meta_path:
             found = finder.find_spec(name, None)
@@ -125,7 +125,7 @@ def refuse_packages(names: Iterable[str]) -> None:
 
 
 def _rehearse(setup: submission.Setup, processes: submission.ProcessTable) -> list[str]:
-    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case does not return."""
+    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case fails."""
     probes = rehearsal.module(setup.features)
     rehearsing = ContainerSubmission(replace(setup, probes=probes), processes)
     ours, theirs = socket.socketpair()
@@ -138,7 +138,7 @@ def _rehearse(setup: submission.Setup, processes: submission.ProcessTable) -> li
 
 
 def facts() -> dict[str, str]:
-    """Return the versions of what the image brings, by name."""
+    """Return the versions of Python and of the image's packages, by name."""
     versions = {"python": platform.python_version()}
     for name in FACTS:
         if name in sys.modules:
@@ -147,9 +147,9 @@ def facts() -> dict[str, str]:
 
 
 def empty(folder: str) -> None:
-    """Remove everything below a folder, whatever its depth, names and modes; nothing else may be using the folder.
+    """Remove everything below a folder, with any depth, names and modes. No other process may use the folder.
 
-    A descent would fail in a deep tree. Instead, everything two levels down is moved to the top.
+    Descending would fail in a deep tree. So every entry two levels down is moved to the top, until nothing is left.
     """
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -167,7 +167,7 @@ def empty(folder: str) -> None:
 
 
 def _unlinked(name: str, folder: int) -> bool:
-    """Remove a file, or return False for a folder, and make the folder accessible."""
+    """Remove a file and return True. If `name` is a folder, make it accessible and return False."""
     try:
         os.unlink(name, dir_fd=folder)
     except IsADirectoryError:

@@ -1,19 +1,20 @@
-"""The first process inside the wall: imports once what every case needs, then forks a submission on request.
+"""The first process inside the wall: imports the modules that every case needs, then forks a submission on request.
 
 Theory of operation
 -------------------
-It is started by `python -c`, and reads a configuration that the wall has written to a fixed place. If it starts as
+The wall starts this process with `python -c`, and writes its configuration to a fixed path. If the process starts as
 root, it becomes an ordinary user before it imports anything but Python's own modules. It imports the modules that the
-configuration names, and also *uses* them a little: the first use of some functions loads hundreds of modules, and what
-is not loaded here would be loaded again in every case. It loads the probes under a private name.
+configuration names, and also calls some of their functions. The first call of some functions loads hundreds of modules,
+and without these calls every case would load them again. Then it loads the probes under a private name.
 
-Then it sends "ready" on its control socket, once, and waits. Whoever holds the other end (several checking processes
-may) sends one datagram with one end of a stream socket. That end goes to a spare: a fork of this process that has
-already become pid 1 of a submission's namespaces, and serves the submission. Then the next spare is made. This process
-never reads anything of a submission, and never waits for one.
+When all is loaded, it sends "ready" on its control socket, once, and waits. Several checking processes may hold the
+other end of the control socket. To open a submission, a checking process sends one datagram with one end of a stream
+socket. The fork server passes this end to a spare, which serves the submission. A spare is a fork of this process that
+is already pid 1 of the new submission's namespaces. Then the fork server makes the next spare. This process never reads
+data of a submission, and never waits for a submission.
 
-While nothing is requested, it gathers its memory in huge pages, piece by piece. A fork then copies a hundred page
-tables instead of tens of thousands of entries, and costs a quarter.
+While there is no request, this process gathers its memory in huge pages, piece by piece. A fork then copies a hundred
+page tables instead of tens of thousands of entries, and takes a quarter of the time.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ def main(control_fd: int) -> None:
 
 
 def read_configuration() -> dict[str, Any]:
-    """What the wall has written for the processes inside, see `wall.configuration`."""
+    """Return the configuration that the wall has written for the processes inside, see `wall.configuration`."""
     with open(CONFIGURATION_FILE, "rb") as file:  # noqa: PTH123
         configuration: dict[str, Any] = protocol.decode(file.read())
     return configuration
 
 
 def prepare(configuration: dict[str, Any]) -> submission.Setup:
-    """Become an ordinary user, import what every case needs, load the probes; return what submissions need to know."""
+    """Become an ordinary user, import the modules, load the probes. Return the data that all submissions need."""
     if os.geteuid() == 0 and "uid-drop" in configuration["features"]:
         become(configuration["uid"], configuration["gid"])
     kernel.leave_session_keyring()
@@ -96,15 +97,18 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
 
 
 def become(uid: int, gid: int) -> None:
-    """Change from root to an ordinary user, irrevocably."""
+    """Change from root to an ordinary user. This cannot be undone."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    kernel.set_dumpable(True)  # changing the user gave this process's own files in /proc to root
+    kernel.set_dumpable(True)  # otherwise the files of this process in /proc belong to root after the change
 
 
 def touch(module: ModuleType) -> None:
-    """Call functions whose first call loads or allocates something. None may start a thread: forks would lack it."""
+    """Call functions that load or allocate something at their first call.
+
+    No function may start a thread, because a fork would not have that thread.
+    """
     if module.__name__ == "numpy":
         module.random.seed(0)
         module.random.default_rng(0).normal(size=2)
@@ -128,7 +132,7 @@ def touch(module: ModuleType) -> None:
 
 
 def _rehearse(setup: submission.Setup) -> list[str]:
-    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case does not return."""
+    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case fails."""
     probes = rehearsal.module(setup.features)
     ours, theirs = socket.socketpair()
     with ours:
@@ -175,13 +179,13 @@ def serve(control: socket.socket, setup: submission.Setup) -> None:
 
 
 def _receive_channels(control: socket.socket) -> Sequence[int] | None:
-    """Return the descriptors in one datagram; None if the other end is closed."""
+    """Return the descriptors in one datagram, or None if the other end is closed."""
     data, channels, _, _ = socket.recv_fds(control, 64, 4)
     return channels if data else None
 
 
 class Spare:
-    """The processes of a submission, made in advance; they wait for the channel that they will serve."""
+    """The processes of a future submission. They are made in advance, and wait for the channel that they will serve."""
 
     def __init__(self, setup: submission.Setup, private: Sequence[int] = ()) -> None:
         """`private`: descriptors of the fork server that the submission must not have."""
@@ -195,7 +199,7 @@ class Spare:
         theirs.close()
 
     def hand_over(self, channel: int) -> bool:
-        """Let the spare serve `channel`; return False if it is gone."""
+        """Let the spare serve `channel`. Return False if the spare has ended."""
         with self.socket, contextlib.suppress(OSError):
             socket.send_fds(self.socket, [b"serve"], [channel])
             return True
@@ -203,7 +207,7 @@ class Spare:
 
 
 def _new_spare(setup: submission.Setup, private: Sequence[int]) -> Spare:
-    """Make a spare, patiently: processes or memory may be short while many submissions run."""
+    """Make a spare, and try again until it succeeds: many running submissions may use up processes or memory."""
     while True:
         with contextlib.suppress(OSError):
             return Spare(setup, private)

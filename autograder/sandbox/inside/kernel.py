@@ -1,7 +1,7 @@
-"""The few Linux system calls that the standard library of Python 3.10 does not offer, through ctypes.
+"""The few Linux system calls that the standard library of Python 3.10 does not offer, called through ctypes.
 
-Each function makes one call, or repeats it in a loop, and raises an OSError that names it. Constants are those of the
-kernel's headers.
+Each function makes one call, or repeats it in a loop. If the call fails, the function raises an OSError that names the
+call. The constants come from the kernel's headers.
 """
 
 from __future__ import annotations
@@ -78,34 +78,34 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
 
 
 def unmount(target: str) -> None:
-    """Take the newest mount off `target`, even when something still uses it."""
+    """Remove the newest mount on `target`, even if a process still uses it."""
     _check(_libc.umount2(target.encode(), MNT_DETACH), f"umount2({target!r})")
 
 
 def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends."""
+    """From now on, a descendant whose parent ends becomes a child of this process."""
     _prctl("PR_SET_CHILD_SUBREAPER", _PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_dumpable(allowed: bool) -> None:
-    """Whether processes of the same user may look into this one."""
+    """Set whether other processes of the same user may trace and read this process."""
     _prctl("PR_SET_DUMPABLE", _PR_SET_DUMPABLE, int(allowed))
 
 
 def leave_session_keyring() -> None:
-    """Drop the key ring that was inherited from the process that started the wall."""
+    """Leave the key ring that this process inherited from the process that started the wall."""
     number = _SYS_KEYCTL.get(os.uname().machine)
     if number is not None:
         _libc.syscall(
             number, _KEYCTL_JOIN_SESSION_KEYRING, None
-        )  # it fails on a kernel without keys, which cannot leak any
+        )  # errors are ignored: on a kernel without keys the call fails, but there is no key to leak
 
 
 def bound_capabilities() -> None:
-    """Programs that are executed from now on get no capability; processes keep what they have."""
+    """From now on, a program that is executed gets no capability. Processes keep the capabilities that they have."""
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
-            break  # beyond the last one this kernel knows
+            break  # this kernel has no capability with this number
 
 
 def drop_capabilities() -> None:
@@ -116,7 +116,7 @@ def drop_capabilities() -> None:
 
 
 def capabilities() -> bool:
-    """Whether this process has any capability."""
+    """Return whether this process has any capability."""
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()
     _check(_libc.capget(header, sets), "capget")
@@ -124,7 +124,7 @@ def capabilities() -> bool:
 
 
 def forbid_new_privileges() -> None:
-    """Set-user-id programs and file capabilities have no effect from now on."""
+    """From now on, set-user-id programs and file capabilities give no privileges."""
     _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -133,7 +133,7 @@ class _Program(ctypes.Structure):
 
 
 def load_seccomp(program: bytes) -> None:
-    """Filter the system calls of this thread and its children through an array of struct sock_filter."""
+    """Filter the system calls of this thread and its children. `program`: an array of struct sock_filter."""
     descriptor = _Program(len(program) // 8, program)
     result = _libc.prctl(
         _PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(descriptor), 0, 0
@@ -159,12 +159,12 @@ _FS_READ = 0b0000_0000_0000_1101  # execute, read file, read directory
 _FS_V1, _FS_V2, _FS_V3, _FS_V5 = 0x1FFF, 0x3FFF, 0x7FFF, 0xFFFF
 _FS_FILE = (
     0b1000_0000_0000_0111 | 1 << 14
-)  # what makes sense for a file: ioctl, execute, write, read, truncate
+)  # the rights that apply to a file: ioctl, execute, write, read, truncate
 _SCOPED = 0b11  # abstract sockets and signals reach only processes of the same domain
 
 
 def landlock_version() -> int:
-    """Return the version of this kernel's Landlock interface; 0 if it has none or does not use it."""
+    """Return the version of this kernel's Landlock interface; 0 if the kernel lacks it or has it switched off."""
     result = _libc.syscall(
         _SYS_LANDLOCK_CREATE_RULESET,
         None,
@@ -175,8 +175,8 @@ def landlock_version() -> int:
 
 
 def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[str]) -> int:
-    """Return a descriptor of rules: read beneath `readable`, write beneath `writable`, signal only processes that obey
-    the same rules."""
+    """Return a descriptor of Landlock rules. A process that obeys them may read beneath `readable`, read and write
+    beneath `writable`, and signal only processes that obey the same rules."""
     handled = _FS_V1 if version < 2 else _FS_V2 if version < 3 else _FS_V3 if version < 5 else _FS_V5
     attribute = _RulesetAttribute(handled, 0, _SCOPED if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
@@ -200,7 +200,7 @@ def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[s
 
 
 def landlock_restrict(ruleset: int) -> None:
-    """Obey the rules from now on; `forbid_new_privileges` must come first."""
+    """Obey the rules of `ruleset` from now on. Call `forbid_new_privileges` before this."""
     _check(_libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
 
 
@@ -209,7 +209,7 @@ _HUGE = 2 * 2**20
 
 
 def huge_pages(first: int, last: int) -> None:
-    """Gather the memory between two addresses in huge pages, of which a fork copies far fewer table entries.
+    """Gather the memory between two addresses in huge pages, so that a fork copies far fewer page table entries.
 
     This only saves time, so a failure (an older kernel, no free huge page) is ignored.
     """

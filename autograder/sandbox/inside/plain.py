@@ -1,8 +1,8 @@
 """A case without a wall: one ordinary process for each probe call, for development on systems that have no wall.
 
-The folder that is given as argument holds `request`, `probes.py` and `submission/src/`; the file `reply` in it gets
-what a case behind a wall writes on its reply pipe. Nothing here confines anything, and each process imports everything
-again. Only Python is needed: no `fork`, and no system call that only Linux has.
+The argument is a folder with `request`, `probes.py` and `submission/src/`. The process writes its reply to the file
+`reply` in this folder, in the format that a case inside a wall writes to its reply pipe. Student code is not confined,
+and each process imports all modules again. Only Python is needed: no `fork`, and no system call that only Linux has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .reply import FAILED_STATUS, call_and_reply, decode_inputs, failure, find_p
 
 
 def main(folder: str) -> None:
-    """Run the one request in `folder`, and end the process."""
+    """Run the request in `folder`, and end the process."""
     with open(f"{folder}/request", "rb") as file:  # noqa: PTH123
         data = file.read()
     request = protocol.decode(data, protocol.DecodeLimits(total_bytes=len(data)))

@@ -1,8 +1,8 @@
-"""Plain data as bytes: the only thing that crosses the wall.
+"""Encodes plain data as bytes. Only plain data crosses the wall.
 
 Theory of operation
 -------------------
-A value is written as one tag byte and what that tag needs, lengths first, all integers big-endian:
+A value is written as one tag byte, followed by the data of that tag. Lengths come first. All integers are big-endian:
 
     message    = MAGIC value
     value      = "N" | "T" | "F"                        None, True, False
@@ -18,22 +18,22 @@ A value is written as one tag byte and what that tag needs, lengths first, all i
                | "o" value value                        Opaque(type_name, summary)
     layout     = u8 u64* u8*                            axes, shape, order of the axes in memory
 
-A value has exactly one encoding, so equal values of equal types give equal bytes. Nothing in a message can name code:
-there is no pickle, no `eval`, no import by name. For every malformed input `decode` raises `ProtocolError`, after work
-that is bounded by the size of the input and by `DecodeLimits`.
+A value has exactly one encoding, so equal values of equal types give equal bytes. A message cannot name code to run:
+there is no pickle, no `eval`, no import by name. For every malformed input `decode` raises `ProtocolError`. The size of
+the input and `DecodeLimits` bound the work that `decode` does until then.
 
 Types are exact. A subclass of `list`, `str`, `float`, `ndarray` or `Tensor` may compare equal to everything, so it is
-never sent as its base class: it becomes an `Opaque`, an inert description that equals nothing but itself.
+never sent as its base class. It becomes an `Opaque`, an inert description that is equal only to itself.
 (`torch.nn.Parameter` is the exception: it has no behaviour of its own and is sent as a tensor.)
 
-An array keeps its shape, dtype, byte order and the order of its axes in memory (a transposed array arrives transposed);
-gaps between its elements are not kept. A tensor is decoded on the CPU, and `device_of(tensor)` says on which kind of
-device it was.
+An array keeps its shape, dtype, byte order and the order of its axes in memory (a transposed array arrives transposed).
+Gaps between its elements are not kept. A tensor is decoded on the CPU, and `device_of(tensor)` returns the kind of
+device that it was on.
 
 This file is loaded on both sides of the wall and imports only the standard library. NumPy and torch are used if the
-process already has them. `decode(..., load=True)` imports them; only the side that receives trusted bytes asks for
-that. Without them an array or tensor is decoded as an `Opaque`, so a NumPy-only grader never pays for `import torch`,
-whatever a submission sends.
+process already has them. `decode(..., load=True)` imports them; only the side that receives trusted bytes uses this
+option. If a process does not have them, an array or tensor is decoded as an `Opaque`. So a grader that needs only NumPy
+never has to import torch, whatever a submission sends.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from dataclasses import dataclass
 from typing import Any
 
 MAGIC = b"\xa6AG\x01"
-"""The first bytes of every message: one that never begins a text, then the name and the version of the format."""
+"""The first bytes of every message: a byte that no text begins with, then the name and the version of the format."""
 
 Describe = Callable[[object], str]
 
@@ -70,7 +70,7 @@ class DeadlineExceededError(Exception):
 
 @dataclass(frozen=True, eq=False)
 class Opaque:
-    """Stands for a value that is not plain data. Equal to itself only: two unknown values are not equal."""
+    """Stands for a value that is not plain data. It is equal only to itself, so two unknown values are not equal."""
 
     type_name: str
     summary: str = ""
@@ -78,18 +78,18 @@ class Opaque:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Bounds of a message: `encode` writes nothing beyond them, and `decode` reads nothing beyond them."""
+    """Bounds of a message. `encode` refuses to write, and `decode` refuses to read, a message that exceeds them."""
 
     total_bytes: int = 64 * 2**20
     depth: int = 64
     items: int = 1_000_000
-    """All values together: each may cost a hundred bytes of memory for one byte of input."""
+    """The number of all values together. Each may need a hundred bytes of memory for one byte of input."""
     arrays: int = 10_000
-    """All NumPy scalars, arrays and tensors together: each may cost a kilobyte in addition to its data."""
+    """The number of all NumPy scalars, arrays and tensors together. Each may need a kilobyte besides its data."""
     int_bytes: int = 1024
-    """Fewer than 4300 decimal digits, beyond which Python refuses to print an int."""
+    """The size of an int, in bytes. This is fewer than 4300 decimal digits, the most that Python converts to text."""
     guessable_keys: int = 4096
-    """All dict keys that are neither str nor bytes: their hashes are not secret, so they can be made to collide."""
+    """The number of all dict keys that are neither str nor bytes. Their hashes can be guessed and made to collide."""
 
 
 DEFAULT_LIMITS = DecodeLimits()
@@ -100,7 +100,7 @@ _F64 = struct.Struct(">d")
 _COMPLEX = struct.Struct(">dd")
 
 MAX_AXES = 64
-"""NumPy's own maximum."""
+"""The largest number of axes in NumPy itself."""
 MAX_NAME_BYTES = 200
 MAX_SUMMARY_BYTES = 1000
 
@@ -112,7 +112,7 @@ NUMPY_CODES: dict[str, int] = {
     **{f"{order}f{size}": size for order in "<>" for size in (2, 4, 8)},
     **{f"{order}c{size}": size for order in "<>" for size in (8, 16)},
 }
-"""NumPy's `dtype.str` of every dtype that may be sent, with its bytes per element."""
+"""Every NumPy dtype that may be sent: its `dtype.str` and the bytes per element."""
 
 TORCH_DTYPES: dict[str, int] = {
     "bool": 1,
@@ -131,7 +131,7 @@ TORCH_DTYPES: dict[str, int] = {
     "complex64": 8,
     "complex128": 16,
 }
-"""The name below `torch.` of every dtype that may be sent, with its bytes per element."""
+"""Every torch dtype that may be sent: its name below `torch.` and the bytes per element."""
 
 _FLAG_REQUIRES_GRAD = 1
 _DIFFERENTIABLE = frozenset({"float16", "bfloat16", "float32", "float64", "complex64", "complex128"})
@@ -150,9 +150,9 @@ def encode(
 ) -> bytes:
     """Return `value` as one message.
 
-    What is not plain data becomes an `Opaque` or, with `opaque=False`, raises ProtocolError. `describe` returns the
-    summary of such an object; it may run the object's own code, so leave it out where the object is not trusted.
-    Raises ProtocolError if the value is deeper, larger or has more parts than `limits` allow.
+    An object that is not plain data becomes an `Opaque` or, with `opaque=False`, raises ProtocolError. `describe`
+    returns the summary of such an object. It may run the object's own code, so leave it out if the object is not
+    trusted. Raises ProtocolError if the value is deeper, larger or has more parts than `limits` allow.
     """
     encoder = _Encoder(limits, opaque, describe)
     encoder.value(value, 0)
@@ -175,7 +175,7 @@ class _Encoder:
         self.chunks.append(chunk)
 
     def reserve(self, count: int) -> None:
-        """Count `count` bytes in; where they are costly to make, before they are made."""
+        """Add `count` bytes to the size of the message. Call this before making bytes that are costly to make."""
         self.size += count
         if self.size > self.limits.total_bytes:
             raise ProtocolError(f"larger than {self.limits.total_bytes} bytes")
@@ -226,7 +226,7 @@ class _Encoder:
         try:
             self.sized(b"s", value.encode())
         except UnicodeEncodeError:
-            # Sent as it is, it would break any code that prints it on the other side.
+            # Such text would break any code on the other side that prints it.
             self.refuse("str", "text with lone surrogates, which is not valid Unicode")
 
     def sequence(self, tag: bytes, items: list[object] | tuple[object, ...], depth: int) -> None:
@@ -271,7 +271,7 @@ class _Encoder:
     def layout(self, shape: tuple[int, ...], axes: tuple[int, ...]) -> None:
         self.put(bytes([len(shape)]) + b"".join(_U64.pack(n) for n in shape) + bytes(axes))
 
-    # NumPy and torch are looked up, never imported: a value of theirs cannot exist without them.
+    # NumPy and torch are looked up, never imported: if a value of theirs exists, they are imported already.
 
     def numpy_value(self, value: object) -> bool:
         numpy = sys.modules.get("numpy")
@@ -308,7 +308,7 @@ class _Encoder:
         self.reserve(value.nbytes)
         block = numpy.ascontiguousarray(value.transpose(axes))
         if code == "|b1":
-            block = block.view(numpy.uint8) != 0  # a bool made by a view may hold any byte
+            block = block.view(numpy.uint8) != 0  # a bool that comes from a view may hold any byte
         self.chunks.append(memoryview(block.reshape(-1).view(numpy.uint8)) if block.size else b"")
 
     def torch_value(self, value: object) -> bool:
@@ -366,17 +366,20 @@ _TRUTH = bytes([0]) + bytes([1]) * 255
 
 
 def _memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes from the slowest to the fastest in memory, in the usual order wherever it makes no difference."""
+    """Return the axes in the order of memory, from the slowest to the fastest.
+
+    Axes whose position makes no difference stay in their place.
+    """
     if any(n == 0 for n in shape):
         return tuple(range(len(shape)))
-    # An axis of length 1, or a repeated one (stride 0), does not determine the order: it stays in place.
+    # An axis of length 1 and a repeated axis (stride 0) do not determine the order, so they stay in place.
     telling = [axis for axis in range(len(shape)) if shape[axis] > 1 and strides[axis] != 0]
     ordered = iter(sorted(telling, key=lambda axis: -abs(strides[axis])))
     return tuple(next(ordered) if axis in telling else axis for axis in range(len(shape)))
 
 
 def _is_key(key: object) -> bool:
-    """Whether `key` may be a key of a dict: a plain value whose hash is hard to make collide."""
+    """Return whether `key` may be a key of a dict: it must be plain, and its hash must not be easy to make collide."""
     kind = type(key)
     if kind is int:
         return abs(key) < 2**60  # type: ignore[arg-type]  # beyond 61 bits hashes wrap around
@@ -400,9 +403,9 @@ def type_name_of(value: object) -> str:
 def decode(
     data: bytes | bytearray | memoryview, limits: DecodeLimits = DEFAULT_LIMITS, *, load: bool = False
 ) -> Any:
-    """Return the value of one message. Raises ProtocolError, and nothing else, for whatever is wrong with it.
+    """Return the value of one message. Raises ProtocolError, and no other exception, if the message is not valid.
 
-    `load` imports NumPy or torch if the message needs them: only for bytes from the trusted side.
+    `load` imports NumPy or torch if the message needs them. Use it only for bytes from the trusted side.
     """
     if len(data) > limits.total_bytes:
         raise ProtocolError(f"{len(data)} bytes where at most {limits.total_bytes} are allowed")
@@ -440,7 +443,7 @@ class _Decoder:
         return int(_U32.unpack(self.take(4))[0])
 
     def count(self, bytes_each: int) -> int:
-        """Read a number of items; refuse it if the rest of the message cannot hold so many."""
+        """Read a number of items. Refuse the number if the rest of the message is too short for so many items."""
         count = self.u32()
         if count * bytes_each > len(self.data) - self.at:
             raise ProtocolError(f"{count} items announced with {len(self.data) - self.at} bytes left")
@@ -549,7 +552,7 @@ class _Decoder:
         return shape, axes, raw
 
     def library(self, name: str) -> Any:
-        """Return the module if this process has it or may import it now, otherwise None."""
+        """Return the module if this process has imported it or may import it now, otherwise None."""
         module = sys.modules.get(name)
         return importlib.import_module(name) if module is None and self.load else module
 
@@ -643,16 +646,16 @@ MAX_FRAME_BYTES = 0xFFFFFFFF
 
 
 def frame(payload: bytes) -> bytes:
-    """Return a payload with its length before it."""
+    """Return a payload with its length in front."""
     if len(payload) > MAX_FRAME_BYTES:
         raise ProtocolError("larger than 4 GiB")
     return _U32.pack(len(payload)) + payload
 
 
 def send_frame(fd: int, payload: bytes, deadline: float | None = None) -> None:
-    """Write one frame to a pipe or stream socket, by `deadline` on `time.monotonic()`'s clock.
+    """Write one frame to a pipe or stream socket before `deadline`, a time of `time.monotonic()`.
 
-    With a deadline `fd` must be non-blocking. Raises ConnectionLostError or DeadlineExceededError.
+    With a deadline, `fd` must be non-blocking. Raises ConnectionLostError or DeadlineExceededError.
     """
     for part in (_U32.pack(len(payload)), payload) if len(payload) > 65536 else (frame(payload),):
         rest = memoryview(part)
@@ -667,7 +670,7 @@ def send_frame(fd: int, payload: bytes, deadline: float | None = None) -> None:
 
 
 def receive_frame(fd: int, limit: int, deadline: float | None = None) -> bytes:
-    """Read one frame, of up to `limit` bytes, by `deadline`.
+    """Read one frame of up to `limit` bytes before `deadline`.
 
     Raises ConnectionLostError, DeadlineExceededError, or ProtocolError for a larger frame.
     """

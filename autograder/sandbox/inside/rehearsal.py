@@ -1,11 +1,11 @@
-"""A case without student code: it looks from the inside whether each protection is in force, before other cases run.
+"""A case without student code. Before other cases run, it checks from the inside whether each protection is in force.
 
 Theory of operation
 -------------------
-The fork server sends the probe `protections` the very way that student code takes: a submission, a case, a reply. That
-a reply comes back proves that namespaces and mounts can be made on this machine; its value says which protections were
-seen to be in force. Protections that leave no trace inside (such as the private System V objects) come from the same
-`unshare` call as others, and that call fails as a whole.
+The fork server runs the probe `protections` exactly as it runs student code: in a case of a submission. If a reply
+comes back, namespaces and mounts can be made on this machine. The value of the reply lists the protections that the
+case found in force. Some protections leave no trace inside, such as the private System V objects. They come from
+the same `unshare` call as other protections, and that call fails as a whole.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SECCOMP_MODE_FILTER = 2
 
 
 def module(candidates: frozenset[str]) -> ModuleType:
-    """Return a probes module whose only probe returns those of `candidates` that are in force."""
+    """Return a probes module with one probe, which returns the names in `candidates` that are in force."""
     probes = ModuleType("_rehearsal")
     probes.protections = lambda: sorted(name for name in candidates if in_force(name))  # type: ignore[attr-defined]
     return probes
@@ -43,7 +43,7 @@ def request(channel: int, limits: Mapping[str, Any]) -> None:
 
 
 def protections_seen(channel: int) -> list[str]:
-    """Read what comes back for `request`. Raises RuntimeError if the case did not return."""
+    """Read the reply to `request`, and return the protections in it. Raises RuntimeError if the case failed."""
     details: object = None
     for expected in ("ready", "started", "ended"):
         kind, *details = protocol.decode(protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES))
@@ -59,7 +59,7 @@ def protections_seen(channel: int) -> list[str]:
 
 
 def in_force(name: str) -> bool:
-    """Whether a protection is seen to work, or leaves no trace that could be seen."""
+    """Return whether a protection is in force. A protection that leaves no trace inside counts as in force."""
     evidence = _EVIDENCE.get(name)
     return evidence is None or evidence()
 

@@ -1,13 +1,13 @@
-"""Calling a probe: from its name to the bytes that a case writes on its reply pipe, and back.
+"""Calls a probe by its name, writes the bytes that a case sends on its reply pipe, and reads them.
 
-A case first writes when student code begins, or FAILED and a text if it cannot get that far. Then follows one frame
-with the reply:
+A case first writes STARTED when student code begins, or FAILED and a text if it fails before that. After STARTED it
+writes one frame with the reply:
 
     ("returned", value)
     ("raised", kind, type name, message, file, line)     kind: "exception", "memory" or "reply"
 
-A file is named relative to the submission (`src/softmax.py`), and left out when it does not belong to it. Everything
-that a student's object is asked here (its `str`, its `repr`) may run student code, so it happens inside the case and
+The path of a file is relative to the submission (`src/softmax.py`). A file that does not belong to the submission is
+left out. The `str` and `repr` of a student's object may run student code, so they are called inside the case and within
 its time limit.
 """
 
@@ -32,17 +32,17 @@ PROBES_MODULE = "_probes"
 """The name of the probes module inside: private, so that no submission can take it."""
 
 STARTED = struct.Struct(">cd")
-"""b"S" and the time on `time.monotonic()`'s clock when student code begins."""
+"""The byte b"S", and the time of `time.monotonic()` at which student code begins."""
 FAILED = b"F"
 FAILED_STATUS = 71
-"""Exit status of a case that failed before student code began."""
+"""The exit status of a case that failed before student code began."""
 
 
 # ── the probe ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def load_probes(path: str) -> ModuleType:
-    """Import the probes file as PROBES_MODULE. Raises whatever the file raises."""
+    """Import the probes file as PROBES_MODULE. Exceptions of the file are not caught."""
     spec = importlib.util.spec_from_file_location(PROBES_MODULE, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {path}")
@@ -61,16 +61,16 @@ def find_probe(probes: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def decode_inputs(data: bytes) -> Any:
-    """Decode the inputs of a probe, which come from the trusted side: only their size bounds them."""
+    """Decode the inputs of a probe. They come from the trusted side, so there is no limit except their size."""
     bounds = protocol.DecodeLimits(total_bytes=len(data), items=2**31, arrays=2**31, guessable_keys=2**31)
     return protocol.decode(data, bounds, load=True)
 
 
-# ── what a case writes ───────────────────────────────────────────────────────────────────────────────────
+# ── writing the reply ────────────────────────────────────────────────────────────────────────────────────
 
 
 def failure(error: BaseException) -> bytes:
-    """What a case writes when it fails before student code begins."""
+    """Return the bytes that a case writes if it fails before student code begins."""
     return FAILED + f"{type(error).__name__}: {error}".encode()[:2000]
 
 
@@ -81,7 +81,7 @@ def call_and_reply(
     root: str,
     write: Callable[[bytes], object],
 ) -> None:
-    """Call a probe beside the submission below `root`, and write when it begins and its reply."""
+    """Call a probe beside the submission below `root`. Write the time when student code begins, then the reply."""
     sys.path.insert(0, root)
     write(STARTED.pack(b"S", time.monotonic()))
     encoded = reply_of_call(call, inputs, limits, root)
@@ -92,7 +92,7 @@ def call_and_reply(
 
 
 def reply_of_call(call: Callable[..., Any], inputs: Any, limits: Mapping[str, Any], root: str) -> bytes:
-    """Call a probe and return the encoded reply, whatever the call does."""
+    """Call a probe and return the encoded reply, also if the call raises an exception."""
     bounds = protocol.DecodeLimits(total_bytes=limits["reply_bytes"])
     try:
         value = call(*inputs)
@@ -100,7 +100,7 @@ def reply_of_call(call: Callable[..., Any], inputs: Any, limits: Mapping[str, An
     except protocol.ProtocolError as error:
         text = _one_line(f"the returned value is {error}")
         raised: tuple[object, ...] = ("raised", "reply", "", text, None, None)
-    except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt are the student's as well
+    except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt come from student code as well
         kind = "memory" if _is_out_of_memory(error) else "exception"
         place = _place(error, root)
         raised = ("raised", kind, protocol.type_name_of(error), _message(error), *place)
@@ -108,7 +108,7 @@ def reply_of_call(call: Callable[..., Any], inputs: Any, limits: Mapping[str, An
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: Python and NumPy raise MemoryError, torch RuntimeError."""
+    """Return whether an allocation failed. Python and NumPy raise MemoryError, torch raises RuntimeError."""
     if isinstance(error, MemoryError):
         return True
     words = ("can't allocate memory", "not enough memory", "CUDA out of memory")
@@ -135,13 +135,14 @@ def _one_line(text: str) -> str:
 
 
 def _place(error: BaseException, root: str) -> tuple[str | None, int | None]:
-    """The innermost line of the submission that the error passed, or the line that does not parse."""
+    """Return the last file and line of the submission in the traceback, or the line that does not parse."""
     prefix = root + "/"
     if isinstance(error, SyntaxError) and str(error.filename).startswith(prefix):
         return str(error.filename)[len(prefix) :][:200], error.lineno if type(error.lineno) is int else None
     place: tuple[str | None, int | None] = (None, None)
     step: TracebackType | None = error.__traceback__
-    deadline = time.monotonic() + 1.0  # a recursion leaves a long trace, a hostile one perhaps an endless one
+    # A recursion leaves a long traceback, and hostile code may make an endless one.
+    deadline = time.monotonic() + 1.0
     while step is not None and time.monotonic() < deadline:
         name = step.tb_frame.f_code.co_filename
         if name.startswith(prefix + PACKAGE + "/"):
@@ -150,17 +151,17 @@ def _place(error: BaseException, root: str) -> tuple[str | None, int | None]:
     return place
 
 
-# ── reading it ───────────────────────────────────────────────────────────────────────────────────────────
+# ── reading the reply ────────────────────────────────────────────────────────────────────────────────────
 
 
 @dataclass
 class Reply:
-    """The bytes that a case has written so far: the start of student code, then one frame."""
+    """Collects the bytes that a case writes: first the time when student code began, then one frame."""
 
     limit: int
-    """Of the frame's payload, in bytes."""
+    """The largest size of the frame's payload, in bytes."""
     began: float | None = None
-    """When student code began. Our code writes it, before any student code runs in that process."""
+    """The time when student code began. Our code writes it before student code runs in that process."""
     size: int | None = None
     data: bytearray = field(default_factory=bytearray)
 
@@ -182,9 +183,9 @@ class Reply:
         return self.size is not None and len(self.data) >= 4 + self.size
 
     def payload(self) -> bytes:
-        """The payload of the frame; empty if the frame did not arrive in full."""
+        """Return the payload of the frame; empty if the frame is incomplete or too large."""
         return bytes(self.data[4 : 4 + (self.size or 0)]) if self.complete and not self.too_large else b""
 
     def failure(self) -> str:
-        """Why the case failed before student code began, in its own words."""
+        """Return the text with which the case explained why it failed before student code began."""
         return bytes(self.data[1:]).decode("utf-8", "replace")

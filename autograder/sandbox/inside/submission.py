@@ -1,26 +1,28 @@
-"""Pid 1 of one submission: holds its files, forks its cases, enforces their limits, and ends with its channel.
+"""Pid 1 of one submission: holds its files, forks its cases, enforces their limits, and ends when its channel ends.
 
 Theory of operation
 -------------------
-`enter` is called in a fork of the fork server. It enters namespaces of its own (user, mount, pid, net, ipc, uts,
-cgroup), forks once more to become pid 1 of the new pid namespace, waits for a channel, and serves requests on it:
+`enter` is called in a fork of the fork server. It makes new namespaces (user, mount, pid, net, ipc, uts, cgroup), forks
+once more to become pid 1 of the new pid namespace, waits for a channel, and serves requests on this channel:
 
     ("open", files, limits)     once: write the files below /submission, make them read-only
     ("add", files)              add files, such as a compiled extension
-    ("run", probe, limits)      and a frame of encoded inputs: run one case
+    ("run", probe, limits)      followed by a frame of encoded inputs: run one case
 
-After "open" and "add" it sends ("ready",). For a case it sends ("started",) when student code begins, then
-("ended", facts) and a frame with the case's reply, unopened. For a fault of the sandbox it sends ("failed", text), and
-ends. Student code is not in this process, but it is in its children, which have the same uid. So this process cannot
-be traced, its descriptors are not inherited, signals from inside do not reach pid 1, and the seccomp filter of a case
-protects the priority and the limits of this process.
+After "open" and "add" this process sends ("ready",). For a case it sends ("started",) when student code begins, then
+("ended", facts) and a frame with the case's reply, which it does not decode. If the sandbox has a fault, it sends
+("failed", text) and ends.
 
-When a case has replied, ended, or reached a limit, everything in the pid namespace is killed at once; nothing of it
-survives into the next case. The file systems that it could write to are replaced.
+Student code does not run in this process, but in its children, which have the same uid. Therefore this process is
+protected from them: it cannot be traced, its descriptors are not inherited, signals from inside do not reach pid 1, and
+the seccomp filter of a case does not let the case change the priority and the limits of this process.
 
-Memory is watched by adding up, every TICK, what the processes of the case own beyond what they share with this one.
-RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below it. /proc is hidden
-from cases; the watch uses a descriptor of the wall's /proc, opened earlier.
+When a case has replied, ended, or reached a limit, every other process in the pid namespace is killed at once, so no
+process survives until the next case. The file systems that the case could write to are replaced.
+
+The memory watch runs every TICK. It adds up the memory of the processes of the case, without the memory that they share
+with this process. RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below
+the limit. /proc is hidden from cases, so the watch uses a descriptor of the wall's /proc that was opened earlier.
 """
 
 from __future__ import annotations
@@ -44,9 +46,9 @@ from .reply import PACKAGE, Reply
 
 TICK = 0.05
 PREPARATION_SECONDS = 30.0
-"""How long a case may take before student code begins; if it takes longer, that is our fault."""
+"""The time that a case may take before student code begins. A longer time is our fault."""
 EMPTY = "/empty"
-"""An empty directory of the wall, which is bound over what a case must not see."""
+"""An empty directory of the wall. It is bind-mounted over directories that a case must not see."""
 
 NAMESPACES = {
     "user-namespace": kernel.CLONE_NEWUSER,
@@ -61,7 +63,7 @@ NAMESPACES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What the fork server knows and every submission needs."""
+    """The data that the fork server passes to every submission."""
 
     features: frozenset[str]
     seccomp: bytes
@@ -70,21 +72,21 @@ class Setup:
     hidden: tuple[str, ...]
     """Directories that no case may see."""
     shown: tuple[str, ...]
-    """In a container: what a case may read although it is in a private place."""
+    """In a container: paths that a case may read although they are in a private folder."""
     devices: tuple[str, ...]
     """In a container: devices that a case may use."""
     rehearsal_limits: Mapping[str, Any]
 
 
 def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
-    """Become a submission that serves the channel it receives through `waiting`. This never returns, in any process."""
+    """Become a submission that serves the channel that arrives through `waiting`. No process returns from this."""
     channel = -1
     try:
         processes = ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         _enter_namespaces(setup.features)
         if os.fork():
             os._exit(0)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a handler would let the case's processes signal pid 1
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # with a handler, processes of a case could signal pid 1
         submission = Submission(setup, processes)
         channel = _receive_channel(waiting)
         submission.serve(channel, channel)
@@ -122,12 +124,12 @@ def _enter_namespaces(features: frozenset[str]) -> None:
                 file.write(text)
 
 
-# ── what the processes of a case use ─────────────────────────────────────────────────────────────────────
+# ── the resources that the processes of a case use ───────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class ProcessTable:
-    """The wall's /proc, through a descriptor that stays valid when the path is hidden."""
+    """The wall's /proc, read through a descriptor that stays valid when the path is hidden."""
 
     descriptor: int
 
@@ -142,7 +144,7 @@ class ProcessTable:
         return os.readlink("self", dir_fd=self.descriptor)
 
     def descendants(self, pid: str) -> list[str]:
-        """Return every process below `pid`, as pids of the wall."""
+        """Return the pids of all descendants of `pid`, in the wall's pid namespace."""
         found: list[str] = []
         queue = [pid]
         while queue:
@@ -160,7 +162,7 @@ class ProcessTable:
         return found
 
     def own_bytes(self, pid: str) -> int:
-        """Return the memory of a process that does not belong to a file: anonymous, shared, and swapped out."""
+        """Return the size of a process's memory that no file backs: anonymous, shared and swapped out, in bytes."""
         total = 0
         for line in self._read(f"{pid}/status").splitlines():
             if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
@@ -168,7 +170,7 @@ class ProcessTable:
         return total
 
     def stack_start(self, pid: str) -> int:
-        """Return where the stack begins. In forks it is the same place, or 0, until they execute another program."""
+        """Return the address where the stack begins. A fork has the same address, or 0, until it executes a program."""
         return int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[25])
 
     def address_space(self, pid: str) -> int:
@@ -177,7 +179,7 @@ class ProcessTable:
 
 @dataclass
 class MemoryWatch:
-    """How much memory the case's processes own beyond what a fork of this process starts with."""
+    """Measures the memory of the case's processes, without the memory that a fork of this process starts with."""
 
     processes: ProcessTable
     enforced: bool
@@ -192,7 +194,7 @@ class MemoryWatch:
         self.stack = self.processes.stack_start(self.own_pid)
 
     def begin(self) -> None:
-        """Note what this process has now, inputs included: a case that is forked next starts with it."""
+        """Record the memory that this process has now, including the inputs: the next case starts with it."""
         self.peak = 0
         self.baseline = self.processes.own_bytes(self.own_pid)
         self.kills = oom_kills()
@@ -209,11 +211,11 @@ class MemoryWatch:
 
 
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-"""Files of this process's control group, if it can see one: version 2, and version 1."""
+"""The counters of this process's control group, if it can see the group: for version 2 and for version 1."""
 
 
 def oom_kills() -> int:
-    """Return how many processes of the control group the kernel has killed because its memory was used up."""
+    """Return the number of processes in the control group that the kernel has killed because memory ran out."""
     for path in OOM_COUNTERS:
         with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
             for line in file:
@@ -222,7 +224,7 @@ def oom_kills() -> int:
     return 0
 
 
-# ── what a case leaves behind ────────────────────────────────────────────────────────────────────────────
+# ── output and files of a case ───────────────────────────────────────────────────────────────────────────
 
 
 @dataclass
@@ -244,19 +246,19 @@ class Excerpt:
 
 
 class Writable:
-    """The directories that a case can write to: new ones for each case, unless the last case left no trace."""
+    """The directories that a case can write to. They are new for each case, unless the last case left no trace."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.enabled = "private-tmp" in setup.features
         self.landlock = -1
         self.made: object = None
-        """The limits that they were made for, and their state when they were new."""
+        """The limits that the directories were made for, and their state when they were new."""
 
     def renew(self, limits: Mapping[str, Any]) -> None:
         wanted = (limits["tmp_bytes"], limits["tmp_files"])
         if self.made == (wanted, self._look()):
-            return  # unmounting costs milliseconds
+            return  # the last case left no trace, and unmounting takes milliseconds
         if self.enabled:
             for path in WRITABLE_DIRECTORIES:
                 if self.made is not None:
@@ -276,14 +278,14 @@ class Writable:
         )
 
     def _look(self) -> object:
-        """Return their entries, and the time of the last change of entries or attributes, which nobody can set."""
+        """Return the entries of the directories and their ctime, which student code cannot set."""
         if not self.enabled:
             return None
         return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in WRITABLE_DIRECTORIES]  # noqa: PTH116, PTH208
 
 
 class Submission:
-    """Serves one channel; see the top of this file."""
+    """Serves the requests on one channel; the docstring of this module explains them."""
 
     writable_kind: type[Writable] = Writable
 
@@ -302,7 +304,7 @@ class Submission:
     # requests
 
     def serve(self, reading: int, writing: int) -> NoReturn:
-        """Serve requests until the channel ends, which raises ConnectionLostError. A socket is passed twice."""
+        """Serve requests until the channel ends, which raises ConnectionLostError. A socket is both arguments."""
         self.reading, self.writing = reading, writing
         while True:
             self.serve_one()
@@ -384,7 +386,7 @@ class Submission:
         self.writable.renew(limits)
 
     def _oom_victim(self) -> None:
-        """Make the kernel choose the case, not pid 1, when memory runs out."""
+        """If memory runs out, make the kernel kill the case, not pid 1."""
         with contextlib.suppress(OSError):
             kernel.set_dumpable(True)  # otherwise the file belongs to root
             fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.processes.descriptor)
@@ -393,7 +395,7 @@ class Submission:
 
 
 class Case:
-    """A running case as pid 1 sees it: follows the case to its end, whatever that is."""
+    """A running case, seen from pid 1, which follows the case until it is over."""
 
     def __init__(
         self,
@@ -421,13 +423,16 @@ class Case:
         self.began = self.ended = time.monotonic()
 
     def follow(self, send: Callable[[tuple[object, ...]], None]) -> dict[str, object]:
-        """Wait for the end of the case and kill its processes. Raises RuntimeError if student code never began."""
+        """Wait until the case is over, kill its processes, and return the facts about it.
+
+        Raises RuntimeError if student code never began.
+        """
         reason = self._wait(send)
         self.ended = time.monotonic()
         _kill_all(-1 if self.own_namespace else -self.pid)
         _, status, usage = os.wait4(self.pid, 0)
         if reason == "ended" and status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
-            reason = "memory"  # the kernel was faster than the watch
+            reason = "memory"  # the kernel killed it before the watch did
         for fd, excerpt in self.streams.items():
             _drain(fd, excerpt)
         if self.reply.began is None:
@@ -445,7 +450,7 @@ class Case:
         }
 
     def _wait(self, send: Callable[[tuple[object, ...]], None]) -> str:
-        """Return why the case is over: replied, ended, wall, memory, output or reply."""
+        """Wait until the case is over. Return the reason: replied, ended, wall, memory, output or reply."""
         poll = select.poll()
         process = os.pidfd_open(self.pid)
         for fd in (process, self.reply_fd, *self.streams):
@@ -486,7 +491,7 @@ class Case:
                         return "reply"
                     if self.reply.complete:
                         return "replied"
-                elif process in ready:  # it ended, and nothing of the reply is left to read
+                elif process in ready:  # the case ended, and the reply is read to its end
                     return "ended"
         finally:
             os.close(process)
@@ -499,7 +504,7 @@ def _read_into(fd: int, excerpt: Excerpt) -> bool:
 
 
 def _drain(fd: int, excerpt: Excerpt) -> None:
-    """Read what is left in a pipe whose writers are dead or dying."""
+    """Read the rest of a pipe whose writers are dead or dying."""
     os.set_blocking(fd, False)
     with contextlib.suppress(BlockingIOError):
         while excerpt.total < 2**40 and _read_into(fd, excerpt):
@@ -507,7 +512,7 @@ def _drain(fd: int, excerpt: Excerpt) -> None:
 
 
 def _fork() -> int:
-    """Fork, patiently: processes of the previous case may still be ending."""
+    """Fork, and try again if it fails: processes of the previous case may still be ending."""
     for _ in range(100):
         with contextlib.suppress(BlockingIOError):
             return os.fork()
@@ -516,7 +521,10 @@ def _fork() -> int:
 
 
 def _kill_all(target: int) -> None:
-    """Kill every process of the namespace (-1) except this one. Forks in progress fail, so none escapes."""
+    """Send SIGKILL to `target`: -1 is every process of the namespace except this one, -PID is a process group.
+
+    A fork in progress fails, so no process escapes.
+    """
     with contextlib.suppress(ProcessLookupError):
         os.kill(target, signal.SIGKILL)
 
@@ -528,7 +536,7 @@ def _reap_all() -> None:
 
 
 def submission_path(name: str) -> str:
-    """Return where a file of the submission goes. Raises ValueError for a name that leads elsewhere."""
+    """Return the path for a file of the submission. Raises ValueError for a name that leads elsewhere."""
     path = PurePosixPath(name)
     if path.parts[:1] != (PACKAGE,) or len(path.parts) < 2 or ".." in path.parts or "\0" in name:
         raise ValueError(f"not a file below {PACKAGE}/: {name[:200]!r}")
