@@ -157,7 +157,7 @@ class SignedRequest:
             raise Refused(401, "the signature is wrong; set the webhook's secret to the configured one")
 
     def require_token(self, name: str) -> None:
-        """Refuse a request whose token is none of the secrets."""
+        """Refuse a request whose token differs from every secret."""
         token = self.header(name)
         if not token:
             raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
