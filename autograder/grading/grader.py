@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.grading.trial import CaseFacts, Trial, TrialCase
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult
+
+Key = TypeVar("Key")
 
 MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
@@ -41,6 +44,15 @@ class Graded:
 
     path: Path
     report: Report | None
+    fault: str | None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What came of one trial: its rows and what the suite says of its cases, or a fault of ours."""
+
+    rows: tuple[TrialCase, ...]
+    cases: tuple[CaseFacts, ...]
     fault: str | None
 
 
@@ -122,20 +134,39 @@ class Grader:
 
     def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
         """Grade several folders, up to `jobs` at a time; yield each as it is done, in whatever order."""
+        messages = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
+        for path, answer in self._exchange(messages, jobs):
+            report = from_json(answer["report"]) if "report" in answer else None
+            yield Graded(path, report, answer.get("fault"))
+
+    def try_many(
+        self, trials: Iterable[tuple[Key, Path, Trial]], *, jobs: int
+    ) -> Iterator[tuple[Key, Tried]]:
+        """Run trials on folders that contain src/, up to `jobs` at a time; yield each with its key as it is done."""
+        messages = (
+            (key, {"path": str(path.resolve()), "trial": trial.to_json()}) for key, path, trial in trials
+        )
+        for key, answer in self._exchange(messages, jobs):
+            rows = tuple(TrialCase(**row) for row in answer.get("rows", ()))
+            cases = tuple(CaseFacts(**facts) for facts in answer.get("cases", ()))
+            yield key, Tried(rows, cases, answer.get("fault"))
+
+    def _exchange(
+        self, messages: Iterable[tuple[Key, dict[str, Any]]], jobs: int
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Keep up to `jobs` messages in flight; yield each key with what came back, in whatever order."""
         self.ready()
-        waiting, running = iter(submissions), dict[int, Path]()
+        waiting, running = iter(messages), dict[int, Key]()
         while True:
             while len(running) < jobs and (following := next(waiting, None)) is not None:
-                path, commit = following
+                key, message = following
                 self._next_id += 1
-                running[self._next_id] = path
-                self._send({"id": self._next_id, "path": str(path.resolve()), "commit": commit})
+                running[self._next_id] = key
+                self._send({"id": self._next_id} | message)
             if not running:
                 return
             answer = self._receive(SUBMISSION_SECONDS + 60)
-            path = running.pop(answer["id"])
-            report = from_json(answer["report"]) if "report" in answer else None
-            yield Graded(path, report, answer.get("fault"))
+            yield running.pop(answer["id"]), answer
 
     def kill(self) -> None:
         """End the server and everything in it at once; who waits for an answer gets a GraderError. From any thread."""
