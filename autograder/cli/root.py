@@ -20,6 +20,7 @@ from autograder.cli.jobs import jobs, regrade
 from autograder.cli.ledger import ledger
 from autograder.cli.release import release
 from autograder.cli.service import serve, status, worker
+from autograder.cli.suite import suite
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
@@ -27,7 +28,7 @@ COMMANDS = (
     *(grade, doctor, export),
     *(serve, worker, status, jobs, regrade),
     *(config_group, hook, ledger, verify, ci),
-    release,
+    *(release, suite),
 )
 FAULT, USAGE = 1, 2
 

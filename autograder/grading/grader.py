@@ -49,11 +49,12 @@ class Graded:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of one trial: its rows and what the suite says of its cases, or a fault of ours."""
+    """What came of one trial: its rows, what the suite says of its cases, why the build failed; or a fault of ours."""
 
     rows: tuple[TrialCase, ...]
     cases: tuple[CaseFacts, ...]
     fault: str | None
+    build_failure: str | None = None
 
 
 class Grader:
@@ -149,7 +150,7 @@ class Grader:
         for key, answer in self._exchange(messages, jobs):
             rows = tuple(TrialCase(**row) for row in answer.get("rows", ()))
             cases = tuple(CaseFacts(**facts) for facts in answer.get("cases", ()))
-            yield key, Tried(rows, cases, answer.get("fault"))
+            yield key, Tried(rows, cases, answer.get("fault"), answer.get("build"))
 
     def _exchange(
         self, messages: Iterable[tuple[Key, dict[str, Any]]], jobs: int

@@ -18,7 +18,7 @@ Requests and answers are JSON, one datagram each, on a socket whose other end th
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
     <- {"id": 1, "report": {...}}  or  {"id": 1, "fault": "..."}
     -> {"id": 2, "path": "/mutant", "deadline": 600, "trial": {...}}     see `autograder.grading.trial`
-    <- {"id": 2, "rows": [{...}, ...], "cases": [{...}, ...]}  or  {"id": 2, "fault": "..."}
+    <- {"id": 2, "rows": [{...}, ...], "cases": [{...}, ...], "build": null}  or  {"id": 2, "fault": "..."}
 
 The end of that socket ends the server, the wall, and every child.
 """
@@ -40,6 +40,7 @@ import socket
 import sys
 import time
 import traceback
+import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
@@ -53,6 +54,7 @@ from autograder import __version__
 from autograder.config import AssignmentConfig, Config, load
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.messages import failure_of
+from autograder.grading.observation import Observer
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
 from autograder.report import Report
@@ -308,9 +310,9 @@ class Server:
             raise GraderError(f"the suite {self.suite} has no case {', '.join(unknown)}")
         items = [by_name[name] for name in trial.cases] if trial.cases else list(session.items)
         rows: list[TrialCase] = []
+        sandbox, failure = None, None
         try:
             with contextlib.ExitStack() as stack:
-                sandbox, failure = None, None
                 if not trial.here:
                     files = self.with_given(read_tree(path))
                     sandbox = stack.enter_context(self.wall.open(files, self.limits))
@@ -326,7 +328,8 @@ class Server:
                 for draw in trial.draws
                 for item in items
             ]
-        return {"rows": [row.to_json() for row in rows], "cases": self.case_facts(session)}
+        refusal = None if failure is None else str(failure)
+        return {"rows": [row.to_json() for row in rows], "cases": self.case_facts(session), "build": refusal}
 
     def run_trial(
         self, session: pytest.Session, items: Sequence[pytest.Item], run: Run, draw: str, trial: Trial
@@ -337,6 +340,8 @@ class Server:
         rows: list[TrialCase] = []
         for item in items:
             run.fault = None
+            tracemalloc.stop()  # a probe of the case before may have started it, and it slows everything down
+            observer = run.observer = Observer(trial.scale)
             with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
             name, result = names[item.nodeid].name, run.results.get(item.nodeid)
@@ -345,6 +350,8 @@ class Server:
             else:
                 verdict, message = result.verdict.value, result.message[:MAX_MESSAGE]
                 row = TrialCase(draw, name, verdict, message, round(result.seconds, 4), lines)
+                if trial.watch:
+                    row = replace(row, inputs=observer.inputs, dtypes=sorted(observer.dtypes))
             rows.append(row)
             if trial.stop and row.verdict != Verdict.PASSED.value:
                 break

@@ -24,6 +24,8 @@ class Trial:
         seconds: time limits in place of the suite's, by the case's name.
         here: run the reference in the checking process in place of the submission: faster, without a sandbox.
         trace: note which lines of the reference each case runs; needs `here`.
+        watch: note the inputs and the dtypes of the replies; needs `here`.
+        scale: a dtype and a relative error that all replies' values of this dtype get; needs `here`.
     """
 
     draws: tuple[str, ...]
@@ -32,6 +34,8 @@ class Trial:
     seconds: Mapping[str, float] = field(default_factory=dict)
     here: bool = False
     trace: bool = False
+    watch: bool = False
+    scale: tuple[str, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the trial as plain data."""
@@ -40,7 +44,9 @@ class Trial:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Trial":
         """Return what `to_json` wrote."""
-        return cls(**{**data, "draws": tuple(data["draws"]), "cases": tuple(data["cases"])})
+        lists = {"draws": tuple(data["draws"]), "cases": tuple(data["cases"])}
+        scale = (str(data["scale"][0]), float(data["scale"][1])) if data["scale"] else None
+        return cls(**{**data, **lists, "scale": scale})
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,8 @@ class TrialCase:
         message: as a student would read it, or what is wrong with the check.
         seconds: wall time of the submission's code.
         lines: path -> numbers of the lines that ran, of a traced trial.
+        inputs: where an input array stands -> a digest of it, of a watching trial.
+        dtypes: the floating-point dtypes of the replies, of a watching trial.
     """
 
     draw: str
@@ -62,6 +70,8 @@ class TrialCase:
     message: str = ""
     seconds: float = 0.0
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    dtypes: Sequence[str] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""

@@ -1,4 +1,4 @@
-"""Mutants of C++ files, by the syntax tree of tree-sitter: each operator looks at one node and yields edits of the text.
+"""Mutants of C++ files, by the syntax tree of tree-sitter: each operator looks at one node and yields edits.
 
 A mutant that the compiler refuses is found out when it is built, and counts for nothing.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from autograder.errors import GraderError
 from autograder.release import markers
-from autograder.suite_check.mutant import Edit, Mutant, mutants
+from autograder.suite_check.mutant import MODULE, Edit, Mutant, Place, mutants
 
 Node = Any  # tree_sitter.Node: the package is optional, and mypy must do without it
 Operator = Callable[[Node], Iterator[Edit]]
@@ -23,7 +23,6 @@ OTHER_TYPES = {
     "std::size_t": "short", "size_t": "short",
 }  # fmt: skip
 FREEING = re.compile(r"\b(?:free|delete|clear|fill|memset|reset)\b")
-MODULE = "<module>"
 
 
 def _text(node: Node) -> str:
@@ -98,7 +97,9 @@ def sizes(node: Node) -> Iterator[Edit]:
             size = declarator.named_children[0]
             yield _edit("memory", size, f"({_text(size)}) - 1")
     sized = None
-    if node.type == "call_expression" and re.search(r"\b(?:resize|reserve|malloc|calloc)$", _text(node.child_by_field_name("function"))):
+    if node.type == "call_expression" and re.search(
+        r"\b(?:resize|reserve|malloc|calloc)$", _text(node.child_by_field_name("function"))
+    ):
         sized = node.child_by_field_name("arguments")
     elif node.type == "init_declarator":
         value = node.child_by_field_name("value")
@@ -110,9 +111,10 @@ def sizes(node: Node) -> Iterator[Edit]:
 
 def types(node: Node) -> Iterator[Edit]:
     """Another type: signed for unsigned, short for size_t, double for float."""
-    if node.type in ("primitive_type", "type_identifier", "qualified_identifier") and _text(node) in OTHER_TYPES:
-        if node.parent is None or node.parent.type != "qualified_identifier":
-            yield _edit("dtype", node, OTHER_TYPES[_text(node)])
+    known = node.type in ("primitive_type", "type_identifier", "qualified_identifier")
+    part = node.parent is not None and node.parent.type == "qualified_identifier"
+    if known and not part and _text(node) in OTHER_TYPES:
+        yield _edit("dtype", node, OTHER_TYPES[_text(node)])
 
 
 def statements(node: Node) -> Iterator[Edit]:
@@ -124,7 +126,7 @@ def statements(node: Node) -> Iterator[Edit]:
         for value in ("(false)", "(true)"):
             yield _edit("condition", condition, value)
     if node.type == "assignment_expression":
-        left, symbol, right = (node.child_by_field_name(name) for name in ("left", "operator", "right"))
+        left, symbol = (node.child_by_field_name(name) for name in ("left", "operator"))
         word = _text(symbol)
         if word in ("+=", "-=", "*=", "/="):
             yield _edit("assignment", symbol, "=")
@@ -169,13 +171,13 @@ def _parsed(code: bytes) -> Node:
     return tree_sitter.Parser(language).parse(code).root_node
 
 
-def _edits(root: Node, regions: list[markers.Region]) -> Iterator[tuple[str, Edit]]:
-    pending = [(root, MODULE)]
+def _edits(root: Node, regions: list[markers.Region]) -> Iterator[tuple[Place, Edit]]:
+    pending = [(root, Place(MODULE, 1, root.end_point[0] + 1))]
     while pending:
         node, function = pending.pop()
-        if node.type == "function_definition":
-            function = _name(node) or function
         first, last = node.start_point[0] + 1, node.end_point[0] + 1
+        if node.type == "function_definition" and _name(node):
+            function = Place(_name(node), first, last)
         inside = any(region.begin < first and last < region.end for region in regions)
         holds = any(first < region.begin and region.end < last for region in regions)
         for operator in OPERATORS if inside else (leaks,) if holds else ():

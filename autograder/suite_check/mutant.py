@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+MODULE = "<module>"
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -18,6 +20,15 @@ class Edit:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A function: its qualified name, its first and its last line."""
+
+    function: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True)
 class Mutant:
     """One wrong solution.
 
@@ -27,6 +38,7 @@ class Mutant:
         function: the qualified name of the innermost function around the change, or `<module>`.
         kind: which mistake it stands for: `transpose`, `last minibatch`, ...
         line: the first changed line of the original, from 1.
+        span: the first and last line of the function, or of the file.
         text: the whole changed file.
         diff: the changed lines as a unified diff, with one line around them.
     """
@@ -36,6 +48,7 @@ class Mutant:
     function: str
     kind: str
     line: int
+    span: tuple[int, int]
     text: str
     diff: str
 
@@ -50,29 +63,30 @@ def apply(source: bytes, edit: Edit) -> bytes:
     return source[: edit.start] + edit.text.encode() + source[edit.end :]
 
 
-def mutants(path: str, source: bytes, edits: Iterable[tuple[str, Edit]]) -> Iterator[Mutant]:
-    """Yield a mutant for each (function, edit) that changes the text, each text once."""
+def mutants(path: str, source: bytes, edits: Iterable[tuple[Place, Edit]]) -> Iterator[Mutant]:
+    """Yield a mutant for each (place, edit) that changes the text, each text once."""
     seen = {source}
     counts: dict[str, int] = {}
     before = source.decode()
-    for function, edit in edits:
+    for place, edit in edits:
         changed = apply(source, edit)
         if changed in seen:
             continue
         seen.add(changed)
         after = changed.decode()
         removed, added, diff = _compared(before, after)
-        key = "\0".join([path, function, edit.kind, *removed, "", *added])
+        key = "\0".join([path, place.function, edit.kind, *removed, "", *added])
         name = hashlib.sha256(key.encode()).hexdigest()[:8]
         counts[name] = counts.get(name, 0) + 1
         number = f"-{counts[name]}" if counts[name] > 1 else ""  # equal lines of one function
         line = source.count(b"\n", 0, edit.start) + 1
         yield Mutant(
-            id=f"{path}:{function}:{edit.kind.replace(' ', '-')}:{name}{number}",
+            id=f"{path}:{place.function}:{edit.kind.replace(' ', '-')}:{name}{number}",
             path=path,
-            function=function,
+            function=place.function,
             kind=edit.kind,
             line=line,
+            span=(place.first, place.last),
             text=after,
             diff=diff,
         )

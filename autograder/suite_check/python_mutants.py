@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Callable, Iterator
 
-from autograder.suite_check.mutant import Edit, Mutant, apply, mutants
+from autograder.suite_check.mutant import Edit, Mutant, Place, apply, mutants
 from autograder.suite_check.python_source import PythonSource, argument_texts, arguments, defaults
 
 Operator = Callable[[ast.AST, PythonSource], Iterator[Edit]]
@@ -18,7 +18,18 @@ SYMBOLS: dict[type[ast.operator], str] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
     ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|",
 }  # fmt: skip
-SWAPPED = {"+": "-", "-": "+", "*": "/", "/": "*", "//": "/", "%": "//", "**": "*", "@": "*", "&": "|", "|": "&"}
+SWAPPED = {
+    "+": "-",
+    "-": "+",
+    "*": "/",
+    "/": "*",
+    "//": "/",
+    "%": "//",
+    "**": "*",
+    "@": "*",
+    "&": "|",
+    "|": "&",
+}
 EDGES = {"<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 NEGATED |= {"is": "is not", "is not": "is", "in": "not in", "not in": "in"}
@@ -156,8 +167,8 @@ def names(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     default = defaults(function).get(node.id)
     if isinstance(default, ast.Constant) and default.value is not None:
         yield Edit("argument", *source.span(node), source.of(default))
-    elif node.id in arguments(function) and isinstance(parent, ast.BinOp):
-        if isinstance(parent.op, (ast.Mult, ast.Div)):
+    elif isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div)):
+        if node.id in arguments(function):
             yield Edit("argument", *source.span(node), "1")
 
 
@@ -184,9 +195,13 @@ def axes(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
             if isinstance(keyword.value, (ast.Constant, ast.UnaryOp)):
                 other = "1" if source.of(keyword.value) == "0" else "0"
                 yield Edit("axis", *source.span(keyword.value), other)
-            yield Edit("axis", *source.span(node), _call(node, source, [a for a in every if a is not keyword]))
+            yield Edit(
+                "axis", *source.span(node), _call(node, source, [a for a in every if a is not keyword])
+            )
         if keyword.arg in ("keepdims", "keepdim"):
-            yield Edit("axis", *source.span(node), _call(node, source, [a for a in every if a is not keyword]))
+            yield Edit(
+                "axis", *source.span(node), _call(node, source, [a for a in every if a is not keyword])
+            )
     method = isinstance(node.func, ast.Attribute) and node.func.attr in REDUCTIONS
     if method and len(node.args) == 1 and isinstance(node.args[0], ast.Constant):
         other = "1" if node.args[0].value == 0 else "0"
@@ -200,7 +215,12 @@ def calls(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     span, called = source.span(node), node.func
     if isinstance(called, ast.Attribute):
         kind = _kind_of_method(called.attr)
-        if kind == "transpose" and node.args and isinstance(called.value, ast.Name) and called.value.id == "np":
+        if (
+            kind == "transpose"
+            and node.args
+            and isinstance(called.value, ast.Name)
+            and called.value.id == "np"
+        ):
             yield Edit(kind, *span, _operand(node.args[0], source))
         elif kind:
             yield Edit(kind, *span, _operand(called.value, source))
@@ -211,7 +231,11 @@ def calls(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     elif isinstance(called, ast.Name) and called.id in TRANSPOSES and node.args:
         yield Edit("transpose", *span, _operand(node.args[0], source))
     plain = [argument for argument in node.args if not isinstance(argument, (ast.Starred, ast.GeneratorExp))]
-    if len(plain) == 1 == len(node.args) and not node.keywords and not _kind_of_method(getattr(called, "attr", "")):
+    if (
+        len(plain) == 1 == len(node.args)
+        and not node.keywords
+        and not _kind_of_method(getattr(called, "attr", ""))
+    ):
         yield Edit("call", *span, _operand(plain[0], source))
     for keyword in node.keywords:
         if keyword.arg == "dtype":
@@ -322,12 +346,12 @@ def statements(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     elif isinstance(node, ast.Continue):
         yield Edit("loop", *source.span(node), "break")
         yield Edit("loop", *source.span(node), "pass")
-    elif (isinstance(node, (ast.Expr, ast.AugAssign, ast.Delete)) or _is_kept(node, source)
+    elif (isinstance(node, (ast.Expr, ast.AugAssign, ast.Delete)) or _is_kept(node)
           or (isinstance(node, ast.Assign) and _is_rebound(node, source))):  # fmt: skip
         yield Edit("statement", *source.span(node), "pass")
 
 
-def _is_kept(node: ast.AST, source: PythonSource) -> bool:
+def _is_kept(node: ast.AST) -> bool:
     """Whether an assignment is to something that outlives the function."""
     return isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Attribute, ast.Subscript))
 
@@ -337,7 +361,9 @@ def _is_rebound(node: ast.Assign, source: PythonSource) -> bool:
     target, function = node.targets[0], source.functions.get(node)
     if not isinstance(target, ast.Name) or function is None:
         return False
-    above = (other for other in ast.walk(function) if isinstance(other, ast.Assign) and other.lineno < node.lineno)
+    above = (
+        other for other in ast.walk(function) if isinstance(other, ast.Assign) and other.lineno < node.lineno
+    )
     return target.id in arguments(function) or any(
         isinstance(name, ast.Name) and name.id == target.id for other in above for name in other.targets
     )
@@ -437,7 +463,7 @@ def python_mutants(path: str, text: str) -> list[Mutant]:
     return list(mutants(path, source.code, _valid(source)))
 
 
-def _valid(source: PythonSource) -> Iterator[tuple[str, Edit]]:
+def _valid(source: PythonSource) -> Iterator[tuple[Place, Edit]]:
     """Yield the edits whose result is a Python program that differs from the original."""
     original = ast.dump(source.tree)
     for node in source.solution_nodes():
@@ -448,4 +474,4 @@ def _valid(source: PythonSource) -> Iterator[tuple[str, Edit]]:
                 except SyntaxError:
                     continue
                 if ast.dump(tree) != original:
-                    yield source.function_of(node), edit
+                    yield source.place_of(node), edit

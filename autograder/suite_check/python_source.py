@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 
 from autograder.release import markers
+from autograder.suite_check.mutant import MODULE, Place
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
-MODULE = "<module>"
 
 
 class PythonSource:
@@ -21,7 +21,7 @@ class PythonSource:
     """
 
     def __init__(self, path: str, text: str) -> None:
-        """Parse. Raises `MarkerError` where a solution is not marked as it must be, SyntaxError where it is not Python."""
+        """Parse. Raises `MarkerError` where a solution is not marked as it must be."""
         self.path, self.text, self.code = path, text, text.encode()
         self.tree = ast.parse(text)
         self._lines = [0]
@@ -65,13 +65,15 @@ class PythonSource:
         start, _ = self.span(node)
         return self.between(self._lines[node.lineno - 1], start)
 
-    def function_of(self, node: ast.AST) -> str:
-        """Return the qualified name of the innermost function around a node."""
+    def place_of(self, node: ast.AST) -> Place:
+        """Return the innermost function around a node, or the whole file."""
         function = self.functions.get(node)
-        return self.names[function] if function is not None else MODULE
+        if function is None:
+            return Place(MODULE, 1, len(self._lines) - 1)
+        return Place(self.names[function], function.lineno, function.end_lineno or function.lineno)
 
     def solution_nodes(self) -> Iterator[ast.AST]:
-        """Yield every node of the solutions, outside docstrings, annotations and f-strings, in the order of the file."""
+        """Yield every node of the solutions, outside docstrings, annotations and f-strings, in the file's order."""
         pending: list[ast.AST] = [self.tree]
         while pending:
             node = pending.pop()
