@@ -90,9 +90,11 @@ def _tried(mutant: Mutant, facts: Facts, results: Results, known: Sequence[promi
     elif mutant.id in facts.declared and status != CAUGHT:
         status, note = EQUIVALENT, facts.declared[mutant.id]
     promise = promises.promise_of(mutant, known)
+    meets = {case.name: case.purpose for case in facts.cases if case.name in cells}
+    nearest = promises.nearest_case(mutant, promise, meets)
     said = "" if promise is None else f"{promise.text} ({promise.path}:{promise.line})"
     return Tried(
-        mutant.id, mutant.path, mutant.function, mutant.kind, mutant.line, mutant.diff, said, status, cells,
+        mutant.id, mutant.path, mutant.function, mutant.kind, mutant.line, mutant.diff, said, status, nearest, cells,
         note if status in (INVALID, EQUIVALENT, FAULT) else "",
     )  # fmt: skip
 

@@ -15,6 +15,40 @@ NEAR_LIMIT = 0.5
 LOOSE = {"float64": 1e-6, "float32": 1e-2, "float16": 0.1, "bfloat16": 0.3}
 """A check that overlooks a relative error of this size in a whole reply is reported, by dtype."""
 
+IMPORT = "import "
+"""How the name of a cheat begins that only imports a package."""
+HINTS = {
+    "check": "call it with arguments that this check must refuse",
+    "raise": "look at the type of the exception",
+    "message": "look at what the message must name",
+    "except": "give it an input that raises this exception inside",
+    "condition": "add an input for which the two conditions differ",
+    "comparison": "add an input for which the two comparisons differ",
+    "edge": "add an input exactly at the edge of the comparison",
+    "last minibatch": "let the batch size not divide the number of examples",
+    "dtype": "compare dtypes, for inputs of every dtype that is allowed",
+    "input changed": "let the probe return the inputs, and compare them with what was given",
+    "in place": "let the probe return the argument itself after the call, also for a view of a larger array",
+    "copy": "change the result, and compare the input with what it was",
+    "detach": "give inputs that require a gradient; differentiate twice",
+    "accumulate": "call it twice on the same object",
+    "assignment": "call it with more than one step, and compare every element",
+    "statement": "add an input for which this statement matters; call it twice on the same object",
+    "order": "give steps whose order shows in the result",
+    "axis": "let all dimensions differ, also with stacks of three and more dimensions",
+    "transpose": "let all dimensions differ",
+    "narrower": "give each type and range of values that the docstring allows",
+    "argument": "give each argument a value that is not its default, and not 1",
+    "off by one": "let all sizes differ, also 1 and values near the edges",
+    "slice": "compare every element, also the first and the last",
+    "leak": "call it many times, and compare the memory",
+    "free": "call it many times; give it more than one minibatch",
+    "memory": "place guards around its memory; give sizes just above a power of two",
+    "return": "compare what is returned, also None",
+    "operator": "give inputs whose values differ from 0 and 1 and from each other",
+}
+"""What could catch a mutant of each kind."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -43,6 +77,7 @@ class Tried:
         id, path, function, kind, line, diff: see `mutant.Mutant`.
         promise: the sentence of a docstring that it breaks most likely; empty where none is near.
         status: see the constants above.
+        nearest: the case that could catch it most likely, by what it meets and says.
         cells: by case; the short form has only those up to the first catch.
         note: why it is equivalent, does not compile, or got no verdict.
     """
@@ -55,6 +90,7 @@ class Tried:
     diff: str
     promise: str
     status: str
+    nearest: str = ""
     cells: Mapping[str, Cell] = field(default_factory=dict)
     note: str = ""
 
@@ -199,13 +235,14 @@ def advice(findings: Findings) -> list[str]:
         if entry.unsteady:
             said.append(f"{entry.name}: the verdict of {', '.join(entry.unsteady)} depends on the draw")
     for cheat in findings.cheats:
-        if cheat.points:
+        if cheat.points and not cheat.name.startswith(IMPORT):
             said.append(f"the cheat {cheat.name!r} gets {cheat.points} points: {', '.join(cheat.passed)}")
     for mutant in worst(findings):
-        met = ", ".join(mutant.cells) or "no case"
         promise = f"; the docstring says: {mutant.promise}" if mutant.promise else ""
         state = "is caught in some draws only" if mutant.status == SOMETIMES else "survives"
-        said.append(f"{mutant.path}:{mutant.line} ({mutant.kind}) {state}; strengthen {met}{promise}")
+        nearest = f"{mutant.nearest}: " if mutant.nearest else "no case meets it: "
+        hint = HINTS.get(mutant.kind, HINTS["operator"])
+        said.append(f"{mutant.path}:{mutant.line} ({mutant.kind}) {state}; {nearest}{hint}{promise}")
     for case in findings.cases:
         if case.constant_inputs:
             said.append(
@@ -219,6 +256,13 @@ def advice(findings: Findings) -> list[str]:
                 )
         if findings.form == "long" and case.met and not case.caught:
             said.append(f"{case.name} catches no mutant; give it a purpose, or its points to another case")
+    free = [
+        cheat.name.removeprefix(IMPORT)
+        for cheat in findings.cheats
+        if cheat.name.startswith(IMPORT) and cheat.points
+    ]
+    if free:
+        said.append(f"solutions can import {', '.join(free)}, which the assignment does not: is that meant?")
     if findings.declared > 0.05 * max(1, sum(findings.made.values())):
         said.append(
             f"{findings.declared} mutants are declared equivalent, more than 5 %; have them read again"

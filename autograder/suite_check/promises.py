@@ -107,6 +107,18 @@ def promise_of(mutant: Mutant, known: Sequence[Sentence]) -> Sentence | None:
     return best if best is not None and (likeness(best) > 0 or own) else None
 
 
+def nearest_case(mutant: Mutant, promise: Sentence | None, purposes: Mapping[str, str]) -> str:
+    """Return the case whose purpose shares most words with a mutant; the first one where none shares any."""
+    words = _words(f"{mutant.diff} {mutant.function} {KIND_WORDS.get(mutant.kind, mutant.kind)}")
+    words |= _words(promise.text) if promise is not None else set()
+
+    def likeness(name: str) -> float:
+        said = _words(purposes[name])
+        return float(len(words & said) / (3 + len(said)) ** 0.5)
+
+    return max(purposes, key=likeness, default="")
+
+
 def untouched(
     known: Iterable[Sentence], mutants: Iterable[Mutant], cases: Mapping[str, str]
 ) -> list[Sentence]:

@@ -167,9 +167,10 @@ def names(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     default = defaults(function).get(node.id)
     if isinstance(default, ast.Constant) and default.value is not None:
         yield Edit("argument", *source.span(node), source.of(default))
-    elif isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div)):
-        if node.id in arguments(function):
-            yield Edit("argument", *source.span(node), "1")
+        return
+    factor = isinstance(parent, ast.BinOp) and isinstance(parent.op, (ast.Mult, ast.Div))
+    if factor and node.id in arguments(function):
+        yield Edit("argument", *source.span(node), "1")
 
 
 # Calls -----------------------------------------------------------------------------------------------------
