@@ -9,10 +9,8 @@ ARG BASE_IMAGE=nvcr.io/nvidia/pytorch:25.12-py3
 # ── a compiler, for the C++ extension of Task1; most bases have one ──────────────────────────────────────
 FROM ${BASE_IMAGE} AS base
 # Images are made by root here, and used by another user at the end.
-# hadolint ignore=DL3002
 USER 0
 # Which version of g++ there is depends on the base, which is given by its tag.
-# hadolint ignore=DL3008
 RUN --mount=type=cache,target=/var/cache/apt,sharing=locked \
     command -v g++ >/dev/null || { \
         apt-get update && \
@@ -52,7 +50,6 @@ CMD ["bash"]
 FROM sandbox AS student
 USER 0
 # The wheel for this Python, of those in dist/.
-# hadolint ignore=DL3013
 RUN --mount=type=bind,source=dist,target=/dist \
     pip install --no-cache-dir --no-index --no-deps --find-links=/dist ref
 USER 10001

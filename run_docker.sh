@@ -27,9 +27,9 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 # ── the engine ───────────────────────────────────────────────────────────────────────────────────────────
 
-engine=()   # the command, with sudo before it where that is needed
-kind=       # docker or podman; `docker` may be podman's own imitation of it
-rootless=no # whether root inside is the caller outside
+engine=()   # the command, preceded by sudo if that is needed
+kind=       # docker or podman; the command `docker` may be podman's imitation of it
+rootless=no # whether root in the container is the caller outside
 
 is_wsl() { grep -qi microsoft /proc/version 2>/dev/null; }
 
@@ -46,7 +46,7 @@ how_to_start() {
 }
 
 find_engine() {
-    local name=${A_ENV_ENGINE:-} said
+    local name=${A_ENV_ENGINE:-} printed
     if [[ -z $name ]]; then
         for name in docker podman none; do
             if command -v "$name" >/dev/null 2>&1; then break; fi
@@ -62,12 +62,12 @@ find_engine() {
     case $("$name" --version 2>/dev/null) in *[Pp]odman*) kind=podman ;; esac
 
     engine=("$name")
-    if said=$("$name" info 2>&1); then
-        case $said in *rootless*) rootless=yes ;; esac
+    if printed=$("$name" info 2>&1); then
+        case $printed in *rootless*) rootless=yes ;; esac
         if [[ $kind == podman && $(id -u) != 0 ]]; then rootless=yes; fi
         return
     fi
-    case $said in
+    case $printed in
         *"permission denied"* | *"Permission denied"*)
             if [[ $(id -u) != 0 ]] && command -v sudo >/dev/null 2>&1; then
                 say "this user may not talk to $name; trying with sudo"
@@ -80,7 +80,7 @@ find_engine() {
                 "sudo usermod -aG docker $(id -un), log out and in again; or run this script with sudo"
             ;;
     esac
-    say "$(printf '%s\n' "$said" | tail -n 1)"
+    say "$(printf '%s\n' "$printed" | tail -n 1)"
     fail "$name does not answer" "$(how_to_start)"
 }
 
@@ -149,7 +149,7 @@ find_image() {
 gpu=()
 
 find_gpu() {
-    local smi=nvidia-smi said option
+    local smi=nvidia-smi printed option
     if [[ ${A_ENV_GPU:-} == no ]]; then
         say "CPU only, as A_ENV_GPU=no asks"
         return
@@ -162,11 +162,11 @@ find_gpu() {
         return
     fi
     if [[ $kind == podman ]]; then option=(--device nvidia.com/gpu=all); else option=(--gpus all); fi
-    if said=$("${engine[@]}" run --rm "${option[@]}" --network none --entrypoint true "$image" 2>&1); then
+    if printed=$("${engine[@]}" run --rm "${option[@]}" --network none --entrypoint true "$image" 2>&1); then
         gpu=("${option[@]}")
         return
     fi
-    say "there is a GPU, but $kind cannot use it: $(printf '%s\n' "$said" | tail -n 1)"
+    say "there is a GPU, but $kind cannot use it: $(printf '%s\n' "$printed" | tail -n 1)"
     say "using the CPU; to change that install the NVIDIA Container Toolkit, then restart $kind"
 }
 
@@ -180,14 +180,14 @@ case $here in
     *[,:]*) fail "the folder $here has a comma or a colon in its name" "rename it, then run this again" ;;
 esac
 
-# Who owns what is written: the caller, also when the caller is behind sudo.
+# Files that are written belong to the caller, also if the caller uses sudo.
 uid=${SUDO_UID:-$(id -u)}
 gid=${SUDO_GID:-$(id -g)}
 user=(--user "$uid:$gid")
 if [[ $kind == podman && $rootless == yes && ${engine[0]} != sudo ]]; then
     user=(--userns keep-id --user "$uid:$gid")
 elif [[ $rootless == yes && ${engine[0]} != sudo ]]; then
-    user=(--user 0:0) # of a rootless engine: the caller
+    user=(--user 0:0) # in a rootless engine, that is the caller
 fi
 
 terminal=()

@@ -1,6 +1,6 @@
-"""The two roots of error, and the error of a wrong configuration. Nothing else crosses a layer of the autograder.
+"""The two roots of error, and the error for a wrong configuration. Nothing else crosses a layer of the autograder.
 
-A `SubmissionError` is the student's and becomes a verdict. A `GraderError` is ours: it never costs
+A `SubmissionError` is the student's fault and becomes a verdict. A `GraderError` is our fault: it never costs
 points, it stops the run, and its message ends with what staff should do next.
 """
 
@@ -8,7 +8,7 @@ from autograder.verdict import Verdict
 
 
 class SubmissionError(Exception):
-    """The submission is at fault: it raised, crashed, or broke a rule. Becomes a verdict.
+    """The submission is at fault: it raised, crashed, or broke a rule. The error becomes a verdict.
 
     The message is shown to the student and names the probable cause.
     """
@@ -19,8 +19,8 @@ class SubmissionError(Exception):
 
 
 class GraderError(Exception):
-    """We are at fault: no score may be published from this run."""
+    """We are at fault: this run must not publish a score."""
 
 
 class ConfigError(GraderError):
-    """The configuration cannot be used; the message says where and what is allowed."""
+    """The configuration cannot be used; the message names the place and what is allowed there."""

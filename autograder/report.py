@@ -1,10 +1,10 @@
 """A report: all cases of one submission with totals and provenance, and its renderings.
 
-`Report.to_json` is the machine-readable truth (`score.json`, documented in docs/report-format.md), everything
-else is derived from it: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
+`Report.to_json` is the machine-readable truth (`score.json`, documented in docs/report-format.md). Everything
+else is derived from a report: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
 
-Text that a student can influence appears in Markdown only inside a code span, on one line, with control and
-direction characters shown as escapes: no markup, mention or link can come of it.
+In Markdown, text that a student can influence appears only inside a code span, on one line, with control and
+direction characters shown as escapes, so it cannot become markup, a mention or a link.
 """
 
 import csv
@@ -12,6 +12,7 @@ import io
 import json
 import unicodedata
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from autograder.verdict import CaseResult, Verdict
 
 SCHEMA = 1
 MAX_MESSAGE = 300  # characters of one message in any rendering
-ICONS = {Verdict.PASSED: "✅", Verdict.WRONG: "❌", Verdict.TIMEOUT: "🕛", Verdict.ERROR: "❓"}
+SECONDS_DIGITS = 4  # digits after the point of a measured time
 ALL_PASSED, NOT_ALL_PASSED = "😊", "🥺"
 
 
@@ -29,7 +30,7 @@ class Report:
     """All cases of one submission.
 
     Attributes:
-        assignment: `a0`, `a1` or `a2`.
+        assignment: its name in autograder.toml.
         cases: in the suite's order.
         provenance: what was graded with what: commit, digests, versions, sandbox, times. Plain JSON data.
     """
@@ -55,34 +56,38 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, see docs/report-format.md."""
-        cases = []
-        for case in self.cases:
-            row = asdict(case) | {"verdict": case.verdict.value, "message": one_line(case.message)}
-            row["seconds"], row["cpu_seconds"] = round(case.seconds, 4), round(case.cpu_seconds, 4)
-            cases.append(row)
         return {
             "schema": SCHEMA,
             "assignment": self.assignment,
             "points": self.points,
             "max_points": self.max_points,
-            "cases": cases,
+            "cases": [_case_to_json(case) for case in self.cases],
             "provenance": dict(self.provenance),
         }
+
+
+def _case_to_json(case: CaseResult) -> dict[str, Any]:
+    """Return every field of a case as plain data; times are rounded."""
+    row = {
+        name: round(value, SECONDS_DIGITS) if isinstance(value, float) else value
+        for name, value in asdict(case).items()
+    }
+    return row | {"verdict": case.verdict.value, "message": one_line(case.message)}
 
 
 def from_json(data: Mapping[str, Any]) -> Report:
     """Return the report that `to_json` wrote.
 
     Raises:
-        ValueError: `data` is of another schema, or something is missing.
+        ValueError: `data` has another schema, or something is missing.
     """
     if data.get("schema") != SCHEMA:
-        raise ValueError(f"this is no report of schema {SCHEMA}: schema is {data.get('schema')!r}")
+        raise ValueError(f"this is not a report of schema {SCHEMA}: schema is {data.get('schema')!r}")
     try:
         cases = tuple(CaseResult(**(case | {"verdict": Verdict(case["verdict"])})) for case in data["cases"])
         return Report(data["assignment"], cases, data["provenance"])
     except (KeyError, TypeError) as error:
-        raise ValueError(f"this is no report: {error}") from error
+        raise ValueError(f"this is not a report: {error}") from error
 
 
 def dumps(data: Mapping[str, Any]) -> str:
@@ -98,7 +103,7 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
         if character in "\n\r\t":
             piece = " "
         elif unicodedata.category(character)[0] == "C" or unicodedata.category(character) in ("Zl", "Zp"):
-            piece = f"\\u{ord(character):04x}"  # control, direction marks, surrogates, unassigned
+            piece = f"\\u{ord(character):04x}"  # control or direction character, surrogate, unassigned
         else:
             piece = character
         length += len(piece)
@@ -121,14 +126,14 @@ def markdown(reports: Iterable[Report], note: str = "") -> str:
 
     Args:
         reports: one table each.
-        note: a paragraph of ours above the first table, already Markdown.
+        note: our own paragraph above the first table, already Markdown.
     """
     parts = ["# Score Summary\n"]
     if note:
         parts.append(f"{note}\n")
     for report in reports:
         rows = [
-            f"| {case.name} | {case.points} / {case.max_points} | {ICONS[case.verdict]} "
+            f"| {case.name} | {case.points} / {case.max_points} | {case.verdict.traits.icon} "
             f"| {code_span(case.message)} |"
             for case in report.cases
         ]
@@ -150,7 +155,7 @@ def gradescope(report: Report) -> dict[str, Any]:
                 "name": case.name,
                 "score": case.points,
                 "max_score": case.max_points,
-                "status": "passed" if case.verdict is Verdict.PASSED else "failed",
+                "status": case.verdict.traits.gradescope,
                 "output": one_line(case.message),
                 "output_format": "text",
             }
@@ -161,31 +166,31 @@ def gradescope(report: Report) -> dict[str, Any]:
 
 
 def junit(report: Report) -> str:
-    """Return the report as JUnit XML: wrong is a failure, timeout and error are errors."""
+    """Return the report as JUnit XML; whether a case is a failure or an error is one of its verdict's traits."""
+    kinds = Counter(case.verdict.traits.junit for case in report.cases)
     suite = ElementTree.Element(
         "testsuite",
         name=report.assignment,
         tests=str(len(report.cases)),
-        failures=str(sum(case.verdict is Verdict.WRONG for case in report.cases)),
-        errors=str(sum(case.verdict in (Verdict.TIMEOUT, Verdict.ERROR) for case in report.cases)),
+        failures=str(kinds["failure"]),
+        errors=str(kinds["error"]),
         time=f"{sum(case.seconds for case in report.cases):.3f}",
     )
     for case in report.cases:
         element = ElementTree.SubElement(
             suite, "testcase", classname=report.assignment, name=case.name, time=f"{case.seconds:.3f}"
         )
-        if case.verdict is not Verdict.PASSED:
-            kind = "failure" if case.verdict is Verdict.WRONG else "error"
+        if kind := case.verdict.traits.junit:
             ElementTree.SubElement(element, kind, type=case.verdict.value, message=one_line(case.message))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def summary_csv(rows: Iterable[tuple[str, Report]]) -> str:
-    """Return grades.csv: a line per submission and assignment, the points of each case in its own column.
+    """Return grades.csv: a line per submission and assignment, the points of each case in a column of its own.
 
     Args:
-        rows: the submission's name and its report. A name that a spreadsheet would take for a formula gets
-            an apostrophe in front.
+        rows: name and report of each submission. A name that a spreadsheet would read as a formula gets an
+            apostrophe in front.
     """
     rows = list(rows)
     columns = list(dict.fromkeys(case.name for _, report in rows for case in report.cases))

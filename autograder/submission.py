@@ -1,9 +1,9 @@
 """Reading a submission: the regular files under `src/`, within limits, as plain bytes.
 
-`collect` holds every rule of what a submission may consist of, for whatever it lies in: a `Folder` of the disk
-(`read_tree`) or of a git commit (`autograder.git.fetch`). Nothing is run, imported or followed. On the disk every
-step opens one name relative to its parent with O_NOFOLLOW, so that a symbolic link, a device or a name swapped
-while we read cannot lead elsewhere. What the sandbox gets is the mapping that comes out of here, never a path.
+`collect` holds every rule about what a submission may consist of, wherever it is stored: in a `Folder` on disk
+(`read_tree`) or in a git commit (`autograder.git.fetch`). Nothing is run or imported, and no link is followed. On
+disk every step opens one name relative to its parent with O_NOFOLLOW, so that a symbolic link, a device, or a name
+that is swapped while we read cannot lead elsewhere. The sandbox gets the mapping that is made here, never a path.
 """
 
 import hashlib
@@ -20,16 +20,17 @@ from typing import Protocol
 
 from autograder.errors import GraderError, SubmissionError
 
+# The package that students write. Code inside the wall cannot import this; its own is in sandbox/inside/reply.py.
 PACKAGE = "src"
-IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the work
+IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the student's work
 MAX_NAME_BYTES = 255
-MAX_NAMES = 20_000  # in one folder, the ignored ones included
+MAX_NAMES = 20_000  # in one folder, including the ignored ones
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass(frozen=True)
 class TreeLimits:
-    """What one submission may consist of; a public homework needs a hundredth of it."""
+    """How large one submission may be; public homework of this kind needs a hundredth of it."""
 
     files: int = 500
     folders: int = 500
@@ -43,8 +44,8 @@ class Submission:
     """The files of one submission.
 
     Attributes:
-        name: how people call it: the folder's name or the repository's.
-        commit: the full commit id where known, else None.
+        name: for people: the name of the folder or the repository.
+        commit: the full commit id if it is known, otherwise None.
         files: path under the repository's root with `/` between parts (`src/linear.py`) -> content.
     """
 
@@ -69,7 +70,7 @@ def digest(files: Mapping[str, bytes]) -> str:
 
 
 class Kind(Enum):
-    """What stands under a name."""
+    """What a name in a folder stands for."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -79,27 +80,28 @@ class Kind(Enum):
 
 
 class Folder(Protocol):
-    """One folder, wherever it lies. A name that is not UTF-8 holds surrogates (`surrogateescape`)."""
+    """One folder, wherever it is stored. A name that is not UTF-8 contains surrogates (`surrogateescape`)."""
 
     def names(self, limit: int) -> Sequence[str]:
-        """Return the names in it, in any order; from a folder with more than `limit`, any `limit` + 1."""
+        """Return the names in it, in any order; if there are more than `limit`, any `limit` + 1 of them."""
 
     def kind(self, name: str) -> Kind | None:
-        """Return what stands under `name`, None when it is gone since it was listed."""
+        """Return what `name` stands for, None if it has disappeared since it was listed."""
 
     def folder(self, name: str) -> AbstractContextManager["Folder"]:
         """Open a folder in this one."""
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, None when it has more than `limit` bytes."""
+        """Return the content of a file, None if it has more than `limit` bytes."""
 
 
 def read_tree(root: Path, limits: TreeLimits | None = None) -> dict[str, bytes]:
     """Return the regular files under `root`/src.
 
     Raises:
-        SubmissionError: there is no folder src, or it holds what a submission must not: a symbolic link, a
-            device, a name that cannot be stored everywhere, too many or too large files. It is named.
+        SubmissionError: there is no folder src, or it contains something that a submission must not: a symbolic
+            link, a device, a name that cannot be stored everywhere, too many or too large files. The message
+            names it.
         GraderError: `root` itself cannot be read.
     """
     try:
@@ -113,7 +115,7 @@ def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
     """Return the regular files of the folder src in `root`: path with `/` between parts -> content.
 
     Raises:
-        SubmissionError: as `read_tree`.
+        SubmissionError: see `read_tree`.
     """
     found = _Found(limits or TreeLimits())
     kind = root.kind(PACKAGE)
@@ -127,7 +129,7 @@ def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
 
 
 def is_ignored(path: str) -> bool:
-    """Whether a path below src/ is something that tools leave behind: not part of the work."""
+    """Whether a path below src/ is something that tools leave behind, not part of the student's work."""
     return path.endswith(".pyc") or not IGNORED.isdisjoint(path.split("/"))
 
 
@@ -172,7 +174,7 @@ def _take(folder: Folder, name: str, path: str, found: _Found) -> None:
     limits = found.limits
     if len(found.files) >= limits.files:
         raise SubmissionError(f"src/ holds more than {limits.files} files")
-    if path in found.files:  # a tree of git may have been made by anything
+    if path in found.files:  # a git tree may have been made by any program
         raise SubmissionError(f"{path} is there twice")
     content = folder.read(name, limits.file_bytes)
     if content is None:
@@ -186,7 +188,7 @@ def _take(folder: Folder, name: str, path: str, found: _Found) -> None:
 
 
 class _DiskFolder:
-    """A `Folder` of the disk, by its descriptor."""
+    """A `Folder` on disk, given by its file descriptor."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -226,7 +228,7 @@ def _refuse_odd_name(name: str, path: str) -> None:
         raise SubmissionError(f"a file name under src/ has more than {MAX_NAME_BYTES} bytes")
     if set(name) & {"/", "\\"} or any(unicodedata.category(c)[0] == "C" for c in name):
         raise SubmissionError(f"the name of {path!r} holds characters that not every system can store")
-    # git's own folder, as some system or other spells it: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
+    # git's own folder, as one system or another spells it: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
     plain = name.partition(":")[0].rstrip(". ").casefold()
     if name in ("", ".", "..") or plain in (".git", "git~1"):
         raise SubmissionError(
@@ -235,7 +237,7 @@ def _refuse_odd_name(name: str, path: str) -> None:
 
 
 def _refuse_colliding_names(files: Mapping[str, bytes]) -> None:
-    """Two names that differ in case or accents only are one file on some systems: which one, is chance."""
+    """Refuse names that differ only in case or accents: on some systems they are one file, and chance decides which."""
     seen: dict[str, str] = {}
     folders = {"/".join(path.split("/")[:i]) for path in files for i in range(1, path.count("/") + 1)}
     for path in sorted({*files, *folders}):

@@ -1,4 +1,4 @@
-"""What a hidden suite is written with: `case`, `assert_close`, `assert_equal`, `agreed`.
+"""What hidden suites are written with: `case`, `assert_close`, `assert_equal`, `agreed`.
 
     from autograder.testing import assert_close, case
     import probes
@@ -10,8 +10,8 @@
         assert_close(student(probes.backward, x, w, g), ref(probes.backward, x, w, g))
 
 The fixtures `student`, `ref` and `rng` come from `autograder.grading.plugin`. What `student` returns is plain data
-that a hostile process may have made up: hand it to the functions of this file, which look at types before
-they look at values and whose messages are short enough for a table cell. They show where a result differs,
+that a hostile process may have made up. Pass it to the functions of this module: they look at types before they
+look at values, and their messages are short enough for a table cell. A message shows where a result differs,
 never what was expected there.
 """
 
@@ -26,9 +26,9 @@ from autograder.sandbox.inside import protocol
 
 __all__ = ["agreed", "assert_close", "assert_equal", "case"]
 
-Answer = TypeVar("Answer")
+Data = TypeVar("Data")
 
-# Relative and absolute tolerance by dtype: room for sums of a few hundred terms in another order.
+# Relative and absolute tolerance by dtype: enough for sums of a few hundred terms in another order.
 TOLERANCE = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
 TOLERANCE["bfloat16"] = 4e-2  # 8 bits of mantissa
 
@@ -40,13 +40,13 @@ def case(
 
     Args:
         task: number of the task, shown as `Task0`.
-        points: what it is worth; each parameter set of a parametrized test is a case with these points.
+        points: what the case is worth; each parameter set of a parametrized test is a case with these points.
         name: shown instead of `Task0 - Case1`, whose number counts the cases of the task in file order.
-        needs_build: the case needs what the suite's `build` probe makes: when that failed, its message is
-            the case's message, and the case does not run.
+        needs_build: the case needs what the suite's `build` probe makes. If the build fails, the case does not
+            run, and its message is the build's.
 
-    The first line of the test's docstring is its purpose, for staff. A `@pytest.mark.timeout(10)` beside it
-    is the time limit of the student's code in seconds, all probes of the case together.
+    The first line of the test's docstring tells staff what is tested. A `@pytest.mark.timeout(10)` beside it is the
+    time limit of the student's code in seconds, for all probes of the case together.
     """
     return pytest.mark.case(task=task, points=points, name=name, needs_build=needs_build)
 
@@ -63,13 +63,13 @@ def assert_close(
 
     A difference of at most atol + rtol * |expected| passes. NaN equals nothing, not even NaN; infinities
     equal themselves. Integers and booleans are compared exactly. A Python number, a NumPy scalar and an
-    array of shape () count as the same kind, "a number"; their dtype is compared where both have one.
+    array of shape () count as the same kind, "a number"; their dtypes are compared if both have one.
 
     Args:
         actual: what `student` returned.
         expected: what `ref` returned, or an answer computed by the check; may nest lists, tuples and dicts.
-        rtol, atol: tolerances; by dtype (`TOLERANCE`) when None.
-        what: how the message calls `actual`.
+        rtol, atol: tolerances; None: those of the dtype in `TOLERANCE`.
+        what: what the message calls `actual`.
 
     Raises:
         AssertionError: with one line for the student.
@@ -77,7 +77,7 @@ def assert_close(
     if isinstance(expected, dict):
         if not isinstance(actual, dict):
             raise AssertionError(_mismatch(what, actual, "a dict"))
-        _say(
+        _ensure(
             set(actual) == set(expected),
             f"{what} has the keys {sorted(map(str, actual))[:9]}, expected {sorted(map(str, expected))[:9]}",
         )
@@ -86,7 +86,7 @@ def assert_close(
     elif isinstance(expected, (list, tuple)):
         if not isinstance(actual, (list, tuple)):
             raise AssertionError(_mismatch(what, actual, f"{len(expected)} values"))
-        _say(len(actual) == len(expected), f"{what} has {len(actual)} values, expected {len(expected)}")
+        _ensure(len(actual) == len(expected), f"{what} has {len(actual)} values, expected {len(expected)}")
         for index, (a, e) in enumerate(zip(actual, expected, strict=True)):
             assert_close(a, e, rtol=rtol, atol=atol, what=f"{what}[{index}]")
     elif _is_number(expected):
@@ -104,7 +104,7 @@ def assert_close(
         _compare(actual, expected, rtol, atol, what, dtype=True)
     elif _is_tensor(expected):
         _require(_is_tensor(actual), what, actual, _describe(expected))
-        _say(
+        _ensure(
             protocol.device_of(actual) == protocol.device_of(expected),
             f"{what} is on {protocol.device_of(actual)}, expected on {protocol.device_of(expected)}",
         )
@@ -116,25 +116,25 @@ def assert_close(
 def assert_equal(actual: object, expected: object, *, what: str = "the result") -> None:
     """Fail unless `actual` has exactly the type and the value of `expected`, a plain non-array value.
 
-    For None, booleans, strings, bytes and dtypes, whose expected value may be told; use `assert_close` for
-    numbers and arrays.
+    The message shows the expected value. Use it for None, booleans, strings, bytes and dtypes, and `assert_close`
+    for numbers and arrays.
     """
     _require(type(actual) is type(expected), what, actual, _describe(expected))
-    _say(actual == expected, f"{what} is {_short(actual)}, expected {_short(expected)}")
+    _ensure(actual == expected, f"{what} is {_short(actual)}, expected {_short(expected)}")
 
 
 def agreed(
-    reference: Answer,
+    reference: Data,
     formula: object,
     *,
     rtol: float | None = None,
     atol: float | None = None,
     what: str = "the result",
-) -> Answer:
-    """Return `reference` if the check's own answer agrees with it: two independent answers to compare with.
+) -> Data:
+    """Return `reference` if the check's own answer agrees with it, so that two independent answers decide.
 
     Raises:
-        ValueError: they differ. That is a fault of ours, so it is no AssertionError and costs no points.
+        ValueError: they differ. That is our fault, so it is not an AssertionError and costs no points.
     """
     try:
         assert_close(reference, formula, rtol=rtol, atol=atol, what=what)
@@ -143,7 +143,7 @@ def agreed(
     return reference
 
 
-def _say(condition: bool, message: str) -> None:
+def _ensure(condition: bool, message: str) -> None:
     if not condition:
         raise AssertionError(message)
 
@@ -153,7 +153,7 @@ def _mismatch(what: str, actual: object, expected: str) -> str:
 
 
 def _require(condition: bool, what: str, actual: object, expected: str) -> None:
-    _say(condition, _mismatch(what, actual, expected))
+    _ensure(condition, _mismatch(what, actual, expected))
 
 
 def _is_tensor(value: object) -> bool:
@@ -171,7 +171,7 @@ def _has_dtype(value: object) -> bool:
 
 
 def _describe(value: object) -> str:
-    """Name the kind of a value: `a float32 array of shape (4, 10)`, `a list`, `None`."""
+    """Return the kind of a value in words: `a float32 array of shape (4, 10)`, `a list`, `None`."""
     if value is None:
         return "None"
     if isinstance(value, protocol.Opaque):
@@ -210,12 +210,14 @@ def _plain(value: Any) -> npt.NDArray[Any]:
 def _compare(
     actual: Any, expected: Any, rtol: float | None, atol: float | None, what: str, *, dtype: bool
 ) -> None:
-    _say(
+    _ensure(
         tuple(actual.shape) == tuple(expected.shape),
         f"{what} has shape {tuple(actual.shape)}, expected {tuple(expected.shape)}",
     )
     name = _dtype_name(expected)
-    _say(not dtype or _dtype_name(actual) == name, f"{what} has dtype {_dtype_name(actual)}, expected {name}")
+    _ensure(
+        not dtype or _dtype_name(actual) == name, f"{what} has dtype {_dtype_name(actual)}, expected {name}"
+    )
     a, e = _plain(actual), _plain(expected)
     if a.size == 0:
         return
@@ -227,7 +229,7 @@ def _compare(
         with np.errstate(all="ignore"):
             difference = np.abs(a - e)
             allowed = atol + rtol * np.abs(e)
-            # Written so that NaN on either side differs; equal infinities give NaN as difference and agree.
+            # NaN on either side must differ; the difference of equal infinities is NaN, and they must agree.
             differs = ~((difference <= allowed) & np.isfinite(e) | (a == e))
     count = int(np.count_nonzero(differs))
     if count == 0:

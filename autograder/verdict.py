@@ -1,26 +1,84 @@
-"""Verdicts: what a case came to. A verdict is a code; icons and words are made in `report` and `wording`."""
+"""Verdicts and case results. A verdict is a code; everything that depends on it is registered here, in `traits`."""
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Traits:
+    """Everything that depends on a verdict.
+
+    Attributes:
+        icon: in the Status column of score.md and of the staff pages.
+        earns_points: whether the case gets its points; otherwise it gets none.
+        junit: the element that marks the test case in JUnit XML; empty for a test case that passed.
+        gradescope: the status of the test in Gradescope's results.json.
+        meaning: when a case gets this verdict, as docs/report-format.md says it to staff.
+    """
+
+    icon: str
+    earns_points: bool
+    junit: Literal["", "failure", "error"]
+    gradescope: Literal["passed", "failed"]
+    meaning: str
 
 
 class Verdict(str, Enum):
-    """What one case came to."""
+    """The result of one case, as a code. A new verdict needs a member here and its traits below."""
 
-    PASSED = "passed"  # the check passed
-    WRONG = "wrong"  # the check's assertion failed
-    TIMEOUT = "timeout"  # student code used up the case's time limit
-    ERROR = "error"  # student code raised, crashed, did not compile, used or printed too much
+    PASSED = "passed"
+    WRONG = "wrong"
+    TIMEOUT = "timeout"
+    ERROR = "error"
+
+    @property
+    def traits(self) -> Traits:
+        """Everything that depends on this verdict; the type checker complains about a verdict without traits."""
+        match self:
+            case Verdict.PASSED:
+                return Traits(
+                    icon="✅",
+                    earns_points=True,
+                    junit="",
+                    gradescope="passed",
+                    meaning="the check passed",
+                )
+            case Verdict.WRONG:
+                return Traits(
+                    icon="❌",
+                    earns_points=False,
+                    junit="failure",
+                    gradescope="failed",
+                    meaning="the check failed: values, shape, dtype, device, an input changed in place",
+                )
+            case Verdict.TIMEOUT:
+                return Traits(
+                    icon="🕛",
+                    earns_points=False,
+                    junit="error",
+                    gradescope="failed",
+                    meaning="student code used up the case's time limit",
+                )
+            case Verdict.ERROR:
+                return Traits(
+                    icon="❓",
+                    earns_points=False,
+                    junit="error",
+                    gradescope="failed",
+                    meaning="student code raised, crashed, ran out of memory, did not import or compile, "
+                    "printed or returned too much",
+                )
 
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One case of one submission.
+    """One case of one submission. Every field is a key of the case in score.json and a column in the ledger.
 
     Attributes:
         name: as shown, `Task0 - Case1`.
         verdict: the code.
-        points: awarded: max_points when passed, else 0.
+        points: awarded: max_points where the verdict earns points, otherwise 0.
         max_points: what the case is worth.
         message: for the student, not yet escaped; empty when passed.
         seconds: wall time of the student's code, summed over the probes of the case.

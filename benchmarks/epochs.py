@@ -1,4 +1,4 @@
-"""What one epoch costs: the C++ extension, NumPy, needle and torch side by side (`make bench`).
+"""What one epoch costs: the C++ extension, its tuned version, NumPy, needle and torch (`make bench`).
 
 The size of MNIST: 60,000 examples of 784 features, 10 classes, minibatches of 100; for the network, 100
 hidden units. One thread each. The data is random: the cost does not depend on the values.
@@ -27,6 +27,7 @@ import torch
 from tqdm import tqdm
 
 import src.needle as ndl
+from benchmarks.tuned import tuned_epoch
 from src.softmax import nn_epoch, softmax_regression_epoch
 from src.softmax_ext import softmax_regression_epoch_cpp
 
@@ -60,13 +61,15 @@ def competitors(m: int) -> dict[str, dict[str, Callable[[], object]]]:
     def leaves(*arrays: np.ndarray) -> list[torch.Tensor]:
         return [torch.from_numpy(array.copy()).requires_grad_() for array in arrays]
 
-    theta_numpy, theta_cpp, theta_torch = theta.copy(), theta.copy(), leaves(theta)
+    theta_numpy, theta_cpp, theta_tuned, theta_torch = theta.copy(), theta.copy(), theta.copy(), leaves(theta)
+    tuned = tuned_epoch()
     nn_numpy, nn_torch = (W1.copy(), W2.copy()), leaves(W1, W2)
     nn_needle = ndl.Tensor(W1), ndl.Tensor(W2)
     return {
         "softmax regression": {
             "NumPy": lambda: softmax_regression_epoch(X, y, theta_numpy, LR, BATCH),
             "C++": lambda: softmax_regression_epoch_cpp(X, y, theta_cpp, LR, BATCH),
+            "C++, tuned": lambda: tuned(X, y, theta_tuned, LR, BATCH),
             "torch": lambda: torch_epoch(X_torch, y_torch, theta_torch),
         },
         "two-layer network": {

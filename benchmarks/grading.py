@@ -1,17 +1,17 @@
-"""What grading costs, beside bare pytest on the same cases (`python -m benchmarks.grading`).
+"""What grading costs, compared with bare pytest on the same cases (`python -m benchmarks.grading`).
 
-Bare pytest is what a home-made grader does: the suite's files and the student's src in one folder, and
-`python -m pytest test_score.py` there. Its `student` and `ref` call the probe in the same process. The same
-submission (the reference) and the same suite are graded
+Bare pytest is what a home-made grader does: the suite's files and the student's src are in one folder, where
+`python -m pytest test_score.py` runs. Its `student` and `ref` call the probe in the same process. In turns with bare
+pytest, the same submission (the reference) is graded with the same suite
 
-    cold      `autograder grade CHECKOUT`, a new command each time
-    warm      by a grader that is running already, one submission after the other
-    folder    a folder of submissions, as many at a time as there are processors
+    cold      by `autograder grade CHECKOUT`, a new command each time
+    warm      by a grader that is already running, one submission after the other
+    folder    in a folder of submissions, as many at a time as there are processors
 
-in turns with bare pytest, and a second table says where the time of a warm submission goes and what each further
-submission in flight costs in memory. A ratio is the median of the ratios within a round. The folder, its start
-included, is compared with bare pytest in a loop, one after the other as a script does it, and also with as many bare
-pytests at a time as there are processors.
+A second table shows where the time of a warm submission goes, and how much memory each further submission in flight
+takes. A ratio is the median of the ratios within a round. The folder, including the start of the grader, is compared
+with bare pytest in a loop, one submission after the other as in a script, and also with as many bare pytests at a
+time as there are processors.
 """
 
 import argparse
@@ -51,7 +51,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
 
 
 def few_cases(folder: Path, suite: Path, cases: int) -> Path:
-    """Copy a suite with its first `cases` cases only, their points spread to add up to 100."""
+    """Copy the first `cases` cases of a suite; their points are changed to add up to 100."""
     shutil.copytree(suite, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "conftest.py").write_text(
         "import pytest\n\n\n@pytest.hookimpl(tryfirst=True)\n"
@@ -65,7 +65,7 @@ def few_cases(folder: Path, suite: Path, cases: int) -> Path:
 
 
 def bare_folder(folder: Path, suite: Path) -> Path:
-    """Make a folder in which bare pytest runs the cases of a suite that `few_cases` made."""
+    """Make a folder in which bare pytest runs the cases that `few_cases` copied."""
     shutil.copytree(suite, folder)
     shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__"))
     with (folder / "conftest.py").open("a") as conftest:
@@ -170,7 +170,7 @@ def measure(assignment: str, cases: int, rounds: int, count: int, scratch: Path)
 
 
 def memory_in_flight(grader: Grader, checkout: Path, sleeper: Path, others: int = 4) -> float:
-    """Return the MiB of private memory that each further submission in flight takes, while its code waits."""
+    """Return how many MiB of private memory each further submission in flight takes while its code waits."""
     shutil.copytree(checkout, sleeper)
     for path in (sleeper / "src").rglob("*.py"):
         path.write_text("import time\ntime.sleep(1)\n")
@@ -190,12 +190,15 @@ def main() -> None:
     """Measure, print the table, write the JSON file."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.grading", description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--assignments", nargs="+", default=["a0", "a2"], help="default: a0 (torch), a2 (NumPy)"
+        "--assignments",
+        nargs="+",
+        default=["a0", "a2"],
+        help="Suites to measure. Default: a0, which uses torch, and a2, which uses NumPy.",
     )
-    parser.add_argument("--cases", type=int, default=5)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--count", type=int, default=50, help="submissions in the folder")
-    parser.add_argument("--json", type=Path, default=RESULTS)
+    parser.add_argument("--cases", type=int, default=5, help="Cases of each suite. Default: 5.")
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds to measure. Default: 5.")
+    parser.add_argument("--count", type=int, default=50, help="Submissions in the folder. Default: 50.")
+    parser.add_argument("--json", type=Path, default=RESULTS, help="File for the figures.")
     options = parser.parse_args()
     rows = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -220,7 +223,7 @@ def main() -> None:
             f"| {row['folder_over_bare']:6.1f} | {row['folder_over_parallel']:10.1f} |"
         )
     print(
-        "\nWhere the time of a warm submission goes, in ms (python -m benchmarks.sandbox_steps has the sandbox's)\n"
+        "\nWhere the time of a warm submission goes, in ms (more on the sandbox: python -m benchmarks.sandbox_steps)\n"
     )
     print(
         "| Suite | Start, once | Student code | Sandbox, checks, reference | Fork, report | MiB in flight |"

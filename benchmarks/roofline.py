@@ -1,4 +1,4 @@
-"""How close the C++ epoch comes to the limits of the machine (`python -m benchmarks.roofline`).
+"""How close the epochs come to the limits of the machine (`python -m benchmarks.roofline`).
 
 Two loops measure the limits: multiply-adds that stay in registers, and reading an array from memory. An epoch
 cannot be faster than its multiply-adds at the one rate, nor than reading X once at the other. One thread.
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.tuned import tuned_epoch
 from src.softmax import softmax_regression_epoch
 from src.softmax_ext import softmax_regression_epoch_cpp
 from src.softmax_ext.build import compile_flags, find_compiler
@@ -61,17 +62,21 @@ def main() -> None:
     generator = np.random.default_rng(0)
     X = generator.random((M, N), np.float32)
     y = generator.integers(K, size=M, dtype=np.uint8)
-    rounds = []
+    epochs = {
+        "C++": softmax_regression_epoch_cpp,
+        "C++, tuned": tuned_epoch(),
+        "NumPy": softmax_regression_epoch,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in epochs}
+    rates = []
     with tempfile.TemporaryDirectory() as directory:
         program = compile_limits(Path(directory))
         for _ in range(options.rounds):
-            cpp, numpy = (
-                seconds_of(e, X, y) for e in (softmax_regression_epoch_cpp, softmax_regression_epoch)
-            )
-            rounds.append((cpp, numpy, *limits(program)))
+            for name, epoch in epochs.items():
+                seconds[name].append(seconds_of(epoch, X, y))
+            rates.append(limits(program))
 
-    cpp, numpy, peak, bandwidth = map(statistics.median, zip(*rounds, strict=True))
-    ratio = statistics.median(round_[1] / round_[0] for round_ in rounds)
+    peak, bandwidth = map(statistics.median, zip(*rates, strict=True))
     compute, memory = OPERATIONS / peak, BYTES / bandwidth
     print(f"One epoch of {M:,} x {N}, {K} classes, batch {BATCH}, one thread;")
     print(f"medians of {options.rounds} rounds in turns.\n")
@@ -80,15 +85,17 @@ def main() -> None:
     print(
         f"             {compute * 1e3:6.1f} ms for the multiply-adds, {memory * 1e3:.1f} ms for reading X\n"
     )
-    print("| epoch | ms     | GFLOP/s | of the limit | GB/s   |")
-    print("|:------|-------:|--------:|-------------:|-------:|")
-    for name, seconds in (("C++", cpp), ("NumPy", numpy)):
-        share = compute / seconds
+    print("| epoch      | ms     | GFLOP/s | of the limit | GB/s   | NumPy's time over it |")
+    print("|:-----------|-------:|--------:|-------------:|-------:|---------------------:|")
+    for name, values in seconds.items():
+        median = statistics.median(values)
+        ratio = statistics.median(base / own for base, own in zip(seconds["NumPy"], values, strict=True))
         print(
-            f"| {name:5} | {seconds * 1e3:6.1f} | {OPERATIONS / seconds / 1e9:7.1f} | {share:12.0%} "
-            f"| {BYTES / seconds / 1e9:6.1f} |"
+            f"| {name:10} | {median * 1e3:6.1f} | {OPERATIONS / median / 1e9:7.1f} | {compute / median:12.0%} "
+            f"| {BYTES / median / 1e9:6.1f} | {ratio:20.2f} |"
         )
-    print(f"\nNumPy's time over that of C++: {ratio:.2f}; it would be {numpy / compute:.2f} at the limit.")
+    distance = statistics.median(seconds["NumPy"]) / compute
+    print(f"\nNumPy takes {distance:.2f} times as long as the multiply-adds alone.")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""What each step of the sandbox costs: medians and minima, in milliseconds, as a table and as JSON.
+"""What each step of the sandbox costs: medians and minima in milliseconds, as a table and as JSON.
 
     python -m benchmarks.sandbox_steps [--preload numpy,torch] [--rounds 30] [--json FILE]
 
-start     from nothing to a wall that can open submissions: imports, and the rehearsal of a case
+start     from nothing to a wall that can open submissions: the imports, and the rehearsal of a case
 opened    from a submission's files to the outcome of its first case
 case      each further case of the same submission
-session   a submission of five cases, opened, run and closed
-The case returns twice its input. CPU is that of everything behind the wall, per session.
+session   a submission of five cases: opened, run and closed
+The case returns twice its input. CPU time is that of everything inside the wall, for each session.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--preload", default="numpy,torch", help="modules of the warm worker, or an empty string"
+        "--preload", default="numpy,torch", help="modules that the fork server imports, or an empty string"
     )
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", type=Path)
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def measure(preload: list[str], rounds: int) -> dict[str, float]:
-    """Figures by name; times in milliseconds."""
+    """Return figures by name; times are in milliseconds."""
     times: dict[str, list[float]] = {"start": [], "opened": [], "case": [], "session": []}
     with tempfile.TemporaryDirectory() as folder:
         probes = Path(folder) / "probes.py"
@@ -55,7 +55,7 @@ def measure(preload: list[str], rounds: int) -> dict[str, float]:
         with BwrapWall(probes, preload=preload) as wall:
             wall.ready()
             times["start"].append(time.perf_counter() - began)
-            time.sleep(3)  # the idle worker gathers its memory in huge pages
+            time.sleep(3)  # the idle fork server gathers its memory in huge pages
             before = cpu_seconds(wall)
             for _ in range(rounds):
                 one_session(wall, times)
@@ -100,7 +100,7 @@ def submissions_per_minute(wall: BwrapWall, rounds: int) -> float:
 
 
 def cpu_seconds(wall: BwrapWall) -> float:
-    """User and system time of the wall's processes and of all that ended among them."""
+    """Return the user and system time of the wall's processes, including those of its processes that have ended."""
     assert wall._process is not None
     queue, ticks = [str(wall._process.pid)], 0
     while queue:
@@ -109,7 +109,7 @@ def cpu_seconds(wall: BwrapWall) -> float:
             ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
             for task in Path(f"/proc/{pid}/task").iterdir():
                 queue += (task / "children").read_text().split()
-        except OSError:  # it ended meanwhile
+        except OSError:  # it has ended meanwhile
             continue
     return ticks / os.sysconf("SC_CLK_TCK")
 

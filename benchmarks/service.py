@@ -1,6 +1,6 @@
 """What the service costs (`python -m benchmarks.service`).
 
-    webhooks   many signed webhooks at once, to a service whose worker is busy with other jobs: latency, none lost
+    webhooks   many signed webhooks at once, to a service whose worker is busy with other jobs: latency, pushes lost
     class      every student of a class pushes at once: time until the last feedback, beside the grading alone
     ledger     one job with few and with many rows in the ledger, in turns: without git and sandbox
 
@@ -54,9 +54,9 @@ def university(folder: Path) -> University:
 
 
 @contextmanager
-def serving(scene: University, slots: int) -> Iterator[int]:
+def serving(scene: University, workers: int) -> Iterator[int]:
     """Run the service; give the port on which it listens."""
-    process = scene.start("--slots", str(slots))
+    process = scene.start("--workers", str(workers))
     try:
         assert process.stdout is not None
         port = 0
@@ -92,7 +92,7 @@ def request(push: Push, port: int) -> bytes:
 
 
 async def send_all(requests: Sequence[bytes], port: int) -> list[tuple[float, int]]:
-    """Send all at once; return seconds until the answer, and its status, of each."""
+    """Send all at once; return the seconds until the response and its status for each."""
 
     async def send(content: bytes) -> tuple[float, int]:
         start = time.perf_counter()
@@ -112,22 +112,23 @@ def quantile(values: Sequence[float], part: float) -> float:
 
 
 def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
-    """Return the latency of webhooks that come at once, while a worker grades."""
+    """Return the latency of webhooks that arrive at once while a worker grades."""
     scene = university(folder)
     busy = [scene.push(RIGHT if number % 2 else HALF, f"busy{number}") for number in range(20)]
-    # Nothing is at these commits: their jobs wait behind the others', and are not what is measured.
-    told = [scene.told(commit_of(str(number)), student=f"s{number}") for number in range(count)]
+    # These commits do not exist. Their jobs wait until the others are graded, and are not measured.
+    told = [scene.reported(commit_of(str(number)), student=f"s{number}") for number in range(count)]
     with serving(scene, 1) as port:
         asyncio.run(send_all([request(push, port) for push in busy], port))
-        answers = asyncio.run(send_all([request(push, port) for push in told], port))
+        responses = asyncio.run(send_all([request(push, port) for push in told], port))
     with Ledger.open(scene.config().ledger_url(), folder=scene.course.folder) as ledger:
         recorded = {push.commit for push in told} & {
             push.commit for name in ledger.repositories() for push in ledger.pushes(name)
         }
-    waits = [wait for wait, _ in answers]
-    statuses = Counter(status for _, status in answers)
+    waits = [wait for wait, _ in responses]
+    statuses = Counter(status for _, status in responses)
     lost = sum(
-        status < 300 and push.commit not in recorded for push, (_, status) in zip(told, answers, strict=True)
+        status < 300 and push.commit not in recorded
+        for push, (_, status) in zip(told, responses, strict=True)
     )
     return {
         "count": count,
@@ -136,15 +137,15 @@ def measure_webhooks(folder: Path, count: int) -> dict[str, Any]:
         "most_seconds": max(waits),
         "statuses": {str(status): number for status, number in statuses.items()},
         "recorded": len(recorded),
-        "answered_2xx_and_lost": lost,
+        "accepted_and_lost": lost,
     }
 
 
-def measure_class(folder: Path, students: int, slots: int) -> dict[str, Any]:
+def measure_class(folder: Path, students: int, workers: int) -> dict[str, Any]:
     """Return how long a class waits whose students all push at once."""
     scene = university(folder)
     pushes = [scene.push(RIGHT if n % 2 else HALF, f"s{n}") for n in range(students)]
-    with serving(scene, slots) as port, scene.parts() as parts:
+    with serving(scene, workers) as port, scene.parts() as parts:
         time.sleep(5)  # the suite's servers start
         start = time.perf_counter()
         asyncio.run(send_all([request(push, port) for push in pushes], port))
@@ -159,14 +160,14 @@ def measure_class(folder: Path, students: int, slots: int) -> dict[str, Any]:
             steps[line["step"]] += line["seconds"]
     return {
         "students": students,
-        "slots": slots,
+        "workers": workers,
         "last_feedback_seconds": last,
         "median_feedback_seconds": statistics.median(waits),
         "grading_seconds": steps["grade"],
         "fetch_seconds": steps["fetch"],
         "publish_seconds": steps["publish"],
-        "over_grading": last * slots / steps["grade"],
-        "over_all_steps": last * slots / sum(steps.values()),
+        "over_grading": last * workers / steps["grade"],
+        "over_all_steps": last * workers / sum(steps.values()),
     }
 
 
@@ -324,7 +325,9 @@ class OneLedger:
 
     def job(self, number: int) -> tuple[float, float, float]:
         """Return the seconds to take a push, to work on its job, and to reconcile."""
-        push = self.scene.told(commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}")
+        push = self.scene.reported(
+            commit_of(f"new{number}"), student=f"old{number % max(1, self.rows // 100)}"
+        )
         start = time.perf_counter()
         job = self.parts.intake.receive(push, datetime.now(timezone.utc)).job
         between = time.perf_counter()
@@ -380,35 +383,35 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.service", description=__doc__.split("\n")[0])
     parser.add_argument("--webhooks", type=int, default=500)
     parser.add_argument("--students", type=int, default=100)
-    parser.add_argument("--slots", type=int, nargs="*", default=[1, len(os.sched_getaffinity(0))])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, len(os.sched_getaffinity(0))])
     parser.add_argument("--rows", type=int, nargs="*", default=[10, 100_000])
     parser.add_argument("--jobs", type=int, default=50, help="that are measured in each ledger")
     parser.add_argument("--json", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name).resolve()
-        hooks = measure_webhooks(scratch / "webhooks", options.webhooks)
-        print("| Webhooks at once | p50 s | p99 s | Most s | Recorded | Answered, and lost |")
-        print("|-----------------:|------:|------:|-------:|---------:|-------------------:|")
+        sent = measure_webhooks(scratch / "webhooks", options.webhooks)
+        print("| Webhooks at once | p50 s | p99 s | Most s | Recorded | Accepted and lost |")
+        print("|-----------------:|------:|------:|-------:|---------:|------------------:|")
         print(
-            f"| {hooks['count']:16} | {hooks['p50_seconds']:5.2f} | {hooks['p99_seconds']:5.2f} "
-            f"| {hooks['most_seconds']:6.2f} | {hooks['recorded']:8} | {hooks['answered_2xx_and_lost']:18} |\n",
+            f"| {sent['count']:16} | {sent['p50_seconds']:5.2f} | {sent['p99_seconds']:5.2f} "
+            f"| {sent['most_seconds']:6.2f} | {sent['recorded']:8} | {sent['accepted_and_lost']:17} |\n",
             flush=True,
         )
         classes = []
         print(
-            "| Students | Slots | Last feedback s | Median s | Grading s | × slots / grading | × slots / all steps |"
+            "| Students | Workers | Last feedback s | Median s | Grading s | × workers ÷ grading | ÷ all steps |"
         )
         print(
-            "|---------:|------:|----------------:|---------:|----------:|------------------:|--------------------:|"
+            "|---------:|--------:|----------------:|---------:|----------:|--------------------:|------------:|"
         )
-        for slots in dict.fromkeys(options.slots):
-            row = measure_class(scratch / f"class{slots}", options.students, slots)
+        for workers in dict.fromkeys(options.workers):
+            row = measure_class(scratch / f"class{workers}", options.students, workers)
             classes.append(row)
             print(
-                f"| {row['students']:8} | {slots:5} | {row['last_feedback_seconds']:15.1f} "
+                f"| {row['students']:8} | {workers:7} | {row['last_feedback_seconds']:15.1f} "
                 f"| {row['median_feedback_seconds']:8.1f} | {row['grading_seconds']:9.1f} "
-                f"| {row['over_grading']:17.2f} | {row['over_all_steps']:19.2f} |",
+                f"| {row['over_grading']:19.2f} | {row['over_all_steps']:11.2f} |",
                 flush=True,
             )
         ledgers = measure_ledgers(scratch, options.rows, options.jobs)
@@ -425,7 +428,7 @@ def main() -> None:
             )
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(
-        json.dumps({"schema": 1, "webhooks": hooks, "class": classes, "ledger": ledgers}, indent=2) + "\n"
+        json.dumps({"schema": 1, "webhooks": sent, "class": classes, "ledger": ledgers}, indent=2) + "\n"
     )
     print(f"\nwritten: {options.json}", file=sys.stderr)
 

@@ -1,8 +1,8 @@
-"""Many submissions in a row through one grader: does anything stay behind? (`python -m benchmarks.soak`)
+"""Many submissions in a row through one grader: is anything left over? (`python -m benchmarks.soak`)
 
-After every hundred submissions it prints what the grader's processes hold: how many processes there are, their
-open descriptors, their mounts, the files in the temporary folder, and the memory of the two long-lived processes.
-Ends with status 1 when processes, descriptors, mounts or files grew, or memory grew by more than a tenth.
+After every hundred submissions it prints what the grader's processes hold: how many processes there are, their open
+descriptors, their mounts, the files in the temporary folder, and the private memory of all of them. It ends with status
+1 if processes, descriptors, mounts or files grew, or if memory grew by more than a tenth.
 """
 
 import argparse
@@ -25,17 +25,17 @@ MIB = 1 << 20
 
 
 class Holding(NamedTuple):
-    """What the processes below one process hold at a moment."""
+    """What one process and the processes below it hold at a moment."""
 
     processes: int
     descriptors: int
     mounts: int
     files: int
-    private_mib: float  # memory that is not shared with another process, summed
+    private_mib: float  # memory that is not shared with another process, added up
 
 
 def descendants(pid: int) -> list[int]:
-    """Return all processes below `pid`, and itself."""
+    """Return `pid` and all processes below it."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -69,7 +69,7 @@ def holding(pid: int, temporary: Path) -> Holding:
 
 
 def main() -> int:
-    """Grade, print a row per hundred, compare the last with the first."""
+    """Grade, print a row for every hundred submissions, and compare the last row with the first."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.split("\n")[0])
     parser.add_argument("--assignment", default="a0")
     parser.add_argument("--count", type=int, default=1000)
@@ -94,7 +94,7 @@ def main() -> int:
                     assert graded.report is not None, graded.fault
                     points[graded.report.points] += 1
                 rate = 60 * options.every / (time.perf_counter() - start)
-                time.sleep(0.5)  # the last submission's processes are being ended
+                time.sleep(0.5)  # the processes of the last submission are ending
                 row = holding(os.getpid(), temporary)
                 rows.append(row)
                 print(

@@ -1,11 +1,11 @@
-"""A university in a folder: four students push with plain git, the service answers on score-feedback.
+"""A university in a folder: four students push with plain git, and a service publishes what they scored.
 
-    python -m demo.university            once through, then everything is removed
-    python -m demo.university --keep     stays for a look at the staff page, until Ctrl-C
+    python -m demo.university            runs once, then removes everything
+    python -m demo.university --keep     leaves the service running until Ctrl-C, for a look at the staff page
 
-Nothing is pretended: bare repositories with the post-receive hook, `autograder serve` as it runs for a course (SQLite,
-the sandbox, the hidden suites), and the time from the start of `git push` to the commit that answers it. The first
-answer waits until torch is imported.
+Everything is real: bare repositories with the post-receive hook, and `autograder serve` as it runs for a course, with
+SQLite, the sandbox and the hidden suites. The times are those from the start of `git push` to the feedback commit. The
+first one includes the import of torch, which the service does once.
 """
 
 import argparse
@@ -15,16 +15,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from autograder.ledger import Ledger
+from autograder.ledger import Job, JobState, Ledger
 from tests.samples import ALL, REPOSITORY, build
 
-FOLDER = REPOSITORY / "build" / "university"
+BUILD = REPOSITORY / "build"
 PATIENCE_SECONDS = 120.0
 SETTINGS = """\
 course = "deep-learning-systems"
@@ -58,86 +59,98 @@ closes = "{past}"
 
 @dataclass
 class Student:
-    """Who pushes what, and what is known of the answer.
+    """A student, the work that is pushed, and what is known of its feedback.
 
     Attributes:
+        folder: of the university.
         name, assignment: of the repository `cs/ASSIGNMENT-NAME`.
-        sample: the folder in submissions/ that they push.
-        about: in words.
-        state: of the job, as it was shown last.
-        pushed: when `git push` began, seconds of the monotonic clock.
-        answered: when the answer was there.
+        sample: the name of the sample submission that the student pushes.
+        about: the same in words.
+        state: the state of the job when it was last shown.
+        pushed: when `git push` started, seconds of the monotonic clock.
+        published: when the feedback was there; 0 before.
     """
 
+    folder: Path
     name: str
     assignment: str
     sample: str
     about: str
     state: str = ""
     pushed: float = 0.0
-    answered: float = 0.0
+    published: float = 0.0
 
     @property
     def bare(self) -> Path:
         """The repository on the git host."""
-        return FOLDER / "git" / "cs" / f"{self.assignment}-{self.name}.git"
+        return self.folder / "git" / "cs" / f"{self.assignment}-{self.name}.git"
 
     @property
     def checkout(self) -> Path:
         """The student's own clone."""
-        return FOLDER / "students" / self.name
-
-
-STUDENTS = [
-    Student("ann", "a0", "reference-a0", "solved it"),
-    Student("bo", "a0", "partial-matrices-only", "handles matrices only"),
-    Student("cy", "a0", "hostile-patch-comparisons", "patches the functions that compare tensors"),
-    Student("dora", "a2", "reference-a2", "solved it, an hour after the deadline"),
-]
+        return self.folder / "students" / self.name
 
 
 def main() -> int:
     """Run the demonstration; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m demo.university", description="A scratch university.")
-    parser.add_argument("--keep", action="store_true", help="leave the service running until Ctrl-C")
+    parser = argparse.ArgumentParser(
+        prog="python -m demo.university",
+        description="Four students push to a grading service on this machine.",
+    )
+    parser.add_argument(
+        "--keep",
+        action="store_true",
+        help="leave the service running until Ctrl-C, for a look at the staff page",
+    )
     keep = parser.parse_args().keep
-    started = time.monotonic()
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # also when started in the background: the service must end too
+    # Also in the background, where a shell lets its children ignore Ctrl-C: the service must be ended.
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    started = time.monotonic()
+    BUILD.mkdir(exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="university-", dir=BUILD))
+    students = [
+        Student(folder, "ann", "a0", "reference-a0", "solved the task"),
+        Student(folder, "bo", "a0", "partial-matrices-only", "solved it for matrices only"),
+        Student(
+            folder, "cy", "a0", "hostile-patch-comparisons", "cheats: patches functions that compare tensors"
+        ),
+        Student(folder, "dora", "a2", "reference-a2", "solved the task, but pushes after the deadline"),
+    ]
     try:
-        found()
-        with service() as address:
-            print(f"the service is ready after {time.monotonic() - started:.1f} s\n")
-            for student in STUDENTS:
+        print(f"Four students get bare repositories, each with a hook, in\n{folder}\n", flush=True)
+        make(folder, students)
+        print("\nThe service starts: autograder serve\n", flush=True)
+        with service(folder) as address:
+            print("\nThe students push:\n")
+            for student in students:
                 push(student)
-            done = watch()
-            for student in STUDENTS:
-                if student.answered:
+            print("\nThe service grades. Seconds since the first push:\n")
+            complete = watch(folder, students)
+            print("\nWhat each student finds: git fetch; git show origin/score-feedback:score.md")
+            for student in students:
+                if student.published:
                     show(student)
-            print(f"\nstaff page: {address}   token: {FOLDER}/.autograder/staff-token")
-            print(
-                "Ctrl-C ends it"
-                if keep
-                else "it ends here; .venv/bin/python -m demo.university --keep leaves it running"
-            )
             if keep:
+                print(
+                    f"\nStaff page: {address}   Token: {folder}/.autograder/staff-token   Ctrl-C ends the service."
+                )
                 with contextlib.suppress(KeyboardInterrupt):
                     signal.pause()
     finally:
-        shutil.rmtree(FOLDER, ignore_errors=True)
-    print(f"{time.monotonic() - started:.1f} s in all")
-    return 0 if done else 1
+        shutil.rmtree(folder, ignore_errors=True)
+    print(
+        f"\nDone in {time.monotonic() - started:.1f} s. Everything that the demonstration made is removed again."
+    )
+    if not keep:
+        print("To look at the staff page, run .venv/bin/python -m demo.university --keep")
+    return 0 if complete else 1
 
 
-def found() -> None:
-    """Make the configuration, a bare repository for each student, and its hook."""
+def make(folder: Path, students: Sequence[Student]) -> None:
+    """Write the configuration, and make a bare repository with its hook for each student."""
     now = datetime.now(timezone.utc)
-    FOLDER.mkdir(parents=True)
-    (FOLDER / "autograder.toml").write_text(
+    (folder / "autograder.toml").write_text(
         SETTINGS.format(
             reference=REPOSITORY,
             soon=f"{now + timedelta(days=14):%Y-%m-%d %H:%M}",
@@ -145,35 +158,37 @@ def found() -> None:
         )
     )
     samples = {sample.name: sample for sample in ALL}
-    for student in STUDENTS:
-        git("init", "--quiet", "--bare", str(student.bare))
-        git("init", "--quiet", "-b", "main", str(student.checkout))
+    for student in students:
+        git("init", "--quiet", "--bare", str(student.bare), folder=folder)
+        git("init", "--quiet", "-b", "main", str(student.checkout), folder=folder)
         git("remote", "add", "origin", str(student.bare), folder=student.checkout)
         build(samples[student.sample], student.checkout)
-    autograder("hook", "install", *(str(student.bare) for student in STUDENTS))
+    bares = [str(student.bare.relative_to(folder)) for student in students]
+    command = [sys.executable, "-m", "autograder", "hook", "install", *bares, "--config", "autograder.toml"]
+    subprocess.run(command, cwd=folder, check=True)
 
 
 @contextlib.contextmanager
-def service() -> Iterator[str]:
-    """Run `autograder serve`; give the address of its page."""
-    with (FOLDER / "log").open("wb") as log:
+def service(folder: Path) -> Iterator[str]:
+    """Run `autograder serve`; yield the address of its staff page."""
+    with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "autograder", "serve", "--config", str(FOLDER / "autograder.toml")],
+            [sys.executable, "-m", "autograder", "serve", "--config", str(folder / "autograder.toml")],
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            start_new_session=True,  # Ctrl-C is for us to handle
+            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the service
         )
     try:
         address = ""
         for line in process.stdout or ():
-            print(line, end="")
+            print(line, end="", flush=True)
             if line.split()[:1] == ["web"]:
                 address = line.split()[1]
             if line.startswith("ready"):
                 break
         else:
-            raise SystemExit(f"the service did not start:\n{(FOLDER / 'log').read_text()}")
+            raise SystemExit(f"the service did not start; its log:\n{(folder / 'log').read_text()}")
         yield address
     finally:
         process.terminate()
@@ -187,51 +202,54 @@ def push(student: Student) -> None:
     student.pushed = time.monotonic()
     git("push", "--quiet", "origin", "main", folder=student.checkout, who=student.name)
     took = time.monotonic() - student.pushed
-    print(f"{student.name:5} git push {student.assignment:3} {took:5.2f} s   {student.about}")
+    print(
+        f"  {student.name:5} {student.assignment}  git push took {took:.2f} s   {student.about}", flush=True
+    )
 
 
-def watch() -> bool:
-    """Show how the jobs go until all are answered; return whether they were."""
-    print()
-    with Ledger.open(f"sqlite:///{FOLDER}/.autograder/ledger.sqlite") as ledger:
+def watch(folder: Path, students: Sequence[Student]) -> bool:
+    """Show how the jobs go until everybody has feedback; return whether that happened."""
+    with Ledger.open(f"sqlite:///{folder}/.autograder/ledger.sqlite") as ledger:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             jobs = {job.repository.name: job for job in ledger.jobs()}
-            for student in STUDENTS:
-                job = jobs.get(student.bare.stem)
-                if not student.answered and git(
-                    "rev-parse", "--quiet", "--verify", "score-feedback", folder=student.bare
-                ):
-                    student.answered = time.monotonic()
-                    say(student, f"feedback {student.answered - student.pushed:5.2f} s after the push began")
-                if job is not None and job.state.value != student.state:
-                    student.state = job.state.value
-                    say(student, f"{student.state}  {job.reason}")
-            if all(student.answered and student.state == "final" for student in STUDENTS):
+            for student in students:
+                look(student, jobs.get(student.bare.stem), time.monotonic() - students[0].pushed)
+            if all(student.published and student.state == JobState.FINAL.value for student in students):
                 return True
-            if any(job.state.value == "dead" for job in jobs.values()):
+            if any(job.state is JobState.DEAD for job in jobs.values()):
                 break
             time.sleep(0.02)
-    print(
-        f"no answer for everybody; try .venv/bin/autograder doctor. The log:\n{(FOLDER / 'log').read_text()[-3000:]}"
-    )
+    print("\nNot everybody got feedback; .venv/bin/autograder doctor may say why. The end of the log:\n")
+    print((folder / "log").read_text()[-3000:])
     return False
 
 
-def say(student: Student, text: str) -> None:
-    """Print a line of the watch."""
-    print(f"{student.name:5} {time.monotonic() - STUDENTS[0].pushed:6.2f} s  {text.rstrip()}", flush=True)
+def look(student: Student, job: Job | None, seconds: float) -> None:
+    """Print what has changed for one student."""
+    if not student.published and git(
+        "rev-parse", "--quiet", "--verify", "score-feedback", folder=student.bare
+    ):
+        student.published = time.monotonic()
+        waited = student.published - student.pushed
+        print(
+            f"  {seconds:6.2f}  {student.name:5} feedback is there, {waited:.2f} s after the push", flush=True
+        )
+    if job is not None and job.state.value != student.state:
+        student.state = job.state.value
+        reason = f": {job.reason}" if job.reason else ""
+        print(f"  {seconds:6.2f}  {student.name:5} {student.state}{reason}", flush=True)
 
 
 def show(student: Student) -> None:
     """Print score.md as the student finds it."""
-    print(f"\n--- {student.name}: git show origin/score-feedback:score.md   ({student.about})\n")
+    print(f"\n--- {student.name} ({student.about})\n")
     git("fetch", "--quiet", folder=student.checkout)
-    print(git("show", "origin/score-feedback:score.md", folder=student.checkout))
+    print(git("show", "origin/score-feedback:score.md", folder=student.checkout), flush=True)
 
 
-def git(*arguments: str, folder: Path = FOLDER, who: str = "host") -> str:
-    """Run git with nobody's settings; return what it prints, empty where it fails quietly."""
+def git(*arguments: str, folder: Path, who: str = "host") -> str:
+    """Run git without the settings of this user; return its output. `rev-parse` may fail, its output is empty then."""
     person = {
         f"GIT_{role}_{key}": value
         for role in ("AUTHOR", "COMMITTER")
@@ -249,12 +267,6 @@ def git(*arguments: str, folder: Path = FOLDER, who: str = "host") -> str:
     if done.returncode != 0 and "rev-parse" not in arguments:
         raise SystemExit(f"git {' '.join(arguments)} failed in {folder}")
     return done.stdout.strip()
-
-
-def autograder(*arguments: str) -> None:
-    """Run a command of ours."""
-    command = [sys.executable, "-m", "autograder", *arguments, "--config", str(FOLDER / "autograder.toml")]
-    subprocess.run(command, cwd=REPOSITORY, check=True)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ def build_model(name: str, data: Data, *, hidden: int, lr: float, batch: int) ->
     weights = [ndl.Tensor(W1), ndl.Tensor(W2)]
 
     def run_epoch(X: np.ndarray, y: np.ndarray) -> None:
-        weights[:] = ndl.nn_epoch(X, y, *weights, lr=lr, batch=batch)
+        weights[:] = ndl.nn_epoch(X, y, weights[0], weights[1], lr=lr, batch=batch)
 
     def logits(X: np.ndarray) -> np.ndarray:
         first, second = (weight.numpy() for weight in weights)

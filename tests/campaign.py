@@ -2,10 +2,10 @@
 
     python -m tests.campaign --pushes 200 --students 20 [--database postgresql] [--seed N] [--sandbox]
 
-Three processes work: `serve` and two workers. Each dies by itself after a random number of calls into the ledger, the
-git host or the grader, before or behind the call; beside that one after the other is killed, stopped for a while, or
-told to end. What died is started again. Pushes come at random, some are told twice, some late and out of order.
-In the end nobody is harmed any more, and when all is quiet `accounted` must find nothing wrong.
+Three processes run: `serve` and two workers. Each kills itself before or after a random call into the ledger, the git
+host or the grader. Besides, a random one is now and then killed, stopped for a while, or asked to end. Processes that
+ended are started again. Pushes come at random; some are delivered twice, some late and out of order. In the end nothing
+is harmed any more, and when no job is left `accounted` must find nothing wrong.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SERVICE = "retries = 1000\ndrain_seconds = 2"
 FATES = ["kill"] * 3 + ["stop", "end"]
 SECONDS = 900  # until all is quiet
 
-# Kills the process in or behind some call, after so many calls.
+# Kills the process before or after a call, after a random number of calls.
 MORTAL = """
 import random
 dice = random.Random(os.environ["SEED"])
@@ -53,14 +53,15 @@ for name in ("job", "move", "report", "add_report", "add_feedback", "open_job"):
     mortal(Ledger, name)
 for owner, name in (
     (pipeline, "branch_head"), (pipeline, "fetch_commit"), (feedback, "publish"), (Pipeline, "_fetch"),
-    (Pipeline, "_grade"), (Pipeline, "_publish"), (serve.Graders, "grade"), (serve.Work, "again"),
+    (Pipeline, "_grade"), (Pipeline, "_publish"), (serve.Graders, "grade"),
+    (Pipeline, "queue_again"),
 ):
     mortal(owner, name)
 """
 
 
 class Campaign:
-    """One campaign; `run` returns its figures, among them what is wrong.
+    """One campaign; `run` returns its figures, including what is wrong.
 
     Args:
         university: empty.
@@ -72,7 +73,7 @@ class Campaign:
         self.university, self.sandbox = university, sandbox
         self.random = random.Random(seed)  # noqa: S311 (an order, no secret)
         self.processes = Processes(university)
-        self.slots = [None, None, None]
+        self.running = [None, None, None]
         self.harm = True
         self.counts = Counter()
         self.asleep = {}
@@ -97,8 +98,8 @@ class Campaign:
             self.processes.end()
 
     def _push(self, parts, number, names):
-        """Push, tell, and harm, by turns."""
-        waiting = []  # told later
+        """Push, deliver and harm in turn."""
+        waiting = []  # delivered later
         for _ in range(number):
             self._start_missing()
             student = self.random.choice(names)
@@ -109,18 +110,18 @@ class Campaign:
             self.random.shuffle(waiting)
             while waiting:
                 push = waiting.pop()
-                self._tell(parts, push, 2 if self.random.random() < 0.1 else 1)
+                self._deliver(parts, push, 2 if self.random.random() < 0.1 else 1)
             time.sleep(self.random.uniform(0, 0.15))
             self._wake()
             if self.random.random() < 0.2:
                 self._harm(self.random.choice(FATES))
         for push in waiting:
-            self._tell(parts, push, 1)
+            self._deliver(parts, push, 1)
 
-    def _tell(self, parts, push, times):
+    def _deliver(self, parts, push, times):
         done = 0
         while done < times:
-            with contextlib.suppress(GraderError):  # a host sends again what was answered with 503
+            with contextlib.suppress(GraderError):  # a git host sends a push again after a response with 503
                 parts.intake.receive(push, now())
                 done += 1
                 continue
@@ -129,7 +130,7 @@ class Campaign:
             self._wake()
 
     def _harm(self, fate):
-        alive = [one for one in self.slots if one and one.poll() is None and one not in self.asleep]
+        alive = [one for one in self.running if one and one.poll() is None and one not in self.asleep]
         if not alive:
             return
         victim = self.random.choice(alive)
@@ -150,22 +151,22 @@ class Campaign:
                     one.send_signal(signal.SIGCONT)
 
     def _end_mortals(self):
-        for one in self.slots:
+        for one in self.running:
             if one.poll() is None:
                 one.kill()
                 one.wait()
-        self.slots = [None] * len(self.slots)
+        self.running = [None] * len(self.running)
 
     def _start_missing(self):
-        for place, process in enumerate(self.slots):
+        for index, process in enumerate(self.running):
             if process is not None and process.poll() is None:
                 continue
             if process is not None:
                 self.counts["died of itself"] += process.poll() == -signal.SIGKILL
                 self.counts["faulty ends"] += process.poll() not in (0, -signal.SIGKILL)
             self.counts["starts"] += 1
-            self.slots[place] = self.processes.begin(
-                command="worker" if place else "serve",
+            self.running[index] = self.processes.begin(
+                command="worker" if index else "serve",
                 before=MORTAL if self.harm else "",
                 pretend=not self.sandbox,
                 SEED=str(self.random.random()),
@@ -184,7 +185,7 @@ class Campaign:
             if head and not any(
                 entry.job.commit == head and entry.job.state is JobState.FINAL for entry in history.jobs
             ):
-                wrong.append(f"the last push of {name} is not answered")
+                wrong.append(f"the last push of {name} has no feedback")
         check = subprocess.run(
             [sys.executable, "-m", "autograder", "ledger", "check", "--config", self.university.config_file],
             capture_output=True,

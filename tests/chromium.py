@@ -1,4 +1,4 @@
-"""A real Chromium, from Debian's packages, that reaches nothing but loopback."""
+"""A real Chromium, from Debian's packages, that can reach only loopback."""
 
 import contextlib
 import functools
@@ -10,16 +10,16 @@ import tempfile
 
 @functools.cache
 def missing():
-    """Say what keeps the browser from being started here; nothing where it can be."""
+    """Return why the browser cannot be started here; an empty text if it can."""
     for program, package in (("chromium", "chromium"), ("chromedriver", "chromium-driver")):
         if shutil.which(program) is None:
-            return f"there is no {program} here: apt-get install {package}"
+            return f"{program} is not installed: apt-get install {package}"
     return ""
 
 
 @contextlib.contextmanager
 def browsing(*, width=1280, height=900, dark=False):
-    """Start a browser with a profile of its own, and stop it in the end."""
+    """Start a browser with its own profile, and stop it at the end."""
     from selenium import webdriver
     from selenium.webdriver.chrome.service import Service
 
@@ -56,11 +56,13 @@ def browsing(*, width=1280, height=900, dark=False):
 
 
 def requests(driver):
-    """Return the address of every request since this was asked last."""
+    """Return the address of every request since the last call."""
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
     addresses = [
         message["params"]["request"]["url"]
         for message in messages
         if message["method"] == "Network.requestWillBeSent"
     ]
-    return [address for address in addresses if not address.startswith(("chrome:", "data:"))]  # its own pages
+    return [
+        address for address in addresses if not address.startswith(("chrome:", "data:"))
+    ]  # the browser's own pages

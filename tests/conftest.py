@@ -1,19 +1,56 @@
-"""Fixtures for everything that stands on a ledger: one on SQLite, and one on PostgreSQL where that can be started.
+"""What all tests share: settings of Hypothesis, short test ids, and fixtures of a ledger.
 
-`ledger` is the same database in all tests, emptied before each: making one costs more than most tests do.
+`ledger` is the same database in all tests of a process, emptied before each: making one costs more than most tests do.
+It comes once on SQLite, and once on PostgreSQL where that can be started.
 """
 
 import contextlib
+import hashlib
+import re
 import sqlite3
 import tempfile
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from autograder.ledger import Ledger, tables
 from autograder.ledger.database import Database, parse_url
 from tests import postgres
 from tests.ledgers import Clock, Course
+
+# Other programs may use the processors: how long an example takes says nothing about it.
+hypothesis.settings.register_profile(
+    "tests", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("tests")
+
+MAX_PARAMETER = 40
+MAX_TEST_ID = 200
+
+
+def pytest_make_parametrize_id(config, val, argname):
+    """Shorten a long text or number: its beginning, and a digest that tells it from others. The rest is pytest's."""
+    if isinstance(val, int):
+        text = hex(val)
+    elif isinstance(val, bytes):
+        text = val.decode("latin-1")
+    elif isinstance(val, str):
+        text = val
+    else:
+        return None
+    if len(text) <= MAX_PARAMETER and text.isprintable():
+        return None
+    digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:6]
+    words = re.findall(r"[A-Za-z0-9]+", text[:MAX_PARAMETER])
+    return "-".join([*words, digest])
+
+
+def pytest_collection_modifyitems(items):
+    """Refuse ids that change between runs, which pytest-xdist cannot use, and ids that nobody can read."""
+    for item in items:
+        if len(item.nodeid) > MAX_TEST_ID or re.search(r" at 0x[0-9a-f]+", item.nodeid):
+            raise pytest.UsageError(f"give the parameters of this test shorter, stable ids: {item.nodeid}")
 
 
 @pytest.fixture(scope="session")

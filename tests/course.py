@@ -34,7 +34,7 @@ def test_double_of_a_number(student):
 RIGHT = "def double(x):\n    return 2 * x\n"
 
 
-class Course:
+class CourseFolder:
     """The folder of a course with the assignment `t`."""
 
     def __init__(self, folder: Path, *, score: str = SCORE, probes: str = PROBES, settings: str = "") -> None:

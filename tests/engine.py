@@ -1,7 +1,7 @@
 """A Docker engine for tests, and an image that costs nothing: this machine's own Python, shown read-only.
 
-The image has only empty folders in it. `/usr`, the interpreter and the installed packages of the machine are mounted
-there, so a container has the very same versions as a grader that uses bubblewrap, the compiler among them.
+The image contains only empty folders. `/usr`, the interpreter and the installed packages of this machine are mounted on
+them, so a container has the same versions as a grader that uses bubblewrap, including the compiler.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ def why_no_engine() -> str:
     return ""
 
 
-needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "an engine answers")
+needs_engine = pytest.mark.skipif(bool(why_no_engine()), reason=why_no_engine() or "an engine responds")
 
 
 def volumes() -> list[str]:
-    """What a container of `host_image` must show, as HOST:INSIDE."""
+    """Return what a container of `host_image` must show, as HOST:INSIDE."""
     python = policy.Interpreter.current()
     shown = [*python.prefixes[:1], *(path for path in ("/usr",) if path not in python.prefixes)]
     return [*(f"{path}:{path}" for path in shown), f"{python.site_packages[0]}:{SITE_PACKAGES}"]
 
 
 def host_image_name() -> str:
-    """This process's own."""
+    """Return the name of the image that belongs to this process."""
     return f"autograder-test:{os.getpid()}"
 
 
 @contextlib.contextmanager
 def host_image() -> Iterator[str]:
-    """An image for `volumes`, by name; removed at the end."""
+    """Make an image for `volumes`, yield its name, and remove it at the end."""
     name = host_image_name()
     prefix = policy.Interpreter.current().prefixes[0]
     changes = (f"ENV PATH={prefix}/bin:/usr/local/bin:/usr/bin:/bin", f"ENV PYTHONPATH={SITE_PACKAGES}")
@@ -69,7 +69,7 @@ def host_image() -> Iterator[str]:
 
 
 def _skeleton(prefix: str) -> bytes:
-    """A tar of the folders that things are mounted on, and of the few files that lie elsewhere."""
+    """Return a tar of the folders on which something is mounted, and of the few files in other places."""
     data = io.BytesIO()
     with tarfile.open(fileobj=data, mode="w") as tar:
         folders = {
@@ -102,7 +102,7 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 
 
 def containers() -> list[str]:
-    """Every container of `host_image`, running or not; others may use the engine at the same time."""
+    """Return every container of `host_image`, running or not; others may use the engine at the same time."""
     return engine.ask("ps", "--all", "--quiet", "--filter", f"ancestor={host_image_name()}").split()
 
 

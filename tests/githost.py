@@ -103,7 +103,7 @@ def script(folder, name, text):
 
 
 def trap(folder):
-    """Return a program that leaves `folder`/sprung behind when anything runs it."""
+    """Return a program that writes `folder`/sprung when anything runs it."""
     return script(folder, "trap", f'#!/bin/sh\necho "$0 $*" >> {folder}/sprung\nexit 0\n')
 
 

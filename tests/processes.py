@@ -1,8 +1,8 @@
-"""Processes of the service for tests that hurt them: killed, stopped, cut off, two of them at one job.
+"""Processes of the service for tests that harm them: they are killed, stopped, cut off, or work on the same job.
 
-They run the real command line, each in a process of its own, forked from one that has everything imported: a fault
-campaign starts dozens. Only what grades is pretended, and what a test wants changed, as Python text, is changed
-before `main()`. Nothing in the service knows of it.
+They run the real command line, each in a process of its own, forked from one that has everything imported, because a
+fault campaign starts dozens. Only grading is pretended. A test gives further changes as Python text, which is run
+before `main()`; the service itself knows nothing of this.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import time
 
 from autograder.ledger import OPEN, JobState
@@ -18,16 +19,17 @@ from tests.ledgers import problems
 
 PATIENCE = 120
 
-# What the texts of tests may use.
+# What the Python text of a test may use.
 DRIVER = """
 import ctypes, os, signal, subprocess, sys, threading, time
 from pathlib import Path
 import autograder
-from autograder import feedback
 from autograder.cli import main
+from autograder.git import feedback
 from autograder.ledger import JobState, Ledger
-from autograder.service import lease, pipeline, serve
-from autograder.service.pipeline import Pipeline
+from autograder.service import serve
+from autograder.service.jobs import lease, pipeline
+from autograder.service.jobs.pipeline import Pipeline
 from tests.university import PretendedGraders
 
 HERE = Path(sys.argv[sys.argv.index("--config") + 1]).parent.parent
@@ -44,20 +46,20 @@ class Graders(PretendedGraders):
         return super().grade(assignment, folder, commit)
 
 def die(owner, name, when, only=lambda *a, **k: True):
-    "Kill this process before or behind a call."
+    "Kill this process before or after a call."
     real = getattr(owner, name)
     def dying(*arguments, **values):
         mine = only(*arguments, **values)
         if mine and when == "before":
             os.kill(os.getpid(), signal.SIGKILL)
         result = real(*arguments, **values)
-        if mine and when == "behind":
+        if mine and when == "after":
             os.kill(os.getpid(), signal.SIGKILL)
         return result
     setattr(owner, name, dying)
 
 def wait_for(name):
-    "Wait for a file; say first that we do."
+    "Wait for a file, after leaving one that says so."
     (HERE / f"{name}.reached").touch()
     while not (HERE / name).exists():
         time.sleep(0.02)
@@ -84,20 +86,29 @@ class Process:
 
     def __init__(self, university, arguments, text, variables):
         self.out = university.folder / f"out-{time.monotonic_ns()}"
+        temporary = university.folder / "tmp"  # what a killed process leaves there goes with the test
+        temporary.mkdir(exist_ok=True)
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["autograder.cli", "autograder.service.serve", "uvicorn", "starlette"])
         self._process = context.Process(
-            target=_run, args=(str(self.out), str(university.folder / "log"), arguments, text, variables)
+            target=_run,
+            args=(
+                str(self.out),
+                str(university.folder / "log"),
+                arguments,
+                text,
+                {"TMPDIR": str(temporary), **variables},
+            ),
         )
         self._process.start()
         self.pid = self._process.pid
 
-    def said(self):
+    def output(self):
         return self.out.read_text() if self.out.exists() else ""
 
     def url(self):
-        """Return where its web is."""
-        (line,) = (line for line in self.said().splitlines() if line.startswith("  web "))
+        """Return the address of its web."""
+        (line,) = (line for line in self.output().splitlines() if line.startswith("  web "))
         return line.split()[-1]
 
     def send_signal(self, number):
@@ -110,14 +121,14 @@ class Process:
         return self._process.exitcode
 
     def wait(self, seconds=PATIENCE):
-        """Return the status with which it ended, negative: by which signal."""
+        """Return its exit status; if a signal ended it, the negative number of the signal."""
         self._process.join(seconds)
         assert self._process.exitcode is not None, f"{self.pid} has not ended"
         return self._process.exitcode
 
 
 class Processes:
-    """Processes of one university; all end with the test."""
+    """The processes of one university; all are ended with the test."""
 
     def __init__(self, university):
         self.university, self.all = university, []
@@ -132,10 +143,10 @@ class Processes:
         """Start a process.
 
         Args:
-            arguments: of the command line.
-            command: serve or worker.
-            before: Python text that is run before the command; it may use what DRIVER has.
-            pretend: grade without a sandbox.
+            arguments: further arguments of the command.
+            command: `serve` or `worker`.
+            before: Python text that is run before the command; it may use what DRIVER defines.
+            pretend: do not grade, but decide by the text of the submission.
             variables: of the environment.
         """
         line = ["autograder", command, "--config", str(self.university.config_file), *arguments]
@@ -148,7 +159,7 @@ class Processes:
         """Wait until a process is ready."""
         log = self.university.folder / "log"
         until(
-            lambda: "\nready" in process.said() or process.poll() is not None,
+            lambda: "\nready" in process.output() or process.poll() is not None,
             lambda: f"it is not ready: {log.read_text()[-2000:]}",
         )
         assert process.poll() is None, f"it ended with {process.poll()}: {log.read_text()[-2000:]}"
@@ -164,7 +175,9 @@ class Processes:
 
 def _run(out, log, arguments, text, variables):
     os.setsid()
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: also where the tests themselves are killed
+    ctypes.CDLL(None).prctl(
+        1, signal.SIGKILL
+    )  # PR_SET_PDEATHSIG: it ends even if the tests themselves are killed
     sys.stdout.flush()
     for path, number in ((out, 1), (log, 2)):
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -172,14 +185,15 @@ def _run(out, log, arguments, text, variables):
         os.close(file)
     sys.stdout.reconfigure(line_buffering=True)
     os.environ.update(variables)
+    tempfile.tempdir = None  # TMPDIR is read again
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
     sys.argv = list(arguments)
     exec(compile(text, "driver", "exec"), {"__name__": "driver"})  # noqa: S102 (the text is a test's own)
 
 
-def until(true, what="it did not come to that"):
-    """Wait until something is so."""
+def until(true, what="it did not happen"):
+    """Wait until a condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not true():
         if time.monotonic() > deadline:
@@ -200,37 +214,37 @@ def graded(university):
 
 
 def accounted(university, parts, students):
-    """Return what is wrong with the answers to the pushes of some students; nothing when
+    """Return what is wrong with the feedback for the pushes of some students. Nothing is wrong if
 
-    every job is final with one report and one commit of feedback, or superseded without either; the branch holds
-    exactly these answers, each to its own student; and the ledger is in order.
+    every job is final with one report and one feedback commit, or superseded without either; the branch of each student
+    has exactly the feedback for that student's commits; and the ledger is in order.
     """
     wrong = [f"ledger: {problem}" for problem in problems(parts.ledger)]
     for student in students:
         history = parts.ledger.history(university.repository(student))
         jobs = {entry.job.commit: entry for entry in history.jobs}
         wrong += [f"{push.commit} has no job" for push in history.pushes if push.commit not in jobs]
-        answers = university.answers(student)
+        found = university.published(student)
         expected = []
         for commit, entry in jobs.items():
             state, shown = entry.job.state, [one.commit for one in entry.feedback]
             if state is JobState.SUPERSEDED:
                 if entry.report or shown or not entry.job.reason:
-                    wrong.append(f"{entry.job.id} is superseded, and answered or for no reason")
+                    wrong.append(f"{entry.job.id} is superseded, but has feedback or no reason")
                 continue
             expected.append(commit)
             if state is not JobState.FINAL or entry.report is None or len(shown) != 1:
                 wrong.append(f"{entry.job.id} is {state.value} ({entry.job.reason}) with {shown}")
                 continue
-            told = university.bare(student).git(
+            graded_commit = university.bare(student).git(
                 "log", "-1", "--format=%(trailers:key=Graded-Commit,valueonly,separator=)", shown[0]
             )
-            if told != commit:
-                wrong.append(f"{entry.job.id} is said to be answered by {shown[0]}, which answers {told}")
+            if graded_commit != commit:
+                wrong.append(f"{entry.job.id} has the feedback {shown[0]}, which is for {graded_commit}")
             if entry.report.report.provenance["commit"] != commit:
                 wrong.append(f"{entry.job.id} has a report of another commit")
-        if sorted(answers) != sorted(expected):
-            wrong.append(f"{student} got answers to {answers}, and should to {expected}")
+        if sorted(found) != sorted(expected):
+            wrong.append(f"{student} has feedback for {found}, and should have it for {expected}")
     return wrong
 
 

@@ -1,6 +1,6 @@
 """A small staff repository in a folder, for tests of the release: one task, one hidden suite, both handouts."""
 
-from tests.course import Course
+from tests.course import CourseFolder
 
 WORK = '''"""Task1: numbers."""
 
@@ -110,7 +110,7 @@ CHINESE = """# 讲义
 """
 
 
-class Staff(Course):
+class Staff(CourseFolder):
     """The folder of a course whose assignment `t` can be released, after `s` and before `u`."""
 
     def __init__(self, folder, *, settings=SETTINGS, **others):

@@ -1,9 +1,11 @@
-"""Which commit a checkout is, without trusting its configuration; the files that are written beside it."""
+"""Which commit a checkout is, found without trust in its configuration; and the files with the results."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
+import autograder
 from autograder.grading.batch import find_checkouts, head_commit, write_many
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
@@ -54,6 +56,21 @@ def test_what_lies_outside_src_or_is_left_by_tools_does_not_matter(checkout):
 def test_a_checkout_with_changes_below_src_is_no_commit(checkout, change):
     change(checkout / "src")
     assert head_commit(checkout) is None
+
+
+def test_variables_of_the_caller_do_not_reach_git(checkout, monkeypatch, tmp_path):
+    commit = git(checkout, "rev-parse", "HEAD")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    monkeypatch.setenv("GIT_CONFIG_PARAMETERS", "'core.repositoryFormatVersion=99'")
+    assert head_commit(checkout) == commit
+
+
+def test_whoever_runs_git_does_so_in_the_one_closed_environment():
+    package = Path(autograder.__file__).parent
+    texts = {path: path.read_text() for path in package.rglob("*.py")}
+    callers = {path.name: text for path, text in texts.items() if '["git", ' in text}
+    assert callers.keys() >= {"batch.py", "process.py", "repository.py", "starter.py"}
+    assert [name for name, text in callers.items() if "closed_environment(" not in text] == []
 
 
 def test_a_folder_without_git_is_no_commit(tmp_path):

@@ -1,4 +1,4 @@
-"""A CI job asks for the score of its commit: what it may ask, what it gets, and the workflow that asks."""
+"""A CI job asks for the score of its commit: the request, the result, and the workflow that asks."""
 
 import io
 import json
@@ -36,7 +36,7 @@ def graders():
 
 
 def ask(university, graders, commit, *, token="", repository="dls/t-ann", **options):
-    return ci.answer(university.config(), ci.Request(repository, commit, token), graders, **options)
+    return ci.grade(university.config(), ci.Request(repository, commit, token), graders, **options)
 
 
 def history(university):
@@ -73,14 +73,14 @@ def test_a_request_hides_its_token():
     assert "very-secret" not in repr(request)
 
 
-# the answer ----------------------------------------------------------------------------------------------
+# the result ----------------------------------------------------------------------------------------------
 
 
 def test_a_commit_is_graded_recorded_and_published(university, graders):
     commit = university.push(HALF).commit
     assert "| Total | 40 / 100 | 🥺 |  |" in ask(university, graders, commit)
     assert university.score() == 40
-    assert university.answers() == [commit]
+    assert university.published() == [commit]
     (push,), (job,) = history(university).pushes, history(university).jobs
     assert (push.commit, push.ref) == (commit, "refs/heads/main")
     assert (job.job.state, job.job.commit, job.report.report.points) == (JobState.FINAL, commit, 40)
@@ -91,7 +91,7 @@ def test_what_is_published_bears_the_seal_of_the_course(university, graders):
     assert seal.KEY in json.loads(university.bare().show("score-feedback:score.json"))
 
 
-def test_asked_again_it_answers_with_the_same_report(university, graders):
+def test_a_second_request_gets_the_same_report(university, graders):
     commit = university.push().commit
     first = ask(university, graders, commit)
     tip = university.bare().tip("score-feedback")
@@ -148,7 +148,7 @@ def test_a_branch_that_returns_to_an_earlier_commit_is_a_push(university, grader
 
 
 @pytest.mark.parametrize("university", [CLOSED], indirect=True)
-def test_a_late_push_is_answered_and_not_graded(university, graders):
+def test_a_late_push_gets_feedback_and_is_not_graded(university, graders):
     commit = university.push().commit
     text = ask(university, graders, commit, clock=lambda: LATE)
     assert "not graded: late; see score.md on the branch score-feedback" in text
@@ -156,7 +156,7 @@ def test_a_late_push_is_answered_and_not_graded(university, graders):
     assert graders.graded == []
 
 
-def test_a_fault_of_ours_gives_no_score_and_can_be_tried_again(university, graders):
+def test_a_fault_of_the_grader_gives_no_score_and_can_be_tried_again(university, graders):
     commit = university.push().commit
 
     def fails(*_):
@@ -165,7 +165,7 @@ def test_a_fault_of_ours_gives_no_score_and_can_be_tried_again(university, grade
     graders.before = fails
     with pytest.raises(GraderError, match=r"failed: .*disk full"):
         ask(university, graders, commit)
-    assert university.answers() == []
+    assert university.published() == []
     graders.before = lambda *_: None
     assert "100 / 100" in ask(university, graders, commit)
 
@@ -210,7 +210,7 @@ def test_who_cannot_write_to_a_public_repository_cannot_spoil_its_job(university
         assert graders.graded == []
         university.bare().git("config", "http.receivepack", "true")
         assert "100 / 100" in ask(university, graders, commit)
-    assert university.answers() == [commit]
+    assert university.published() == [commit]
 
 
 # the workflow --------------------------------------------------------------------------------------------
@@ -225,12 +225,12 @@ def steps():
 
 
 def run_workflow(university, commit, tmp_path):
-    """Run the steps in order as the runner does; return the summary and what was printed."""
+    """Run the steps in order as the runner does; return the summary and the output."""
     tools, runner = tmp_path / "tools", tmp_path / "runner"
     runner.mkdir()
     script(
         tools,
-        "sudo",  # what sudo does here: another environment, the same input and output
+        "sudo",  # as sudo: another environment, the same input and output
         "#!/usr/bin/env bash\n"
         f'[[ "$1 $2 $3 $4" == "-n -u autograder --" ]] || exit 9\nshift 4\necho "$*" >> {tmp_path}/sudo.log\n'
         f"exec env -i PATH=/usr/local/bin:/usr/bin:/bin HOME={tmp_path} PYTHONPATH={ROOT} "

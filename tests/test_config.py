@@ -1,4 +1,4 @@
-"""autograder.toml: what is accepted, and that a mistake is reported where it stands."""
+"""autograder.toml: what is accepted, and that a mistake is reported with its line."""
 
 from pathlib import Path
 
@@ -60,9 +60,10 @@ def test_values_and_defaults(tmp_path):
             'course = "c"',
             'hosts.git.uni.kind = "gitea"',
             1,
-            'a name with dots stands in quotes: [hosts."git.uni.example"]',
+            'put a name with dots in quotes: [hosts."git.uni.example"]',
         ),
     ],
+    ids=["type", "key", "table", "array", "limits", "build", "syntax", "dots"],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, line, message):
     assert old in GOOD
@@ -119,10 +120,10 @@ def test_the_secret_is_made_once_and_private(tmp_path, monkeypatch):
     assert (tmp_path / ".autograder" / "secret").stat().st_mode & 0o077 == 0
 
 
-def test_the_environment_goes_before_the_file(tmp_path, monkeypatch):
+def test_the_environment_takes_precedence_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_SECRET", "x" * 32)
     config = parse(GOOD, tmp_path / "autograder.toml")
     assert config.secret() == b"x" * 32
     monkeypatch.setenv("AUTOGRADER_SECRET", "short")
-    with pytest.raises(ConfigError, match="has 5 bytes, at least 16"):
+    with pytest.raises(ConfigError, match="has 5 bytes, but needs at least 16"):
         config.secret()

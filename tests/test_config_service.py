@@ -1,4 +1,4 @@
-"""autograder.toml: hosts, the service, feedback, deadlines; and what the environment says in their place."""
+"""autograder.toml: hosts, the service, feedback, deadlines; and the environment variables that replace keys."""
 
 import pytest
 
@@ -65,50 +65,52 @@ def test_the_only_host_need_not_be_named(tmp_path):
     text = FILE.replace('host = "files"\n', "")
     one = text[: text.index("[hosts.files]")] + text[text.index("[service]") :]
     assert parse(one, tmp_path / "autograder.toml").host_of("a0") == "git.uni.example"
-    assert "autograder.toml:15: assignments.a0.repositories: say which host" in wrong(tmp_path, text)
+    assert "autograder.toml:15: assignments.a0.repositories: add the key host" in wrong(tmp_path, text)
+
+
+MISTAKES = [
+    ('kind = "gitea"', 'kind = "gitee"', "2: hosts.git.uni.example.kind", "allowed are github, gitea,"),
+    ('kind = "gitea"', "", "1: hosts.git.uni.example", "missing required field `kind`"),
+    ('kind = "gitea"', 'kind = "gitea"\ntoken = "x"', "3: hosts.git.uni.example.token", "allowed are kind, base"),
+    ('kind = "folder"', 'kind = "folder"\nwebhook_secret_file = "x"', "7: hosts.files.webhook", "a post-receive"),
+    ('base = "https://', 'base = "ftp://', "3: hosts.git.uni.example.base", "https://HOST, ssh://USER@HOST"),
+    ('base = "https://', 'base = "http://', "3: hosts.git.uni.example.base", "not encrypted"),
+    ('base = "https://', 'base = "https://ann:secret@', "3: hosts.git.uni.example.base", "without a password"),
+    ('base = "https://', 'base = "ssh://git@', "3: hosts.git.uni.example.base", "ssh needs known_hosts_file"),
+    ('base = "/srv/git"', 'base = "https://x.example"', "7: hosts.files.base", "a folder of this machine"),
+    ('[hosts."git.uni.example"]', '[hosts."Git_Uni"]', "1: hosts.Git_Uni", "not a host's name"),
+    ("[hosts.files]", '[hosts."git-uni.example"]', "5: hosts.git-uni.example", "same names as those of git.uni"),
+    ("127.0.0.1:8700", "8700", "10: service.listen", "ADDRESS:PORT"),
+    ("127.0.0.1:8700", "127.0.0.1:87000", "10: service.listen", "ADDRESS:PORT"),
+    ("retries = 3", "retries = -1", "11: service.retries", "Expected `int` >= 0"),
+    ("retries = 3", "retires = 3", "11: service.retires", "allowed are listen, url"),
+    ("retries = 3", 'url = "javascript:x"', "11: service.url", "https://grades.uni.example"),
+    ("retries = 3", "lease_seconds = 0", "11: service.lease_seconds", "> 0"),
+    ("retries = 3", '[feedback]\nbranch = "a b"', "12: feedback.branch", "not the name of a branch"),
+    ("retries = 3", '[feedback]\nname = "<b>"', "12: feedback.name", "cannot be the author"),
+    ('host = "files"', 'host = "fiels"', "15: assignments.a0.host", "fiels; there are git.uni.example, files"),
+    ("cs/a0-*", "a0-*", "16: assignments.a0.repositories", "write owner/name"),
+    ("cs/a0-*", "cs/a0-*.git", "16: assignments.a0.repositories", "not a pattern"),
+    ("cs/a0-*", "cs/../x", "16: assignments.a0.repositories", "not a pattern"),
+    ("cs/a1-*", "cs/a0-*", "27: assignments.a1.repositories", "already a pattern of a0"),
+    ("Europe/Berlin", "Europe/Berln", "17: assignments.a0.zone", "IANA name"),
+    ('zone = "Europe/Berlin"', "", "18: assignments.a0.opens", "add the key zone"),
+    ("2026-09-01 08:00", "1 September", "18: assignments.a0.opens", "write it as 2026-10-12 23:59"),
+    ("2026-09-15 23:59", "2026-09-31 23:59", "19: assignments.a0.closes", "not a time"),
+    ("2026-09-15 23:59", "2026-08-15 23:59", "19: assignments.a0.closes", "must be later than opens"),
+    ("grace_minutes = 15", "grace_minutes = -1", "20: assignments.a0.grace_minutes", "grace period must be"),
+    ('branch = "main"', 'branch = "score-feedback"', "21: assignments.a0.branch", "the branch of the feedback"),
+    ('branch = "main"', 'branch = "-main"', "21: assignments.a0.branch", "not the name of a branch"),
+    ('policy = "best"', 'policy = "first"', "22: assignments.a0.policy", "allowed are last, best"),
+    ('policy = "best"', 'extensions_file = "x.txt"', "22: assignments.a0.extensions_file", ".csv or a .toml"),
+    ('suite = "hidden/a1"', 'suite = "x"\nextensions_file = "x.csv"', "26: assignments.a1.ext", "no deadline"),
+    ("[assignments.a1]", '[assignments."a 1"]', "24: assignments.a 1", "up to 32 letters"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "where", "message"),
-    [
-        ('kind = "gitea"', 'kind = "gitee"', "2: hosts.git.uni.example.kind", "allowed are github, gitea,"),
-        ('kind = "gitea"', "", "1: hosts.git.uni.example", "missing required field `kind`"),
-        ('kind = "gitea"', 'kind = "gitea"\ntoken = "x"', "3: hosts.git.uni.example.token", "allowed are kind, base"),
-        ('kind = "folder"', 'kind = "folder"\nwebhook_secret_file = "x"', "7: hosts.files.webhook", "a hook"),
-        ('base = "https://', 'base = "ftp://', "3: hosts.git.uni.example.base", "https://HOST, ssh://USER@HOST"),
-        ('base = "https://', 'base = "http://', "3: hosts.git.uni.example.base", "not encrypted"),
-        ('base = "https://', 'base = "https://ann:secret@', "3: hosts.git.uni.example.base", "without a password"),
-        ('base = "https://', 'base = "ssh://git@', "3: hosts.git.uni.example.base", "ssh needs known_hosts_file"),
-        ('base = "/srv/git"', 'base = "https://x.example"', "7: hosts.files.base", "a folder of this machine"),
-        ('[hosts."git.uni.example"]', '[hosts."Git_Uni"]', "1: hosts.Git_Uni", "not a host's name"),
-        ("[hosts.files]", '[hosts."git-uni.example"]', "5: hosts.git-uni.example", "same names as those of git.uni"),
-        ("127.0.0.1:8700", "8700", "10: service.listen", "ADDRESS:PORT"),
-        ("127.0.0.1:8700", "127.0.0.1:87000", "10: service.listen", "ADDRESS:PORT"),
-        ("retries = 3", "retries = -1", "11: service.retries", "Expected `int` >= 0"),
-        ("retries = 3", "retires = 3", "11: service.retires", "allowed are listen, url"),
-        ("retries = 3", 'url = "javascript:x"', "11: service.url", "https://grades.uni.example"),
-        ("retries = 3", "lease_seconds = 0", "11: service.lease_seconds", "> 0"),
-        ("retries = 3", '[feedback]\nbranch = "a b"', "12: feedback.branch", "not a branch's name"),
-        ("retries = 3", '[feedback]\nname = "<b>"', "12: feedback.name", "cannot be the author"),
-        ('host = "files"', 'host = "fiels"', "15: assignments.a0.host", "fiels; there are git.uni.example, files"),
-        ("cs/a0-*", "a0-*", "16: assignments.a0.repositories", "write owner/name"),
-        ("cs/a0-*", "cs/a0-*.git", "16: assignments.a0.repositories", "not a pattern"),
-        ("cs/a0-*", "cs/../x", "16: assignments.a0.repositories", "not a pattern"),
-        ("cs/a1-*", "cs/a0-*", "27: assignments.a1.repositories", "a pattern of a0 already"),
-        ("Europe/Berlin", "Europe/Berln", "17: assignments.a0.zone", "IANA name"),
-        ('zone = "Europe/Berlin"', "", "18: assignments.a0.opens", "in which time zone"),
-        ("2026-09-01 08:00", "1 September", "18: assignments.a0.opens", "write it as 2026-10-12 23:59"),
-        ("2026-09-15 23:59", "2026-09-31 23:59", "19: assignments.a0.closes", "not a time"),
-        ("2026-09-15 23:59", "2026-08-15 23:59", "19: assignments.a0.closes", "must be later than opens"),
-        ("grace_minutes = 15", "grace_minutes = -1", "20: assignments.a0.grace_minutes", "grace period must be"),
-        ('branch = "main"', 'branch = "score-feedback"', "21: assignments.a0.branch", "of our feedback"),
-        ('branch = "main"', 'branch = "-main"', "21: assignments.a0.branch", "not a branch's name"),
-        ('policy = "best"', 'policy = "first"', "22: assignments.a0.policy", "allowed are last, best"),
-        ('policy = "best"', 'extensions_file = "x.txt"', "22: assignments.a0.extensions_file", ".csv or a .toml"),
-        ('suite = "hidden/a1"', 'suite = "x"\nextensions_file = "x.csv"', "26: assignments.a1.ext", "no deadline"),
-        ("[assignments.a1]", '[assignments."a 1"]', "24: assignments.a 1", "up to 32 letters"),
-    ],
-)  # fmt: skip
+    ("old", "new", "where", "message"), MISTAKES, ids=[row[2].rpartition(".")[2][:7] for row in MISTAKES]
+)
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, where, message):
     assert old in FILE
     text = wrong(tmp_path, FILE.replace(old, new, 1))
@@ -127,7 +129,7 @@ def file(tmp_path):
     return path
 
 
-def test_a_variable_goes_before_the_file(file):
+def test_a_variable_takes_precedence_over_the_file(file):
     config = load(file, {"AUTOGRADER_SERVICE_LISTEN": "[::1]:99", "AUTOGRADER_SERVICE_RETRIES": "7"})
     assert (config.service.listen, config.service.retries) == ("[::1]:99", 7)
     config = load(file, {"AUTOGRADER_LEDGER_URL": "sqlite:///x", "AUTOGRADER_FEEDBACK_EMAIL": "a@b.example"})
@@ -151,8 +153,9 @@ def test_an_empty_variable_counts_as_not_set(file, monkeypatch):
         ("AUTOGRADER_SERVICE_RETRIES", "many", "Expected `int`"),
         ("AUTOGRADER_SERVICE_RETRIES", "-1", "Expected `int` >= 0"),
         ("AUTOGRADER_SERVICE_LISTEN", "8700", "ADDRESS:PORT"),
-        ("AUTOGRADER_FEEDBACK_BRANCH", "a..b", "not a branch's name"),
+        ("AUTOGRADER_FEEDBACK_BRANCH", "a..b", "not the name of a branch"),
     ],
+    ids=["type", "range", "address", "branch"],
 )
 def test_a_mistake_in_a_variable_names_the_variable(file, variable, value, message):
     with pytest.raises(ConfigError) as caught:

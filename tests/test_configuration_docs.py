@@ -1,4 +1,4 @@
-"""docs/configuration.md holds what the schema holds: every key, its default, its meaning. And `autograder config`."""
+"""docs/configuration.md has every key of the schema with its default and meaning. And `autograder config`."""
 
 import inspect
 import json
@@ -11,37 +11,32 @@ from click.testing import CliRunner
 
 from autograder import config
 from autograder.cli import main
-from autograder.config import secrets
+from autograder.config import schema, secrets
+from autograder.config.reading import CONFIG_VARIABLE
+from autograder.hosts import KINDS
 
 DOCUMENT = (Path(__file__).resolve().parent.parent / "docs" / "configuration.md").read_text()
 TABLES = {
-    "The top of the file": config.Config,
-    "`[assignments.NAME]`": config.AssignmentConfig,
-    "`[assignments.NAME.build]`": config.BuildConfig,
-    "`[assignments.NAME.release]`": config.ReleaseConfig,
-    '`[hosts."NAME"]`': config.HostConfig,
-    "`[service]`": config.ServiceConfig,
-    "`[feedback]`": config.FeedbackConfig,
-    "`[ledger]`": config.LedgerConfig,
-    "`[sandbox]`": config.SandboxConfig,
+    "The top of the file": schema.Config,
+    "`[assignments.NAME]`": schema.AssignmentConfig,
+    "`[assignments.NAME.build]`": schema.BuildConfig,
+    "`[assignments.NAME.release]`": schema.ReleaseConfig,
+    '`[hosts."NAME"]`': schema.HostConfig,
+    "`[service]`": schema.ServiceConfig,
+    "`[feedback]`": schema.FeedbackConfig,
+    "`[ledger]`": schema.LedgerConfig,
+    "`[sandbox]`": schema.SandboxConfig,
 }
-NO_KEYS = {
-    "assignments",
-    "hosts",
-    "sandbox",
-    "ledger",
-    "service",
-    "feedback",
-    "folder",
-}  # tables; and our own
+# Tables, and the folder of the file, which the program sets.
+NO_KEYS = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback", "folder"}
 
 
 def rows(kind):
-    """Return the rows that the document must have for a table of the file, from its docstring and defaults."""
+    """Return the rows of the document for a table of the file, from its docstring and defaults."""
     attributes = inspect.getdoc(kind).split("Attributes:\n")[1]
     texts = dict(re.findall(r"^    (\w+): ((?:.|\n {8})+)", attributes, re.MULTILINE))
     for field in msgspec.structs.fields(kind):
-        if kind is config.Config and field.name in NO_KEYS:
+        if kind is schema.Config and field.name in NO_KEYS:
             continue
         default = "required"
         if not field.required:
@@ -50,7 +45,9 @@ def rows(kind):
         yield f"| `{field.name}` | {default} | {re.sub(chr(10) + ' +', ' ', texts[field.name])} |"
 
 
-@pytest.mark.parametrize("title", TABLES)
+@pytest.mark.parametrize(
+    "title", TABLES, ids=[kind.__name__.removesuffix("Config") or "top" for kind in TABLES.values()]
+)
 def test_every_key_is_documented_as_the_schema_has_it(title):
     section = DOCUMENT.split(f"\n## {title}\n")[1].split("\n## ")[0].strip().splitlines()
     assert section[:2] == ["| key | default | meaning |", "|---|---|---|"]
@@ -58,16 +55,26 @@ def test_every_key_is_documented_as_the_schema_has_it(title):
 
 
 def test_no_table_is_left_out():
-    fields = {field.name: field.type for field in msgspec.structs.fields(config.Config)}
+    fields = {field.name: field.type for field in msgspec.structs.fields(schema.Config)}
     structs = {kind for kind in fields.values() if hasattr(kind, "__struct_fields__")}
     assert structs <= set(TABLES.values())
     assert set(fields) >= NO_KEYS
 
 
+def test_every_kind_of_host_is_documented():
+    section = DOCUMENT.split("\n## Kinds of host\n")[1].split("\n## ")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| `")]
+    assert rows == [
+        f"| `{name}` | {kind.title} | {'post-receive hook' if kind.is_folder else 'webhook'} | "
+        f"{'yes' if kind.app_api else 'no'} |"
+        for name, kind in KINDS.items()
+    ]
+
+
 def test_every_variable_is_documented():
     names = [value for name, value in vars(secrets).items() if name.endswith("_VARIABLE")]
     assert len(names) == 5
-    for name in [*names, config.CONFIG_VARIABLE]:
+    for name in [*names, CONFIG_VARIABLE]:
         assert f"| `{name}" in DOCUMENT
 
 
@@ -135,7 +142,7 @@ def test_check_says_ok_or_what_is_wrong(file):
     (file.parent / "token").chmod(0o644)
     result = run("check", "--config", file)
     assert result.exit_code == 2
-    assert f"FAIL  others may read {file.parent}/token" in result.output
+    assert f"FAIL  other users can read {file.parent}/token" in result.output
     file.write_text("[assignments.a0]\nsuit = 1\n")
     result = run("check", "--config", file)
     assert result.exit_code == 2

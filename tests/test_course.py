@@ -1,4 +1,4 @@
-"""The configuration as facts: repositories, credentials, deadlines, endpoints."""
+"""The resolved configuration: repositories, credentials, deadlines, endpoints."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -74,7 +74,7 @@ def target(course, path, branch="main", host=HOST):
     return course.target(repository(path, host), branch)
 
 
-# whose ---------------------------------------------------------------------------------------------------
+# repositories ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,7 @@ def target(course, path, branch="main", host=HOST):
         ("cs/a1-ann", "submit", "a1", "ann"),
         ("cs/plain", "submit", "a1", "plain"),
     ],
+    ids=["a0", "team", "a1", "plain"],
 )
 def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path, branch, assignment, student):
     found = target(course, path, branch)
@@ -128,7 +129,7 @@ def test_the_queue_is_the_assignment_s(course):
     assert target(course, "cs/a1-ann", "submit").queue == "gpu"
 
 
-# what opens it -------------------------------------------------------------------------------------------
+# credentials and secrets -------------------------------------------------------------------------------
 
 
 def test_a_token_is_read_at_each_call(course, tmp_path):
@@ -137,7 +138,7 @@ def test_a_token_is_read_at_each_call(course, tmp_path):
     assert course.credentials(HOST).token == "another"
 
 
-def test_the_environment_goes_before_the_file(course, monkeypatch):
+def test_the_environment_takes_precedence_over_the_file(course, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE", "from-environment")
     assert course.credentials(HOST).token == "from-environment"
 
@@ -155,16 +156,20 @@ def test_a_secret_is_in_no_repr_and_no_error(course, tmp_path):
     assert "Zq7" not in str(caught.value)
 
 
-@pytest.mark.parametrize("broken", ["", "tök"])
-def test_a_token_file_that_holds_none_is_our_fault(course, tmp_path, broken):
-    (tmp_path / "secrets" / "token").write_text(broken)
-    with pytest.raises(ConfigError, match="token"):
+@pytest.mark.parametrize(
+    ("content", "message"), [("", "is empty"), ("\n", "is empty"), ("tök", "is not ASCII text")]
+)
+def test_a_token_file_without_a_token_is_our_fault(course, tmp_path, content, message):
+    (tmp_path / "secrets" / "token").write_text(content)
+    with pytest.raises(ConfigError, match=f"token.*{message}"):
         course.credentials(HOST)
 
 
 def test_a_missing_token_file_names_the_file_and_the_variable(course, tmp_path):
     (tmp_path / "secrets" / "token").unlink()
-    with pytest.raises(ConfigError, match=r"secrets/token.*AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE"):
+    with pytest.raises(
+        ConfigError, match=r"cannot read .*secrets/token: No such file.*AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE"
+    ):
         course.credentials(HOST)
 
 
@@ -200,7 +205,7 @@ def test_the_staff_token_is_made_once_and_private(course, monkeypatch, tmp_path)
     assert [path.name for path in file.parent.iterdir()] == ["staff-token"]
 
 
-# until when ----------------------------------------------------------------------------------------------
+# deadlines ---------------------------------------------------------------------------------------------
 
 
 def test_a_deadline_has_its_zone_and_grace(course):
@@ -216,7 +221,7 @@ def test_an_extension_is_the_student_s(course):
     assert course.extension(target(course, "cs/a1-bo", "submit")) is None
 
 
-def test_extensions_are_read_anew_when_the_file_changed(course, tmp_path):
+def test_extensions_are_read_again_when_the_file_changed(course, tmp_path):
     course.extension(target(course, "cs/a0-ann"))
     (tmp_path / "extensions.csv").write_text("student,assignment,closes\nann,a0,2026-09-30 12:00\n")
     assert course.extension(target(course, "cs/a0-ann")) is not None
@@ -249,7 +254,7 @@ def test_policies(course):
     assert course.policy("a1") is ScorePolicy.BEST
 
 
-# where ---------------------------------------------------------------------------------------------------
+# places ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -260,8 +265,9 @@ def test_policies(course):
         ('[ledger]\nurl = "postgresql://u@h/grades"', "postgresql+psycopg://u@h/grades"),
         ('[service]\njobs = "sqlite:///q.sqlite"', "sqlite+pysqlite:///{folder}/q.sqlite"),
     ],
+    ids=["default", "sqlite", "postgresql", "jobs"],
 )
-def test_jobs_are_beside_the_ledger_unless_told_otherwise(tmp_path, settings, expected):
+def test_jobs_are_beside_the_ledger_by_default(tmp_path, settings, expected):
     course = Course.of(parse(FILE + settings, tmp_path / "autograder.toml"))
     assert course.jobs_url() == expected.format(folder=tmp_path)
 
@@ -319,12 +325,12 @@ def test_a_spool_that_anybody_may_write_to_is_a_problem(complete):
     assert complete.problems() == []
     complete.spool().chmod(0o777)
     assert complete.problems() == [
-        f"anybody may write to {complete.spool()}, and claim pushes: chmod o-w {complete.spool()}"
+        f"every user can write to {complete.spool()}, and claim pushes: chmod o-w {complete.spool()}"
     ]
 
 
 def test_what_is_configured_and_not_used_is_a_problem(tmp_path):
     text = FILE.replace('repositories = ["*/a2"]', "") + '[feedback]\nsigning_key_file = "sign"\n'
     text = "\n".join(Course.of(parse(text, tmp_path / "autograder.toml")).problems())
-    assert "hosts.files: no assignment takes repositories from it" in text
+    assert "hosts.files: no assignment has repositories on it" in text
     assert "feedback.signing_key_file: there is no file" in text

@@ -1,4 +1,4 @@
-"""Deadlines: time zones, changing clocks, grace, extensions, and the words that a student reads."""
+"""Deadlines: time zones, changing clocks, grace, extensions, and the sentences that a student reads."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -33,6 +33,7 @@ def at(text):
         ("2026-10-12 22:29:00", Timing.IN_GRACE),
         ("2026-10-12 22:29:00.000001", Timing.LATE),
     ],
+    ids=["early", "opens", "closes", "grace begins", "grace ends", "late"],
 )
 def test_each_boundary_belongs_to_the_student(received, timing):
     assert AUTUMN.decide(at(received)).timing is timing
@@ -84,7 +85,7 @@ def test_a_local_time_that_comes_twice_means_the_one_better_for_students():
     assert "02:15 CEST (Europe/Berlin)" in shown(deadline.opens, deadline.zone)
 
 
-def test_lateness_over_a_change_of_clocks_is_told_in_real_hours():
+def test_lateness_over_a_change_of_clocks_is_in_real_hours():
     deadline = Deadline.of("Europe/Berlin", closes="2026-10-25 01:00")
     decision = deadline.decide(at("2026-10-25 02:00"))  # 03:00 CET: two hours on the clock, three hours later
     assert "3 hours after the deadline" in sentence(decision)
@@ -116,6 +117,19 @@ def test_a_half_hour_change_and_a_zone_without_a_name():
         ("UTC", {"grace_minutes": -1}, "grace period must be 0 to"),
         ("UTC", {"grace_minutes": float("nan")}, "grace period must be 0 to"),
         ("UTC", {"grace_minutes": 100_000}, "move the deadline"),
+    ],
+    ids=[
+        "unknown",
+        "path",
+        "empty",
+        "no clock",
+        "other form",
+        "no such day",
+        "number",
+        "order",
+        "negative",
+        "nan",
+        "too long",
     ],
 )
 def test_settings_that_cannot_be_used(zone, settings, message):
@@ -152,6 +166,7 @@ def test_settings_that_cannot_be_used(zone, settings, message):
             "but does not change your score. If you believe that this is wrong, write to the course staff.",
         ),
     ],
+    ids=["early", "on time", "in grace", "late"],
 )
 def test_what_the_student_reads(received, text):
     assert sentence(AUTUMN.decide(at(received))) == text
@@ -194,7 +209,11 @@ closes = "2026-11-02 00:00:30"
 """
 
 
-@pytest.mark.parametrize(("text", "file"), [(CSV, "x.csv"), ("\ufeff" + CSV, "x.csv"), (TOML, "x.toml")])
+@pytest.mark.parametrize(
+    ("text", "file"),
+    [(CSV, "x.csv"), ("\ufeff" + CSV, "x.csv"), (TOML, "x.toml")],
+    ids=["csv", "csv with a mark", "toml"],
+)
 def test_extensions_of_both_kinds_of_file(text, file):
     extensions = parse_extensions(text, file, DEADLINES)
     alice = extensions.of("aLICE", "a1")
@@ -219,16 +238,16 @@ def test_an_offset_in_toml_is_taken_at_its_word():
             "student;assignment;closes\n",
             r"x\.csv:1: 'student;assignment;closes' is not allowed; allowed are student",
         ),
-        ("student,assignment\n", r"x\.csv:1: student, assignment, closes are needed"),
+        ("student,assignment\n", r"x\.csv:1: student, assignment, closes are required"),
         ("student,assignment,closes,closes\n", r"x\.csv:1: .* each once"),
         ("student,assignment,closes\na,a1\n", r"x\.csv:2: 2 columns, but the first line names 3"),
         (
             "student,assignment,closes\n\na b,a1,2026-10-20 10:00\n",
-            r"x\.csv:3: student: a name without spaces",
+            r"x\.csv:3: student: must be a name without spaces",
         ),
         (
             "student,assignment,closes\na,a9,2026-10-20 10:00\n",
-            r"x\.csv:2: assignment: 'a9' is none of a1, a2, a0",
+            r"x\.csv:2: assignment: 'a9' does not exist; there are a1, a2, a0",
         ),
         ("student,assignment,closes\na,a0,2026-10-20 10:00\n", r"x\.csv:2: assignment: a0 has no deadline"),
         ("student,assignment,closes\na,a1,tomorrow\n", r"x\.csv:2: closes: not a time: 'tomorrow'"),
@@ -239,9 +258,23 @@ def test_an_offset_in_toml_is_taken_at_its_word():
         ("student,assignment,closes\na,a1,2027-03-28 02:30\n", r"x\.csv:2: closes: .* does not exist"),
         (
             "student,assignment,closes\na,a1,2026-10-20 10:00\nA,a1,2026-10-21 10:00\n",
-            r"x\.csv:3: A has an extension of a1 in line 2 already",
+            r"x\.csv:3: A already has an extension of a1 in line 2",
         ),
         ('student,assignment,closes\na,a1,"2026', r"x\.csv:2: not CSV"),
+    ],
+    ids=[
+        "semicolons",
+        "no closes",
+        "closes twice",
+        "short row",
+        "spaces",
+        "assignment",
+        "no deadline",
+        "form",
+        "earlier",
+        "skipped time",
+        "student twice",
+        "no csv",
     ],
 )
 def test_mistakes_in_csv_are_reported_with_their_line(text, message):
@@ -255,11 +288,12 @@ def test_mistakes_in_csv_are_reported_with_their_line(text, message):
         ("[[extension]\n", r"x\.toml: .*line 1"),
         ("[[extensions]]\n", r"x\.toml:1: only tables \[\[extension\]\]"),
         ("extension = 3\n", r"x\.toml:1: only tables"),
-        ('\n[[extension]]\nstudent = "a"\n', r"x\.toml:2: student, assignment, closes are needed"),
+        ('\n[[extension]]\nstudent = "a"\n', r"x\.toml:2: student, assignment, closes are required"),
         (TOML.replace("reason", "resaon"), r"x\.toml:3: 'resaon' is not allowed"),
-        (TOML.replace('"bob"', "7"), r"x\.toml:9: student: a name without spaces is needed, not 7"),
+        (TOML.replace('"bob"', "7"), r"x\.toml:9: student: must be a name without spaces, not 7"),
         (TOML.replace("2026-10-25T02:30:00", "2026-10-25"), r"x\.toml:3: closes: not a time"),
     ],
+    ids=["syntax", "other table", "no table", "no closes", "other key", "student", "no clock"],
 )
 def test_mistakes_in_toml_are_reported_with_their_line(text, message):
     with pytest.raises(DeadlineError, match=message):

@@ -1,6 +1,6 @@
-"""The wall of containers: its command line, what it takes for dead, and, with an engine, what holds behind it.
+"""The wall of containers: its command line, which owners count as gone, and, with an engine, what holds inside it.
 
-The samples of the threat model are graded in containers by `tests/test_submissions.py`; here are the wall's own parts.
+`tests/test_submissions.py` grades the samples of the threat model in containers; this file tests the wall's own parts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import platform
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -30,11 +29,12 @@ from autograder.sandbox.docker.wall import DockerWall
 from autograder.sandbox.inside import container
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Status
+from autograder.sandbox.syscalls import SYSCALLS
 from tests.engine import containers, host_image, needs_engine, volumes
-from tests.walls import PROBES, run, submission, value
+from tests.walls import PATIENCE, PROBES, STOP, Stop, keeper_of, run, submission, value, wait_until
 
 MIB = 2**20
-SMALL = Limits(memory_bytes=128 * MIB, tmp_bytes=16 * MIB, tmp_files=1000)
+SMALL = Limits(wall_seconds=PATIENCE, memory_bytes=128 * MIB, tmp_bytes=16 * MIB, tmp_files=1000)
 
 
 # ── the command line ─────────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +113,7 @@ def test_volumes_are_read_only() -> None:
     "volume",
     ["/data", "data:/data", "/data:data", "/a,b:/c", '/a":/c', "/a:/b:/c", "/a:/tmp/x", "/a:/submission"],
 )
-def test_a_volume_that_is_none_is_refused(volume: str) -> None:
+def test_a_volume_that_is_not_host_inside_is_refused(volume: str) -> None:
     with pytest.raises(GraderError, match=r"HOST:INSIDE|another place"):
         words(volumes=(volume,))
 
@@ -121,9 +121,7 @@ def test_a_volume_that_is_none_is_refused(volume: str) -> None:
 def test_the_profile_refuses_what_the_filter_of_a_case_refuses() -> None:
     profile = seccomp.container_profile("x86_64")
     refused = {name for rule in profile["syscalls"] if not rule["args"] for name in rule["names"]}
-    assert refused == {n for group in seccomp.REFUSED.values() for n in group} & set(
-        seccomp.ARCHITECTURES["x86_64"].numbers
-    )
+    assert refused == {call.name for call in SYSCALLS if call.x86_64 is not None and not call.allowed_if}
     families = {rule["args"][0]["value"] for rule in profile["syscalls"] if rule["names"] == ["socket"]}
     assert families == set(range(64)) - {1, 2}
     assert profile["architectures"] == ["SCMP_ARCH_X86_64"]
@@ -149,7 +147,7 @@ def test_what_one_image_compiled_is_not_given_to_another() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "remedy"),
+    ("printed", "remedy"),
     [
         ("dial unix /var/run/docker.sock: connect: permission denied", "usermod -aG docker"),
         ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "systemctl start docker"),
@@ -159,9 +157,10 @@ def test_what_one_image_compiled_is_not_given_to_another() -> None:
         ("ModuleNotFoundError: No module named 'torch'", "lacks this package"),
         ("", "autograder doctor"),
     ],
+    ids=["permission", "no daemon", "no image", "no driver", "no python3", "no module", "nothing"],
 )
-def test_an_error_of_docker_comes_with_what_to_do(said: str, remedy: str) -> None:
-    assert remedy in engine.explain(said)
+def test_an_error_of_docker_comes_with_what_to_do(printed: str, remedy: str) -> None:
+    assert remedy in engine.explain(printed)
 
 
 def test_without_docker_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,9 +177,9 @@ def ended_process() -> int:
 
 OWNERS: dict[str, tuple[Callable[[list[str]], list[str]], bool]] = {
     "this process": (lambda me: me, False),
-    "a process of the same pid that began at another time": (lambda me: [*me[:4], "1"], True),
+    "a process with the same pid, started at another time": (lambda me: [*me[:4], "1"], True),
     "a process that ended": (lambda me: [*me[:3], str(ended_process()), me[4]], True),
-    "a process before the machine started anew": (lambda me: [me[0], "another-boot", *me[2:]], True),
+    "a process of the previous boot": (lambda me: [me[0], "another-boot", *me[2:]], True),
     "a process of another machine": (lambda me: ["elsewhere", "another-boot", "1", "1", "1"], False),
     "a process in another container": (lambda me: [*me[:2], "1", "1", "1"], False),
     "nobody's": (lambda me: [""], False),
@@ -188,7 +187,7 @@ OWNERS: dict[str, tuple[Callable[[list[str]], list[str]], bool]] = {
 
 
 @pytest.mark.parametrize("name", OWNERS)
-def test_only_owners_that_are_surely_gone_count_as_gone(name: str) -> None:
+def test_only_owners_that_are_certainly_gone_count(name: str) -> None:
     change, gone = OWNERS[name]
     assert engine.is_gone("/".join(change(engine.owner().split("/")))) is gone
 
@@ -225,7 +224,7 @@ def test_a_tree_deeper_than_any_path_may_be_is_emptied(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == []
 
 
-# ── behind a real one ────────────────────────────────────────────────────────────────────────────────────
+# ── inside a real one ────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +235,7 @@ def image() -> Iterator[str]:
 
 @pytest.fixture
 def new_wall(tmp_path: Path, image: str) -> Iterator[Callable[..., DockerWall]]:
-    """Starts walls whose containers keep to SMALL, and ends them."""
+    """Start walls whose containers have the limits SMALL, and end them."""
     (tmp_path / "probes.py").write_text(PROBES)
     with contextlib.ExitStack() as walls:
 
@@ -260,18 +259,23 @@ LABELLED = f'{{{{index .Config.Labels "{engine.LABEL}"}}}}'
 
 @pytest.fixture
 def others() -> set[str]:
-    """Owners of containers before the test: the module's wall, which makes new ones all the time."""
+    """The owners of containers before the test: the wall of this module, which makes new ones all the time."""
     return {engine.ask("inspect", "--format", LABELLED, name) for name in containers()}
 
 
 def left(others: set[str]) -> list[str]:
-    """Containers of other owners than those."""
+    """Return the containers of other owners."""
     found = []
     for name in containers():
-        with contextlib.suppress(GraderError):  # it went meanwhile
+        with contextlib.suppress(GraderError):  # it was removed meanwhile
             owner = engine.ask("inspect", "--format", LABELLED, name)
             found += [name] if owner not in others else []
     return found
+
+
+def pid_1_of(container: str) -> int:
+    """Return the first process of a container, as its pid here."""
+    return int(engine.ask("inspect", "--format", "{{.State.Pid}}", container))
 
 
 LOOK_AROUND = """
@@ -325,7 +329,7 @@ def test_the_container_s_own_profile_holds_without_the_filter_of_the_case(new_wa
             return refused, calls
     """
     wall = new_wall(waive=("seccomp",))
-    # ptrace, bpf, io_uring_setup; these numbers are of x86_64, and mean something harmless elsewhere
+    # ptrace, bpf, io_uring_setup; these are the numbers of x86_64, and are harmless calls elsewhere
     families, calls = value(wall, code)
     assert families == ["EAFNOSUPPORT"] * 4
     if platform.machine() == "x86_64":
@@ -334,12 +338,14 @@ def test_the_container_s_own_profile_holds_without_the_filter_of_the_case(new_wa
 
 @needs_engine
 def test_without_landlock_a_case_would_see_processes_and_change_its_submission(new_wall: Any) -> None:
-    """So it is Landlock that hides and protects them; and a wall without it does not start unless that is waived."""
+    """So Landlock is what hides and protects them; a wall without it does not start unless that is waived."""
     wall = new_wall(waive=("landlock", "hidden-proc", "read-only-submission"))
     seen = value(wall, LOOK_AROUND)
     assert "1" in seen["processes"]
     assert seen["write"][2] not in ("PermissionError", "OSError")
-    with pytest.raises(GraderError, match="not in force behind the wall: hidden-proc, read-only-submission"):
+    with pytest.raises(
+        GraderError, match="not in force inside the sandbox: hidden-proc, read-only-submission"
+    ):
         new_wall(waive=("landlock",)).ready()
 
 
@@ -386,14 +392,15 @@ def test_two_submissions_are_in_two_containers(wall: DockerWall) -> None:
         ("import os\ndef go(): os.kill(os.getpid(), 9)", Status.CRASHED),
         ("import os\ndef go(): os._exit(0)", Status.EXITED),
     ],
+    ids=["memory", "loop", "SIGKILL", "exit"],
 )
 def test_each_end_is_told_apart(wall: DockerWall, code: str, status: Status) -> None:
-    assert run(wall, code, timeout=1.0 if status is Status.TIMEOUT else 20.0).status is status
+    assert run(wall, code, timeout=1.0 if status is Status.TIMEOUT else PATIENCE).status is status
 
 
 @needs_engine
 def test_what_the_kernel_kills_for_memory_is_not_taken_for_another_kill(new_wall: Any) -> None:
-    """With the watch away, only the container's own limit is left."""
+    """Without the memory watch, only the container's own limit remains."""
     wall = new_wall(waive=("memory-watchdog", "rlimits"))
     code = f"def go(): return len(bytearray(b'x') * {engine.memory_bytes(SMALL) + 64 * MIB})"
     assert run(wall, code).status is Status.OUT_OF_MEMORY
@@ -402,14 +409,16 @@ def test_what_the_kernel_kills_for_memory_is_not_taken_for_another_kill(new_wall
 
 @needs_engine
 def test_a_container_that_vanishes_is_replaced_and_the_case_repeated(new_wall: Any, others: set[str]) -> None:
+    stop = Stop()
     wall = new_wall()
-    with wall.open(submission("import time\ndef go(): time.sleep(3); return 1")) as session:
-        victims = left(others)
-        timer = threading.Timer(1.0, engine.remove, [victims])
-        timer.start()
-        assert session.run("call", ("go",)).value == 1
-        timer.join()
-    assert victims
+    code = STOP + "def go(name):\n stop_at(name)\n return 1"
+    with wall.open(submission(code)) as session, ThreadPoolExecutor() as pool:
+        running = pool.submit(session.run, "call", ("go", stop.name))
+        (first,) = stop.wait_for()
+        (victim,) = [name for name in left(others) if pid_1_of(name) == keeper_of(first)]
+        engine.remove([victim])
+        stop.release(stop.wait_for(but=[first]))
+        assert running.result().value == 1
 
 
 @needs_engine
@@ -424,10 +433,10 @@ def test_a_wall_that_is_closed_leaves_no_container(new_wall: Any, others: set[st
 
 
 USER = """
-import sys, time
+import sys
 sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from autograder.sandbox.dockerwall import DockerWall
+from autograder.sandbox.docker.wall import DockerWall
 from tests.walls import submission
 wall = DockerWall(Path(sys.argv[2]), image=sys.argv[3], volumes=sys.argv[4:], size=1)
 with wall:
@@ -445,13 +454,9 @@ def test_a_grader_that_is_killed_leaves_no_container(tmp_path: Path, image: str,
     with subprocess.Popen([sys.executable, "-c", USER, *arguments], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"open\n"
-        time.sleep(0.3)
         assert left(others) != []
         process.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 30
-    while left(others) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert left(others) == []
+    assert wait_until(lambda: left(others) == [])
 
 
 @needs_engine
@@ -477,6 +482,7 @@ def test_the_sweep_removes_what_nobody_owns_and_nothing_else(image: str) -> None
         ({"preload": ("no_such_module",)}, "lacks this package"),
         ({"volumes": ()}, "needs python3"),
     ],
+    ids=["no image", "no module", "no python3"],
 )
 def test_a_wall_that_cannot_start_says_what_to_do(
     new_wall: Any, settings: dict[str, Any], message: str

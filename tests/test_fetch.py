@@ -1,4 +1,4 @@
-"""Fetching a commit from repositories that students could have made: what is read, and that nothing else happens."""
+"""Fetching a commit from repositories that students could make: what is read, and that nothing else happens."""
 
 import hashlib
 import os
@@ -125,9 +125,9 @@ def test_the_head_of_a_branch_is_that_of_exactly_this_branch(remote, bare):
 
 def test_a_commit_that_does_not_exist(tmp_path, remote, bare):
     bare.commit(SRC)
-    with pytest.raises(NotFound, match="not there"):
+    with pytest.raises(NotFound, match="does not exist"):
         fetch_commit(remote, "1" * 40)
-    with serving(tmp_path / "host") as site, pytest.raises(NotFound, match="not there"):
+    with serving(tmp_path / "host") as site, pytest.raises(NotFound, match="does not exist"):
         fetch_commit(Remote.at(site.base, "ann", "hw"), "1" * 40)
 
 
@@ -198,7 +198,7 @@ def test_a_repository_of_another_user_can_be_read(tmp_path, remote, bare):
     assert fetch_commit(remote, commit).files == SRC
 
 
-def test_the_trap_is_one(tmp_path, bare):
+def test_an_ordinary_git_falls_into_the_trap(tmp_path, bare):
     """An ordinary git falls into it: the test above would notice."""
     bare.commit(SRC)
     program = trap(tmp_path / "trap")
@@ -255,9 +255,7 @@ def test_alternates_that_lead_nowhere_do_no_harm(tmp_path, remote, bare):
 
 
 @pytest.mark.parametrize("part", ["commondir", "refs", "objects"])
-def test_a_repository_on_this_machine_that_passes_another_off_as_its_own_is_refused(
-    tmp_path, remote, bare, part
-):
+def test_a_repository_that_uses_parts_of_another_one_is_refused(tmp_path, remote, bare, part):
     bare.commit(SRC)
     staff = Bare(tmp_path / "staff.git")
     solution = staff.commit({"src/linear.py": b"the answer"})
@@ -306,6 +304,32 @@ def test_a_large_file_that_the_host_left_out_is_not_fetched_later(remote, bare, 
         ("100644", b"a" * 256, "more than 255 bytes"),
         ("100644", b"A.py", r"src/A\.py and src/a\.py are the same name"),
         ("100644", b"a.py", r"src/a\.py is there twice"),
+    ],
+    ids=[
+        *(
+            "link",
+            "submodule",
+            "mode",
+            "two dots",
+            "dot",
+            "git",
+            "upper case",
+            "short name",
+            "stream",
+            "path",
+        ),
+        *(
+            "slash",
+            "backslash",
+            "line break",
+            "escape",
+            "direction",
+            "joiner",
+            "bytes",
+            "length",
+            "case",
+            "twice",
+        ),
     ],
 )
 def test_odd_entries_are_refused_by_name(remote, bare, mode, name, message):
@@ -383,6 +407,7 @@ def test_a_hundred_thousand_files_beside_src_do_not_matter(remote, bare):
         (100_000, b"n" * 100, "a folder of the repository holds too many names"),
         (10_000, b"", "src/ holds more than 500 files"),
     ],
+    ids=["short names", "long names", "a tenth"],
 )
 def test_a_hundred_thousand_files_in_src(remote, bare, number, prefix, message):
     blob = bare.blob()

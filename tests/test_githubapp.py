@@ -1,4 +1,4 @@
-"""Tokens of a GitHub App, from a pretended GitHub on loopback."""
+"""Tokens of a GitHub App, from a server on loopback in place of GitHub."""
 
 import http.server
 import json
@@ -36,11 +36,11 @@ repositories = ["cs/a0-*"]
 
 
 class Github(http.server.ThreadingHTTPServer):
-    """Answers as it is told, and remembers what it was asked."""
+    """Responds as it is configured, and records the requests."""
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.asked, self.status, self.answer, self.location = [], 201, None, None
+        self.asked, self.status, self.response, self.location = [], 201, None, None
 
     @property
     def address(self):
@@ -51,19 +51,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked.append((self.path, dict(self.headers), json.loads(body)))
-        answer = self.server.answer
-        if answer is None:
+        response = self.server.response
+        if response is None:
             until = datetime.now(timezone.utc) + timedelta(hours=1)
             number = len(self.server.asked)
-            answer = json.dumps(
+            response = json.dumps(
                 {"token": f"ghs_{number}", "expires_at": until.strftime("%Y-%m-%dT%H:%M:%SZ")}
             )
         self.send_response(self.server.status)
         if self.server.location:
             self.send_header("Location", self.server.location)
-        self.send_header("Content-Length", str(len(answer)))
+        self.send_header("Content-Length", str(len(response)))
         self.end_headers()
-        self.wfile.write(answer.encode())
+        self.wfile.write(response.encode())
 
     def do_GET(self):
         self.do_POST()
@@ -117,7 +117,7 @@ def test_a_token_is_kept_until_it_is_nearly_over(github):
 
 @pytest.mark.parametrize("status", [401, 403, 404, 422, 500, 503])
 def test_a_refusal_is_tried_again_later(github, status):
-    github.status, github.answer = status, '{"message": "ghs_secret"}'
+    github.status, github.response = status, '{"message": "ghs_secret"}'
     with pytest.raises(GitHostError, match=f"status {status}") as caught:
         AppTokens().token(app(github))
     assert "ghs_secret" not in str(caught.value)
@@ -125,7 +125,7 @@ def test_a_refusal_is_tried_again_later(github, status):
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         "",
         "[]",
@@ -136,15 +136,16 @@ def test_a_refusal_is_tried_again_later(github, status):
         '{"token": "x", "expires_at": "2026-01-01T00:00:00"}',
         '{"token": "x", "more": "' + "x" * 100_000 + '"}',
     ],
+    ids=["empty", "list", "object", "text", "token", "date", "zone", "length"],
 )
-def test_an_odd_answer_is_tried_again_later(github, answer):
-    github.answer = answer
+def test_an_odd_response_is_tried_again_later(github, response):
+    github.response = response
     with pytest.raises(GitHostError, match="no token for the GitHub App"):
         AppTokens().token(app(github))
 
 
 def test_a_redirect_is_not_followed(github):
-    github.status, github.answer, github.location = 302, "", f"{github.address}/elsewhere"
+    github.status, github.response, github.location = 302, "", f"{github.address}/elsewhere"
     with pytest.raises(GitHostError, match="status 302"):
         AppTokens().token(app(github))
     assert len(github.asked) == 1
@@ -155,9 +156,9 @@ def test_nobody_there_is_tried_again_later(github):
         AppTokens().token(app(github, api="http://127.0.0.1:1"))
 
 
-def test_a_key_that_is_none_is_our_mistake(github):
+def test_a_key_that_cannot_sign_is_our_mistake(github):
     for key in ("", "ssh-rsa AAAA", PEM.replace("A", "B")):
-        with pytest.raises(ConfigError, match="no RSA private key"):
+        with pytest.raises(ConfigError, match="not an RSA private key"):
             signed(app(github, key=key), datetime.now(timezone.utc))
     assert PEM not in repr(app(github))
 
@@ -185,10 +186,11 @@ def test_the_check_reads_the_key_and_asks_nobody(github, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ('token_file = "token"', "either a token or a GitHub App"),
-        ('api = "http://api.github.com"', "https address is needed"),
-        ('api = "https://api.github.com/"', "https address is needed"),
+        ('token_file = "token"', "use a token or a GitHub App"),
+        ('api = "http://api.github.com"', "must be an https address"),
+        ('api = "https://api.github.com/"', "must be an https address"),
     ],
+    ids=["token", "http", "slash"],
 )
 def test_what_does_not_fit_is_refused(tmp_path, more, message):
     with pytest.raises(ConfigError, match=message):

@@ -12,7 +12,7 @@ from autograder.config import load
 from autograder.grading.grader import Grader
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
-from tests.course import Course
+from tests.course import CourseFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -23,23 +23,24 @@ def code_blocks(document, language):
 
 
 @pytest.fixture
-def documented_course(tmp_path):
+def documented_folder(tmp_path):
     probes, score = code_blocks("writing-an-assignment.md", "python")
     (settings,) = code_blocks("writing-an-assignment.md", "toml")
-    course = Course(tmp_path, probes=probes, score=score)
-    course.write("autograder.toml", settings.replace("hidden/a3", "hidden/t"))
-    course.write("src/statistics.py", "def mean(x):\n    return x.sum() / len(x)\n")
-    return course
+    course_folder = CourseFolder(tmp_path, probes=probes, score=score)
+    course_folder.write("autograder.toml", settings.replace("hidden/a3", "hidden/t"))
+    course_folder.write("src/statistics.py", "def mean(x):\n    return x.sum() / len(x)\n")
+    return course_folder
 
 
 @pytest.mark.parametrize(
     ("body", "points"),
     [("x.sum() / len(x)", 100), ("x.sum()", 40), ("x.sum() / max(len(x) - 1, 1)", 40), ("x.mean()", 100)],
+    ids=["right", "sum", "n-minus-1", "method"],
 )
-def test_the_assignment_written_in_the_guide_grades(documented_course, body, points):
-    course = documented_course
-    root = course.submission("one", **{"src/statistics.py": f"def mean(x):\n    return {body}\n"})
-    with Grader(load(course.config_file), "a3", config_file=course.config_file) as grader:
+def test_the_assignment_written_in_the_guide_grades(documented_folder, body, points):
+    course_folder = documented_folder
+    root = course_folder.submission("one", **{"src/statistics.py": f"def mean(x):\n    return {body}\n"})
+    with Grader(load(course_folder.config_file), "a3", config_file=course_folder.config_file) as grader:
         assert grader.grade(root).points == points
 
 
@@ -50,24 +51,25 @@ def test_every_key_of_a_report_is_documented():
     report = Report("a0", (CaseResult("Task0 - Case1", Verdict.PASSED, 20, 20),)).to_json()
     assert documented.keys() == report.keys()
     assert documented["cases"][0].keys() == report["cases"][0].keys()
-    for verdict in Verdict:
-        assert f"`{verdict.value}`" in text
+    rows = [line for line in text.splitlines() if re.match(r"\| `\w+` \| \W+ \|", line)]
+    assert rows == [f"| `{one.value}` | {one.traits.icon} | {one.traits.meaning} |" for one in Verdict]
 
 
-def test_every_provenance_key_is_documented(documented_course):
-    course = documented_course
-    root = course.submission("one", **{"src/statistics.py": "def mean(x):\n    return x.mean()\n"})
+def test_every_provenance_key_is_documented(documented_folder):
+    course_folder = documented_folder
+    root = course_folder.submission("one", **{"src/statistics.py": "def mean(x):\n    return x.mean()\n"})
     (example,) = code_blocks("report-format.md", "json")
-    with Grader(load(course.config_file), "a3", config_file=course.config_file) as grader:
+    with Grader(load(course_folder.config_file), "a3", config_file=course_folder.config_file) as grader:
         assert grader.grade(root).provenance.keys() == json.loads(example)["provenance"].keys()
 
 
 def test_test_script_grades_a_repository_with_the_hidden_suite(tmp_path):
-    course = Course(tmp_path)
-    root = course.submission("ann")
+    course_folder = CourseFolder(tmp_path)
+    root = course_folder.submission("ann")
     result = subprocess.run(
         ["bash", str(ROOT / "test_script.sh"), str(root), "--out", str(tmp_path / "out")],
-        env={"PATH": "/usr/bin:/bin", "AUTOGRADER_CONFIG": str(course.config_file)} | _interpreter(tmp_path),
+        env={"PATH": "/usr/bin:/bin", "AUTOGRADER_CONFIG": str(course_folder.config_file)}
+        | _interpreter(tmp_path),
         capture_output=True,
         text=True,
         timeout=120,

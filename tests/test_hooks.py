@@ -1,4 +1,4 @@
-"""The post-receive hook: real pushes with git, and what is in the spool afterwards."""
+"""The post-receive hook: real pushes with git, and what is in the spool after them."""
 
 import json
 import subprocess
@@ -71,7 +71,7 @@ def commit(checkout, *, branch="main"):
 
 
 def push(checkout, *refs, environment=None):
-    """Push as a student does; return what he sees."""
+    """Push as a student does; return the messages of git."""
     done = subprocess.run(
         ["git", "push", "--quiet", "origin", *(refs or ["main"])],
         cwd=checkout,
@@ -189,9 +189,9 @@ def test_a_push_succeeds_without_a_spool_and_says_what_happened(installed, check
     if trouble == "file":
         spool.folder.write_text("")
     head = commit(checkout)
-    said = push(checkout)
-    assert "your push is safe" in said
-    assert "tell the course staff" in said
+    message = push(checkout)
+    assert "your push is safe" in message
+    assert "tell the course staff" in message
     assert installed.tip("main") == head
 
 
@@ -209,7 +209,7 @@ def test_a_full_disk_leaves_nothing_half_written(installed, spool):
     assert list(spool.folder.iterdir()) == []
 
 
-def test_nothing_of_ours_is_needed_on_the_way(installed):
+def test_the_hook_needs_nothing_of_the_grader(installed):
     text = (installed.path / "hooks" / "post-receive").read_text()
     assert text.startswith("#!/bin/sh\n")
     assert "python" not in text
@@ -219,13 +219,13 @@ def test_nothing_of_ours_is_needed_on_the_way(installed):
 # how it gets there ---------------------------------------------------------------------------------------
 
 
-def test_the_place_says_what_a_repository_is_called(course, bare):
+def test_a_repository_is_named_by_its_path(course, bare):
     assert str(post_receive.place(course, bare.path).repository) == "files/cs/a0-ann"
 
 
 def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, config):
     other = Bare(tmp_path / "other" / "a0-bo.git")
-    with pytest.raises(post_receive.HookError, match="say --host and --owner"):
+    with pytest.raises(post_receive.HookError, match="pass --host and --owner"):
         post_receive.place(course, other.path)
     assert (
         str(post_receive.place(course, other.path, host="files", owner="cs").repository) == "files/cs/a0-bo"
@@ -237,12 +237,12 @@ def test_a_repository_elsewhere_needs_its_host_and_owner(course, tmp_path, confi
 
 def test_a_repository_that_nobody_grades_gets_no_hook(course, tmp_path):
     other = Bare(tmp_path / "git" / "cs" / "b0-bo.git")
-    with pytest.raises(post_receive.HookError, match="no assignment takes pushes of files/cs/b0-bo"):
+    with pytest.raises(post_receive.HookError, match="no assignment grades pushes to files/cs/b0-bo"):
         post_receive.place(course, other.path)
 
 
 def test_a_checkout_gets_no_hook(course, checkout):
-    with pytest.raises(post_receive.HookError, match="no bare repository"):
+    with pytest.raises(post_receive.HookError, match="not a bare repository"):
         post_receive.place(course, checkout)
 
 

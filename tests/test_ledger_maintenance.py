@@ -325,7 +325,7 @@ def test_backup_check_and_restore(staff):
     assert "pass --force" in result.output
     result = run("restore", "b.sqlite", "--force")
     assert result.exit_code == 0, result.output
-    assert "what was there is now" in result.output
+    assert "the previous ledger is now" in result.output
     assert points(staff / ".autograder" / "ledger.sqlite") == {"ann": 70}
 
 

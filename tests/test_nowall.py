@@ -1,4 +1,4 @@
-"""The wall that is none, for development: the same outcomes as behind a real one, and no claim to protect."""
+"""Running without a wall, for development: the same outcomes as with a real one, and no claim to protect."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from autograder.errors import GraderError, SubmissionError
+from autograder.sandbox.kinds import KINDS
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.none import NoWall
 from autograder.sandbox.outcome import Status
 from autograder.sandbox.wall import Wall
-from tests.walls import PROBES, submission
+from tests.walls import PATIENCE, PROBES, submission
 
 
 @pytest.fixture
@@ -23,9 +24,9 @@ def wall(tmp_path: Path) -> Iterator[NoWall]:
         yield wall
 
 
-def test_it_is_a_wall_that_admits_to_protect_from_nothing(wall: NoWall) -> None:
+def test_it_is_a_wall_that_admits_that_it_protects_from_nothing(wall: NoWall) -> None:
     seam: Wall = wall
-    assert not seam.isolated
+    assert not KINDS["none"].isolated
     assert seam.protections == ()
 
 
@@ -48,9 +49,11 @@ def test_values_go_there_and_back(wall: NoWall) -> None:
         ("def go(): return b'x' * 5_000_000", Status.REPLY_LIMIT),
         ("def go(): raise MemoryError", Status.OUT_OF_MEMORY),
     ],
+    ids=["raised", "syntax error", "exit", "crash", "loop", "output", "large value", "MemoryError"],
 )
 def test_ways_to_end(wall: NoWall, code: str, status: Status) -> None:
-    limits = Limits(wall_seconds=1.0, reply_bytes=2**20, output_bytes=2**20)
+    seconds = 1.0 if status is Status.TIMEOUT else PATIENCE
+    limits = Limits(wall_seconds=seconds, reply_bytes=2**20, output_bytes=2**20)
     with wall.open(submission(code), limits) as session:
         assert session.run("call", ("go",)).status is status
 
@@ -80,3 +83,9 @@ def test_faults_of_ours_are_grader_errors(wall: NoWall) -> None:
             session.run("echo", ({1},))
     with pytest.raises(SubmissionError, match="cannot be used"):
         wall.open({"../x": b""})
+
+
+def test_what_a_case_printed_is_there_when_its_reply_is(wall: NoWall) -> None:
+    with wall.open(submission("def go():\n print('x' * 1000)\n return 1")) as session:
+        for _ in range(5):
+            assert session.run("call", ("go",)).stdout.total_bytes == 1001

@@ -1,4 +1,4 @@
-"""The format that crosses the wall: values come back as they were, malformed input is a ProtocolError."""
+"""The format that crosses the wall: values arrive as they were sent, and malformed input is a ProtocolError."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ values = st.recursive(
 
 
 def same(left: object, right: object) -> bool:
-    """Equal, and of equal types all the way down; NaN is like NaN here."""
+    """Whether two values are equal and have equal types all the way down; NaN equals NaN here."""
     if type(left) is not type(right):
         return False
     if isinstance(left, (list, tuple)):
@@ -79,13 +79,13 @@ def test_text_with_lone_surrogates_becomes_a_description() -> None:
     assert got.type_name == "str"
 
 
-@pytest.mark.parametrize("value", [2**9000, -(2**9000)])
+@pytest.mark.parametrize("value", [2**9000, -(2**9000)], ids=["positive", "negative"])
 def test_an_int_too_long_to_print_is_refused(value: int) -> None:
     with pytest.raises(ProtocolError, match="int of more than"):
         encode(value)
 
 
-@pytest.mark.parametrize("value", [2**8000, -(2**8000)])
+@pytest.mark.parametrize("value", [2**8000, -(2**8000)], ids=["positive", "negative"])
 def test_every_int_that_crosses_can_be_printed(value: int) -> None:
     assert str(there_and_back(value)) == str(value)
 
@@ -123,7 +123,7 @@ def test_a_subclass_of_tensor_is_not_sent_as_a_tensor() -> None:
 @pytest.mark.parametrize(
     "value",
     [_EqualToAll(), object, {1, 2}, bytearray(b"x"), range(3), len, ..., np.float32, open],
-    ids=repr,
+    ids=["equal to all", "class", "set", "bytearray", "range", "len", "...", "float32", "open"],
 )
 def test_what_is_not_plain_data_becomes_a_description_equal_to_nothing(value: object) -> None:
     got = there_and_back(value)
@@ -432,7 +432,7 @@ def test_a_small_graph_with_exponentially_many_paths_is_refused() -> None:
         (DecodeLimits(depth=2), [[[1]]]),
         (DecodeLimits(int_bytes=2), 2**16),
     ],
-    ids=str,
+    ids=["bytes", "bytes of an array", "bytes of a tensor", "items", "arrays", "keys", "depth", "int"],
 )
 def test_limits_hold_both_ways(limits: DecodeLimits, value: object) -> None:
     with pytest.raises(ProtocolError):
@@ -471,11 +471,14 @@ def test_importing_the_protocol_imports_only_the_standard_library() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [torch.ones(2), np.ones(2), np.float32(1), np.dtype("f4"), torch.float32], ids=str
+    "value",
+    [torch.ones(2), np.ones(2), np.float32(1), np.dtype("f4"), torch.float32],
+    ids=["tensor", "array", "scalar", "NumPy dtype", "torch dtype"],
 )
 def test_a_process_without_the_library_sees_a_description_and_does_not_load_it(value: object) -> None:
     code = (
-        "import sys; from autograder import protocol; value = protocol.decode(bytes.fromhex(sys.argv[1]));"
+        "import sys; from autograder.sandbox.inside import protocol;"
+        "value = protocol.decode(bytes.fromhex(sys.argv[1]));"
         "print(type(value).__name__, 'numpy' in sys.modules, 'torch' in sys.modules)"
     )
     assert _python(code, encode(value).hex()) == "Opaque False False"
@@ -483,7 +486,7 @@ def test_a_process_without_the_library_sees_a_description_and_does_not_load_it(v
 
 def test_the_side_that_receives_trusted_bytes_may_load_it() -> None:
     code = (
-        "import sys; from autograder import protocol;"
+        "import sys; from autograder.sandbox.inside import protocol;"
         "print(type(protocol.decode(bytes.fromhex(sys.argv[1]), load=True)).__name__)"
     )
     assert _python(code, encode(np.ones(2)).hex()) == "ndarray"

@@ -49,15 +49,15 @@ def test_a_light_image_has_another_base(light: bool, base: str | None, expected:
     assert [words[at + 1] for at, word in enumerate(words) if word == "--build-arg"] == [*expected, "A=b"]
 
 
-def test_each_target_is_a_stage_of_the_dockerfile() -> None:
+def test_each_stage_that_is_built_is_in_the_dockerfile() -> None:
     stages = [
         line.split()[-1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line[:5] == "FROM "
     ]
-    for target in ("sandbox", "student"):
-        assert target in stages
-        assert image.build_arguments(image.Names(1, light=False), target, base=None)[1:3] == [
+    for stage in ("sandbox", "student"):
+        assert stage in stages
+        assert image.build_arguments(image.Names(1, light=False), stage, base=None)[1:3] == [
             "--target",
-            target,
+            stage,
         ]
     assert stages[-1] == "student"
 
@@ -104,8 +104,8 @@ def test_an_image_that_is_not_there_cannot_be_saved(tmp_path: Path) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.skipif(not BASE, reason="COURSE_BASE_IMAGE names no base to build on, see docs/docker.md")
 @pytest.mark.skipif(not [*(ROOT / "dist").glob("ref-*.whl")], reason="no wheel: autograder release ref")
-def test_the_image_is_built_saved_removed_loaded_and_compares_with_the_reference(tmp_path: Path) -> None:
-    """Everything at once: it makes, and removes, the light images of the repository's own version."""
+def test_the_image_is_built_saved_loaded_and_compares(tmp_path: Path) -> None:
+    """Everything together; this makes and removes the light images of the repository's own version."""
     names = image.Names(image.version(ROOT), light=True)
     arguments = ["--light", "--base", BASE, "--save", "--out", str(tmp_path / "dist")]
     result = CliRunner().invoke(image_command, [*arguments, "--config", str(ROOT / "autograder.toml")])

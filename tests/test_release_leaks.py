@@ -1,4 +1,4 @@
-"""Planted leaks are found wherever they stand; what may be seen is not a leak."""
+"""Planted leaks are found wherever they are; what may be seen is not a leak."""
 
 import ast
 from pathlib import Path
@@ -22,7 +22,7 @@ def staff(tmp_path):
 
 
 def check(staff, **planted):
-    """Run the leak check on the starter of `staff` with files planted in it."""
+    """Look for leaks in the starter of `staff` with files planted in it."""
     settings = config.load(staff.config_file)
     made = starter.build(settings, "t")
     made.files.update({path.replace("__", "/"): content for path, content in planted.items()})
@@ -79,7 +79,11 @@ def test_a_marker_left_is_found(staff):
     caught(staff, "### BEGIN SOLUTION\n", r"test_toy\.py:1: a solution marker")
 
 
-@pytest.mark.parametrize("place", ["hidden/t/probes.py", "see starter/gitignore", "(docs/assignment.md)"])
+@pytest.mark.parametrize(
+    "place",
+    ["hidden/t/probes.py", "see starter/gitignore", "(docs/assignment.md)"],
+    ids=["hidden", "starter", "docs"],
+)
 def test_a_path_of_the_staff_repository_is_found(staff, place):
     caught(staff, f"# {place}\n", "a path of the staff repository")
 
@@ -109,14 +113,19 @@ def test_a_secret_of_the_environment_is_found(staff, monkeypatch):
         "github_pat_" + "b2" * 20,
         "glpat-" + "c3" * 10,
     ],
+    ids=["ssh", "github", "github-fine-grained", "gitlab"],
 )
 def test_keys_and_tokens_are_found_by_their_look(staff, key):
     caught(staff, key, "a key or token")
 
 
-@pytest.mark.parametrize("path", ["hidden/t/test_score.py", ".github/workflows/other.yml", "notes.txt"])
+@pytest.mark.parametrize(
+    "path",
+    ["hidden/t/test_score.py", ".github/workflows/other.yml", "notes.txt"],
+    ids=["hidden", "workflow", "notes"],
+)
 def test_a_file_that_does_not_belong_is_refused(staff, path):
-    caught(staff, "", "does not belong into a starter", path=path)
+    caught(staff, "", "does not belong in a starter", path=path)
 
 
 def test_a_leak_in_an_object_that_no_branch_shows_is_found(staff, tmp_path):

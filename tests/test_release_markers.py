@@ -18,14 +18,14 @@ def stripped(text, path="src/a.py"):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([BEGIN, "x = 1", BEGIN, END], r"^src/a\.py:3: nested: .* begins in line 1"),
+        ([BEGIN, "x = 1", BEGIN, END], r"^src/a\.py:3: nested markers: .* begins in line 1"),
         (["x = 1", BEGIN, "y = 2"], r"^src/a\.py:2: this solution is never closed"),
         (["x = 1", END], r"^src/a\.py:2: this END SOLUTION closes nothing"),
         ([BEGIN, "x = 1", END, END], r"^src/a\.py:4: this END SOLUTION closes nothing"),
-        ([f"    {BEGIN}", "x = 1", END], r"^src/a\.py:3: indented otherwise"),
-        (["## BEGIN SOLUTION", "x = 1", END], r"^src/a\.py:1: not a marker, but nearly"),
-        ([BEGIN, "x = 1", "### end solution"], r"^src/a\.py:3: not a marker, but nearly"),
-        ([f"{BEGIN} "], r"^src/a\.py:1: not a marker, but nearly"),
+        ([f"    {BEGIN}", "x = 1", END], r"^src/a\.py:3: the indentation differs"),
+        (["## BEGIN SOLUTION", "x = 1", END], r"^src/a\.py:1: this is almost a marker"),
+        ([BEGIN, "x = 1", "### end solution"], r"^src/a\.py:3: this is almost a marker"),
+        ([f"{BEGIN} "], r"^src/a\.py:1: this is almost a marker"),
         ([f"// {BEGIN}", f"// {END}"], r"^src/a\.py:1: write '### BEGIN SOLUTION'"),
     ],
     ids=[
@@ -40,7 +40,7 @@ def stripped(text, path="src/a.py"):
         "cpp-in-python",
     ],
 )
-def test_markers_out_of_order_are_refused_with_file_and_line(lines, message):
+def test_markers_out_of_order_are_refused_by_line(lines, message):
     with pytest.raises(MarkerError, match=message):
         markers.regions("\n".join(lines), "src/a.py")
 

@@ -47,7 +47,7 @@ def test_a_starter_is_handed_out_twice_as_the_same_commit(tmp_path, out):
     first = release(staff, out)
     assert first.exit_code == 0, first.output
     for line in (
-        "leaks: none, of ",
+        "leaks: none; ",
         "test_toy.py: 1 to write",
         "scores: reference 100 / 100, starter 0 / 100",
         f"{out}: commit {git(out, 'rev-parse', 'main')}",
@@ -76,11 +76,24 @@ def test_a_folder_that_is_not_empty_is_refused(tmp_path, out):
     assert [path.name for path in out.iterdir()] == ["mine"]
 
 
+def test_help_names_the_assignments_of_the_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOGRADER_CONFIG", str(Staff(tmp_path).config_file))
+    shown = CliRunner().invoke(main, ["release", "--help"]).output.partition("Commands:")[2].split("\n")
+    assert [line.split()[0] for line in shown if line] == ["t", "s", "u", "image", "ref"]
+
+
+def test_help_works_without_a_configuration(tmp_path, monkeypatch):
+    monkeypatch.setenv("AUTOGRADER_CONFIG", str(tmp_path / "none.toml"))
+    result = CliRunner().invoke(main, ["release", "--help"])
+    assert result.exit_code == 0
+    assert "ASSIGNMENT --to DIR" in result.output
+
+
 @pytest.mark.parametrize("options", [(), ("--to", "x", "--update", ".")], ids=["neither", "both"])
 def test_either_a_new_folder_or_an_update(tmp_path, options):
     result = CliRunner().invoke(main, ["release", "t", *options])
     assert result.exit_code == 2
-    assert "say either --to DIR or --update DIR" in result.stderr
+    assert "give either --to DIR or --update DIR" in result.stderr
 
 
 def test_an_update_is_proven_too_and_says_what_it_did(tmp_path, out):
@@ -94,7 +107,7 @@ def test_an_update_is_proven_too_and_says_what_it_did(tmp_path, out):
     result = CliRunner().invoke(main, ["release", "t", *options])
     assert result.exit_code == 0, result.output
     assert f"{out}: commit {git(out, 'rev-parse', 'main')}: Dockerfile\n" in result.stderr
-    assert f"{out}: left alone, students work there: src/work.py\n" in result.stderr
+    assert f"{out}: left as the student has them: src/work.py\n" in result.stderr
     assert "nothing to update" in CliRunner().invoke(main, ["release", "t", *options]).stderr
 
 
@@ -113,10 +126,13 @@ def test_a_starter_that_scores_otherwise_than_declared_is_refused(tmp_path, out)
     ("toy", "message"),
     [
         ("import src.nothing\n\n\ndef test_it():\n    src.nothing()\n", "No module named 'src.nothing'"),
-        (f"{TOY}\n\ndef test_broken():\n    assert 1 == 2\n", "test_broken fails otherwise than unwritten"),
+        (
+            f"{TOY}\n\ndef test_broken():\n    assert 1 == 2\n",
+            "test_broken fails, but not for a missing solution",
+        ),
         (
             f'{TOY}\n\ndef test_other():\n    raise NotImplementedError("later")\n',
-            "test_other fails otherwise",
+            "test_other fails, but not",
         ),
         ("def test_nothing():\n    pass\n", "passes, although src/work.py have stubs"),
         ("raise SystemExit(3)\n", "test_toy.py of the starter"),

@@ -1,4 +1,4 @@
-"""The wheel `ref`: what it holds, what it tells, that it works, and that student code never meets it."""
+"""The wheel `ref`: what it contains and reveals, that it works, and that student code never finds it."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from autograder.errors import GraderError
 from autograder.release import reference, starter
 from autograder.release.proof import NotReady
 from autograder.sandbox import policy
-from autograder.sandbox.kinds import make_wall
+from autograder.sandbox.kinds import WallSettings, find
 from autograder.submission import read_tree
 from tests.walls import PROBES, needs_wall, submission
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(900)  # the first test waits for the compiler, 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built and checked once."""
+    """The wheel, built and proven once."""
     return reference.build(config.load(SETTINGS), tmp_path_factory.mktemp("dist"))
 
 
@@ -115,7 +115,7 @@ def test_help_shows_signatures_and_the_docstrings_that_students_have(python):
         "softmax_loss(Z: 'np.ndarray', y: 'np.ndarray') -> 'np.floating'",
         "lr: 'float' = 0.1, batch: 'int' = 100) -> 'None'",
         "forward(self, input: 'torch.Tensor') -> 'torch.Tensor'",
-        "gradient(self, out_grad: 'Value', node: 'Value')",
+        "gradient(self, out_grad: 'Tensor', node: 'Tensor')",
         "softmax_regression_epoch_cpp(X: object, y: object, theta: object, lr: object = 0.1, batch: object = 100)",
     ):
         assert signature in text
@@ -147,8 +147,8 @@ def planted(wheel, folder, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("ref/softmax.py", "", "ref/softmax.py: does not belong into the wheel"),
-        ("ref/softmax.c", "", "ref/softmax.c: does not belong into the wheel"),
+        ("ref/softmax.py", "", "ref/softmax.py: does not belong in the wheel"),
+        ("ref/softmax.c", "", "ref/softmax.c: does not belong in the wheel"),
         ("ref/x/__init__.py", f"# {LINE}", "ref/x/__init__.py:1: a line of the solution"),
         ("ref/x.so", f"\0\1{LINE}\0", "ref/x.so: a line of the solution"),
         ("ref/x.so", f"\0{ROOT}/src\0", "ref/x.so: a path of the staff"),
@@ -191,7 +191,7 @@ def test_the_wall_hides_an_installed_reference(wheel, tmp_path, monkeypatch):
                 return [str(error), len(seen) > 0]
     """
     with (
-        make_wall("auto", probes=tmp_path / "probes.py", preload=()) as wall,
+        find("auto").make(WallSettings(tmp_path / "probes.py")) as wall,
         wall.open(submission(code)) as session,
     ):
         outcome = session.run("call", ("go",))
@@ -203,4 +203,4 @@ def test_without_a_wall_an_installed_reference_is_refused(tmp_path, monkeypatch)
     known = policy.Interpreter("/py", (), (str(tmp_path),))
     monkeypatch.setattr(policy.Interpreter, "current", classmethod(lambda _cls: known))
     with pytest.raises(GraderError, match=r"the reference is installed here .* -m pip uninstall ref"):
-        make_wall("none", probes=tmp_path / "probes.py", preload=())
+        find("none").make(WallSettings(tmp_path / "probes.py"))

@@ -117,7 +117,7 @@ def test_an_update_does_not_make_the_student_s_work_ours(made, handed_out):
     assert (handed_out / "src/work.py").read_text() == "mine = 1\n"
 
 
-def test_where_a_template_made_a_new_history_nothing_of_theirs_is_touched(made, tmp_path):
+def test_after_a_new_history_nothing_of_theirs_is_touched(made, tmp_path):
     folder = tmp_path / "template"
     folder.mkdir()
     repository.create(folder, made)
@@ -144,7 +144,7 @@ def test_another_branch_that_is_checked_out_stays_as_it_is(made, handed_out):
 
 
 @pytest.mark.parametrize("stage", [False, True], ids=["working-tree", "index"])
-def test_changes_that_are_not_committed_are_not_overwritten(made, handed_out, stage):
+def test_uncommitted_changes_are_not_overwritten(made, handed_out, stage):
     (handed_out / "Dockerfile").write_text("FROM mine\n")
     if stage:
         git(handed_out, "add", "Dockerfile")
@@ -185,7 +185,7 @@ def test_what_was_never_handed_out_is_refused(made, tmp_path, kind):
     if kind == "empty":
         git(folder, "init", "--quiet")
     with pytest.raises(
-        GraderError, match="is no git repository" if kind == "folder" else "has no branch main"
+        GraderError, match="is not a git repository" if kind == "folder" else "has no branch main"
     ):
         repository.update(folder, made)
 

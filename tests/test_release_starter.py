@@ -24,6 +24,7 @@ TOP_LEVEL = {
     "requirements.txt",
     ".github",
     "README.md",
+    "README.zh-CN.md",
     ".gitignore",
 }
 
@@ -44,7 +45,7 @@ def test_a_starter_has_the_top_level_that_students_know(tmp_path):
     assert {path.partition("/")[0] for path in build(Staff(tmp_path)).files} == TOP_LEVEL
 
 
-def test_its_own_task_is_stripped_earlier_ones_are_solved_and_later_ones_absent(tmp_path):
+def test_its_own_task_is_stripped_earlier_ones_solved_later_ones_absent(tmp_path):
     made = build(Staff(tmp_path))
     assert b'raise NotImplementedError("Task1: double")' in made.files["src/work.py"]
     assert b'return "".join((text, text, ""))' in made.files["src/earlier.py"]
@@ -70,14 +71,14 @@ def test_an_import_that_becomes_unused_vanishes(tmp_path):
 def test_given_code_that_needs_a_solution_s_helper_is_refused(tmp_path):
     staff = Staff(tmp_path)
     staff.write("src/work.py", WORK + "\n\ndef given(x):\n    return _scaled_by_a_factor(x, 3)\n")
-    with pytest.raises(GraderError, match=r"(?s)not clean.*_scaled_by_a_factor"):
+    with pytest.raises(GraderError, match=r"(?s)has mistakes.*_scaled_by_a_factor"):
         build(staff)
 
 
 def test_a_marker_out_of_order_is_refused(tmp_path):
     staff = Staff(tmp_path)
     staff.write("src/work.py", WORK.replace("    ### END SOLUTION\n", "", 1))
-    with pytest.raises(GraderError, match=r"^src/work\.py:14: nested"):
+    with pytest.raises(GraderError, match=r"^src/work\.py:14: nested markers"):
         build(staff)
 
 
@@ -88,10 +89,11 @@ def test_a_marker_out_of_order_is_refused(tmp_path):
         ('files = ["src/work.py"]', 'files = ["src/work.py", "src/later.py"]', "belongs to two assignments"),
         ('files = ["src/work.py"]', 'files = ["src/__init__.py"]', "src/work.py has solutions, but belongs"),
         ('given = ["s"]', 'given = ["x"]', "there is no assignment 'x'"),
-        ('given = ["s"]', 'given = ["t"]', "t cannot be given with it"),
+        ('given = ["s"]', 'given = ["t"]', "t cannot be given with t"),
         ("score = 0", 'score = "none"', "Expected `int`"),
         ("complete = true", "completed = true", "this key is not allowed; allowed are task, files"),
     ],
+    ids=["no-file", "two-owners", "unlisted", "unknown", "itself", "type", "key"],
 )
 def test_a_declaration_that_makes_no_sense_is_refused(tmp_path, old, new, message):
     staff = Staff(tmp_path, settings=SETTINGS.replace(old, new, 1))
@@ -121,24 +123,66 @@ def test_a_missing_file_is_named(tmp_path):
         build(staff)
 
 
+# the files themselves ------------------------------------------------------------------------------------
+
+DIRECTIVE = re.compile(
+    r"\b(ruff|mypy|pyright|pylint|flake8|isort|codespell): *\w|\bnoqa\b|\btype: *ignore|\bfmt: *(on|off|skip)\b"
+    r"|\bnosec\b|\bpragma: *no|\bNOLINT|\bclang-format o|\bGCC diagnostic"
+    r"|\b(shellcheck|hadolint|zizmor)\W+(disable|enable|ignore)"
+)
+
+
+def test_no_file_that_students_see_holds_a_directive_for_a_linter(ours):
+    files = {path: content.decode() for path, content in ours.files.items()}
+    files |= {
+        str(path): path.read_text()
+        for path in (ROOT / "src").rglob("*")
+        if path.suffix in (".py", ".cpp", ".hpp")
+    }
+    for path, content in files.items():
+        assert not (found := DIRECTIVE.search(content)), f"{path}: {found[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1  # noqa",
+        "x = 1  # noqa: E501",
+        "# ruff: noqa: ARG002",
+        "import a  # type: ignore[import]",
+        "# pylint: disable=invalid-name",
+        "# fmt: off",
+        "# shellcheck disable=SC2086",
+        "# hadolint ignore=DL3008",
+        "int x;  // NOLINT",
+        "# pragma: no cover",
+    ],
+)
+def test_such_a_directive_is_found(line):
+    assert DIRECTIVE.search(line)
+
+
 # the handout ---------------------------------------------------------------------------------------------
 
 
-def test_the_readme_holds_both_languages_and_only_what_is_released():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py"})
-    assert "[中文版](#zh-handout)" in text
-    assert "[English](#handout)" in text
+def test_a_readme_holds_one_language_and_only_what_is_released():
+    text = handout.readme(ENGLISH, {"src/work.py"})
+    assert "[中文版](README.zh-CN.md)" in text
     assert "| [`src/work.py`](src/work.py) | `double` |" in text
     assert "`descending`" not in text
     assert "Read [`src/work.py`](src/work.py), not `src/later.py`." in text
     assert "Only with the later file" not in text
     assert "[One](#one) · Two" in text
-    assert "[一](#zh-one)" in text
     assert "Always." in text
+    assert "内容" not in text
+    text = handout.readme(CHINESE, {"src/work.py"})
+    assert "[English](README.md)" in text
+    assert "[一](#one)" in text
+    assert "Always." not in text
 
 
 def test_a_section_is_there_with_its_file():
-    text = handout.readme(ENGLISH, CHINESE, {"src/work.py", "src/later.py"})
+    text = handout.readme(ENGLISH, {"src/work.py", "src/later.py"})
     assert "Only with the later file" in text
     assert "[Two](#two)" in text
     assert "<!-- with" not in text
@@ -185,8 +229,18 @@ def test_docstrings_are_kept(ours):
             assert released == {place: wanted[place] for place in released}, path
 
 
-def test_every_link_of_the_readme_leads_somewhere(ours):
-    text = ours.files["README.md"].decode()
+def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
+    english, chinese = (ours.files[name].decode() for name in ("README.md", "README.zh-CN.md"))
+    assert english.startswith("# The assignments\n\n[中文版](README.zh-CN.md)\n")
+    assert chinese.startswith("# 作业说明\n\n[English](README.md)\n")
+    assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
+    assert "You write the core of a deep-learning system" not in chinese
+    assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
+
+
+@pytest.mark.parametrize("readme", handout.READMES)
+def test_every_link_of_the_readme_leads_somewhere(ours, readme):
+    text = ours.files[readme].decode()
     anchors = re.findall(r'<a id="([^"]+)">', text)
     assert len(anchors) == len(set(anchors))
     folders = {str(Path(path).parent) for path in ours.files}

@@ -26,7 +26,7 @@ from autograder.verdict import CaseResult, Verdict
 
 def case(name="Task0 - Case1", verdict=Verdict.PASSED, message=""):
     return CaseResult(
-        name, verdict, 20 if verdict is Verdict.PASSED else 0, 20, message, 0.01234567, 0.01, 5000
+        name, verdict, 20 if verdict.traits.earns_points else 0, 20, message, 0.01234567, 0.01, 5000
     )
 
 
@@ -67,23 +67,23 @@ def test_several_assignments_are_several_tables_under_one_heading():
     assert "\n\nLate.\n\n" in text
 
 
-HOSTILE = [
-    "<script>alert(1)</script>",
-    "![x](http://example.com/x.png)",
-    "@everyone #1",
-    "`` ` code ` ``",
-    "a | b | c",
-    "two\nlines\r\nthree",
-    "\x1b[31mred\x07",
-    "\u202eabc\u2066",
-    "\ud800",
-    "x" * 100_000,
-    "\\` escaped",
-    "</td></table>",
-]
+HOSTILE = {
+    "markup": "<script>alert(1)</script>",
+    "image": "![x](http://example.com/x.png)",
+    "mention": "@everyone #1",
+    "code": "`` ` code ` ``",
+    "cells": "a | b | c",
+    "lines": "two\nlines\r\nthree",
+    "control": "\x1b[31mred\x07",
+    "direction": "\u202eabc\u2066",
+    "surrogate": "\ud800",
+    "long": "x" * 100_000,
+    "escape": "\\` escaped",
+    "table": "</td></table>",
+}
 
 
-@pytest.mark.parametrize("text", HOSTILE)
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_student_text_stays_inside_one_code_span_of_one_cell(text):
     (row,) = [
         line
@@ -128,11 +128,33 @@ def test_json_round_trip():
 
 
 @pytest.mark.parametrize(
-    "data", [{}, {"schema": 2}, {"schema": 1}, {"schema": 1, "assignment": "a0", "cases": [{}]}]
+    "data",
+    [{}, {"schema": 2}, {"schema": 1}, {"schema": 1, "assignment": "a0", "cases": [{}]}],
+    ids=["empty", "schema", "no-cases", "empty-case"],
 )
 def test_what_is_no_report_is_refused(data):
-    with pytest.raises(ValueError, match="this is no report"):
+    with pytest.raises(ValueError, match="this is not a report"):
         from_json(data)
+
+
+@pytest.mark.parametrize("verdict", Verdict, ids=lambda verdict: verdict.value)
+def test_every_verdict_has_what_each_rendering_needs(verdict):
+    """A new verdict whose traits are incomplete fails here as well as in the type checker."""
+    report = Report("a0", (case(verdict=verdict, message="why"),))
+    assert f"| {verdict.traits.icon} | `why` |" in markdown([report])
+    assert gradescope(report)["tests"][0]["status"] == verdict.traits.gradescope
+    marks = [element.tag for element in ElementTree.fromstring(junit(report))[0]]
+    assert marks == [verdict.traits.junit] * bool(verdict.traits.junit)
+    assert from_json(report.to_json()).cases[0].verdict is verdict
+
+
+def test_no_two_verdicts_look_alike():
+    assert len({verdict.traits.icon for verdict in Verdict}) == len(Verdict)
+    assert len({verdict.traits.meaning for verdict in Verdict}) == len(Verdict)
+
+
+def test_only_a_passed_case_earns_points():
+    assert [verdict for verdict in Verdict if verdict.traits.earns_points] == [Verdict.PASSED]
 
 
 def test_gradescope_results():
@@ -149,7 +171,7 @@ def test_junit_counts_failures_and_errors():
 
 
 def test_junit_of_hostile_text_is_well_formed():
-    for text in HOSTILE:
+    for text in HOSTILE.values():
         ElementTree.fromstring(junit(Report("a0", (case(verdict=Verdict.ERROR, message=text),))))
 
 

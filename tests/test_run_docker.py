@@ -1,7 +1,7 @@
-"""run_docker.sh with a pretended engine: which one it takes, what it asks of it, and what it says when that fails.
+"""run_docker.sh with a fake engine: which engine it chooses, how it calls it, and what it prints when that fails.
 
-The pretended `docker`, `podman`, `sudo`, `id`, `uname` and `nvidia-smi` write down how they were called and answer
-as a test wants. PATH holds them and the few real tools that the script needs, nothing else.
+The fake `docker`, `podman`, `sudo`, `id`, `uname` and `nvidia-smi` log how they were called and print what a test
+has prepared. Only they and the few real tools that the script needs are on PATH.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pty
+import re
 import shutil
 import subprocess
 import sys
@@ -25,22 +26,22 @@ DENIED = "Got permission denied while trying to connect to the Docker daemon soc
 ENGINE = r"""#!/usr/bin/env bash
 fake=FOLDER slash=/
 { printf '%s' "${0##*/}"; printf '|%s' "$@"; printf '\n'; } >> "$fake/log"
-answer() { [[ ! -f $fake/$1 ]] || { cat_ "$fake/$1"; return "$(head_ "$fake/$1.status")"; }; }
+play() { [[ ! -f $fake/$1 ]] || { cat_ "$fake/$1"; return "$(head_ "$fake/$1.status")"; }; }
 cat_() { while IFS= read -r line; do printf '%s\n' "$line"; done < "$1"; }
 head_() { if [[ -f $1 ]]; then cat_ "$1"; else echo 0; fi; }
 case $1 in
     --version) if [[ -f $fake/imitation || ${0##*/} == podman ]]; then echo podman; else echo Docker; fi ;;
-    info) if [[ -n ${BY_SUDO:-} ]]; then answer sudo-info; else answer info; fi ;;
+    info) if [[ -n ${BY_SUDO:-} ]]; then play sudo-info; else play info; fi ;;
     image) [[ -f $fake/images/${3//"$slash"/_} ]] ;;
-    load) : > "$fake/images/$(cat_ "$fake/loads")"; answer load ;;
-    pull) answer pull && : > "$fake/images/${2//"$slash"/_}" ;;
-    run) case " $* " in *" --entrypoint true "*) answer gpu-run ;; *) answer run ;; esac ;;
+    load) : > "$fake/images/$(cat_ "$fake/loads")"; play load ;;
+    pull) play pull && : > "$fake/images/${2//"$slash"/_}" ;;
+    run) case " $* " in *" --entrypoint true "*) play gpu-run ;; *) play run ;; esac ;;
 esac
 """
 
 
 class Machine:
-    """A machine that has what a test gives it."""
+    """A machine with the programs, images and files that a test gives it."""
 
     def __init__(self, folder: Path) -> None:
         self.repository = folder / "my repo"
@@ -53,7 +54,7 @@ class Machine:
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
         self.program("id", "case $1 in -u) echo 1000 ;; -g) echo 1001 ;; *) echo student ;; esac")
         self.program("uname", "echo Linux")
-        self.answer("loads", "a_env:v1")
+        self.prints("loads", "a_env:v1")
 
     def program(self, name: str, body: str) -> None:
         path = self.bin / name
@@ -69,8 +70,8 @@ class Machine:
         (self.fake / "images" / name).touch()
         return self
 
-    def answer(self, command: str, text: str, status: int = 0) -> Machine:
-        """What a command of the engine prints, and its exit status."""
+    def prints(self, command: str, text: str, status: int = 0) -> Machine:
+        """Prepare what a command of the engine prints, and its exit status."""
         (self.fake / command).write_text(text + "\n")
         (self.fake / f"{command}.status").write_text(f"{status}\n")
         return self
@@ -103,13 +104,13 @@ class Machine:
         )
 
     def calls(self, command: str = "run") -> list[list[str]]:
-        """How the engine was called with this command, the engine's name first."""
+        """Return every call of the engine with this command, as lists of words that start with the engine's name."""
         log = self.fake / "log"
         lines = [line.split("|") for line in log.read_text().splitlines()] if log.exists() else []
         return [line for line in lines if line[1:2] == [command]]
 
     def words(self) -> list[str]:
-        """The one call of `run` that is not the trial of the GPU."""
+        """Return the words of the only call of `run` that does not try the GPU."""
         (call,) = [call for call in self.calls() if "--entrypoint" not in call]
         return call
 
@@ -144,7 +145,7 @@ def test_the_repository_is_mounted_under_its_name(machine: Machine) -> None:
 
 
 def test_the_status_of_the_command_is_the_script_s(machine: Machine) -> None:
-    assert machine.engine().image().answer("run", "", 7).run("false").returncode == 7
+    assert machine.engine().image().prints("run", "", 7).run("false").returncode == 7
 
 
 def test_no_terminal_is_asked_for_where_there_is_none(machine: Machine) -> None:
@@ -184,7 +185,7 @@ def test_behind_sudo_files_belong_to_who_called_sudo(machine: Machine) -> None:
 
 
 def test_in_a_rootless_docker_root_is_the_caller(machine: Machine) -> None:
-    machine.engine().image().answer("info", " Security Options:\n  rootless").run("true")
+    machine.engine().image().prints("info", " Security Options:\n  rootless").run("true")
     assert after(machine.words(), "--user") == "0:0"
 
 
@@ -211,7 +212,7 @@ def test_where_selinux_is_enforcing_labels_are_left_alone(machine: Machine) -> N
 # ── which engine ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_docker_goes_before_podman(machine: Machine) -> None:
+def test_docker_takes_precedence_over_podman(machine: Machine) -> None:
     machine.engine("docker").engine("podman").image().run("true")
     assert machine.words()[0] == "docker"
 
@@ -222,12 +223,12 @@ def test_the_engine_can_be_named(machine: Machine) -> None:
 
 
 def test_podman_under_the_name_of_docker_is_seen(machine: Machine) -> None:
-    machine.engine().image().answer("imitation", "").run("true")
+    machine.engine().image().prints("imitation", "").run("true")
     assert after(machine.words(), "--userns") == "keep-id"
 
 
 def test_who_may_not_talk_to_docker_does_so_by_sudo(machine: Machine) -> None:
-    machine.engine().image().sudo().answer("info", DENIED, 1)
+    machine.engine().image().sudo().prints("info", DENIED, 1)
     result = machine.run("true")
     assert result.returncode == 0
     assert "trying with sudo" in result.stderr
@@ -237,7 +238,7 @@ def test_who_may_not_talk_to_docker_does_so_by_sudo(machine: Machine) -> None:
 # ── which image ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_full_image_goes_before_the_light_one(machine: Machine) -> None:
+def test_the_full_image_takes_precedence_over_the_light_one(machine: Machine) -> None:
     machine.engine().image("a_env_light:v1").image("a_env:v1").run("true")
     assert "a_env:v1" in machine.words()
 
@@ -249,7 +250,7 @@ def test_the_light_image_will_do(machine: Machine) -> None:
 
 @pytest.mark.parametrize("name", ["a_env", "a_env_light"])
 def test_an_archive_beside_the_script_is_loaded_once(machine: Machine, name: str) -> None:
-    machine.engine().archive(f"{name}_v1.tar").answer("loads", f"{name}:v1")
+    machine.engine().archive(f"{name}_v1.tar").prints("loads", f"{name}:v1")
     assert machine.run("true").returncode == 0
     assert machine.run("true").returncode == 0
     assert len(machine.calls("load")) == 1
@@ -284,7 +285,7 @@ def test_podman_takes_a_gpu_as_a_device(machine: Machine) -> None:
 
 
 def test_a_gpu_that_the_engine_cannot_use_is_left_out_with_a_remedy(machine: Machine) -> None:
-    machine.engine().image().gpu().answer("gpu-run", "could not select device driver", 125)
+    machine.engine().image().gpu().prints("gpu-run", "could not select device driver", 125)
     result = machine.run("true")
     assert result.returncode == 0
     assert "could not select device driver" in result.stderr
@@ -308,15 +309,15 @@ FAILURES = {
         "no such command",
         "docker or podman",
     ),
-    "stopped": (lambda m: m.engine().answer("info", "Cannot connect", 1), {}, "does not answer", "start"),
+    "stopped": (lambda m: m.engine().prints("info", "Cannot connect", 1), {}, "does not answer", "start"),
     "denied": (
-        lambda m: m.engine().answer("info", DENIED, 1),
+        lambda m: m.engine().prints("info", DENIED, 1),
         {},
         "may not talk",
         "usermod -aG docker student",
     ),
     "denied, sudo too": (
-        lambda m: m.engine().sudo().answer("info", DENIED, 1).answer("sudo-info", "no", 1),
+        lambda m: m.engine().sudo().prints("info", DENIED, 1).prints("sudo-info", "no", 1),
         {},
         "may not talk",
         "usermod",
@@ -330,25 +331,25 @@ FAILURES = {
         "download it again",
     ),
     "not loaded": (
-        lambda m: m.engine().archive().answer("load", "no space", 1),
+        lambda m: m.engine().archive().prints("load", "no space", 1),
         {},
         "could not be loaded",
         "df -h",
     ),
     "another image": (
-        lambda m: m.engine().archive().answer("loads", "a_env:v0"),
+        lambda m: m.engine().archive().prints("loads", "a_env:v0"),
         {},
         "does not hold the image a_env:v1",
         "version 1",
     ),
     "not pulled": (
-        lambda m: m.engine().answer("pull", "no route", 1),
+        lambda m: m.engine().prints("pull", "no route", 1),
         {"A_ENV_IMAGE": "course/env"},
         "could not be pulled",
         "the network",
     ),
     "not started": (
-        lambda m: m.engine().image().answer("run", "no", 125),
+        lambda m: m.engine().image().prints("run", "no", 125),
         {},
         "could not start",
         "read its message",
@@ -370,7 +371,7 @@ def test_a_failure_says_what_happened_and_what_to_do_next(machine: Machine, name
 
 def test_on_a_mac_the_remedy_is_docker_desktop(machine: Machine) -> None:
     machine.program("uname", "echo Darwin")
-    result = machine.engine().answer("info", "Cannot connect", 1).run("true")
+    result = machine.engine().prints("info", "Cannot connect", 1).run("true")
     assert "Docker Desktop" in result.stderr
 
 
@@ -396,8 +397,14 @@ def test_a_linter_has_nothing_to_say(linter: str, file: str) -> None:
     path = Path(sys.executable).with_name(linter)
     if not path.exists():
         pytest.skip(f"{linter} is not installed: pip install -e '.[dev]'")
-    result = subprocess.run([path, ROOT / file], capture_output=True, text=True, check=False)
+    result = subprocess.run([path, ROOT / file], cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.stdout + result.stderr == ""
+
+
+def test_both_images_end_as_an_ordinary_user() -> None:
+    stages = re.split(r"^FROM ", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)[1:]
+    users = {stage.split()[2]: re.findall(r"^USER (\S+)$", stage, re.MULTILINE) for stage in stages}
+    assert (users["sandbox"][-1], users["student"][-1]) == ("10001", "10001")
 
 
 def test_nothing_newer_than_bash_3_2_is_used() -> None:
@@ -427,7 +434,7 @@ def test_only_what_the_image_needs_goes_to_the_engine() -> None:
 
 @needs_engine
 def test_a_saved_image_is_loaded_and_works_on_the_repository(tmp_path: Path) -> None:
-    """A version of this test's own, so that no image of the course's is touched."""
+    """The image has a version that only this test uses, so that no image of the course is touched."""
     version = f"9{os.getpid()}"
     image, repository = f"a_env:v{version}", tmp_path / "my repo"
     repository.mkdir()

@@ -1,7 +1,7 @@
-"""The sandbox's own tests once more, as a user without any privilege, when the tests run as root.
+"""The sandbox's own tests once more, as a user without any privilege, if the tests run as root.
 
-Root and an ordinary user take different ways into the wall (mounts made as root and a change of user, or a
-user namespace). Everything after that is meant to be the same, and here it is shown to be.
+Root and an ordinary user enter the wall in different ways: with mounts made as root and a change of user, or with a
+user namespace. Everything after that should be the same, which these tests show.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def python() -> str:
-    """An interpreter that anybody may run with the libraries of this one."""
+    """An interpreter that everybody may run, with the libraries of this one."""
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     for candidate in (sys.executable, shutil.which(f"python{version}", path="/usr/bin:/usr/local/bin")):
         if candidate and _as_nobody([candidate, "-c", "import pytest"]).returncode == 0:
@@ -38,7 +38,7 @@ def python() -> str:
 
 @pytest.fixture(scope="module")
 def checkout() -> Iterator[Path]:
-    """What the tests need of the repository, readable for everybody."""
+    """The part of the repository that the tests need, readable for everybody."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         for name in ("autograder", "tests", "pyproject.toml"):

@@ -20,7 +20,7 @@ DATA = seal.sealed(report(60).to_json(), TABLE, **WHOSE, secret=SECRET)
 
 def check(data, table=TABLE, secret=SECRET):
     content = data if isinstance(data, bytes) else dumps(data).encode()
-    return seal.check(content, table, secret)
+    return seal.verify(content, table, secret)
 
 
 def test_what_was_published_is_unchanged():
@@ -75,6 +75,28 @@ def edit(*path, to):
         edit("seal", to="x"),
         edit("points", to=float("inf")),
     ],
+    ids=[
+        "points",
+        "float",
+        "bool",
+        "verdict",
+        "message",
+        "no-cases",
+        "provenance",
+        "assignment",
+        "extra",
+        "commit",
+        "repository",
+        "attempt",
+        "table",
+        "hmac",
+        "hmac-surrogate",
+        "hmac-none",
+        "seal-key",
+        "seal-empty",
+        "seal-text",
+        "infinity",
+    ],
 )
 def test_every_edit_is_seen(edited):
     content = json.dumps(edited).encode()
@@ -92,6 +114,7 @@ def test_every_edit_is_seen(edited):
         b" " * (seal.MAX_BYTES + 1),
         dumps(DATA).replace('"points": 60,', '"points": 100, "points": 60,', 1).encode(),
     ],
+    ids=["empty", "not-utf8", "braces", "brackets", "digits", "spaces", "key-twice"],
 )
 def test_what_is_no_report_is_edited(content):
     assert check(content).state is State.EDITED
@@ -170,7 +193,11 @@ def test_a_clone_is_verified_as_its_origin_has_it(config, tmp_path):
     assert verify(config, tmp_path / "clone").exit_code == 0
 
 
-@pytest.mark.parametrize("content", [{"README": b"x"}, None])
+@pytest.mark.parametrize(
+    "content",
+    [{"README": b"x"}, None],
+    ids=["other-file", "no-branch"],
+)
 def test_a_repository_without_feedback_is_no_fault_of_anybody(config, tmp_path, content):
     bare = Bare(tmp_path / "a0-ann.git")
     bare.commit({"README": b"x"})

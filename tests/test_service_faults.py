@@ -1,8 +1,8 @@
-"""Nothing that was pushed is lost, graded twice to different effect, or answered to the wrong person.
+"""No push is lost, graded twice with different results, or answered on the wrong repository, whatever fails.
 
-One fault, one test; real processes of the service, with databases and repositories of their own. What grades is
-pretended but where it matters. Each test ends with `accounted`: one report and one answer for each push, or
-superseded, and the ledger says which.
+One fault, one test, with real processes of the service, databases and repositories. Grading is pretended unless it
+matters. Each test ends with `accounted`: every push has one report and one feedback commit, or its job is superseded,
+and the ledger says which.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from autograder.git.scratch import Repository
 from autograder.ledger import OPEN, JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.service.intake.reconciler import Reconciler
-from autograder.service.jobs.pipeline import GRADE, PUBLISH, STEPS, Pipeline
+from autograder.service.jobs.pipeline import FETCH, GRADE, PUBLISH, Pipeline
 from tests import postgres
 from tests.processes import Processes, accounted, graded, settled, until
 from tests.university import HALF, RIGHT, PretendedGraders, University, now
@@ -42,11 +42,19 @@ def processes(university):
     processes.end()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def campus(request, folder):
+@pytest.fixture
+def campus(new_url, folder):
     """A university on each database, and its processes."""
-    url = "" if request.param == "sqlite" else request.getfixturevalue("postgresql_server").new_database()
-    university = University(folder, url=url)
+    university = University(folder, url=new_url)
+    processes = Processes(university)
+    yield university, processes
+    processes.end()
+
+
+@pytest.fixture
+def patient_campus(new_url, folder):
+    """The same, but no busy worker is taken for dead."""
+    university = University(folder, url=new_url, lease_seconds=60)
     processes = Processes(university)
     yield university, processes
     processes.end()
@@ -57,7 +65,7 @@ def take(parts, push):
 
 
 def running(parts, worker):
-    """Return the job that a slot runs; its number is the end of its name."""
+    """Return the job that the worker with a number runs."""
     found = [job for job in parts.ledger.jobs(states=[JobState.RUNNING]) if job.worker.endswith(f":{worker}")]
     return found[0].id if found else None
 
@@ -76,36 +84,36 @@ MINE = "only=lambda steps, job, *_: job.commit == os.environ['VICTIM']"
 OF_LEDGER = "only=lambda ledger, job, *_, **__: os.environ['VICTIM'] in job"
 FINAL = "only=lambda ledger, job, state, **_: state is JobState.FINAL and os.environ['VICTIM'] in job"
 PUBLISHED = "only=lambda *_, graded_commit, **__: graded_commit == os.environ['VICTIM']"
-PLACES = {
+MOMENTS = {
     "as it takes the job up": f'die(Pipeline, "_fetch", "before", {MINE})',
-    "in the fetch": f'die(Pipeline, "_bring", "behind", {MINE})',
-    "between the fetch and its checkpoint": f'die(Pipeline, "_fetch", "behind", {MINE})',
+    "in the fetch": f'die(Pipeline, "_bring", "after", {MINE})',
+    "between the fetch and its checkpoint": f'die(Pipeline, "_fetch", "after", {MINE})',
     "while it is graded": 'die(Graders, "grade", "before", only=lambda *a: a[-1] == os.environ["VICTIM"])',
-    "behind the report": f'die(Ledger, "add_report", "behind", {OF_LEDGER})',
-    "between the report and its checkpoint": f'die(Pipeline, "_grade", "behind", {MINE})',
+    "after the report": f'die(Ledger, "add_report", "after", {OF_LEDGER})',
+    "between the report and its checkpoint": f'die(Pipeline, "_grade", "after", {MINE})',
     "before the push to the branch": f'die(feedback, "publish", "before", {PUBLISHED})',
-    "behind the push to the branch": f'die(feedback, "publish", "behind", {PUBLISHED})',
-    "behind the feedback": f'die(Ledger, "add_feedback", "behind", {OF_LEDGER})',
-    "between the end and its checkpoint": f'die(Ledger, "move", "behind", {FINAL})',
+    "after the push to the branch": f'die(feedback, "publish", "after", {PUBLISHED})',
+    "after the feedback": f'die(Ledger, "add_feedback", "after", {OF_LEDGER})',
+    "between the end and its checkpoint": f'die(Ledger, "move", "after", {FINAL})',
 }
 
 
 def test_kill_9_in_every_step_and_the_next_start_goes_on(campus):
-    """Each process is killed at another place, on the job of another student; the next has the same name.
+    """Each process is killed at another moment, on the job of another student, and the next one has the same name.
 
-    Each is of another version, too: what one left is taken up by the next.
+    Each has another version, too: a newer autograder takes over what an older one left.
     """
     university, processes = campus
     with university.parts() as parts:
         jobs = {}
-        for number, (place, text) in enumerate(PLACES.items()):
+        for number, (moment, text) in enumerate(MOMENTS.items()):
             push = university.push(student=f"s{number}")
             version = f"autograder.__version__ = lease.__version__ = '1.{number}'\n"
             process = processes.start(
                 before=version + text, VICTIM=push.commit, DBOS__APPVERSION=f"1.{number}"
             )
             jobs[f"s{number}"] = take(parts, push)
-            assert process.wait() == -signal.SIGKILL, place
+            assert process.wait() == -signal.SIGKILL, moment
         processes.start()
         assert {settled(parts, job) for job in jobs.values()} == {JobState.FINAL}
         quiet(parts)
@@ -116,15 +124,15 @@ def test_kill_9_in_every_step_and_the_next_start_goes_on(campus):
         assert times == [1] * len(jobs)
 
 
-@pytest.mark.parametrize("place", ["record_push", "open_job"])
-def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, processes, place):
+@pytest.mark.parametrize("call", ["record_push", "open_job"])
+def test_kill_9_of_who_takes_a_push_loses_nothing_that_was_recorded(university, processes, call):
     push = university.push()
     with university.parts() as parts:
         text = f"""
 from autograder.service.serve import parts
 from tests.university import now
-from autograder.webhook import Push
-die(Ledger, "{place}", "behind")
+from autograder.hosts.push import Push
+die(Ledger, "{call}", "after")
 with parts(Path(sys.argv[sys.argv.index("--config") + 1])) as mine:
     mine.intake.receive({push!r}, now())
 """
@@ -132,7 +140,7 @@ with parts(Path(sys.argv[sys.argv.index("--config") + 1])) as mine:
         assert len(parts.ledger.pushes(university.repository())) == 1
         assert parts.queue.entries() == []
         processes.start()
-        until(lambda: university.answers() == [push.commit])
+        until(lambda: university.published() == [push.commit])
         quiet(parts)
         assert accounted(university, parts, ["ann"]) == []
 
@@ -150,7 +158,7 @@ def test_a_job_that_always_kills_its_worker_is_given_up(folder):
             processes.start(before=kill, VICTIM=bad.commit)
             assert [settled(parts, job) for job in jobs] == [JobState.DEAD, JobState.FINAL]
             assert "does it end its worker?" in parts.ledger.job(jobs[0]).reason
-            assert (university.answers("eve"), university.answers("ann")) == ([], [good.commit])
+            assert (university.published("eve"), university.published("ann")) == ([], [good.commit])
     finally:
         processes.end()
 
@@ -173,20 +181,20 @@ def test_who_is_killed_or_stopped_is_replaced_and_a_woken_one_changes_nothing(ca
         until(lambda: running(parts, 0) == one)
         (university.folder / "third").touch()
         assert settled(parts, one) is JobState.FINAL
-        answers = university.bare().tip("score-feedback")
+        tip = university.bare().tip("score-feedback")
         (university.folder / "second").touch()
         second.send_signal(signal.SIGCONT)
         until(lambda: len(graded(university)) == 2)
-        # it goes on as if nothing had been
+        # the woken worker takes jobs as before
         two = [take(parts, university.push(student=f"s{number}")) for number in range(3)]
         assert {settled(parts, job) for job in two} == {JobState.FINAL}
         second.send_signal(signal.SIGTERM)
         assert second.wait() == 0
-        assert university.bare().tip("score-feedback") == answers
+        assert university.bare().tip("score-feedback") == tip
         assert accounted(university, parts, ["ann", "s0", "s1", "s2"]) == []
 
 
-def test_two_publishers_at_once_make_one_answer(folder, monkeypatch):
+def test_two_publishers_at_once_make_one_feedback_commit(folder, monkeypatch):
     """Both have read the branch before either pushes."""
     university = University(folder)
     together = threading.Barrier(2)
@@ -207,7 +215,7 @@ def test_two_publishers_at_once_make_one_answer(folder, monkeypatch):
             Pipeline(parts.ledger, parts.course, PretendedGraders(), parts.intake, folder / name, f"{name}:0")
             for name in ("a", "b")
         ]
-        facts = [one.step(STEPS[0], job, one.begin(job)) for one in both]
+        facts = [one.step(FETCH, job, one.begin(job)) for one in both]
         facts = [one.step(GRADE, job, its) for one, its in zip(both, facts, strict=True)]
         ends = []
         threads = [
@@ -233,7 +241,7 @@ def test_sigterm_waits_for_the_job_that_runs(university, processes):
         job, other = (take(parts, university.push(student=student)) for student in ("ann", "bob"))
         until((university.folder / "go.reached").exists)
         service.send_signal(signal.SIGTERM)
-        until(lambda: "\nending" in service.said())
+        until(lambda: "\nending" in service.output())
         (university.folder / "go").touch()
         assert service.wait() == 0
         assert sorted(parts.ledger.job(one).state.value for one in (job, other)) == ["final", "queued"]
@@ -281,7 +289,7 @@ def test_postgresql_stops_and_starts_while_jobs_are_worked_off(folder):
                 until(lambda: parts.ledger.count_jobs()[JobState.FINAL] >= 1)
                 server.stop()
                 push = university.push(student="late")
-                with pytest.raises(GraderError):  # the host is told 503, and sends it again
+                with pytest.raises(GraderError):  # the git host gets 503, and sends the push again
                     take(parts, push)
                 (university.folder / "go").touch()
                 server.start()
@@ -294,7 +302,7 @@ def test_postgresql_stops_and_starts_while_jobs_are_worked_off(folder):
 
 
 def test_sqlite_is_locked_for_longer_than_anybody_waits(university, processes):
-    """Both files are; the ledger's patience of 60 s, and DBOS's of 30 s, are shortened."""
+    """Both files are locked; the ledger waits 60 s and DBOS 30 s by default, which is shortened."""
     processes.start(
         before="""
 real = Ledger.open.__func__
@@ -343,7 +351,7 @@ def test_the_queue_s_database_is_lost_with_what_waits_and_what_runs(university, 
 
 
 SMALL = """
-libc("unshare", 0x00020000)  # a mount namespace of our own: the disk goes with this process
+libc("unshare", 0x00020000)  # a mount namespace of its own: the disk goes with this process
 subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "small", str(HERE / "small")], check=True)
 hold("go")
@@ -379,8 +387,8 @@ def test_a_full_disk_stops_everything_and_loses_nothing(folder):
             ballast.unlink()
             take(parts, push)
             quiet(parts)
-            assert university.answers("ann")
-            assert university.answers("bob")[-1] == push.commit
+            assert university.published("ann")
+            assert university.published("bob")[-1] == push.commit
             assert accounted(university, parts, ["ann", "bob"]) == []
 
     try:
@@ -399,7 +407,7 @@ def in_mounts_of(pid, work):
                 assert ctypes.CDLL(None).setns(namespace.fileno(), 0) == 0
             work()
             os._exit(0)
-        except BaseException:  # noqa: BLE001 (nothing of pytest's may go on here)
+        except BaseException:  # noqa: BLE001 (pytest must not go on in this process)
             traceback.print_exc()
         finally:
             os._exit(1)
@@ -409,7 +417,7 @@ def in_mounts_of(pid, work):
 # often, and in any order -------------------------------------------------------------------------------------
 
 LOOPBACK_ONLY = """
-libc("unshare", 0x40000000)  # a network namespace of our own
+libc("unshare", 0x40000000)  # a network namespace of its own
 subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 """
 
@@ -424,7 +432,7 @@ def test_no_network_but_loopback_is_needed(university, processes):
         assert accounted(university, parts, ["ann"]) == []
 
 
-def test_one_push_that_is_told_eight_times_at_once_and_again_when_it_is_answered(campus):
+def test_one_push_that_is_delivered_eight_times_at_once_and_again_after_its_feedback(campus):
     university, processes = campus
     push = university.push()
     with university.parts() as parts:
@@ -444,7 +452,7 @@ def test_one_push_that_is_told_eight_times_at_once_and_again_when_it_is_answered
         assert settled(parts, job.id) is JobState.FINAL
         quiet(parts)
         assert parts.intake.receive(push, now()).result == "known"
-        for known in (job, parts.ledger.job(job.id)):  # behind everybody's back, as it was and as it is
+        for known in (job, parts.ledger.job(job.id)):  # directly, as it was and as it is
             parts.queue.enqueue(known, "cpu", priority=1)
         quiet(parts)
         assert graded(university) == [push.commit]
@@ -455,14 +463,14 @@ def test_one_push_that_is_told_eight_times_at_once_and_again_when_it_is_answered
 def test_webhooks_come_twice_and_out_of_order(university, processes, seed):
     works = [f"{RIGHT}# {number}\n" for number in range(5)]
     pushes = [university.push(work) for work in [*works, HALF]]
-    told = pushes * 2
-    random.Random(seed).shuffle(told)  # noqa: S311 (an order, no secret)
+    delivered = pushes * 2
+    random.Random(seed).shuffle(delivered)  # noqa: S311 (an order, no secret)
     processes.start()
     with university.parts() as parts:
-        for push in told:
+        for push in delivered:
             take(parts, push)
         quiet(parts)
-        assert university.answers()[-1] == pushes[-1].commit
+        assert university.published()[-1] == pushes[-1].commit
         assert university.score() == 40
         assert accounted(university, parts, ["ann"]) == []
 
@@ -501,8 +509,8 @@ def test_fifty_pushes_that_must_all_be_answered_do_not_delay_another(folder):
 # several at once ---------------------------------------------------------------------------------------------
 
 
-def test_four_processes_have_one_job_each(campus):
-    university, processes = campus
+def test_four_processes_have_one_job_each(patient_campus):
+    university, processes = patient_campus
     started = [
         processes.begin("--listen", "127.0.0.1:0", before='hold("go")'),
         *(processes.begin(command="worker", before='hold("go")') for _ in range(3)),
@@ -514,8 +522,8 @@ def test_four_processes_have_one_job_each(campus):
         jobs = [take(parts, university.push(student=student)) for student in students]
         until(lambda: parts.ledger.count_jobs()[JobState.RUNNING] == 4)
         entries = parts.queue.entries()
-        slots = [entry.executor for entry in entries if entry.running]
-        assert (len(slots), len(set(slots)), len(entries)) == (4, 4, 9)
+        names = [entry.worker for entry in entries if entry.running]
+        assert (len(names), len(set(names)), len(entries)) == (4, 4, 9)
         (university.folder / "go").touch()
         assert {settled(parts, job) for job in jobs} == {JobState.FINAL}
         quiet(parts)
@@ -536,17 +544,17 @@ def test_three_reconcilers_at_once_queue_what_is_missing_once(campus):
         together = threading.Barrier(3)
         faults = []
 
-        def mend(parts):
+        def repair(parts):
             one = Reconciler(parts.ledger, parts.queue, parts.intake)
             try:
                 for _ in range(2):
                     together.wait()
-                    one.mend()
+                    one.repair()
             except Exception as error:  # noqa: BLE001 (the test reads them)
                 faults.append(error)
                 together.abort()
 
-        threads = [threading.Thread(target=mend, args=[parts]) for parts in three]
+        threads = [threading.Thread(target=repair, args=[parts]) for parts in three]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -1,4 +1,4 @@
-"""The service as processes: pushes go in, answers come out. What becomes of faults is in test_service_faults.py."""
+"""The service as processes: pushes go in, feedback comes out. Faults are in test_service_faults.py."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ def processes(university):
 
 
 def ask(url, method, path, body=None, headers=None):
-    """Ask over HTTP; return the status."""
+    """Send an HTTP request; return the status."""
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=PATIENCE)
     with contextlib.closing(connection):
         connection.request(method, path, body, headers or {})
@@ -69,7 +69,6 @@ def test_pushes_are_graded_in_the_sandbox_and_answered(university, processes):
 
 
 def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(university, processes):
-    pytest.importorskip("autograder.service.http.app")
     secret = "s3cr3t" * 6
     university.course.write("hook", secret).chmod(0o600)
     text = university.config_file.read_text().replace('kind = "folder"', 'kind = "gitea"')
@@ -88,7 +87,7 @@ def test_a_signed_webhook_is_answered_and_the_service_ends_without_an_error(univ
     }
     for status in (202, 200):  # recorded; known
         assert ask(service.url(), "POST", "/webhook/gitea", body, headers) == status
-    until(university.answers)
+    until(university.published)
     assert ask(service.url(), "GET", "/readyz") == 200
     service.send_signal(signal.SIGTERM)
     assert service.wait() == 0
@@ -118,16 +117,16 @@ def test_a_second_ctrl_c_ends_at_once(university, processes):
         take(parts, university.push())
         until((university.folder / "go.reached").exists)
         service.send_signal(signal.SIGINT)
-        until(lambda: "\nending" in service.said())
+        until(lambda: "\nending" in service.output())
         service.send_signal(signal.SIGINT)
         assert service.wait() == 130
 
 
-# several slots -------------------------------------------------------------------------------------------
+# several workers --------------------------------------------------------------------------------------
 
 
-def test_slots_are_processes_that_end_with_the_first(university, processes):
-    service = processes.start("--slots", "2", pretend=False)
+def test_workers_are_processes_that_end_with_the_first(university, processes):
+    service = processes.start("--workers", "2", pretend=False)
     with university.parts() as parts:
         until(lambda: len(workers(parts.ledger.database)) == 2)
         names = sorted(row.name[-2:] for row in workers(parts.ledger.database))
@@ -136,7 +135,7 @@ def test_slots_are_processes_that_end_with_the_first(university, processes):
         until(lambda: [row.name[-2:] for row in workers(parts.ledger.database)] == [":0"])
 
 
-def test_pushes_of_many_students_are_answered_by_two_slots(university, processes):
+def test_pushes_of_many_students_are_answered_by_two_workers(university, processes):
     processes.start()
     processes.start(command="worker")
     students = [f"s{number}" for number in range(6)]
@@ -158,8 +157,8 @@ def test_what_the_queue_forgot_is_queued_again(university, processes):
         parts.ledger.record_push(university.repository("bob"), commit=other.commit, ref=other.ref)
         parts.ledger.open_job(university.repository("bob"), other.commit, "t")
         processes.start()
-        until(lambda: university.answers() and university.answers("bob"))
-        assert university.answers("bob") == [other.commit]
+        until(lambda: university.published() and university.published("bob"))
+        assert university.published("bob") == [other.commit]
 
 
 def test_failed_jobs_are_tried_again_after_a_while(university, processes):
@@ -167,7 +166,7 @@ def test_failed_jobs_are_tried_again_after_a_while(university, processes):
         before="""
 from autograder.errors import GraderError
 def grade(self, assignment, folder, commit):
-    if (HERE / "mended").exists():
+    if (HERE / "repaired").exists():
         return PretendedGraders.grade(self, assignment, folder, commit)
     raise GraderError("the sandbox broke")
 Graders.grade = grade
@@ -176,7 +175,7 @@ Graders.grade = grade
     with university.parts() as parts:
         job = take(parts, university.push())
         until(lambda: parts.ledger.job(job).tries >= 2)
-        (university.folder / "mended").touch()
+        (university.folder / "repaired").touch()
         assert settled(parts, job) is JobState.FINAL
         assert accounted(university, parts, ["ann"]) == []
 
@@ -213,10 +212,10 @@ def test_an_address_that_is_taken_is_named(university, processes):
         service = processes.begin("--listen", address, pretend=False)
         assert service.wait() == 1
     log = (university.folder / "log").read_text()
-    assert f"cannot listen on '{address}': another program is there" in log
+    assert f"cannot listen on '{address}': another program uses it" in log
 
 
 @pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "127.0.0.1:x", ":8700"])
-def test_what_is_no_address_is_refused_in_words(address):
+def test_an_address_that_is_not_one_is_refused_with_an_example(address):
     with pytest.raises(GraderError, match="ADDRESS:PORT is needed, such as"):
         serve._listening(address)

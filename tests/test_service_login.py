@@ -1,4 +1,4 @@
-"""The staff's login: nothing is read without it, and it cannot be forged, guessed or sent from another site."""
+"""The login for staff: nothing is readable without it, and it cannot be forged, guessed or sent by another site."""
 
 import re
 
@@ -10,9 +10,9 @@ from starlette.testclient import TestClient
 from autograder.errors import ConfigError
 from autograder.ledger import Ledger
 from autograder.service.http import app as edge
-from autograder.service.http.client_address import is_local, source
+from autograder.service.http.client_address import client_address, is_local
 from autograder.service.http.login import ATTEMPTS, SECONDS, Login
-from tests.webservice import TOKEN, URL, Stub
+from tests.webservice import TOKEN, URL, new_service
 
 HTML = {"Accept": "text/html,*/*"}
 PATHS = (
@@ -38,15 +38,15 @@ PATHS = (
 
 
 @pytest.fixture
-def stub(sqlite_database, clock):
+def service(sqlite_database, clock, tmp_path):
     database, empty = sqlite_database
     empty()
-    return Stub(Ledger(database, clock))
+    return new_service(tmp_path, Ledger(database, clock), clock)
 
 
 @pytest.fixture
-def app(stub):
-    return edge.create(stub, monotonic=lambda: 0.0)
+def app(service):
+    return edge.create(service, monotonic=lambda: 0.0)
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def log_in(client, token=TOKEN, headers=(), **fields):
 # nothing without it --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_without_a_session_every_path_answers_the_same(client, path):
+@pytest.mark.parametrize("path", PATHS, ids=range(len(PATHS)))
+def test_without_a_login_all_paths_get_one_response(client, path):
     response = client.get(path)
     assert (response.status_code, response.text) == (401, "log in first\n")
     response = client.get(path, headers=HTML)
@@ -73,12 +73,12 @@ def test_without_a_session_every_path_answers_the_same(client, path):
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "HEAD"])
 @pytest.mark.parametrize("path", ["/", "/jobs", "/logout", "/nothing"])
-def test_without_a_session_every_method_answers_the_same(client, path, method):
+def test_without_a_login_all_methods_get_one_response(client, path, method):
     response = client.request(method, path)
     assert (response.status_code, response.headers.get("allow")) == (401, None)
 
 
-def test_with_a_session_the_front_page_is_there(client):
+def test_after_the_login_the_front_page_is_there(client):
     assert log_in(client).headers["location"] == "/"
     assert client.get("/").status_code == 200
     assert client.get("/nothing").status_code == 404
@@ -88,7 +88,7 @@ def test_with_a_session_the_front_page_is_there(client):
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/nothing", "/healthz", "/static/style.css", "/webhook/github"]
 )
-def test_every_answer_tells_browsers_what_to_keep_to(client, path):
+def test_every_response_has_rules_for_browsers(client, path):
     headers = client.get(path).headers
     policy = headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -108,11 +108,11 @@ def test_the_cookie_is_kept_from_scripts_and_other_sites(client):
     assert {"HttpOnly", "SameSite=strict", "Path=/", f"Max-Age={SECONDS}"} == set(attributes)
 
 
-def test_over_https_the_cookie_is_bound_to_it(stub):
-    stub.course.config.service.url = "https://grader.uni.example"
-    cookie = log_in(
-        TestClient(edge.create(stub), base_url="https://grader.uni.example", follow_redirects=False)
-    ).headers["set-cookie"]
+def test_over_https_the_cookie_is_bound_to_it(service, clock, tmp_path):
+    url = "https://grader.uni.example"
+    secure = new_service(tmp_path, service.ledger, clock, url=url)
+    client = TestClient(edge.create(secure), base_url=url, follow_redirects=False)
+    cookie = log_in(client).headers["set-cookie"]
     assert cookie.startswith("__Host-autograder=")
     assert "Secure" in cookie
     assert "Domain" not in cookie
@@ -123,23 +123,23 @@ def is_in(client, cookie):
     return client.get("/", headers={"Cookie": f"autograder={cookie}"}).status_code == 200
 
 
-def test_forged_cookies_are_none(client):
+def test_forged_cookies_are_refused(client):
     log_in(client)
     good = client.cookies["autograder"]
-    session, when, signature = good.split(".")
+    login, when, signature = good.split(".")
     assert is_in(client, good)
     for bad in (
         "",
         "x",
         "..",
-        session,
-        f"{session}.{when}",
-        f"{session}.{when}.",
-        f"{session}.{when}.{signature[:-2]}AA",
-        f"{session}x.{when}.{signature}",
-        f"{session}.{when[:-1]}_.{signature}",
-        TimestampSigner("another token of the staff").sign(session).decode(),
-        TimestampSigner(TOKEN).sign(session).decode(),  # made for another purpose
+        login,
+        f"{login}.{when}",
+        f"{login}.{when}.",
+        f"{login}.{when}.{signature[:-2]}AA",
+        f"{login}x.{when}.{signature}",
+        f"{login}.{when[:-1]}_.{signature}",
+        TimestampSigner("another token of the staff").sign(login).decode(),
+        TimestampSigner(TOKEN).sign(login).decode(),  # made for another purpose
         good * 20,
         "\\xff" + good,
     ):
@@ -160,14 +160,15 @@ def test_a_cookie_expires(client, monkeypatch):
     assert not is_in(client, good)
 
 
-def test_a_new_token_ends_all_sessions(client, stub):
+def test_a_new_token_ends_all_logins(client, service):
     log_in(client)
     good = client.cookies["autograder"]
-    stub.course.token = "the-next-token-of-the-staff"
-    assert not is_in(TestClient(edge.create(stub), base_url=URL, follow_redirects=False), good)
+    config = service.course.config
+    config.path(config.service.staff_token_file).write_text("the-next-token-of-the-staff")
+    assert not is_in(TestClient(edge.create(service), base_url=URL, follow_redirects=False), good)
 
 
-def test_logging_out_ends_the_session_for_thieves_too(client):
+def test_logging_out_ends_the_login_for_thieves_too(client):
     log_in(client)
     good = client.cookies["autograder"]
     response = client.post("/logout")
@@ -201,7 +202,9 @@ def test_a_wrong_token_is_refused(client, caplog):
 def test_guessing_is_slow(client):
     statuses = [log_in(client, f"guess {number}").status_code for number in range(ATTEMPTS + 2)]
     assert statuses == [401] * ATTEMPTS + [429] * 2
-    response = log_in(client)  # even the right one must wait: or a guess could be told from the answer
+    response = log_in(
+        client
+    )  # even the right one must wait, or the response would tell a right guess from a wrong one
     assert response.status_code == 429
     assert 1 <= int(response.headers["retry-after"]) <= 60
     assert not client.cookies
@@ -234,6 +237,7 @@ def test_attempts_come_back_with_time():
         (b'{"token": "x"}', "application/json"),
         (b"", ""),
     ],
+    ids=["long", "not-utf8", "many", "json", "empty"],
 )
 def test_odd_forms_are_refused(client, body, kind):
     assert client.post("/login", content=body, headers={"Content-Type": kind}).status_code == 400
@@ -259,6 +263,7 @@ def test_the_form_of_another_site_is_refused(client):
         "jobs",
         "/" + "x" * 2000,
     ],
+    ids=range(10),
 )
 def test_after_the_login_nobody_is_sent_elsewhere(client, wanted):
     form = client.get("/login", params={"next": wanted})
@@ -267,7 +272,7 @@ def test_after_the_login_nobody_is_sent_elsewhere(client, wanted):
     assert response.headers["location"] == "/"
 
 
-def test_after_the_login_one_is_where_one_wanted_to_be(client):
+def test_the_login_leads_to_the_page_that_was_requested(client):
     location = client.get("/jobs?state=dead&page=2", headers=HTML).headers["location"]
     form = client.get(location).text
     (wanted,) = re.findall(r'name="next" type="hidden" value="([^"]*)"', form)
@@ -286,7 +291,7 @@ def test_a_short_token_is_refused():
         Login("short")
 
 
-# who asks ------------------------------------------------------------------------------------------------
+# client address ------------------------------------------------------------------------------------------
 
 
 def request_from(address, **headers):
@@ -305,28 +310,26 @@ def request_from(address, **headers):
         ("testclient", "testclient"),
     ],
 )
-def test_what_stands_for_a_source(address, expected):
-    assert source(request_from(address)) == expected
+def test_client_addresses(address, expected):
+    assert client_address(request_from(address)) == expected
 
 
 @pytest.mark.parametrize(
     ("address", "forwarded", "expected"),
     [
         ("127.0.0.1", "192.0.2.1", "192.0.2.1"),
-        (
-            "::1",
-            "198.51.100.9, 192.0.2.1",
-            "192.0.2.1",
-        ),  # who asks may send a header, too: the last is the proxy's
+        # The client may send the header, too: the proxy added the last address.
+        ("::1", "198.51.100.9, 192.0.2.1", "192.0.2.1"),
         ("127.0.0.1", "2001:db8::1", "2001:db8::/64"),
         ("127.0.0.1", "unknown", "127.0.0.1"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "192.0.2.1,", "127.0.0.1"),
-        ("203.0.113.5", "192.0.2.1", "203.0.113.5"),  # not on this machine: anybody could say so
+        ("203.0.113.5", "192.0.2.1", "203.0.113.5"),  # not on this machine: anybody could claim that
     ],
+    ids=["ipv4", "several", "ipv6", "not-an-address", "empty", "comma", "elsewhere"],
 )
-def test_a_proxy_on_this_machine_is_believed_for_whom_it_asks(address, forwarded, expected):
-    assert source(request_from(address, x_forwarded_for=forwarded)) == expected
+def test_a_proxy_on_this_machine_names_the_client(address, forwarded, expected):
+    assert client_address(request_from(address, x_forwarded_for=forwarded)) == expected
 
 
 def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(app):
@@ -343,7 +346,7 @@ def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(app):
         ("127.0.0.1", URL, {"host": "127.0.0.1:8700"}, True),
         ("::1", URL, {"host": "localhost"}, True),
         ("192.0.2.1", URL, {"host": "localhost"}, False),
-        ("127.0.0.1", URL, {"host": "grader.uni.example"}, False),  # a foreign name that leads here
+        ("127.0.0.1", URL, {"host": "grader.uni.example"}, False),  # a foreign name that points here
         ("127.0.0.1", "https://grader.uni.example", {"host": "localhost"}, False),  # perhaps a proxy
         ("127.0.0.1", URL, {"host": "localhost", "x_forwarded_for": "192.0.2.1"}, False),
         ("127.0.0.1", URL, {"host": "localhost", "via": "1.1 proxy"}, False),
@@ -351,6 +354,7 @@ def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(app):
         ("127.0.0.1", URL, {"host": "["}, False),
         (None, URL, {"host": "localhost"}, False),
     ],
+    ids=range(10),
 )
 def test_who_is_on_this_machine(address, url, headers, expected):
     assert is_local(request_from(address, **headers), url) is expected

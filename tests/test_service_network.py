@@ -1,7 +1,7 @@
-"""Three workers on three machines, as networks go, and one PostgreSQL; one machine is cut off while it grades.
+"""Three workers on three machines and one PostgreSQL server; one machine is cut off from the network while it grades.
 
-The machines are network namespaces without names, so nothing of them outlives their processes: a middle one with a
-bridge, where the server listens, and three that are tied to it, each with one cable.
+The machines are unnamed network namespaces, so they end with their processes: one in the middle with a bridge, where
+the server listens, and three connected to it by a virtual cable each.
 """
 
 import os
@@ -16,27 +16,27 @@ from tests import postgres
 from tests.processes import Processes, accounted, graded, settled, until
 from tests.university import University, now
 
-MIDDLE = "192.0.2.1"  # of the addresses for documentation
+MIDDLE = "192.0.2.1"  # an address reserved for documentation
 
 
 def why_not():
     if os.geteuid() != 0:
-        return "makes network namespaces; needs root"
+        return "only root can make network namespaces"
     found = subprocess.run(
         ["unshare", "-n", "ip", "link", "add", "cable", "type", "veth", "peer", "name", "eth0"],
         capture_output=True,
         check=False,
     )
     if found.returncode:
-        return f"no network namespaces with cables here: {found.stderr.decode().strip()}"
+        return f"virtual cables between network namespaces do not work here: {found.stderr.decode().strip()}"
     return postgres.missing()
 
 
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "all is here")
+pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not() or "not skipped")
 
 
 class Network:
-    """Namespaces, held by a process each that only waits."""
+    """Network namespaces, each kept by a process that only waits."""
 
     def __init__(self, machines):
         self._holders = []
@@ -44,7 +44,7 @@ class Network:
         self.inside(self.middle, "ip link add bridge type bridge")
         self.inside(self.middle, f"ip address add {MIDDLE}/24 dev bridge")
         self.inside(self.middle, "ip link set bridge up")
-        self.machines = [self._tied(number) for number in range(machines)]
+        self.machines = [self._connected(number) for number in range(machines)]
 
     def _new(self):
         holder = subprocess.Popen(["unshare", "-n", "cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
@@ -53,7 +53,7 @@ class Network:
         self.inside(holder.pid, "ip link set lo up")
         return holder.pid
 
-    def _tied(self, number):
+    def _connected(self, number):
         machine = self._new()
         cable = f"cable{number}"
         self.inside(self.middle, f"ip link add {cable} type veth peer name eth0 netns {machine}")
@@ -68,7 +68,7 @@ class Network:
     def cut(self, number):
         self.inside(self.middle, f"ip link set cable{number} down")
 
-    def mend(self, number):
+    def repair(self, number):
         self.inside(self.middle, f"ip link set cable{number} up")
 
     def end(self):
@@ -95,7 +95,7 @@ hold("go{number}")
 """
 
 
-def test_a_worker_that_is_cut_off_is_replaced_and_changes_nothing_when_it_is_back(folder, network):
+def test_a_worker_that_is_cut_off_is_replaced_and_does_no_harm_later(folder, network):
     with postgres.running(MIDDLE, network.middle) as server:
         far = f"postgresql://{postgres.USER}@{MIDDLE}/postgres"
         university = University(folder, url=far)
@@ -104,7 +104,7 @@ def test_a_worker_that_is_cut_off_is_replaced_and_changes_nothing_when_it_is_bac
             for number, holder in enumerate(network.machines):
                 text = ENTER.format(holder=holder, number=number)
                 processes.start("--name", f"machine{number}", command="worker", before=text)
-            # We look at the same database through a file, which no cable leads to.
+            # The test reaches the same database through a socket file, which needs no cable.
             near = university.config_file.read_text().replace(far, server.url("postgres"))
             university.course.write("autograder.toml", near)
             with university.parts() as parts:
@@ -119,16 +119,16 @@ def test_a_worker_that_is_cut_off_is_replaced_and_changes_nothing_when_it_is_bac
                     (folder / f"go{number}").touch()
                 assert settled(parts, job) is JobState.FINAL
                 assert parts.ledger.job(job).worker != first
-                answer = university.bare().tip("score-feedback")
-                (folder / f"go{lost}").touch()  # it ends its grading, and has nobody to tell
+                feedback = university.bare().tip("score-feedback")
+                (folder / f"go{lost}").touch()  # it finishes grading, and cannot reach the ledger
                 until(lambda: len(graded(university)) == 2)
-                network.mend(lost)
+                network.repair(lost)
                 until(lambda: first in [row.name for row in workers(parts.ledger.database)])
-                # it is one of three again: somebody is left for each
+                # It is one of three workers again: all jobs are graded.
                 others = [take(parts, university.push(student=f"s{number}")) for number in range(6)]
                 assert {settled(parts, one) for one in others} == {JobState.FINAL}
                 until(lambda: not parts.queue.entries())
-                assert university.bare().tip("score-feedback") == answer
+                assert university.bare().tip("score-feedback") == feedback
                 assert accounted(university, parts, ["ann", *(f"s{number}" for number in range(6))]) == []
                 assert len(graded(university)) == 2 + len(others)
         finally:

@@ -1,4 +1,4 @@
-"""The staff's pages: what they show, that what strangers wrote stays text, and that long lists have parts."""
+"""The pages for staff: what they show, that strangers' text stays text, and that long lists have several pages."""
 
 import html
 import re
@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from starlette.testclient import TestClient
 
-from autograder.course.deadline import Deadline, Extension
 from autograder.ledger import Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
 from autograder.report import Report
 from autograder.service.http import app as edge
@@ -15,27 +14,39 @@ from autograder.service.http import pages
 from autograder.service.http.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, ago, inert, moment
 from autograder.service.metrics import Depth
 from autograder.verdict import CaseResult, Verdict
-from tests.ledgers import commit, report, repository
-from tests.webservice import TOKEN, URL, Stub
+from tests.ledgers import commit, repository
+from tests.webservice import ASSIGNMENTS, EXTENSIONS, TOKEN, URL, assignment, new_service
 
 ANN = "/r/git.uni.example/dls/a0-ann"
 NOW = datetime(2026, 9, 10, 13, tzinfo=timezone.utc)
+COLUMNS = "student,assignment,closes,reason"
 
 
 @pytest.fixture
-def stub(ledger):
-    return Stub(ledger)
+def service(ledger, clock, tmp_path):
+    return new_service(tmp_path, ledger, clock)
 
 
 @pytest.fixture
-def client(stub):
-    return staff(stub)
+def client(service):
+    return staff(service)
 
 
-def staff(stub):
-    client = TestClient(edge.create(stub), base_url=URL, raise_server_exceptions=False)
+def staff(service):
+    client = TestClient(edge.create(service), base_url=URL, raise_server_exceptions=False)
     client.post("/login", data={"token": TOKEN})
     return client
+
+
+@pytest.fixture
+def staff_of(ledger, clock, tmp_path):
+    """Return a function that logs staff in to a service whose assignment a0 has the given settings."""
+
+    def log_in(**settings):
+        a0 = assignment("git.uni.example", "dls/a0-*", **settings)
+        return staff(new_service(tmp_path, ledger, clock, assignments=ASSIGNMENTS | {"a0": a0}))
+
+    return log_in
 
 
 def text_of(response):
@@ -50,11 +61,11 @@ def text_of(response):
 def test_an_empty_course(client):
     text = text_of(client.get("/"))
     assert "Nothing is graded yet" in text
-    assert "Nobody waits." in text
+    assert "No job is waiting." in text
     assert "Needs staff" not in text
 
 
-def test_who_waits_what_runs_what_failed_and_why_and_the_last_scores(client, course):
+def test_the_front_page_shows_jobs_and_the_latest_scores(client, course):
     course.push("good")
     course.grade("good", 80)
     course.push("waits", "ben")
@@ -63,7 +74,7 @@ def test_who_waits_what_runs_what_failed_and_why_and_the_last_scores(client, cou
     course.run("runs", "cy")
     course.push("fails", "dee")
     job = course.run("fails", "dee")
-    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not answer")
+    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond")
     course.push("dies", "eve")
     job = course.run("dies", "eve")
     course.ledger.move(job.id, JobState.DEAD, reason="there is no such repository")
@@ -71,13 +82,13 @@ def test_who_waits_what_runs_what_failed_and_why_and_the_last_scores(client, cou
     order = [
         "1 waiting",
         "1 running",
-        "1 tried again soon",
+        "1 will be retried",
         "1 needs staff",
         "Queue cpu : 3 waiting, the oldest for 12 s, 1 running.",
         "a0-eve",
         "there is no such repository",
         "a0-dee",
-        "the git host did not answer",
+        "the git host did not respond",
         "a0-cy",
         "a0-ben",
         "a0-ann",
@@ -88,8 +99,8 @@ def test_who_waits_what_runs_what_failed_and_why_and_the_last_scores(client, cou
     assert places == sorted(places)
 
 
-def test_problems_stand_above_everything(client, stub):
-    stub.problems = ["the disk is full: make room"]
+def test_problems_come_first(client, service):
+    service.checks.append(lambda: ["the disk is full: make room"])
     text = text_of(client.get("/"))
     assert text.index("the disk is full: make room") < text.index("waiting")
 
@@ -98,7 +109,7 @@ def test_it_refreshes_itself_and_pauses(client):
     assert '<meta http-equiv="refresh" content="10">' in client.get("/").text
     paused = client.get("/?refresh=off")
     assert "refresh" not in paused.text.split("</head>")[0]
-    assert '<a href="/">Go on</a>' in paused.text
+    assert '<a href="/">Resume</a>' in paused.text
 
 
 def test_the_front_page_shows_the_first_of_many(client, course):
@@ -110,7 +121,7 @@ def test_the_front_page_shows_the_first_of_many(client, course):
     assert f'<a href="/jobs?state=queued">All {ON_FRONT + 3} →</a>' in text
 
 
-def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(client, course):
+def test_pages_load_nothing_from_elsewhere_and_no_script(client, course):
     course.push("one")
     job = course.grade("one")
     for path in ("/", "/login", ANN, f"/jobs/{job.id}", "/jobs", "/r"):
@@ -120,11 +131,11 @@ def test_nothing_is_loaded_from_elsewhere_and_no_script_runs(client, course):
         assert not re.search(r'(src|href|action)="(?!/[^/]|/")', text), path
 
 
-def test_a_ledger_that_fails_is_said_to(stub, client, caplog):
+def test_a_page_that_cannot_be_read_gets_a_503(service, client, caplog, monkeypatch):
     def broken():
         raise LedgerError("the ledger sqlite:////srv/place is damaged")
 
-    stub.ledger.count_jobs = broken
+    monkeypatch.setattr(service.ledger, "count_jobs", broken)
     response = client.get("/")
     assert response.status_code == 503
     assert "/srv/place" not in response.text
@@ -140,63 +151,63 @@ def test_the_history_of_a_repository(client, course):
     course.push("second")
     job = course.grade("second", 70)
     text = text_of(client.get(ANN))
-    assert "a0: 70 / 100 counts, of " + commit("second")[:8] in text
+    assert "a0: 70 / 100 counts, from " + commit("second")[:8] in text
     assert text.index(commit("second")[:8]) < text.rindex(commit("first")[:8])  # newest first
     assert "pushed by ann , main" in text
     assert "Task0 - Case2 0 / 30 ❌ wrong values differ: ‘1’ ≠ \\u202e2" in text
     assert "Total 70 / 100 🥺" in text
     assert '"numpy": "2.0"' in text
     assert "Published 2026-09-10 12:04:00 UTC on score-feedback as " + commit(job.id)[:12] in text
-    assert text.count(" counts") == 2  # in the head, and at the push
+    assert text.count(" counts") == 2  # at the top, and at the push
 
 
-def test_the_best_push_counts_where_that_is_the_rule(stub, client, course):
-    stub.course.rule = ScorePolicy.BEST
+def test_the_best_push_counts_if_that_is_the_score_policy(staff_of, course):
     course.push("first")
     course.grade("first", 90)
     course.push("second")
     course.grade("second", 70)
-    assert "a0: 90 / 100 counts" in text_of(client.get(ANN))
+    assert "a0: 90 / 100 counts" in text_of(staff_of(policy="best").get(ANN))
 
 
-def test_a_late_push_is_marked_and_does_not_count(stub, client, course):
+def test_a_late_push_is_marked_and_does_not_count(staff_of, course):
     course.push("first")  # received at 12:01 UTC
     course.grade("first", 40)
-    stub.course.deadlines["a0"] = Deadline.of("UTC", closes="2026-09-10 12:02", grace_minutes=0)
     course.clock.after(minutes=5)
     course.push("second")  # 12:08
     course.grade("second", 70)
-    text = text_of(client.get(ANN))
+    text = text_of(staff_of(zone="UTC", closes="2026-09-10 12:02").get(ANN))
     assert "late by 6 minutes" in text
     assert "on time" in text
     assert "a0: 40 / 100 counts" in text
 
 
-def test_an_extension_is_shown(stub, client, course):
-    stub.course.deadlines["a0"] = Deadline.of("UTC", closes="2026-09-10 11:00")
-    stub.course.extensions["a0-ann"] = Extension("a0-ann", "a0", NOW, "ill")
+def test_an_extension_is_shown(staff_of, course, tmp_path):
+    (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\nann,a0,2026-09-10 13:00,ill\n")
     course.push("first")
     course.grade("first")
+    client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
     text = text_of(client.get(ANN))
     assert "on time, extended" in text
     assert "ill" not in text.replace("Repositories", "").replace("still", "")
 
 
-def test_an_assignment_that_is_configured_no_more_still_has_its_reports(stub, client, course):
+def test_a_removed_assignment_keeps_its_reports(course, clock, tmp_path):
     course.push("first")
     course.grade("first", 40)
-    stub.course.deadlines = {}
+    client = staff(new_service(tmp_path, course.ledger, clock, assignments={}))
     text = text_of(client.get(ANN))
     assert "40 / 100" in text
     assert "counts" not in text
 
 
-def test_without_the_file_of_extensions_nobody_is_called_late(stub, client, course):
-    stub.course.deadlines["a0"] = Deadline.of("UTC", closes="2026-09-10 11:00")
+def test_without_the_file_of_extensions_nobody_is_called_late(staff_of, course, tmp_path):
+    file = tmp_path / EXTENSIONS
+    file.write_text(f"{COLUMNS}\n")
+    client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
     course.push("first")
     course.grade("first", 40)
     assert "late" in text_of(client.get(ANN))
-    stub.course.extensions = None
+    file.unlink()
     text = text_of(client.get(ANN))
     assert "late" not in text
     assert "no score counts" not in text
@@ -229,6 +240,7 @@ def test_a_repository_without_a_report(client, course):
         "/nothing",
         "/static/",
     ],
+    ids=range(15),
 )
 def test_what_is_not_there(client, course, path):
     course.push("first")
@@ -243,10 +255,10 @@ def test_what_is_not_there(client, course, path):
 def test_the_life_of_a_job(client, course):
     course.push("one")
     job = course.run("one")
-    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not answer", worker="grader-1:0")
+    course.ledger.move(job.id, JobState.FAILED, reason="the git host did not respond", worker="grader-1:0")
     course.ledger.move(job.id, JobState.DEAD, reason="tried 5 times")
     text = text_of(client.get(f"/jobs/{job.id}"))
-    parts = ["a0 at", "needs staff", "waiting", "running", "grader-1:0", "did not answer", "tried 5 times"]
+    parts = ["a0 at", "needs staff", "waiting", "running", "grader-1:0", "did not respond", "tried 5 times"]
     assert all(part in text for part in parts), text
     assert f"autograder jobs retry '{job.id}'" in text
 
@@ -281,7 +293,7 @@ def test_links_lead_somewhere(client, course):
 # long lists ----------------------------------------------------------------------------------------------
 
 
-def test_many_jobs_have_parts(client, course):
+def test_many_jobs_have_several_pages(client, course):
     for number in range(ON_PAGE + 1):
         course.push(f"c{number}", f"s{number:02}")
         course.open(f"c{number}", f"s{number:02}")
@@ -294,7 +306,7 @@ def test_many_jobs_have_parts(client, course):
     assert 'rel="prev"' in second
 
 
-def test_many_pushes_have_parts(client, course):
+def test_many_pushes_have_several_pages(client, course):
     for number in range(PUSHES + 1):
         course.push(f"c{number}")
         course.open(f"c{number}")
@@ -306,7 +318,7 @@ def test_many_pushes_have_parts(client, course):
     assert commit("c1")[:8] in first
 
 
-def test_the_score_that_counts_may_be_on_another_part(client, course):
+def test_the_score_that_counts_may_be_on_another_page(client, course):
     course.push("good")
     course.grade("good", 70)
     for number in range(PUSHES):
@@ -315,7 +327,7 @@ def test_the_score_that_counts_may_be_on_another_part(client, course):
 
 
 @pytest.mark.parametrize("page", ["0", "-1", "x", "1e3", "999999", "99999999999999999999", "１", ""])
-def test_odd_numbers_of_parts(client, course, page):
+def test_odd_page_numbers(client, course, page):
     course.push("one")
     for path in ("/jobs", "/r", ANN):
         assert client.get(path, params={"page": page}).status_code == 200
@@ -333,12 +345,12 @@ def test_search(client, course):
     assert "No repository has <bdi>&lt;b&gt;</bdi> in its name." in client.get("/r?q=<b>").text
 
 
-# what strangers wrote ------------------------------------------------------------------------------------
+# text of strangers ---------------------------------------------------------------------------------------
 
 NASTY = "<img src=x onerror=alert(1)> \"'><script>alert(2)</script> \u202eevil\u2066 \x1b[31m\x07 &lt; \u2028 שלום"
 
 
-def test_what_strangers_wrote_stays_text(client, course):
+def test_text_of_strangers_stays_text(client, course):
     course.push("one", sender=NASTY[:150])
     job = course.run("one")
     cases = (CaseResult("Task0 - <b>Case1</b>", Verdict.ERROR, 0, 100, NASTY),)
@@ -355,12 +367,12 @@ def test_what_strangers_wrote_stays_text(client, course):
         assert "שלום" in text
 
 
-def test_text_stands_apart_from_what_is_around_it():
+def test_text_is_isolated_from_the_text_around_it():
     assert inert("a<b\u202e\nc") == "<bdi>a&lt;b\\u202e c</bdi>"
     assert len(inert("x" * 10_000)) <= MAX_TEXT + len("<bdi></bdi>")
 
 
-def test_a_host_of_ours_may_not_be_markup(client, course, monkeypatch):
+def test_the_name_of_a_host_may_not_be_markup(client):
     assert client.get("/r/<b>/x/y").status_code == 404
     assert "<b>" not in client.get("/r/<b>/x/y").text
 
@@ -408,7 +420,7 @@ def test_pages_of_the_ledger_follow_each_other(ledger, course):
     assert ledger.jobs(offset=4) == jobs[4:]
 
 
-def test_current_scores_of_one_repository_agree_with_those_of_all(ledger, course):
+def test_one_current_score_agrees_with_all(ledger, course):
     course.push("one")
     course.grade("one", 30)
     course.push("two", "ben")
@@ -418,8 +430,8 @@ def test_current_scores_of_one_repository_agree_with_those_of_all(ledger, course
     assert one == everything[:1]
 
 
-def test_depths_are_shown_for_every_queue(stub, client):
-    stub.queues = {"cpu": Depth(), "gpu": Depth(2, 0, 3.4)}
+def test_depths_are_shown_for_every_queue(service, client):
+    service.queue.depths = {"gpu": Depth(2, 0, 3.4)}
     text = text_of(client.get("/"))
     assert "Queue cpu : 0 waiting, 0 running." in text
     assert "Queue gpu : 2 waiting, the oldest for 3 s, 0 running." in text
@@ -427,4 +439,3 @@ def test_depths_are_shown_for_every_queue(stub, client):
 
 def test_every_state_has_words():
     assert set(pages.STATES) == set(JobState)
-    assert report().cases

@@ -1,10 +1,11 @@
 """Small parts of the service: logs, warm suite servers, what a student gets."""
 
+import contextlib
 import io
 import json
 import logging
 import threading
-import time
+from pathlib import Path
 
 import pytest
 
@@ -15,8 +16,9 @@ from autograder.service import logs
 from autograder.service.jobs import feedback_files
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
-from tests.course import RIGHT, Course
+from tests.course import RIGHT, CourseFolder
 from tests.ledgers import commit, report
+from tests.processes import until
 from tests.walls import needs_wall
 
 # logs ----------------------------------------------------------------------------------------------------
@@ -24,7 +26,7 @@ from tests.walls import needs_wall
 
 @pytest.fixture
 def lines():
-    """Send logs to a list of lines, and back in the end."""
+    """Send logs to a list of lines during the test."""
     root, own = logging.getLogger(), logging.getLogger("autograder")
     before = root.handlers[:], root.level, own.level, logs.threading.excepthook
     stream = io.StringIO()
@@ -74,7 +76,7 @@ def test_an_error_comes_with_its_trace(lines):
 
 @pytest.fixture
 def graders(tmp_path):
-    course = Course(tmp_path)
+    course = CourseFolder(tmp_path)
     graders = Graders(load(course.config_file), course.config_file)
     graders.course = course
     yield graders
@@ -89,22 +91,43 @@ def test_a_server_that_died_is_started_again(graders):
     make = graders._make
     graders._make = lambda *arguments, **values: started.append(make(*arguments, **values)) or started[-1]
     graders.interrupt("t")
-    while graders._graders["t"][0].alive:
-        time.sleep(0.01)
+    until(lambda: not graders._graders["t"][0].alive)
     assert graders.grade("t", folder, commit("one")).points == 100
     assert len(started) == 1
+
+
+def runs_a_case(server):
+    """Whether a case runs in the sandbox of a suite server: it is not the first process of its submission."""
+    waiting = [server]
+    while waiting:
+        with contextlib.suppress(OSError):  # the process has ended
+            process = Path(f"/proc/{waiting.pop()}")
+            *outside, number = (
+                (process / "status").read_text().partition("NSpid:")[2].partition("\n")[0].split()
+            )
+            if len(outside) == 2 and number != "1":
+                return True
+            for task in (process / "task").iterdir():
+                waiting += (task / "children").read_text().split()
+    return False
 
 
 @needs_wall
 def test_an_interrupted_submission_ends_at_once_without_a_verdict(graders):
     forever = graders.course.submission("one", "import time\n\ndef double(x):\n    time.sleep(1000)\n")
     graders.warm(["t"])
-    graders._graders["t"][0].ready()
-    timer = threading.Timer(0.5, graders.interrupt, ["t"])
-    timer.start()
+    grader = graders._graders["t"][0]
+    grader.ready()
+
+    def interrupt():
+        until(lambda: runs_a_case(grader._server.pid))
+        graders.interrupt("t")
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(GraderError, match="the suite server ended"):
         graders.grade("t", forever, commit("one"))
-    timer.join()
+    thread.join()
 
 
 @needs_wall
@@ -119,22 +142,22 @@ def test_what_cannot_be_graded_has_the_same_verdict_in_every_case(graders):
     assert from_json(found.to_json()) == found
 
 
-def test_a_suite_that_cannot_start_is_our_fault(graders):
+def test_a_suite_that_cannot_start_is_a_fault_of_the_grader(graders):
     graders.course.write("hidden/t/test_score.py", "import nothing_of_that_name\n")
     with pytest.raises(GraderError, match="nothing_of_that_name"):
         graders.grade("t", graders.course.submission("one"), commit("one"))
 
 
-# answers -------------------------------------------------------------------------------------------------
+# feedback files ---------------------------------------------------------------------------------------------
 
 
-def test_an_answer_is_the_report_below_the_note():
+def test_the_feedback_is_the_report_below_the_note():
     files = feedback_files.graded(report(80), "Commit `1`: in time.")
     assert files["score.md"].decode().startswith("# Score Summary\n\nCommit `1`: in time.\n\n| Test Case |")
     assert json.loads(files["score.json"])["points"] == 80
 
 
-def test_a_push_that_is_not_graded_shows_the_score_that_stands():
+def test_a_push_that_is_not_graded_shows_the_score_that_counts():
     standing = feedback_files.Standing(commit("old"), report(40))
     files = feedback_files.not_graded("a0", commit("new"), "Too late.", standing)
     text = files["score.md"].decode()

@@ -1,4 +1,4 @@
-"""The steps of a job, one after the other, on real repositories: what a student gets, what the ledger says."""
+"""The steps of a job, one after the other, on real repositories: what a student gets, and what the ledger holds."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -47,7 +47,7 @@ class Desk:
 
 @pytest.fixture
 def desk(folder, request):
-    """A desk; `settings` of the assignment by a marker's way: indirect parametrization."""
+    """A desk; tests give further keys of the assignment by indirect parametrization."""
     university = University(folder, assignment=getattr(request, "param", ""))
     with university.parts() as parts:
         desk = Desk(university, parts, folder / "work")
@@ -55,18 +55,18 @@ def desk(folder, request):
         assert problems(desk.ledger) == []
 
 
-def answered(desk, student="ann"):
-    return desk.university.answers(student)
+def published(desk, student="ann"):
+    return desk.university.published(student)
 
 
 # a push in time ------------------------------------------------------------------------------------------
 
 
-def test_a_push_is_fetched_graded_and_answered(desk):
+def test_a_push_is_fetched_graded_and_published(desk):
     job = desk.push()
     assert desk.run(job) is JobState.FINAL
     commit = desk.ledger.job(job).commit
-    assert answered(desk) == [commit]
+    assert published(desk) == [commit]
     assert desk.university.score() == 100
     assert "There is no deadline" in desk.university.text()
     assert desk.ledger.report(job).report.points == 100
@@ -82,9 +82,9 @@ def test_a_partial_solution_gets_its_points(desk):
     assert desk.university.score() == 40
 
 
-def test_a_submission_that_must_not_be_is_answered_with_an_error_in_every_case(desk):
+def test_a_submission_that_is_not_allowed_gets_an_error_in_every_case(desk):
     bare = desk.university.bare()
-    push = desk.university.told(bare.odd(("120000", b"link", bare.blob(b"/etc/passwd"))))
+    push = desk.university.reported(bare.odd(("120000", b"link", bare.blob(b"/etc/passwd"))))
     job = desk.take(push)
     assert desk.run(job) is JobState.FINAL
     text = desk.university.text()
@@ -92,7 +92,7 @@ def test_a_submission_that_must_not_be_is_answered_with_an_error_in_every_case(d
     assert desk.university.score() == 0
 
 
-def test_what_is_done_is_not_done_again(desk):
+def test_a_job_that_is_final_is_not_done_again(desk):
     job = desk.push()
     desk.run(job)
     tip = desk.university.bare().tip("score-feedback")
@@ -101,7 +101,7 @@ def test_what_is_done_is_not_done_again(desk):
 
 
 @pytest.mark.parametrize("dies", ["add_report", "publish", "add_feedback", "move"])
-def test_a_worker_that_dies_at_any_place_leaves_one_report_and_one_answer(desk, monkeypatch, dies):
+def test_a_worker_that_dies_anywhere_leaves_one_report_and_one_feedback_commit(desk, monkeypatch, dies):
     class Died(BaseException):
         pass
 
@@ -122,7 +122,7 @@ def test_a_worker_that_dies_at_any_place_leaves_one_report_and_one_answer(desk, 
             desk.run(job)
     desk.pipeline = desk.worker("other:0")
     assert desk.run(job) is JobState.FINAL
-    assert len(answered(desk)) == 1
+    assert len(published(desk)) == 1
     assert len(desk.graders.graded) == 1
     (entry,) = desk.ledger.history(desk.university.repository()).jobs
     assert len(entry.feedback) == 1
@@ -135,14 +135,14 @@ def test_another_worker_fetches_again_what_the_first_one_had(desk):
     assert desk.pipeline.step(pipeline.GRADE, job, facts)["next"] == pipeline.PUBLISH
 
 
-def test_two_workers_at_once_give_one_answer(desk):
+def test_two_workers_at_once_make_one_feedback_commit(desk):
     job = desk.push()
     one, two = desk.worker("a:0"), desk.worker("b:0")
     facts = [worker.step(pipeline.FETCH, job, worker.begin(job)) for worker in (one, two)]
     facts = [one.step(pipeline.GRADE, job, facts[0]), two.step(pipeline.GRADE, job, facts[1])]
     assert one.step(pipeline.PUBLISH, job, facts[0])["next"] == pipeline.END
     assert two.step(pipeline.PUBLISH, job, facts[1])["next"] == pipeline.END
-    assert len(answered(desk)) == 1
+    assert len(published(desk)) == 1
 
 
 # deadlines -----------------------------------------------------------------------------------------------
@@ -162,18 +162,18 @@ def moment(text):
         ("2026-09-16 00:15", "It is recorded but does not change your score"),
     ],
 )
-def test_early_and_late_pushes_are_answered_and_not_graded(desk, received, words):
+def test_early_and_late_pushes_get_feedback_and_are_not_graded(desk, received, words):
     job = desk.push(received=moment(received))
     assert desk.run(job) is JobState.FINAL
     assert desk.graders.graded == []
     assert desk.ledger.report(job) is None
     assert words in desk.university.text()
     assert "There is no score yet." in desk.university.text()
-    assert len(answered(desk)) == 1
+    assert len(published(desk)) == 1
 
 
 @pytest.mark.parametrize("desk", [TIMES], indirect=True)
-def test_a_late_push_shows_the_score_that_stands(desk):
+def test_a_late_push_shows_the_score_that_counts(desk):
     first = desk.push(HALF, received=moment("2026-09-10 12:00"))
     desk.run(first)
     late = desk.push(received=moment("2026-10-01 12:00"))
@@ -181,7 +181,7 @@ def test_a_late_push_shows_the_score_that_stands(desk):
     commit = desk.ledger.job(first).commit
     assert f"Your score is 40 / 100, from commit `{commit[:10]}`." in desk.university.text()
     assert desk.university.score() == 40
-    assert len(answered(desk)) == 2
+    assert len(published(desk)) == 2
 
 
 @pytest.mark.parametrize("desk", [TIMES], indirect=True)
@@ -206,7 +206,7 @@ def test_a_late_push_takes_nothing_from_one_that_waits(desk):
 def test_a_commit_that_was_pushed_in_time_is_graded_although_it_is_pushed_again_late(desk):
     push = desk.university.push()
     job = desk.take(push, moment("2026-09-10 12:00"))
-    again = desk.university.told(push.commit, "2" * 40)
+    again = desk.university.reported(push.commit, "2" * 40)
     desk.take(again, moment("2026-09-20 12:00"))
     assert desk.run(job) is JobState.FINAL
     assert desk.ledger.report(job) is not None
@@ -231,21 +231,21 @@ def test_a_newer_push_supersedes_one_that_waits(desk):
     assert [entry.job for entry in desk.queue.entries()] == [new]
     desk.run(old)
     desk.run(new)
-    assert answered(desk) == [desk.ledger.job(new).commit]
+    assert published(desk) == [desk.ledger.job(new).commit]
 
 
 def test_webhooks_out_of_order_grade_what_the_branch_is_at(desk):
     first, second = desk.university.push(HALF), desk.university.push()
     newer, older = desk.take(second), desk.take(first)
-    assert desk.state(newer) is JobState.SUPERSEDED  # as far as we were told
+    assert desk.state(newer) is JobState.SUPERSEDED  # in the order of the webhooks it is the older one
     assert desk.run(older) is JobState.SUPERSEDED
     assert desk.state(newer) is JobState.QUEUED
     assert newer in {entry.job for entry in desk.queue.entries()}
     assert desk.run(newer) is JobState.FINAL
-    assert answered(desk) == [second.commit]
+    assert published(desk) == [second.commit]
 
 
-def test_a_push_that_nobody_told_us_of_is_found_and_graded(desk):
+def test_a_push_whose_webhook_was_lost_is_found_and_graded(desk):
     job = desk.push(HALF)
     lost = desk.university.push()
     assert desk.run(job) is JobState.SUPERSEDED
@@ -262,13 +262,13 @@ def test_a_push_while_another_is_graded_supersedes_it(desk):
     desk.graders.before = lambda *_: desk.push()
     assert desk.run(job) is JobState.SUPERSEDED
     assert desk.ledger.report(job) is None
-    assert answered(desk) == []
+    assert published(desk) == []
 
 
 def test_a_late_webhook_of_the_same_commit_while_it_is_graded_changes_nothing(desk):
     push = desk.university.push()
     job = desk.take(push)
-    desk.graders.before = lambda *_: desk.take(desk.university.told(push.commit, "3" * 40))
+    desk.graders.before = lambda *_: desk.take(desk.university.reported(push.commit, "3" * 40))
     assert desk.run(job) is JobState.FINAL
 
 
@@ -278,14 +278,14 @@ def test_a_superseded_commit_that_is_pushed_again_is_graded(desk):
     second = desk.university.push()
     new = desk.take(second)
     desk.university.bare().git("update-ref", "refs/heads/main", first.commit)
-    assert desk.take(desk.university.told(first.commit, second.commit)) == old
+    assert desk.take(desk.university.reported(first.commit, second.commit)) == old
     assert desk.state(old) is JobState.QUEUED
     assert desk.state(new) is JobState.SUPERSEDED
     assert old in {entry.job for entry in desk.queue.entries()}
     assert desk.run(old) is JobState.FINAL
 
 
-def test_a_commit_that_is_gone_needs_no_answer(desk):
+def test_a_commit_that_is_gone_needs_no_feedback(desk):
     push = desk.university.push()
     job = desk.take(push)
     bare = desk.university.bare()
@@ -298,15 +298,15 @@ def test_a_commit_that_is_gone_needs_no_answer(desk):
 # faults --------------------------------------------------------------------------------------------------
 
 
-def test_a_fault_of_ours_is_tried_again_and_costs_nothing(desk):
+def test_a_fault_of_the_grader_is_tried_again_and_costs_nothing(desk):
     def fail(*_):
         raise GraderError("the sandbox broke")
 
     job = desk.push()
     desk.graders.before = fail
-    assert desk.pipeline.run(job) == {"next": pipeline.RETRY, "reason": "the sandbox broke"}
+    assert desk.pipeline.run(job) == {"next": pipeline.RETRY}
     assert (desk.state(job), desk.ledger.job(job).reason) == (JobState.FAILED, "the sandbox broke")
-    assert answered(desk) == []
+    assert published(desk) == []
     desk.graders.before = lambda *_: None
     assert desk.run(job) is JobState.FINAL
     assert desk.university.score() == 100
@@ -326,7 +326,7 @@ def test_after_the_last_try_a_job_is_dead_until_staff_try_again(desk):
     ]
     assert desk.ledger.job(job).reason == "the sandbox broke (given up after 3 tries)"
     desk.graders.before = lambda *_: None
-    desk.ledger.move(job, JobState.QUEUED, reason="mended")
+    desk.ledger.move(job, JobState.QUEUED, reason="repaired")
     assert desk.run(job) is JobState.FINAL
 
 
@@ -340,14 +340,14 @@ def test_a_git_host_that_fails_is_tried_again(desk, monkeypatch):
         assert desk.run(job) is JobState.FAILED
     assert desk.run(job) is JobState.FINAL
     assert len(desk.graders.graded) == 1  # the report was recorded
-    assert len(answered(desk)) == 1
+    assert len(published(desk)) == 1
 
 
-def test_a_bug_of_ours_is_no_verdict(desk):
+def test_a_bug_in_the_grader_is_no_verdict(desk):
     desk.graders.before = lambda *_: {}["nothing"]
     job = desk.push()
     assert desk.run(job) is JobState.FAILED
-    assert desk.ledger.job(job).reason.startswith("a bug of ours: KeyError: 'nothing' in ")
+    assert desk.ledger.job(job).reason.startswith("a bug in the grader: KeyError: 'nothing' in ")
 
 
 def test_a_job_that_ends_its_worker_each_time_is_dead_in_the_end(desk):
@@ -381,7 +381,7 @@ def test_waits_grow():
 # intake --------------------------------------------------------------------------------------------------
 
 
-def test_a_push_that_is_told_twice_is_one(desk):
+def test_a_push_that_is_delivered_twice_is_one(desk):
     push = desk.university.push()
     assert desk.intake.receive(push, now()).result == "recorded"
     assert desk.intake.receive(push, now()).result == "known"
@@ -395,19 +395,19 @@ def test_what_no_assignment_wants_is_ignored_and_not_recorded(desk):
 
 
 @pytest.mark.parametrize("desk", [TIMES], indirect=True)
-def test_a_student_with_many_jobs_waits_behind_one_with_few(desk):
+def test_a_student_with_many_jobs_waits_for_one_with_few(desk):
     late = moment("2026-10-01 12:00")  # these do not supersede each other
     many = [desk.push(f"# {number}\n", received=late) for number in range(3)]
     other = desk.push(student="bob", received=late)
     regrade = desk.ledger.open_job(
         desk.university.repository("bob"), desk.ledger.job(other).commit, "t", attempt=2
     ).row
-    places = {job: desk.intake.priority(desk.ledger.job(job)) for job in [*many, other, regrade.id]}
-    assert sorted(places, key=places.__getitem__) in (
+    priorities = {job: desk.intake.priority(desk.ledger.job(job)) for job in [*many, other, regrade.id]}
+    assert sorted(priorities, key=priorities.__getitem__) in (
         [many[0], other, many[1], many[2], regrade.id],
         [other, many[0], many[1], many[2], regrade.id],
     )
-    assert len(set(places.values())) == 4
+    assert len(set(priorities.values())) == 4
 
 
 def test_a_queue_that_is_away_loses_nothing(desk, monkeypatch):
@@ -424,7 +424,7 @@ def test_a_queue_that_is_away_loses_nothing(desk, monkeypatch):
 
 
 def test_a_push_is_recorded_before_its_job_is_opened(desk):
-    """Whoever sends a webhook waits for the record alone; what is left undone then, the reconciler does."""
+    """The sender of a webhook waits for the record alone; the reconciler opens a job that was not opened after it."""
     waiting = []
     receipt = desk.intake.receive(desk.university.push(), now(), later=waiting.append)
     assert (receipt.result, receipt.job) == ("recorded", None)

@@ -1,17 +1,15 @@
-"""The seam to DBOS: jobs go in once, come out in order, end when they are told to, and outlive who ran them."""
+"""The seam to DBOS: jobs go in once, come out in order, end when they are cancelled, and outlive their workers."""
 
 import contextlib
 import threading
-import time
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from autograder.ledger import Job, JobState
-from autograder.service.jobs.queue import Queue, QueueError, Slot, prepare, workflow_id
+from autograder.service.jobs.queue import Consumer, Queue, QueueError, prepare, workflow_id
 from tests.ledgers import NOON, commit, repository
-
-PATIENCE = 30
+from tests.processes import PATIENCE, until
 
 
 def job(word="one", student="ann", *, moved=timedelta(0)):
@@ -52,16 +50,8 @@ def queue(url):
     queue.close()
 
 
-def until(true):
-    """Wait until something is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
-
-
 class Steps:
-    """Work of two steps; notes what is called, and waits where `hold` says."""
+    """Work of two steps; records the calls, and waits in the steps in `hold`."""
 
     def __init__(self):
         self.done, self.interrupted, self.repeated = [], [], []
@@ -83,13 +73,13 @@ class Steps:
         self.interrupted.append(job_id)
         self.go.set()
 
-    def again(self, job_id):
+    def queue_again(self, job_id):
         self.repeated.append(job_id)
 
 
 @contextlib.contextmanager
-def slot(url, work, executor="host:0", queues=("cpu",), drain=5):
-    running = Slot(url, executor, queues, work, steps=["one", "two"], preemptible=["two"])
+def consumer(url, work, worker="host:0", queues=("cpu",), drain=5):
+    running = Consumer(url, worker, queues, work, steps=["one", "two"], preemptible=["two"])
     running.start()
     try:
         yield running
@@ -110,30 +100,30 @@ def test_a_job_goes_in_once_however_often_it_is_asked(queue):
             stack.callback(thread.join)
     assert sorted(results) == [False] * 7 + [True]
     (entry,) = queue.entries()
-    assert (entry.job, entry.queue, entry.running, entry.executor) == (job().id, "cpu", False, "")
+    assert (entry.job, entry.queue, entry.running, entry.worker) == (job().id, "cpu", False, "")
 
 
 def test_a_queue_that_nobody_serves_is_refused(queue, url):
     with pytest.raises(QueueError, match="there is no queue 'cup', only cpu and gpu"):
         queue.enqueue(job(), "cup", priority=1)
     with pytest.raises(QueueError, match="there is no queue tpu"):
-        Slot(url, "host:0", ["cpu", "tpu"], Steps(), steps=["one"], preemptible=[])
+        Consumer(url, "host:0", ["cpu", "tpu"], Steps(), steps=["one"], preemptible=[])
 
 
-def test_the_steps_are_taken_in_turn_with_what_the_one_before_said(queue, url):
+def test_the_steps_are_taken_in_turn_with_what_the_one_before_returned(queue, url):
     work = Steps()
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: not queue.entries())
     assert work.done == [("one", job().id, None), ("two", job().id, "one")]
 
 
 def test_jobs_come_out_by_priority_and_only_of_the_queues_served(queue, url):
     work = Steps()
-    for place, word in ((3, "c"), (1, "a"), (2, "b")):
-        queue.enqueue(job(word), "cpu", priority=place)
+    for priority, word in ((3, "c"), (1, "a"), (2, "b")):
+        queue.enqueue(job(word), "cpu", priority=priority)
     queue.enqueue(job("g"), "gpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: len(queue.entries()) == 1)
     assert [name for step, name, _ in work.done if step == "one"] == [job(word).id for word in "abc"]
     assert [entry.queue for entry in queue.entries()] == ["gpu"]
@@ -144,7 +134,7 @@ def test_a_cancelled_job_does_not_begin(queue, url):
     queue.enqueue(job("one"), "cpu", priority=1)
     queue.enqueue(job("two"), "cpu", priority=2)
     queue.cancel(job("one").id)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: not queue.entries())
     assert {name for _, name, _ in work.done} == {job("two").id}
 
@@ -153,7 +143,7 @@ def test_a_running_job_that_is_cancelled_is_interrupted(queue, url):
     work = Steps()
     work.hold = {"two"}
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(work.held.is_set)
         queue.cancel(job().id)
         until(lambda: work.interrupted == [job().id])
@@ -164,7 +154,7 @@ def test_a_failed_job_is_handed_back_to_be_queued_again(queue, url):
     work = Steps()
     work.last = {"next": "retry"}
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: work.repeated == [job().id])
         work.last = {"next": "end"}
         again = job(moved=timedelta(seconds=1))
@@ -175,53 +165,53 @@ def test_a_failed_job_is_handed_back_to_be_queued_again(queue, url):
     assert [name for name, *_ in work.done] == ["one", "two"] * 2
 
 
-def test_a_workflow_that_ended_is_begun_anew_when_the_ledger_says_that_its_job_is_open(queue, url):
+def test_a_workflow_that_ended_starts_again_when_its_job_is_still_open_in_the_ledger(queue, url):
     work = Steps()
     queue.enqueue(job(), "cpu", priority=1)
     queue.cancel(job().id)
     assert queue.entries() == []
     assert queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: not queue.entries())
     assert len(work.done) == 2
 
 
-def test_what_is_cut_off_begins_again_at_the_next_start_behind_the_last_step(queue, url):
+def test_a_job_that_is_cut_off_goes_on_after_its_last_step_at_the_next_start(queue, url):
     work = Steps()
     work.hold = {"two"}
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work, drain=0):
+    with consumer(url, work, drain=0):
         until(work.held.is_set)
         work.go.clear()
     # the thread of the first try may still end its step; nothing of it is recorded
     second = Steps()
-    with slot(url, second):
+    with consumer(url, second):
         until(lambda: not queue.entries())
     assert second.done == [("two", job().id, "one")]
 
 
-def test_a_slot_that_ends_in_order_ends_its_job(queue, url):
+def test_a_consumer_that_stops_in_order_finishes_its_job(queue, url):
     work = Steps()
     work.hold = {"two"}
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(work.held.is_set)
     assert queue.entries() == []
 
 
-def test_the_job_of_a_dead_slot_is_given_to_another_and_only_once(queue, url):
+def test_the_job_of_a_dead_worker_is_given_to_another_and_only_once(queue, url):
     work = Steps()
     work.hold = {"two"}
     queue.enqueue(job(), "cpu", priority=1)
-    with slot(url, work, executor="dead:0", drain=0):
+    with consumer(url, work, worker="dead:0", drain=0):
         until(work.held.is_set)
         work.go.clear()
     entries = queue.entries()
-    assert [(entry.running, entry.executor) for entry in entries] == [(True, "dead:0")]
+    assert [(entry.running, entry.worker) for entry in entries] == [(True, "dead:0")]
     assert queue.recover("somebody:0", entries) == 0
     assert (queue.recover("dead:0", entries), queue.recover("dead:0", entries)) == (1, 0)
     second = Steps()
-    with slot(url, second, executor="other:0"):
+    with consumer(url, second, worker="other:0"):
         until(lambda: not queue.entries())
     assert second.done == [("two", job().id, "one")]
 
@@ -229,7 +219,7 @@ def test_the_job_of_a_dead_slot_is_given_to_another_and_only_once(queue, url):
 def test_what_ended_long_ago_is_deleted(queue, url):
     work = Steps()
     queue.enqueue(job("old"), "cpu", priority=1)
-    with slot(url, work):
+    with consumer(url, work):
         until(lambda: not queue.entries())
     queue.enqueue(job("new"), "cpu", priority=1)
     now = datetime.now(timezone.utc)
@@ -238,7 +228,7 @@ def test_what_ended_long_ago_is_deleted(queue, url):
     assert [entry.job for entry in queue.entries()] == [job("new").id]
 
 
-def test_a_database_that_is_away_is_an_error_of_ours_without_the_password():
+def test_a_database_that_is_away_is_a_queue_error_without_the_password():
     with pytest.raises(QueueError) as caught:
         Queue("postgresql+psycopg://grader:Zq7secret@127.0.0.1:1/jobs")
     assert "Zq7" not in str(caught.value)

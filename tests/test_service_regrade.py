@@ -1,4 +1,4 @@
-"""Grading again, from the staff's command to what the student reads; and pushes that come by a hook."""
+"""Regrades, from the staff's command to what the student reads; and pushes that come by a hook."""
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +15,7 @@ from tests.university import HALF, RIGHT, PretendedGraders, University, git, now
 
 
 class Office:
-    """Staff of a university, and one worker that runs jobs when it is told to."""
+    """Staff of a university, and a worker that runs a job when a test says so."""
 
     def __init__(self, university, parts, folder):
         self.university, self.parts, self.ledger = university, parts, parts.ledger
@@ -41,7 +41,7 @@ class Office:
         return job
 
     def now_graded_as(self, report):
-        """Let the suite think differently from now on."""
+        """Let the suite grade differently from now on."""
         self.graders.grade = report
 
 
@@ -79,7 +79,7 @@ def test_a_higher_score_is_published(office):
     swapped(office)
     office.regrade()
     assert office.university.score() == 100
-    assert len(office.university.answers()) == 2
+    assert len(office.university.published()) == 2
     verify(office, "unchanged")
 
 
@@ -102,7 +102,7 @@ def test_a_lower_score_is_published_when_staff_say_so(office):
     assert "graded again" not in office.university.text()
 
 
-def test_a_regrade_that_comes_behind_a_newer_push_shows_the_newer_score(office):
+def test_a_regrade_that_comes_after_a_newer_push_shows_the_newer_score(office):
     office.push(HALF)
     (choice,) = office.staff.choices("t")
     job = office.staff.regrade(choice, "a case was wrong").id
@@ -145,7 +145,7 @@ def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
     git(checkout, "add", "src")
     git(checkout, "commit", "--quiet", "-m", "work")
     git(checkout, "push", "--quiet", "origin", "main")
-    drain = serve._spool(office.parts)
+    drain = serve._drain(spool, office.parts.intake)
     assert (drain(), drain()) == (1, 0)
     post_receive.hand_over(post_receive.place(office.parts.course, bare.path), office.parts.course, spool)
     assert drain() == 1
@@ -153,4 +153,4 @@ def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
     assert len(office.ledger.pushes(office.university.repository())) == 1
     office.run(job.id)
     assert office.university.score() == 100
-    assert spool.waiting() == 0  # our own push to score-feedback runs no hook
+    assert spool.waiting() == 0  # the service's push to score-feedback runs no hook

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.tuned import tuned_epoch
 from src.softmax_ext import softmax_regression_epoch_cpp
 
 
@@ -123,6 +124,15 @@ def test_the_size_of_mnist_agrees_and_defaults_are_those_documented() -> None:
     expected = reference_epoch(X, y, theta, lr=0.1, batch=100)
     softmax_regression_epoch_cpp(X, y, theta)
     np.testing.assert_allclose(theta, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("m", "n", "k", "batch"), [(0, 5, 3, 2), (41, 37, 11, 20), (2000, 784, 10, 100)])
+def test_the_tuned_epoch_computes_the_same_values(m: int, n: int, k: int, batch: int) -> None:
+    X, y, theta = problem(m, n, k, scale=0.1)
+    tuned = theta.copy()
+    softmax_regression_epoch_cpp(X, y, theta, batch=batch)
+    tuned_epoch()(X, y, tuned, batch=batch)
+    np.testing.assert_allclose(tuned, theta, rtol=1e-5, atol=1e-6)
 
 
 def test_no_examples_change_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The spool: what hooks leave there is taken once, in order, and never lost."""
+"""The spool: files that hooks leave there are taken once, in order, and never lost."""
 
 import json
 import os
@@ -108,7 +108,7 @@ ENTRY = {
 
 @pytest.fixture
 def now(monkeypatch):
-    """The clock stands a minute behind the entry's time."""
+    """The clock stands a minute after the entry's time."""
     monkeypatch.setattr(spools.time, "time", lambda: ENTRY["received"] + 60.0)
 
 
@@ -126,8 +126,8 @@ def now(monkeypatch):
         (ENTRY | {"host": "Files"}, "no repository"),
         (ENTRY | {"name": ".."}, "no repository"),
         (ENTRY | {"owner": "../../etc"}, "no repository"),
-        (ENTRY | {"received": 1_790_000_361}, "received at no time"),
-        (ENTRY | {"received": -1}, "received at no time"),
+        (ENTRY | {"received": 1_790_000_361}, "in the future or before 1970"),
+        (ENTRY | {"received": -1}, "in the future or before 1970"),
         (ENTRY | {"received": "now"}, "not what a hook writes"),
         (ENTRY | {"pushes": [[ZERO, A]]}, "not what a hook writes"),
         (ENTRY | {"pushes": [[ZERO, "main", MAIN]]}, "full commit ids"),
@@ -169,18 +169,18 @@ def test_nothing_that_was_set_aside_is_overwritten(spool):
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder"])
 def test_no_odd_file_is_followed_or_waited_for(spool, tmp_path, kind):
     spool.make()
-    place = spool.folder / "1.json"
+    path = spool.folder / "1.json"
     if kind == "link":
         (tmp_path / "target").write_text(json.dumps(ENTRY))
-        place.symlink_to(tmp_path / "target")
+        path.symlink_to(tmp_path / "target")
     elif kind == "fifo":
-        os.mkfifo(place)
+        os.mkfifo(path)
     else:
-        place.mkdir()
+        path.mkdir()
     taken = Taken()
     drained = spool.drain(taken)
     assert taken == []
-    assert "no plain file" in drained.rejected[0][1]
+    assert "not a regular file" in drained.rejected[0][1]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def test_a_file_that_is_being_written_is_left_alone_until_it_is_abandoned(spool)
     assert len(taken) == 1
 
 
-def test_other_files_are_none_of_ours(spool):
+def test_other_files_are_left_alone(spool):
     spool.make()
     (spool.folder / "README").write_text("x")
     (spool.folder / ".hidden.json").write_text("x")
@@ -231,9 +231,9 @@ def test_without_a_folder_nothing_waits(spool):
     assert spool.drain(Taken()) == Drained(0)
 
 
-def test_a_folder_that_cannot_be_written_is_our_fault(tmp_path):
+def test_a_folder_that_cannot_be_written_is_a_spool_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(SpoolError, match="cannot make the spool"):
+    with pytest.raises(SpoolError, match="cannot create the spool"):
         put(Spool(tmp_path / "file" / "spool"))
 
 

@@ -1,4 +1,4 @@
-"""What staff do to jobs: which commits are graded again, what a preview says, and that every act is written down."""
+"""What staff do to jobs: which commits are graded again, what a preview shows, and that every change is recorded."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -40,7 +40,7 @@ NEVER = "0" * 40
 
 
 class Queue:
-    """Remembers what it was told."""
+    """Records its calls."""
 
     def __init__(self):
         self.waiting, self.cancelled, self.broken = [], [], False
@@ -56,7 +56,7 @@ class Queue:
 
 
 class Graders:
-    """Gives every commit the points that it was told, and keeps what it saw."""
+    """Gives every commit the same points, and records the files that it got."""
 
     def __init__(self, **points):
         self.points, self.seen = points, []
@@ -70,7 +70,7 @@ class Graders:
 
 
 class World:
-    """A course of one folder host: students push, jobs end as they are told to."""
+    """A course with one folder as its host; tests decide how the jobs of its pushes end."""
 
     def __init__(self, folder):
         (folder / "autograder.toml").write_text(SETTINGS)
@@ -133,7 +133,7 @@ def short(word):
 # one job -------------------------------------------------------------------------------------------------
 
 
-def test_a_dead_job_is_tried_again_and_it_is_written_down_who_did_it_and_why(world):
+def test_a_dead_job_is_tried_again_and_it_is_recorded_who_did_it_and_why(world):
     job = world.die(world.push("one"))
     assert world.staff.retry(job, "there is room again").state is JobState.QUEUED
     assert world.queue.waiting == [job.id]
@@ -179,7 +179,7 @@ def test_a_job_that_waits_or_runs_can_be_cancelled(world, state):
         world.staff.cancel(job, "again")
 
 
-def test_a_cancelled_job_stays_cancelled_when_the_queue_cannot_be_told(world):
+def test_a_cancelled_job_stays_cancelled_when_the_queue_cannot_be_reached(world):
     world.queue.broken = True
     job = world.staff.cancel(world.push("one"), "a fork bomb")
     assert world.ledger.job(job.id).state is JobState.DEAD
@@ -280,7 +280,7 @@ def test_a_regrade_is_a_further_attempt(world):
     assert world.staff.regrade(choice, "once more").attempt == 3
 
 
-def test_a_regrade_lowers_a_score_only_when_told(world):
+def test_a_regrade_lowers_a_score_only_if_staff_allow_it(world):
     world.grade("one", 80)
     (choice,) = world.staff.choices("a0")
     world.finish(world.staff.regrade(choice, "a harder suite"), 60)
@@ -290,12 +290,12 @@ def test_a_regrade_lowers_a_score_only_when_told(world):
     assert world.points() == {"a0-ann": 60}
 
 
-# what would come of it -----------------------------------------------------------------------------------
+# previews -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def pushed(world):
-    """A graded commit that is really there."""
+    """A graded commit that can be fetched."""
     head = Bare(world.folder / "git" / "cs" / "a0-ann.git").commit(SRC)
     world.grade(head, 60)
     return head
@@ -403,7 +403,7 @@ def test_the_list_is_narrowed_to_states_that_the_ledger_knows(world):
 
 def test_a_job_is_shown_with_its_life(world):
     job = world.grade("one", 60)
-    world.ledger.add_feedback(job.id, commit=commit("answer"), branch="score-feedback")
+    world.ledger.add_feedback(job.id, commit=commit("feedback"), branch="score-feedback")
     result = autograder(world, "jobs", "show", short("one"))
     assert result.exit_code == 0, result.output
     for part in (
@@ -411,7 +411,7 @@ def test_a_job_is_shown_with_its_life(world):
         "running",
         "report: 60 / 100",
         "Task0 - Case2: wrong",
-        f"feedback: {commit('answer')}",
+        f"feedback: {commit('feedback')}",
     ):
         assert part in result.output
     result = autograder(world, "jobs", "show", "--json", short("one"))
@@ -439,14 +439,14 @@ def test_acts_on_the_command_line_reach_the_ledger_and_the_queue(world):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["jobs", "retry", "--why", "x"], "name jobs, or say --dead"),
+        (["jobs", "retry", "--why", "x"], "name jobs, or give --dead"),
         (["jobs", "cancel", "x"], "Missing option '--why'"),
-        (["regrade", "-a", "a0"], "say --why; or --dry-run"),
+        (["regrade", "-a", "a0"], "give --why, or --dry-run"),
     ],
 )
-def test_what_is_missing_is_asked_for(world, arguments, said):
+def test_what_is_missing_is_asked_for(world, arguments, message):
     result = autograder(world, *arguments)
     assert result.exit_code == 2
-    assert said in result.output
+    assert message in result.output

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autograder.errors import GraderError, SubmissionError
-from autograder.submission import Submission, TreeLimits, digest, read_tree
+from autograder.sandbox.inside import reply
+from autograder.submission import PACKAGE, Submission, TreeLimits, digest, read_tree
 
 
 @pytest.fixture
@@ -72,11 +73,32 @@ def make_socket(path):
             "src/odd is stored in Git LFS; commit the file itself",
         ),
     ],
+    ids=[
+        "link-outside",
+        "link-inside",
+        "link-to-root",
+        "fifo",
+        "socket",
+        "line-break",
+        "direction",
+        "backslash",
+        "case",
+        "not-utf8",
+        "git-folder",
+        "git-upper-case",
+        "git-short-name",
+        "git-dots",
+        "lfs",
+    ],
 )
 def test_odd_entries_are_refused_by_name(root, make, message):
     make(root / "src" / "odd")
     with pytest.raises(SubmissionError, match=message):
         read_tree(root)
+
+
+def test_the_package_has_the_same_name_on_both_sides_of_the_wall():
+    assert reply.PACKAGE == PACKAGE
 
 
 def test_a_folder_src_is_needed(tmp_path):

@@ -39,7 +39,6 @@ class Submission:
         fails: numbers of the cases that reject it; all others do not.
         file: the file that is changed.
         change: pairs (text as it is, text instead); every occurrence is replaced.
-        start: file in tests/wrong_submissions to start from instead of our solution.
     """
 
     suite: str
@@ -47,16 +46,14 @@ class Submission:
     fails: frozenset[int]
     file: str
     change: tuple[tuple[str, str], ...] = ()
-    start: str | None = None
 
     def write(self, root):
         """Put the solved `src` with this change below `root`."""
         unneeded = ("__pycache__", "_build", *(() if self.suite == "a1" else ("softmax_ext",)))
         shutil.copytree(REPOSITORY / "src", root / "src", ignore=shutil.ignore_patterns(*unneeded))
         path = root / self.file
-        text = (TABLES / self.start if self.start else path).read_text()
         try:
-            path.write_text(changed(text, self.change))
+            path.write_text(changed(path.read_text(), self.change))
         except ValueError as error:
             pytest.fail(f"{self.suite}, {self.name}: {self.file}: {error}")
 

@@ -1,18 +1,22 @@
-"""The wall's policy: what bubblewrap is told to show and to hide, without starting it."""
+"""The sandbox policy: what bubblewrap is told to show and to hide, without starting it."""
 
 from __future__ import annotations
 
 import ast
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from autograder.errors import GraderError
-from autograder.sandbox import bubblewrap, policy
-from autograder.sandbox.inside import protocol
+from autograder.grading import grader, suite_server
+from autograder.own_process import own_process
+from autograder.sandbox import bubblewrap, none, policy
+from autograder.sandbox.docker import pool
+from autograder.sandbox.inside import container, fork_server, plain, protocol
 from autograder.sandbox.policy import Interpreter, Policy
-from autograder.sandbox.wall import worker_files
+from autograder.sandbox.wall import inside_files
 
 PYTHON = Interpreter("/opt/py/bin/python3", ("/opt/py",), ("/srv/venv/lib/python3.11/site-packages",))
 
@@ -121,7 +125,7 @@ def test_the_interpreter_is_that_of_this_process_without_its_virtual_environment
     assert all(Path(path).name in ("site-packages", "dist-packages") for path in current.site_packages)
 
 
-def test_packages_that_would_answer_for_the_student_are_masked(tmp_path: Path) -> None:
+def test_packages_that_would_solve_the_task_for_the_student_are_masked(tmp_path: Path) -> None:
     for name in ("ref", "numpy", "ref-1.0.dist-info"):
         (tmp_path / name).mkdir()
     for name in ("ref.cpython-311-x86_64-linux-gnu.so", "reference.py", "refined.py"):
@@ -152,6 +156,7 @@ def test_a_reference_beside_the_system_s_python_is_masked_too(tmp_path: Path) ->
         ("/usr/lib/python3/dist-packages", "/usr/lib/python3/dist-packages"),
         ("/tmp/venv/lib/python3.11/site-packages", "/site-packages/0"),
     ],
+    ids=["of the interpreter", "of the system", "of a virtual environment"],
 )
 def test_libraries_of_a_virtual_environment_get_a_neutral_name(host: str, inside: str) -> None:
     assert policy.site_packages_inside(Interpreter("/opt/py/bin/python3", ("/opt/py",), (host,))) == {
@@ -177,7 +182,7 @@ def test_an_interpreter_in_tmp_is_refused(tmp_path: Path) -> None:
 
 
 def test_only_the_package_inside_and_the_probes_are_handed_over() -> None:
-    files = worker_files(b"probes", {"preload": ["numpy"]})
+    files = inside_files(b"probes", {"preload": ["numpy"]})
     inside = Path(bubblewrap.__file__).parent / "inside"
     assert {path.removeprefix("/grader/") for path in files} == {
         "autograder/__init__.py",
@@ -200,6 +205,24 @@ def test_what_runs_inside_the_wall_imports_nothing_of_ours_from_outside() -> Non
                 names = [name.name for name in node.names] if isinstance(node, ast.Import) else []
             for name in names:
                 assert name.partition(".")[0] in {*sys.stdlib_module_names, "numpy", "torch"}, path.name
+
+
+PROGRAMS: dict[str, tuple[str, Callable[..., object]]] = {
+    "fork server": (policy.START_FORK_SERVER, fork_server.main),
+    "container": (pool.START_CONTAINER, container.main),
+    "plain case": (none.START_PLAIN_CASE, plain.main),
+    "suite server": (own_process(grader.SUITE_SERVER)[-1], suite_server.start),
+    "pool": (own_process(pool.__name__)[-1], pool.start),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_that_is_kept_as_text_calls_a_function_that_exists(name: str) -> None:
+    program, function = PROGRAMS[name]
+    package, _, module = function.__module__.rpartition(".")
+    ways = (f"from {package} import {module}", f"from {function.__module__} import {function.__name__}")
+    assert any(way in program for way in ways)
+    assert f"{function.__name__}(" in program
 
 
 def test_without_bubblewrap_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The staff's pages in a real browser: log in, look around, on a desktop and on a phone, light and dark."""
+"""The pages for staff in a real browser: log in and look around, on a desktop and a phone, light and dark."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from autograder.ledger import JobState, Ledger
 from autograder.service.http import app as edge
 from tests import chromium
 from tests.ledgers import Course, commit
-from tests.webservice import TOKEN, Stub, serving
+from tests.webservice import TOKEN, new_service, serving
 
 pytestmark = pytest.mark.skipif(bool(chromium.missing()), reason=chromium.missing())
 
 LONG = "a0-" + "a-student-with-a-very-long-name" * 3
-WORD = "thedisk" * 40  # no place to break
+WORD = "thedisk" * 40  # has no place for a line break
 NASTY = "\u202egnp.exe <script>document.title='taken'</script><img src='http://192.0.2.1/x.png'>"
 
 
@@ -31,8 +31,8 @@ def course(sqlite_database, clock):
 
 
 @pytest.fixture
-def address(course):
-    with serving(edge.create(Stub(course.ledger))) as port:
+def address(course, clock, tmp_path):
+    with serving(edge.create(new_service(tmp_path, course.ledger, clock))) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -68,7 +68,7 @@ def text_of(browser):
 
 
 def test_staff_log_in_and_see_who_waits_and_what_failed(desktop, address, course):
-    chromium.requests(desktop)  # what the browser asked for at its start
+    chromium.requests(desktop)  # discards what the browser requested when it started
     log_in(desktop, address)
     text = text_of(desktop)
     for part in (
@@ -88,13 +88,13 @@ def test_staff_log_in_and_see_who_waits_and_what_failed(desktop, address, course
     assert "sha256" not in text
     desktop.find_element("css selector", "details details summary").click()
     assert "sha256" in text_of(desktop)
-    asked = chromium.requests(desktop)
-    assert any(url.endswith("/static/style.css") for url in asked)
-    assert [url for url in asked if not url.startswith(address)] == []
+    requested = chromium.requests(desktop)
+    assert any(url.endswith("/static/style.css") for url in requested)
+    assert [url for url in requested if not url.startswith(address)] == []
     assert [entry for entry in desktop.get_log("browser") if entry["level"] == "SEVERE"] == []
 
 
-def test_what_strangers_wrote_does_nothing(desktop, address):
+def test_text_of_strangers_does_nothing(desktop, address):
     log_in(desktop, address)
     desktop.find_element("link text", commit("dies")[:8]).click()
     assert "document.title='taken'" in text_of(desktop)
@@ -136,7 +136,7 @@ def test_the_front_page_refreshes_itself(desktop, address, course):
     log_in(desktop, address)
     course.push("new", "zoe")
     course.open("new", "zoe")
-    desktop.find_element("link text", "Go on").click()
+    desktop.find_element("link text", "Resume").click()
     from selenium.webdriver.support.ui import WebDriverWait
 
     course.push("newer", "yan")
@@ -160,7 +160,7 @@ def test_a_phone_needs_no_sideways_scrolling(phone, address, course):
 
 
 def test_colours_can_be_read(phone, address):
-    """WCAG: text stands out from what is behind it by 4.5 to 1."""
+    """WCAG: the contrast between text and its background is at least 4.5 to 1."""
     log_in(phone, address)
     for path in ("/?refresh=off", "/r/git.uni.example/dls/a0-ann"):
         phone.get(address + path)

@@ -60,6 +60,22 @@ LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 2
         ),
         (Outcome(Status.BAD_REPLY), Verdict.ERROR, "your code ended without a readable result"),
     ],
+    ids=[
+        "timeout",
+        "cpu-timeout",
+        "raised",
+        "raised-without-message",
+        "raised-assertion",
+        "not-implemented",
+        "not-found",
+        "memory",
+        "output",
+        "reply",
+        "segmentation-fault",
+        "other-signal",
+        "exited",
+        "bad-reply",
+    ],
 )
 def test_sentence(outcome, verdict, message):
     failure = failure_of(outcome, timeout=10, limits=LIMITS)

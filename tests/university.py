@@ -13,7 +13,7 @@ from autograder.ledger import RepositoryName
 from autograder.report import Report
 from autograder.service import serve
 from autograder.verdict import CaseResult, Verdict
-from tests.course import RIGHT, Course
+from tests.course import RIGHT, CourseFolder
 from tests.githost import Bare, git
 
 HOST = "git.uni.example"
@@ -32,19 +32,25 @@ base = "../host"
 [service]
 listen = "127.0.0.1:0"
 retry_seconds = 0.05
-lease_seconds = 1
+lease_seconds = {lease_seconds}
 {service}
 """
 
 
 class University:
-    """A course `t` in a folder, and the repositories of its students, `dls/t-NAME`."""
+    """A course `t` in a folder, and the repositories of its students, `dls/t-NAME`.
 
-    def __init__(self, folder, *, assignment="", service="", url=""):
+    Args:
+        folder: for everything.
+        assignment, service: further keys of these tables of autograder.toml.
+        url: of the ledger; default: SQLite in the folder.
+        lease_seconds: after which a silent worker counts as dead.
+    """
+
+    def __init__(self, folder, *, assignment="", service="", url="", lease_seconds=1):
         self.folder = folder
-        self.course = Course(
-            folder / "course", settings=SETTINGS.format(assignment=assignment, service=service)
-        )
+        settings = SETTINGS.format(assignment=assignment, service=service, lease_seconds=lease_seconds)
+        self.course = CourseFolder(folder / "course", settings=settings)
         if url:
             self.course.write(
                 "autograder.toml", self.config_file.read_text() + f'\n[ledger]\nurl = "{url}"\n'
@@ -71,15 +77,15 @@ class University:
         return self._repositories[student]
 
     def push(self, work=RIGHT, student="ann", *, branch="main", **files):
-        """Commit to a student's branch as a push does; return what a host tells of it."""
+        """Commit to a student's branch as a push does; return the push that a git host would report."""
         bare = self.bare(student)
         before = bare.tip(branch) or ZERO
-        # The name makes the commit the student's own: two students of one commit would hide who got which answer.
+        # The name makes the commit the student's own: with equal commits nobody could see who got which feedback.
         tree = {"src/__init__.py": b"", "src/work.py": work.encode(), "NAME": student.encode(), **files}
         commit = bare.commit(tree, branch=branch, parent=None if before == ZERO else before)
-        return self.told(commit, before, student, branch)
+        return self.reported(commit, before, student, branch)
 
-    def told(self, commit, before=ZERO, student="ann", branch="main"):
+    def reported(self, commit, before=ZERO, student="ann", branch="main"):
         digest = hashlib.sha256(f"{student}{commit}{before}".encode()).hexdigest()
         return Push(
             HOST,
@@ -94,8 +100,8 @@ class University:
             digest,
         )
 
-    def answers(self, student="ann"):
-        """Return the graded commits that the feedback branch answers, oldest first."""
+    def published(self, student="ann"):
+        """Return the commits for which the branch has feedback, oldest first."""
         bare = self.bare(student)
         if bare.tip("score-feedback") is None:
             return []
@@ -113,9 +119,9 @@ class University:
     def start(self, *arguments, command="serve", driver=None, **variables):
         """Start a process of the service; return it. Its log goes to `log` in the folder.
 
-        With `driver`, Python text that is run in the place of the command line, `sys.argv` as that would get.
+        With `driver`, this Python text is run in place of the command line, with the same `sys.argv`.
         """
-        (self.folder / "tmp").mkdir(exist_ok=True)  # what a killed process leaves behind goes with the test
+        (self.folder / "tmp").mkdir(exist_ok=True)  # what a killed process leaves there goes with the test
         program = ["-c", driver] if driver else ["-m", "autograder"]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
@@ -146,7 +152,7 @@ class University:
 
 
 class PretendedGraders:
-    """Grades without a sandbox: by what the work says. What `before` holds is called first."""
+    """Grades without a sandbox, by comparing the text of the work. Calls `before` first."""
 
     def __init__(self):
         self.graded = []

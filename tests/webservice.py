@@ -1,121 +1,95 @@
-"""What stands behind the web application in tests: a ledger, a course with facts, and a real server on loopback."""
+"""A service whose jobs nobody grades, and a real web server on loopback in front of it.
+
+Everything is real but the queue: ledger, course, configuration, intake and metrics.
+"""
 
 import contextlib
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
-from datetime import datetime
-from types import SimpleNamespace
-from typing import Any
+from datetime import timedelta
 
 import uvicorn
 
-from autograder.config.times import DeadlineError
-from autograder.course.deadline import Deadline
-from autograder.errors import ConfigError
-from autograder.hosts import webhook
-from autograder.hosts.push import Push
-from autograder.ledger import Cutoffs, Ledger, RepositoryName, ScorePolicy
+from autograder.config import AssignmentConfig, Config, HostConfig, ServiceConfig
+from autograder.course.course import Course
+from autograder.ledger import workers
 from autograder.service.http import listener
+from autograder.service.intake.intake import Intake
+from autograder.service.jobs.queue import Entry, Queue
 from autograder.service.metrics import Depth, Metrics
+from autograder.service.service import Service
 
 SECRET = b"0123456789abcdef-github"
 TOKEN = "a-token-of-the-staff-2026"
 URL = "http://127.0.0.1:8700"
+EXTENSIONS = "extensions.csv"
 
 
-@dataclass
-class Facts:
-    """A course in which every repository `a0-…` belongs to a0."""
+def host(kind, base="https://git.uni.example", file="webhook-secret"):
+    return HostConfig(kind, base, webhook_secret_file=file, bots=("Grader-Bot",))
 
-    deadlines: dict[str, Deadline] = field(default_factory=lambda: {"a0": Deadline.of("Europe/Berlin")})
-    rule: ScorePolicy = ScorePolicy.LAST
-    token: str = TOKEN
-    config: Any = field(
-        default_factory=lambda: SimpleNamespace(
-            service=SimpleNamespace(url=URL),
-            hosts={
-                "github.com": SimpleNamespace(kind="github"),
-                "git.uni.example": SimpleNamespace(kind="gitea"),
-                "gitlab.uni.example": SimpleNamespace(kind="gitlab"),
-                "folder": SimpleNamespace(kind="folder"),
-            },
-        )
+
+HOSTS = {
+    "github.com": host("github"),
+    "git.uni.example": host("gitea"),
+    "gitlab.uni.example": host("gitlab"),
+    "folder": host("folder", "bare"),
+}
+
+
+def assignment(host, repositories, **settings):
+    return AssignmentConfig("suite", host=host, repositories=(repositories,), **settings)
+
+
+ASSIGNMENTS = {
+    "a0": assignment("git.uni.example", "dls/a0-*"),
+    "a1": assignment("github.com", "dls-course-2026/a1-*"),
+    "a2": assignment("gitlab.uni.example", "dls/fall-2026/a2-*"),
+}
+
+
+class StillQueue(Queue):
+    """A queue without a database. It is as full as `depths` says."""
+
+    def __init__(self, clock):
+        self.clock = clock
+        self.depths = {"cpu": Depth(3, 1, 12.5)}
+
+    def entries(self):
+        found = []
+        for queue, depth in self.depths.items():
+            since = self.clock() - timedelta(seconds=depth.oldest)
+            for running in [False] * depth.waiting + [True] * depth.running:
+                job = f"{queue}{len(found)}"
+                found.append(Entry(job, job, queue, running, "grader-1:0" if running else "", since, None))
+        return found
+
+    def check(self):
+        pass
+
+
+def new_service(folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSIGNMENTS):
+    """Return a service with two workers and no problems; its files are in `folder`."""
+    config = Config(folder=str(folder), service=ServiceConfig(url=url), hosts=hosts, assignments=assignments)
+    (folder / "webhook-secret").write_bytes(SECRET)
+    token = config.path(config.service.staff_token_file)
+    token.parent.mkdir(exist_ok=True)
+    token.write_text(TOKEN)
+    for name in ("grader-1:0", "grader-1:1"):
+        workers.start(ledger.database, name, origin="", queues=["cpu"], version="1", now=clock())
+    course, queue = Course.of(config), StillQueue(clock)
+    intake = Intake(ledger, course, queue, clock=clock)
+    return Service(
+        ledger,
+        course,
+        queue,
+        intake,
+        metrics=Metrics(),
+        lease_seconds=timedelta(days=1).total_seconds(),  # the workers stay alive when a test moves the clock
+        later=lambda _open: None,  # no test here needs the jobs
+        clock=clock,
     )
-    extensions: dict[str, Any] | None = field(default_factory=dict)  # None: their file is missing
-
-    def endpoint(self, host):
-        if host == "git.broken.example":
-            raise ConfigError("there is no webhook secret")
-        return webhook.Endpoint(host, (SECRET,), bots=("Grader-Bot",))
-
-    def staff_token(self):
-        return self.token
-
-    def target(self, repository, branch):
-        name = repository.name.partition("-")[0]
-        return SimpleNamespace(assignment=name, student=repository.name) if branch == "main" else None
-
-    def extension(self, target):
-        if self.extensions is None:
-            raise DeadlineError("the file of extensions is missing")
-        return self.extensions.get(target.student)
-
-    def deadline(self, assignment):
-        try:
-            return self.deadlines[assignment]
-        except KeyError:
-            raise ConfigError(f"there is no assignment {assignment}") from None
-
-    def policy(self, assignment):
-        self.deadline(assignment)
-        return self.rule
-
-    def cutoffs(self, assignment, repositories):
-        if self.extensions is None:
-            raise DeadlineError(f"the file of extensions is missing: {repositories}")
-        return Cutoffs(self.deadline(assignment).closes)
-
-
-@dataclass
-class Stub:
-    """A service that records pushes in its ledger, and grades nothing."""
-
-    ledger: Ledger
-    course: Facts = field(default_factory=Facts)
-    metrics: Metrics = field(default_factory=Metrics)
-    problems: list[str] = field(default_factory=list)
-    queues: dict[str, Depth] = field(default_factory=lambda: {"cpu": Depth(3, 1, 12.5)})
-    fails: Exception | None = None
-    received: list[tuple[Push, datetime]] = field(default_factory=list)
-
-    def receive(self, push, received):
-        if self.fails:
-            raise self.fails
-        self.received.append((push, received))
-        if push.name.startswith("other"):
-            return SimpleNamespace(result="ignored", reason="no assignment has this repository")
-        recorded = self.ledger.record_push(
-            RepositoryName(push.host, push.owner, push.name),
-            commit=push.commit,
-            ref=push.ref,
-            before=push.before,
-            sender=push.sender,
-            delivery_id=push.delivery_id,
-            payload_digest=push.payload_digest,
-            received=received,
-        )
-        return SimpleNamespace(result="recorded" if recorded.new else "known", reason="")
-
-    def depths(self):
-        return self.queues
-
-    def workers(self):
-        return 2
-
-    def ready(self):
-        return list(self.problems)
 
 
 @contextlib.contextmanager
@@ -150,7 +124,9 @@ class Conversation:
         self._connection.close()
 
     def send(self, data):
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # answered before all was read
+        with contextlib.suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # the response came before all was read
             self._connection.sendall(data)
 
     def begin(self, path, headers):
@@ -160,16 +136,16 @@ class Conversation:
         assert self.until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")
 
     def until(self, end):
-        """Return what comes up to `end`."""
-        answer = b""
-        while not answer.endswith(end):
+        """Return what arrives, up to and including `end`."""
+        received = b""
+        while not received.endswith(end):
             piece = self._connection.recv(1)
-            assert piece, answer
-            answer += piece
-        return answer
+            assert piece, received
+            received += piece
+        return received
 
     def closed(self, seconds):
-        """Whether the other side closed the connection, or does so in that time; what comes is thrown away."""
+        """Whether the server has closed the connection, or does so in that time; discards what arrives."""
         self._connection.settimeout(seconds)
         try:
             while self._connection.recv(65536):
@@ -183,16 +159,16 @@ class Conversation:
         return True
 
     def rest(self):
-        """Return all that comes until the connection is closed."""
-        answer = b""
+        """Return all that arrives until the connection is closed."""
+        received = b""
         with contextlib.suppress(ConnectionResetError):
             while piece := self._connection.recv(65536):
-                answer += piece
-        return answer
+                received += piece
+        return received
 
 
 def exchange(port, data):
-    """Send bytes on a new connection, and return all that comes back until it is closed."""
+    """Send bytes on a new connection, and return all that arrives until it is closed."""
     with Conversation(port) as conversation:
         conversation.send(data)
         return conversation.rest()

@@ -1,4 +1,4 @@
-"""`autograder ci`: what a CI job of a student's repository may ask the grader's account for."""
+"""`autograder ci`: what a CI job of a student's repository may ask of the grader's account."""
 
 import contextlib
 import sys
@@ -10,13 +10,13 @@ from autograder.cli.options import config_option
 
 
 @click.command()
-@click.option("--host", default="", help="as autograder.toml calls it; default: the only one")
+@click.option("--host", default="", help="Host name as in autograder.toml. Default: the only one there.")
 @config_option
 def ci(host: str, config_file: Path) -> None:
-    """Grade one commit for a CI job, publish score.md with the job's token, and print it.
+    """Grade one commit for a CI job.
 
-    Reads three lines from standard input: owner/name, the commit, the token. Everything else is the course's: see
-    docs/github-actions.md.
+    Reads three lines from standard input: owner/name, the commit and the job's token. Publishes score.md with that
+    token, and prints it. Everything else is decided by the course, see docs/github-actions.md.
     """
     from autograder import config
     from autograder.service import ci
@@ -25,4 +25,4 @@ def ci(host: str, config_file: Path) -> None:
     settings = config.load(config_file)
     request = ci.read_request(sys.stdin.buffer)
     with contextlib.closing(Graders(settings, config_file)) as graders:
-        click.echo(ci.answer(settings, request, graders, host=host), nl=False)
+        click.echo(ci.grade(settings, request, graders, host=host), nl=False)

@@ -1,4 +1,4 @@
-"""`autograder config`: check the configuration, and show what holds and where it came from. No secret is shown."""
+"""`autograder config`: check the configuration, and show each value with its source. No secret is shown."""
 
 import json
 import os
@@ -22,7 +22,10 @@ def config_group() -> None:
 @config_group.command()
 @config_option
 def check(config_file: Path) -> None:
-    """Check the configuration, and the files that it names. Exit status 2 when something is wrong."""
+    """Check the configuration and the files that it names.
+
+    The exit status is 2 when there is a problem.
+    """
     from autograder import config
     from autograder.course.course import Course
 
@@ -32,17 +35,20 @@ def check(config_file: Path) -> None:
         click.echo(f"FAIL  {problem}")
     if problems:
         raise ConfigError(
-            f"{config_file}: {len(problems)} problem{'s' * (len(problems) > 1)}; mend what is said above"
+            f"{config_file}: {len(problems)} problem{'s' * (len(problems) > 1)}; fix what is listed above"
         )
-    hosts = ", ".join(course.config.hosts) or "none: folders can be graded, pushes cannot"
+    hosts = ", ".join(course.config.hosts) or "none (folders can be graded, pushes cannot)"
     click.echo(f"ok    {config_file}: {', '.join(course.config.assignments)}; hosts: {hosts}")
 
 
 @config_group.command()
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(config_file: Path, as_json: bool) -> None:
-    """Show every key with its value and where that came from: the file and line, a variable, or the default."""
+    """Show every key with its value and its source.
+
+    The source is the file and line, an environment variable, or the default.
+    """
     from autograder import config
 
     rows = [(item.key, shown(item), item.source) for item in config.settings(config_file)]
@@ -58,7 +64,7 @@ def show(config_file: Path, as_json: bool) -> None:
 
 
 def shown(setting: "Setting") -> Any:
-    """Return the value of a key as it may be shown: a database's URL without its password."""
+    """Return the value of a key in a form that may be shown: the URL of a database without its password."""
     from autograder.ledger.database import mask
 
     if isinstance(setting.value, str) and "://" in setting.value:
@@ -67,8 +73,9 @@ def shown(setting: "Setting") -> Any:
 
 
 def _secrets(config: "Config") -> list[tuple[str, str, str]]:
-    """Return a row for each secret: whether it is there, and where. Its value is never read."""
+    """Return a row for each secret: whether it is set, and where. Its value is never read."""
     from autograder.config import secrets
+    from autograder.hosts import KINDS
 
     wanted = [
         ("course secret", secrets.SECRET_VARIABLE, config.secret_file),
@@ -78,7 +85,7 @@ def _secrets(config: "Config") -> list[tuple[str, str, str]]:
         wanted.append((f"token of {name}", secrets.of_host(secrets.TOKEN_VARIABLE, name), host.token_file))
         variable = secrets.of_host(secrets.APP_KEY_VARIABLE, name)
         wanted.append((f"key of the GitHub App of {name}", variable, host.app_key_file))
-        if host.kind != "folder":
+        if not KINDS[host.kind].is_folder:
             variable = secrets.of_host(secrets.WEBHOOK_SECRET_VARIABLE, name)
             wanted.append((f"webhook secret of {name}", variable, host.webhook_secret_file))
     rows = []

@@ -1,4 +1,4 @@
-"""`autograder export`: a score.json in another format."""
+"""`autograder export`: convert a score.json to another format."""
 
 import json
 import sys
@@ -9,15 +9,24 @@ import click
 
 @click.command()
 @click.argument("score", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--format", "kind", type=click.Choice(["gradescope", "junit", "markdown"]), required=True)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["gradescope", "junit", "markdown"]),
+    required=True,
+    help="Format to print: Gradescope's results.json, JUnit XML, or the table of score.md.",
+)
 def export(score: Path, kind: str) -> None:
-    """Print SCORE, a score.json of one assignment, in another format."""
+    """Print a score.json in another format.
+
+    SCORE is a score.json of one assignment.
+    """
     from autograder.report import dumps, from_json, gradescope, junit, markdown
 
     try:
         report = from_json(json.loads(score.read_text(encoding="utf-8")))
     except ValueError as error:
-        raise click.UsageError(f"{score} is no score.json: {error}") from error
+        raise click.UsageError(f"{score} is not a score.json: {error}") from error
     if kind == "gradescope":
         text = dumps(gradescope(report))
     else:

@@ -1,4 +1,4 @@
-"""`autograder grade`: grade checkouts here and now."""
+"""`autograder grade`: grade checkouts on this machine."""
 
 import json
 import os
@@ -10,26 +10,40 @@ import click
 
 from autograder.cli.options import config_option
 from autograder.errors import GraderError
+from autograder.sandbox.kinds import CHOICES, KINDS, find
 
 
 @click.command()
 @click.argument("path", type=click.Path(path_type=Path, exists=True, file_okay=False), default=".")
-@click.option("-a", "--assignment", default="all", show_default=True, help="a0, a1, a2, or all")
 @click.option(
-    "--sandbox",
-    type=click.Choice(["auto", "bwrap", "docker", "none"]),
-    help="default: what autograder.toml says; none must be asked for, and the report says so",
+    "-a",
+    "--assignment",
+    default="all",
+    metavar="ASSIGNMENT",
+    help="Name of an assignment in autograder.toml, or all. Default: all.",
 )
 @click.option(
-    "--image", default="", help="of the containers of --sandbox docker; default: what autograder.toml says"
+    "--sandbox",
+    type=click.Choice(CHOICES),
+    help="Sandbox to grade in. With none, nothing protects this machine, and the report says so. "
+    "Default: as in autograder.toml.",
+)
+@click.option(
+    "--image",
+    default="",
+    help="Image of the containers, only with --sandbox docker. Default: as in autograder.toml.",
 )
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    help="where score.md and score.json go; default: PATH for one checkout, ./grades for several",
+    help="Folder for score.md and score.json. Default: PATH for one checkout, ./grades for several.",
 )
-@click.option("--json", "as_json", is_flag=True, help="print the reports as JSON instead of tables")
-@click.option("--jobs", type=click.IntRange(1, 256), help="submissions at a time; default: one per CPU")
+@click.option("--json", "as_json", is_flag=True, help="Print the reports as JSON instead of tables.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="Number of submissions to grade at a time. Default: one per processor.",
+)
 @config_option
 def grade(
     path: Path,
@@ -41,9 +55,10 @@ def grade(
     jobs: int | None,
     config_file: Path,
 ) -> None:
-    """Grade PATH, a checkout with a folder src, or a folder of such checkouts.
+    """Grade a checkout, or a folder of checkouts.
 
-    Writes score.md and score.json for each of them, and grades.csv for several.
+    PATH is a checkout with a folder src, or a folder of such checkouts. A score.md and a score.json are written for
+    each checkout, and a grades.csv for a folder of them.
     """
     from autograder import config
     from autograder.grading import batch
@@ -55,11 +70,12 @@ def grade(
     for name in assignments:
         settings.assignment(name)
     sandbox = sandbox or settings.sandbox.kind
-    if image and sandbox != "docker":
-        raise click.UsageError("--image is of --sandbox docker; say both, or leave it out")
+    if image and not find(sandbox).takes_image:
+        takers = " or ".join(kind.name for kind in KINDS.values() if kind.takes_image)
+        raise click.UsageError(f"--image needs --sandbox {takers}; give both, or leave --image out")
     checkouts = batch.find_checkouts(path)
     if not checkouts:
-        raise click.UsageError(f"{path} holds no folder src, and none of its folders does")
+        raise click.UsageError(f"there is no folder src in {path}, nor in any folder in it")
     single = checkouts == [path]
     out = out or (path if single else Path("grades"))
     batch.prepare(out)
@@ -90,11 +106,11 @@ def grade(
         err=True,
     )
     if done.faults:
-        raise GraderError("no score was given to\n  " + "\n  ".join(done.faults))
+        raise GraderError("these submissions got no score:\n  " + "\n  ".join(done.faults))
 
 
 class _Progress:
-    """A bar on a terminal, and a line per submission."""
+    """A progress bar on a terminal, and a line per submission."""
 
     def __init__(self, total: int, *, quiet: bool) -> None:
         from tqdm import tqdm
@@ -117,6 +133,6 @@ class _Progress:
 
 
 def _processors() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

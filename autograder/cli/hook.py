@@ -1,4 +1,4 @@
-"""`autograder hook`: bare repositories of this machine tell the service of their pushes."""
+"""`autograder hook`: the post-receive hook by which bare repositories of this machine report pushes to the service."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,28 +19,33 @@ _repositories = click.argument(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
 )
 _host = click.option(
-    "--host", default="", help="its name in autograder.toml; default: where REPO.git lies says it"
+    "--host",
+    default="",
+    help="Host name as in autograder.toml. Default: inferred from the repository's path.",
 )
 _owner = click.option(
-    "--owner", default="", help="the OWNER in OWNER/NAME; default: where REPO.git lies says it"
+    "--owner", default="", help="OWNER in OWNER/NAME. Default: inferred from the repository's path."
 )
 
 
 @click.group()
 def hook() -> None:
-    """Let bare repositories of this machine tell the service of pushes, by a post-receive hook."""
+    """Install the post-receive hook of bare repositories.
+
+    The hook reports each push to a bare repository of this machine to the service.
+    """
 
 
 @hook.command()
 @_repositories
 @_host
 @_owner
-@click.option("--chain", is_flag=True, help="keep a hook that is there; it runs after ours")
+@click.option("--chain", is_flag=True, help="Keep an existing hook and run it after the new one.")
 @config_option
 def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, config_file: Path) -> None:
-    """Install the hook into bare repositories, or bring it up to date.
+    """Install the hook in bare repositories, or update it.
 
-    It leaves each push in the service's spool folder, which the account that git runs under must be able to write;
+    It leaves each push in the service's spool folder. The account that git runs under must be able to write there;
     students must not.
     """
     from autograder.service.intake import post_receive
@@ -55,11 +60,12 @@ def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, 
 @hook.command()
 @_repositories
 def uninstall(repositories: tuple[Path, ...]) -> None:
-    """Take the hook away, and put back what was there before."""
+    """Remove the hook, and restore the one that was there before."""
     from autograder.service.intake import post_receive
 
     for path in repositories:
-        click.echo(f"{path}: {'removed' if post_receive.uninstall(path) else 'there is no hook of ours'}")
+        removed = post_receive.uninstall(path)
+        click.echo(f"{path}: {'removed' if removed else 'the hook is not installed'}")
 
 
 @hook.command()
@@ -68,9 +74,9 @@ def uninstall(repositories: tuple[Path, ...]) -> None:
 @_owner
 @config_option
 def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path) -> None:
-    """Hand over what the graded branches are at now, for pushes from before the hook was there.
+    """Report the current commits of the graded branches.
 
-    What is known already is not graded again.
+    For pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
     """
     from autograder.service.intake import post_receive
 

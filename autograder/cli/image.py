@@ -10,22 +10,27 @@ from autograder.cli.options import config_option
 
 
 @click.command()
-@click.option("--light", is_flag=True, help="on a small base without CUDA")
-@click.option("--base", help="another base image; docs/docker.md says what it must have")
+@click.option("--light", is_flag=True, help="Build on a small base image without CUDA.")
+@click.option(
+    "--base",
+    help="Base image to build on; docs/docker.md lists what it must have. Default: as in the Dockerfile, or a small "
+    "one with --light.",
+)
 @click.option(
     "--build-arg",
     "arguments",
     multiple=True,
     metavar="NAME=VALUE",
-    help="for the Dockerfile, such as PIP_EXTRA_INDEX_URL=…; may be given several times",
+    help="Build argument of the Dockerfile, such as PIP_EXTRA_INDEX_URL=…; may be given several times.",
 )
-@click.option("--save", is_flag=True, help="write the students' image as a_env_vN.tar, with its checksum")
+@click.option(
+    "--save", is_flag=True, help="Write the students' image as a_env_vN.tar, with its checksum beside it."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     default=Path("dist"),
-    show_default=True,
-    help="where --save writes",
+    help="Folder that --save writes to. Default: dist.",
 )
 @config_option
 def image(
@@ -36,7 +41,11 @@ def image(
     out: Path,
     config_file: Path,
 ) -> None:
-    """Build the course's image from the Dockerfile, with the reference of `autograder release ref` in it."""
+    """Build the course's image from the Dockerfile.
+
+    The image for students contains the reference, so run `autograder release ref` first. The image for grading does
+    not contain it.
+    """
     from autograder import config
     from autograder.release import image as images
 
@@ -44,7 +53,7 @@ def image(
     folder = Path(config.load(config_file).folder)
     names = images.Names(images.version(folder), light)
     images.build(folder, names, base=base, arguments=arguments, say=_say)
-    _say(f"to grade in it: autograder grade --sandbox docker --image {names.sandbox}")
+    _say(f"to grade in this image: autograder grade --sandbox docker --image {names.sandbox}")
     if save:
         archive = images.save(names, out)
         _say(f"{archive}: {archive.stat().st_size / 1e6:.0f} MB, and {archive.name}.sha256")

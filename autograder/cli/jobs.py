@@ -1,4 +1,4 @@
-"""`autograder jobs` and `autograder regrade`: what staff do to jobs. Each act needs a reason, and is written down."""
+"""`autograder jobs` and `autograder regrade`: what staff do to jobs. Each change needs a reason and is recorded."""
 
 import contextlib
 import getpass
@@ -16,7 +16,7 @@ from autograder.cli.options import config_option
 if TYPE_CHECKING:
     from autograder.config import Config
     from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
-    from autograder.service.staff import Preview, Staff
+    from autograder.service.staff import Choice, Preview, Staff
 
 
 class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type argument
@@ -41,22 +41,29 @@ class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
         return click.Choice([state.value for state in JobState])
 
 
-_why = click.option("--why", required=True, help="the reason, for the audit trail")
+_why = click.option("--why", required=True, help="The reason, for the audit trail.")
 _who = click.option(
     "--who",
     default=lambda: _user(),
     show_default="the user's name",
-    help="who you are, for the audit trail",
+    help="Your name, for the audit trail.",
 )
 _jobs = click.argument("names", nargs=-1, metavar="JOB...")
 _repository = click.option(
-    "--repo", "repositories", multiple=True, metavar="HOST/OWNER/NAME", help="only this one; may be repeated"
+    "--repo",
+    "repositories",
+    multiple=True,
+    metavar="HOST/OWNER/NAME",
+    help="Only this repository. May be repeated.",
 )
 
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, try them again, cancel them. JOB is a job's id, or any part of it that no other has."""
+    """Look at jobs, try them again, cancel them.
+
+    JOB is a job's id, or any part of it that no other id contains.
+    """
 
 
 @jobs.command("list")
@@ -65,12 +72,12 @@ def jobs() -> None:
     "states",
     type=StateType(),
     multiple=True,
-    help="default: all but final and superseded",
+    help="Only jobs in this state. May be repeated. Default: all but final and superseded.",
 )
-@click.option("-a", "--assignment", help="only of this one")
+@click.option("-a", "--assignment", help="Only jobs of this assignment.")
 @_repository
-@click.option("--all", "everything", is_flag=True, help="final and superseded ones too")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--all", "everything", is_flag=True, help="Final and superseded jobs, too.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def list_jobs(
     states: "tuple[JobState, ...]",
@@ -102,10 +109,10 @@ def list_jobs(
 
 @jobs.command()
 @click.argument("name", metavar="JOB")
-@click.option("--json", "as_json", is_flag=True, help="print JSON")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def show(name: str, as_json: bool, config_file: Path) -> None:
-    """Show one job: its life, its report, its feedback, and what staff did to it."""
+    """Show one job with its history, report, feedback and audit trail."""
     from autograder.service.staff import find
 
     with _ledger(config_file) as (_, ledger):
@@ -130,7 +137,7 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
         data = _plain(job) | {"changes": changes, "report": report, "feedback": feedback, "audit": acts}
         click.echo(json.dumps(data, indent=2, ensure_ascii=False))
         return
-    for line in _story(history):
+    for line in _history(history):
         click.echo(line)
     for act in audit:
         click.echo(f"{_when(act.at)}  {act.what} by {act.who}{_because(act.why)}")
@@ -138,16 +145,16 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
 
 @jobs.command()
 @_jobs
-@click.option("--dead", is_flag=True, help="all that are dead")
+@click.option("--dead", is_flag=True, help="All dead jobs.")
 @_why
 @_who
 @config_option
 def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: Path) -> None:
-    """Try dead jobs again, or failed ones at once."""
+    """Try dead jobs again, or failed jobs without waiting."""
     from autograder.ledger import JobState
     from autograder.service.staff import find
 
-    _one_or_the_other(names, dead, "--dead")
+    _named_or_all(names, dead, "--dead")
     with _staff(config_file, who) as staff:
         chosen = (
             staff.ledger.jobs(states=[JobState.DEAD])
@@ -166,21 +173,26 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
 @_who
 @config_option
 def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> None:
-    """End jobs that wait or run. Their students get no answer until somebody tries them again."""
+    """End jobs that wait or run.
+
+    Their students get no feedback until the jobs are tried again.
+    """
     from autograder.service.staff import find
 
-    _one_or_the_other(names, False, "")
+    _named_or_all(names, False, "")
     with _staff(config_file, who) as staff:
         for job in [find(staff.ledger, name) for name in names]:
             click.echo(f"{staff.cancel(job, why).state.value:10} {job.id}")
 
 
 @click.command()
-@click.option("-a", "--assignment", required=True, help="for instance a1")
+@click.option("-a", "--assignment", required=True, help="The assignment to grade again.")
 @_repository
-@click.option("--dry-run", is_flag=True, help="grade here and now, show what would change, record nothing")
-@click.option("--allow-lower", is_flag=True, help="let scores become lower; else they stay")
-@click.option("--why", default="", help="the reason, for the audit trail; needed unless --dry-run")
+@click.option(
+    "--dry-run", is_flag=True, help="Grade on this machine, show what would change, and record nothing."
+)
+@click.option("--allow-lower", is_flag=True, help="Let a lower score replace a higher one.")
+@click.option("--why", default="", help="The reason, for the audit trail. Required without --dry-run.")
 @_who
 @config_option
 def regrade(
@@ -192,13 +204,13 @@ def regrade(
     who: str,
     config_file: Path,
 ) -> None:
-    """Grade again what counts, after a suite or the reference was corrected.
+    """Grade again after a suite was corrected.
 
-    Of each repository that is the last push in time, or under the policy `best` every commit pushed in time. What was
-    recorded stays, and no score becomes lower unless --allow-lower says so.
+    Grades the last push in time of each repository or, if the best push counts, every commit that was pushed in time.
+    The reports before stay recorded, and no score becomes lower without --allow-lower.
     """
     if not dry_run and not why.strip():
-        raise click.UsageError("say --why; or --dry-run, to see whose score would change")
+        raise click.UsageError("give --why, or --dry-run to see whose score would change")
     with _staff(config_file, who) as staff:
         choices = staff.choices(assignment, _names(repositories) or None)
         if dry_run:
@@ -211,10 +223,10 @@ def regrade(
             else:
                 queued += 1
                 click.echo(staff.regrade(choice, why, allow_lower=allow_lower).id)
-    click.echo(f"{queued} jobs queued; autograder status shows how they go", err=True)
+    click.echo(f"{queued} jobs queued; follow them with autograder status", err=True)
 
 
-def _preview(staff: "Staff", choices: list[Any], config_file: Path, allow_lower: bool) -> None:
+def _preview(staff: "Staff", choices: "list[Choice]", config_file: Path, allow_lower: bool) -> None:
     from autograder.service.jobs.graders import Graders
 
     graders = Graders(staff.course.config, config_file)
@@ -230,19 +242,19 @@ def _preview(staff: "Staff", choices: list[Any], config_file: Path, allow_lower:
 
 
 def _line(preview: "Preview") -> str:
-    """Return what a preview says: `cs/a0-ann  80 → 100 of 100; Task0 - Case2: wrong → passed`."""
+    """Return a preview as a line: `cs/a0-ann  80 → 100 of 100; Task0 - Case2: wrong → passed`."""
     before, after = preview.before, preview.after
     old = "none" if before is None else f"{before.points}"
     new = "none" if after is None else f"{after.points} of {after.max_points}"
     parts = [f"{old} → {new}" if preview.changes else f"{new}, as before"]
     if preview.best is not None and after is not None and preview.best < after.points:
-        parts.append(f"would have {preview.best}, and is not lowered without --allow-lower")
+        parts.append(f"would get {preview.best}, but no score becomes lower without --allow-lower")
     parts += [f"{name}: {was} → {now}" for name, was, now in preview.changed]
     parts += preview.obstacles
     return f"{'*' if preview.changes else ' '} {preview.repository}  {'; '.join(parts)}"
 
 
-def _story(history: "JobHistory") -> Iterator[str]:
+def _history(history: "JobHistory") -> Iterator[str]:
     job = history.job
     yield f"{job.id}"
     yield f"{job.state.value}{_because(job.reason)}; tries: {job.tries}, attempt {job.attempt}" + (
@@ -280,7 +292,7 @@ def _plain(job: "Job") -> dict[str, object]:
 def _user() -> str:
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # nobody has this user's number
+    except (KeyError, OSError):  # this user id has no name
         return f"user {os.getuid()}"
 
 
@@ -300,10 +312,10 @@ def _names(repositories: tuple[str, ...]) -> "list[RepositoryName]":
     return [RepositoryName.parse(name) for name in repositories]
 
 
-def _one_or_the_other(names: tuple[str, ...], flag: bool, option: str) -> None:
+def _named_or_all(names: tuple[str, ...], flag: bool, option: str) -> None:
     if bool(names) == flag:
         raise click.UsageError(
-            f"name jobs{f', or say {option}' if option else ''}; autograder jobs list shows them"
+            f"name jobs{f', or give {option}' if option else ''}; autograder jobs list shows them"
         )
 
 

@@ -1,7 +1,7 @@
 """`autograder ledger`: back up, restore and check the database of grades.
 
-The ledger is the one of autograder.toml, or of AUTOGRADER_LEDGER_URL. `--url` names another; a password in it can
-be seen by whoever lists processes, so on a shared machine use the variable.
+The ledger is the one in autograder.toml or AUTOGRADER_LEDGER_URL. `--url` names another one. Everybody who can list the
+processes of the machine can read a password in it: use the variable on a shared machine.
 """
 
 from pathlib import Path
@@ -15,8 +15,8 @@ from autograder.errors import GraderError
 if TYPE_CHECKING:
     import sqlalchemy
 
-_url = click.option("--url", help="sqlite:///FILE or postgresql://…; default: what autograder.toml says")
-_force = click.option("--force", is_flag=True, help="replace what is there")
+_url = click.option("--url", help="sqlite:///FILE or postgresql://… Default: the ledger in autograder.toml.")
+_force = click.option("--force", is_flag=True, help="Replace what exists.")
 
 
 @click.group()
@@ -30,7 +30,7 @@ def ledger() -> None:
 @optional_config_option
 @_force
 def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
-    """Copy the ledger to FILE while the service goes on."""
+    """Copy the ledger to FILE. The service may keep running."""
     from autograder.ledger import maintenance
 
     size = maintenance.backup(_chosen(url, config_file), file, force=force)
@@ -43,21 +43,24 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 @optional_config_option
 @_force
 def restore(file: Path, url: str | None, config_file: Path | None, force: bool) -> None:
-    """Make the ledger what the backup FILE holds. Stop the service first."""
+    """Restore the ledger from the backup FILE. Stop the service first."""
     from autograder.ledger import maintenance
 
     chosen = _chosen(url, config_file)
     aside = maintenance.restore(chosen, file, force=force)
     click.echo(f"{chosen.database} is restored from {file}")
     if aside:
-        click.echo(f"what was there is now {aside}")
+        click.echo(f"the previous ledger is now {aside}")
 
 
 @ledger.command()
 @_url
 @optional_config_option
 def check(url: str | None, config_file: Path | None) -> None:
-    """Verify the ledger: the file, its references, and that every score is the sum of its cases."""
+    """Verify the ledger.
+
+    Checks the database, the references between its rows, and that every score is the sum of its cases.
+    """
     from autograder.ledger import maintenance
 
     failed = 0
@@ -66,12 +69,12 @@ def check(url: str | None, config_file: Path | None) -> None:
         failed += not item.ok
     if failed:
         raise GraderError(
-            f"{failed} checks failed; keep a copy of the ledger as it is, then autograder ledger restore FILE"
+            f"{failed} checks failed; keep a copy of the ledger as it is, then run: autograder ledger restore FILE"
         )
 
 
 def _chosen(url: str | None, config_file: Path | None) -> "sqlalchemy.URL":
-    """Return the URL to work on; on the command line a relative file is relative to the current folder."""
+    """Return the URL of the ledger. A relative file in `--url` is relative to the current folder."""
     from autograder import config
     from autograder.ledger.database import parse_url
 

@@ -18,8 +18,8 @@ def _config_option(**settings: Any) -> Callable[[click.decorators.FC], click.dec
         "--config",
         "config_file",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help="Path of autograder.toml. Default: $AUTOGRADER_CONFIG, or the file of the course that this was installed "
-        "from.",
+        help="Path of autograder.toml. Default: $AUTOGRADER_CONFIG, or the file of the course that autograder was "
+        "installed from.",
         **settings,
     )
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from autograder.cli.options import config_option
+from autograder.errors import GraderError
+from autograder.sandbox.kinds import CHOICES
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -18,31 +20,48 @@ if TYPE_CHECKING:
 
 
 class _Assignments(click.Group):
-    """A group whose commands are those that are added, and one for each assignment."""
+    """A group with the commands that are added to it, and a command for each assignment."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return super().get_command(ctx, cmd_name) or _starter_command(cmd_name)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names for the help text; the assignments are those of the default configuration."""
+        from autograder import config
 
-@click.group(cls=_Assignments, subcommand_metavar="a0|a1|a2|ref|image [OPTION]...")
+        try:
+            settings = config.load(config.find())
+        except GraderError:  # the help text must also work without a configuration
+            return super().list_commands(ctx)
+        assignments = [name for name, assignment in settings.assignments.items() if assignment.release]
+        return [*assignments, *super().list_commands(ctx)]
+
+
+@click.group(cls=_Assignments, subcommand_metavar="ASSIGNMENT|ref|image [OPTION]...")
 def release() -> None:
-    """Make what students get from the solved repository.
+    """Make what students get, and prove it before it leaves.
 
     \b
-    autograder release a1 --to DIR        a starter, as a git repository
-    autograder release a1 --update DIR    a fixed starter, to a repository that was handed out
-    autograder release ref --out DIR      the closed-source reference, as a wheel
-    autograder release image --save       the course's image, for run_docker.sh
+    autograder release ASSIGNMENT --to DIR      a starter, as a new git repository
+    autograder release ASSIGNMENT --update DIR  a corrected starter, for a repository that was handed out
+    autograder release ref --out DIR            the closed-source reference, as a wheel
+    autograder release image --save             the course's image, for run_docker.sh
     """
 
 
 @release.command()
 @click.option(
-    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("dist"), show_default=True
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("dist"),
+    help="Folder for the wheel. Default: dist.",
 )
 @config_option
 def ref(out: Path, config_file: Path) -> None:
-    """Build the closed-source reference for this Python version and platform, as a wheel."""
+    """Build the closed-source reference as a wheel.
+
+    The wheel works with the Python version and on the platform that built it.
+    """
     from autograder import config
     from autograder.grading.batch import prepare
     from autograder.release import reference
@@ -50,33 +69,43 @@ def ref(out: Path, config_file: Path) -> None:
     started = time.monotonic()
     settings = config.load(config_file)
     prepare(out)
-    _say("compiling the reference; a minute or two")
+    _say("compiling the reference, which takes a minute or two")
     wheel = reference.build(settings, out)
-    _say(f"leaks: none, of {wheel.lines} telling lines, in any file of the wheel")
+    _say(f"leaks: none; {wheel.lines} lines were looked for in every file of the wheel")
     _say(f"test_with_ref.py: {wheel.tests} passed")
     _say(f"{wheel.path}: {wheel.path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s")
 
 
 def _starter_command(assignment: str) -> click.Command:
-    @click.command(assignment, help=f"Write the starter of {assignment}, proven before it leaves.")
-    @click.option("--to", type=click.Path(path_type=Path, file_okay=False), help="a new or empty folder")
+    @click.command(assignment, help=f"Write the starter of {assignment}.")
+    @click.option(
+        "--to",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="New or empty folder for the starter.",
+    )
     @click.option(
         "--update",
         "updated",
         type=click.Path(path_type=Path, file_okay=False, exists=True),
         multiple=True,
-        help="a repository that was handed out; may be given several times",
+        help="Repository that was handed out; it gets a commit with the new starter. May be given several times.",
     )
-    @click.option("--sandbox", type=click.Choice(["auto", "bwrap", "docker", "none"]), help="to grade in")
+    @click.option(
+        "--sandbox",
+        type=click.Choice(CHOICES),
+        help="Sandbox in which the proofs grade the starter. Default: as in autograder.toml.",
+    )
     @config_option
     def command(to: Path | None, updated: Sequence[Path], sandbox: str | None, config_file: Path) -> None:
         from autograder import config
         from autograder.release import starter
 
         if (to is None) == (not updated):
-            raise click.UsageError("say either --to DIR or --update DIR")
+            raise click.UsageError("give either --to DIR or --update DIR")
         if to is not None and to.is_dir() and any(to.iterdir()):
-            raise click.UsageError(f"{to} is not empty; give a new folder, or --update for one handed out")
+            raise click.UsageError(
+                f"{to} is not empty; give a new folder, or use --update for a repository that was handed out"
+            )
         settings = config.load(config_file)
         made = starter.build(settings, assignment)
         _say(f"{assignment}: {len(made.files)} files, {sum(map(len, made.files.values())) / 1000:.0f} kB")
@@ -96,7 +125,7 @@ def _make(
     from autograder.grading.batch import prepare
     from autograder.release import repository
 
-    # beside the target: the last step is one rename
+    # in the folder that will contain it, so that the last step is one rename
     parent = to.resolve().parent if to is not None else None
     if parent is not None:
         prepare(parent)
@@ -108,16 +137,16 @@ def _make(
         if to is not None:
             if to.is_dir():
                 to.rmdir()
-            os.replace(folder, to)  # noqa: PTH105 (a folder in the place of a name)
+            os.replace(folder, to)  # noqa: PTH105 (it moves a folder, not a file)
             _say(f"{to}: commit {commit}")
-    for target in updated:
-        result = repository.update(target, made)
+    for handed_out in updated:
+        result = repository.update(handed_out, made)
         if result.commit is None:
-            _say(f"{target}: nothing to update")
+            _say(f"{handed_out}: nothing to update")
         else:
-            _say(f"{target}: commit {result.commit}: {', '.join(result.replaced)}")
+            _say(f"{handed_out}: commit {result.commit}: {', '.join(result.replaced)}")
         if result.kept:
-            _say(f"{target}: left alone, students work there: {', '.join(result.kept)}")
+            _say(f"{handed_out}: left as the student has them: {', '.join(result.kept)}")
 
 
 def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path, sandbox: str) -> None:
@@ -125,12 +154,12 @@ def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path,
 
     started = time.monotonic()
     lines = proof.nothing_leaks(settings, made, repository.contents(folder))
-    _say(f"leaks: none, of {lines} telling lines, in any file or object of git")
+    _say(f"leaks: none; {lines} lines were looked for in every file and every git object")
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
-        checkout = Path(name) / "checkout"  # what tests leave behind stays here
+        checkout = Path(name) / "checkout"  # a copy, so that nothing that the tests write is handed out
         shutil.copytree(folder, checkout, ignore=shutil.ignore_patterns(".git"))
         seen = proof.visible_tests(settings, made, checkout)
-        _say("test_toy.py: " + ", ".join(f"{number} {what}" for what, number in sorted(seen.items())))
+        _say("test_toy.py: " + ", ".join(f"{number} {state}" for state, number in sorted(seen.items())))
         report = proof.scores(settings, config_file, made, checkout, sandbox=sandbox)
     _say(
         f"scores: reference {report.max_points} / {report.max_points}, starter {report.points} / {report.max_points}"

@@ -1,9 +1,10 @@
 """The command line: `autograder`.
 
-Exit status of every command: 0 when it did what was asked, also where a score is 0; 1 on a fault of the
-grader; 2 on wrong usage or configuration.
+The exit status of every command is 0 when it did what was asked, whatever the score; 1 after a fault of the grader; and
+2 after wrong usage or a wrong configuration.
 """
 
+from itertools import chain
 from typing import Any
 
 import click
@@ -24,20 +25,20 @@ from autograder.cli.suite import suite
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
-COMMANDS = (
-    *(grade, doctor, export),
-    *(serve, worker, status, jobs, regrade),
-    *(config_group, hook, ledger, verify, ci),
-    *(release, suite),
-)
+COMMANDS = {
+    "Grade": (grade, export, verify, ci),
+    "Serve": (serve, worker, status, jobs, regrade),
+    "Set up and maintain": (config_group, doctor, hook, ledger),
+    "Hand out": (release, suite),
+}
+"""The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2
 
 
 class _Group(click.Group):
-    """Turns our errors into one line and the right exit status."""
+    """Turns an error of the grader into one line and the right exit status, and lists the commands by purpose."""
 
     def invoke(self, ctx: click.Context) -> Any:
-
         try:
             return super().invoke(ctx)
         except ConfigError as error:
@@ -47,13 +48,25 @@ class _Group(click.Group):
             click.echo(f"error: {error}", err=True)
             ctx.exit(FAULT)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        width = max(map(len, self.list_commands(ctx)))
+        limit = formatter.width - width - 6  # indentation and spacing
+        for purpose, commands in COMMANDS.items():
+            with formatter.section(purpose):
+                formatter.write_dl(
+                    [(f"{each.name:{width}}", each.get_short_help_str(limit)) for each in commands]
+                )
+
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="autograder")
 def main() -> None:
-    """Grade submissions of the deep-learning-systems assignments."""
+    """Grade the programming assignments of a course, and serve its students' pushes.
+
+    The course is described by a file, autograder.toml: see docs/configuration.md.
+    """
 
 
-for command in COMMANDS:
+for command in chain.from_iterable(COMMANDS.values()):
     main.add_command(command)
 release.add_command(image)

@@ -15,17 +15,18 @@ EDITED = 1
 @config_option
 @click.pass_context
 def verify(context: click.Context, path: Path, config_file: Path) -> None:
-    """Say whether a published score is what the service published.
+    """Tell whether a published score was edited.
 
-    PATH is a score.json, a folder with one, or a repository (bare or not) with a branch score-feedback. Exit status 0:
-    unchanged; 1: edited, not sealed, or sealed with another secret.
+    PATH is a score.json, a folder that contains one, or a repository (bare or not) with a branch score-feedback. The
+    exit status is 0 if the score is as the service published it, and 1 if it was edited, has no seal, or has the seal
+    of another secret.
     """
     from autograder import config
     from autograder.grading import seal
 
     settings = config.load(config_file)
-    score, table = _answer(path, settings.feedback.branch)
-    found = seal.check(score, table, settings.secret())
+    score, table = _published(path, settings.feedback.branch)
+    found = seal.verify(score, table, settings.secret())
     if found.repository:
         points = f"{found.points} of {found.max_points} points" if found.max_points else "no score yet"
         click.echo(
@@ -37,13 +38,14 @@ def verify(context: click.Context, path: Path, config_file: Path) -> None:
         click.echo(f"{found.state.value}: {found.reason}")
     if found.state is not seal.State.UNCHANGED:
         click.echo(
-            "What counts is in the ledger: autograder jobs list --all --repo HOST/OWNER/NAME", err=True
+            "The ledger has the score that counts: autograder jobs list --all --repo HOST/OWNER/NAME",
+            err=True,
         )
         context.exit(EDITED)
 
 
-def _answer(path: Path, branch: str) -> tuple[bytes, bytes | None]:
-    """Return score.json and, where it is there, score.md."""
+def _published(path: Path, branch: str) -> tuple[bytes, bytes | None]:
+    """Return the content of score.json and, if there is one, of score.md."""
     from autograder.git import feedback
     from autograder.git.process import NotFound
     from autograder.git.remote import Remote
@@ -60,9 +62,8 @@ def _answer(path: Path, branch: str) -> tuple[bytes, bytes | None]:
         score = files.get("score.json")
         if score is None:
             raise GraderError(f"{path}: there is no score.json on the branch {branch}")
-        return score, (
-            files["score.md"] or b""
-        ) if "score.md" in files else None  # a link is no table of ours
+        # None stands for a link or for a file that is too large; an empty table matches no seal.
+        return score, (files["score.md"] or b"") if "score.md" in files else None
     file = path / "score.json" if path.is_dir() else path
     beside = file.with_name("score.md")
     try:

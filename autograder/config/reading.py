@@ -1,8 +1,8 @@
-"""The configuration file and the environment -> `Config`. A mistake is reported where it stands.
+"""The configuration file and the environment -> `Config`. A mistake is reported with its file and line.
 
-A key of the tables in `OVERRIDABLE` may be given by a variable instead: AUTOGRADER_SERVICE_LISTEN is `listen` of
-`[service]`. An empty one counts as not set. What decides about trust (suites, hosts, the sandbox) stands in the file
-alone.
+An environment variable may replace a key of the tables in `OVERRIDABLE`: AUTOGRADER_SERVICE_LISTEN is `listen` of
+`[service]`. An empty variable counts as not set. Keys that decide about trust (suites, hosts, the sandbox) can be set
+in the file only.
 """
 
 import os
@@ -19,8 +19,9 @@ from autograder.config.schema import AssignmentConfig, Config, HostConfig
 from autograder.config.secrets import TOKEN_VARIABLE, of_host
 from autograder.config.times import DeadlineError, Window
 from autograder.errors import ConfigError
-from autograder.git.names import is_author, is_branch, is_host
+from autograder.git.names import is_author, is_branch, is_host, is_pattern
 from autograder.git.remote import Remote, RemoteError
+from autograder.hosts import KINDS
 from autograder.sandbox.limits import Limits
 
 if sys.version_info >= (3, 11):
@@ -33,8 +34,6 @@ CONFIG_VARIABLE = "AUTOGRADER_CONFIG"
 OVERRIDABLE = ("service", "feedback", "ledger")
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
-_PART = r"(?!-)[A-Za-z0-9._*?-]{1,100}"
-_PATTERN = re.compile(rf"(?!.*(?:\.\.|\.git(?:/|$))){_PART}(?:/{_PART}){{1,19}}")
 _LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 
@@ -52,7 +51,7 @@ class Setting:
 
     Attributes:
         key: with its tables, `service.listen`.
-        value: as it holds.
+        value: in effect.
         source: `autograder.toml:12`, the name of a variable, or `default`.
     """
 
@@ -62,10 +61,11 @@ class Setting:
 
 
 def find() -> Path:
-    """Return the configuration file that is meant where none is named: $AUTOGRADER_CONFIG, or that of the staff
-    repository which this program was installed from (`pip install -e`).
+    """Return the configuration file to use when none is named.
 
-    Never the current folder's: that may be a student's, and a configuration decides what is trusted.
+    That is $AUTOGRADER_CONFIG, or the file of the staff repository from which this program was installed (`pip install
+    -e`). It is never the file in the current folder, which may belong to a student: a configuration decides what is
+    trusted.
 
     Raises:
         ConfigError: there is neither.
@@ -76,20 +76,20 @@ def find() -> Path:
     installed_from = Path(__file__).resolve().parents[2] / FILE_NAME
     if installed_from.is_file():
         return installed_from
-    raise ConfigError(f"which {FILE_NAME} is meant? Pass --config FILE, or set {CONFIG_VARIABLE}")
+    raise ConfigError(f"no {FILE_NAME} was found; pass --config FILE, or set {CONFIG_VARIABLE}")
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ) -> Config:
-    """Read the configuration file at `path`; variables of the environment go before it.
+    """Read the configuration file at `path`. Environment variables take precedence over it.
 
     Raises:
-        ConfigError: it cannot be read, or something in it is wrong.
+        ConfigError: it cannot be read, or is not valid.
     """
     return parse(_text(path), path, environment)
 
 
 def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -> Config:
-    """Return the configuration in `text`, which came from `path`.
+    """Return the configuration in `text`, the content of the file `path`.
 
     Raises:
         ConfigError: it is not TOML, or a key or value is not allowed.
@@ -98,10 +98,10 @@ def parse(text: str, path: Path, environment: Mapping[str, str] | None = None) -
 
 
 def settings(path: Path, environment: Mapping[str, str] = os.environ) -> list[Setting]:
-    """Return every key with its value and where that came from, secrets left out: they are no keys.
+    """Return every key with its value and source. Secrets are not keys, and are not among them.
 
     Raises:
-        ConfigError: as `load`.
+        ConfigError: see `load`.
     """
     reader = _Reader(_text(path), path, environment)
     config = reader.config()
@@ -113,7 +113,7 @@ def settings(path: Path, environment: Mapping[str, str] = os.environ) -> list[Se
 
 
 def variable_of(keys: Keys) -> str:
-    """Return the variable that goes before a key of the file, empty where there is none."""
+    """Return the environment variable that takes precedence over a key of the file, or an empty string."""
     overridable = len(keys) == 2 and keys[0] in OVERRIDABLE
     return f"AUTOGRADER_{keys[0]}_{keys[1]}".upper() if overridable else ""
 
@@ -126,7 +126,7 @@ def _text(path: Path) -> str:
 
 
 class _Reader:
-    """One file, read once; knows where each key stands."""
+    """One file, read once, and the line of each of its keys."""
 
     def __init__(self, text: str, path: Path, environment: Mapping[str, str]) -> None:
         self._lines = text.splitlines()
@@ -143,7 +143,7 @@ class _Reader:
             raise self._wrong(("folder",), "this key is not allowed")
         tables = self._tables(data.pop("assignments", {}), "assignments")
         if not tables:
-            raise self._wrong(("assignments",), "at least one [assignments.NAME] is needed")
+            raise self._wrong(("assignments",), "at least one table [assignments.NAME] is required")
         hosts = {
             name: self._convert(table, HostConfig, ("hosts", name))
             for name, table in self._tables(data.pop("hosts", {}), "hosts").items()
@@ -164,7 +164,7 @@ class _Reader:
         return config
 
     def source(self, keys: Keys) -> str:
-        """Return where the value of a key came from."""
+        """Return the source of a key's value."""
         variable = variable_of(keys)
         if variable in self._environment:
             return variable
@@ -175,15 +175,15 @@ class _Reader:
             table = table[key]
         return f"{self._path.name}:{self._line(keys)}"
 
-    # values ----------------------------------------------------------------------------------------------
+    # values ---------------------------------------------------------------------------------------------
 
     def _tables(self, tables: object, key: str) -> dict[str, object]:
         if not isinstance(tables, dict):
-            raise self._wrong((key,), f"a table for each is needed: [{key}.NAME]")
+            raise self._wrong((key,), f"must be a table of tables: [{key}.NAME]")
         return tables
 
     def _convert(self, table: object, kind: type[Struct], keys: Keys) -> Struct:
-        """Return `table` as `kind`; `keys` is where it stands in the file."""
+        """Return `table` as `kind`; `keys` is its place in the file."""
         try:
             return msgspec.convert(table, kind)
         except msgspec.ValidationError as error:
@@ -196,13 +196,13 @@ class _Reader:
                 names = [name for name in getattr(allowed, "__struct_fields__", ()) if name != "folder"]
                 message = f"this key is not allowed; allowed are {', '.join(names)}"
                 if keys[:1] == ("hosts",):
-                    message += '; a name with dots stands in quotes: [hosts."git.uni.example"]'
+                    message += '; put a name with dots in quotes: [hosts."git.uni.example"]'
             elif message.startswith("Invalid enum value"):
                 message += f"; allowed are {', '.join(get_args(allowed))}"
             raise self._wrong((*keys, *below), message) from None
 
     def _overridden(self, config: Config) -> Config:
-        """Return `config` with what the environment says in place of the file's values."""
+        """Return `config` with the values of environment variables in place of those of the file."""
         for name in OVERRIDABLE:
             table = getattr(config, name)
             values = {
@@ -220,59 +220,69 @@ class _Reader:
             config = msgspec.structs.replace(config, **{name: table})
         return config
 
-    # checks ----------------------------------------------------------------------------------------------
+    # checks ---------------------------------------------------------------------------------------------
 
     def _check_host(self, config: Config, name: str) -> None:
         host, keys = config.hosts[name], ("hosts", name)
         if not is_host(name):
             raise self._wrong(
-                keys, "not a host's name: lower case, such as git.uni.example or git.uni.example:3000"
+                keys,
+                "not a host's name; write it in lower case, such as git.uni.example or git.uni.example:3000",
             )
         same = [
             other for other in config.hosts if of_host(TOKEN_VARIABLE, other) == of_host(TOKEN_VARIABLE, name)
         ]
         if same[0] != name:
-            raise self._wrong(keys, f"its variables have the same names as those of {same[0]}; rename one")
+            raise self._wrong(
+                keys, f"its environment variables have the same names as those of {same[0]}; rename one"
+            )
         try:
             remote = Remote.at(config.base(name), "owner", "name")
         except RemoteError as error:
             raise self._wrong((*keys, "base"), str(error)) from None
-        if host.kind == "folder" and remote.protocol != "file":
-            raise self._wrong((*keys, "base"), "the kind folder needs a folder of this machine")
-        if host.kind == "folder" and host.webhook_secret_file:
-            raise self._wrong((*keys, "webhook_secret_file"), "the kind folder has no webhook, but a hook")
-        if host.app_id and (host.kind != "github" or remote.protocol == "ssh" or not host.app_installation):
+        kind = KINDS[host.kind]
+        if kind.is_folder and remote.protocol != "file":
+            raise self._wrong((*keys, "base"), f"the kind {host.kind} needs a folder of this machine")
+        if kind.is_folder and host.webhook_secret_file:
             raise self._wrong(
-                (*keys, "app_id"), "a GitHub App needs kind github, https, and app_installation"
+                (*keys, "webhook_secret_file"),
+                f"the kind {host.kind} has no webhook; it has a post-receive hook",
+            )
+        if host.app_id and (kind.app_api is None or remote.protocol == "ssh" or not host.app_installation):
+            able = " or ".join(name for name, other in KINDS.items() if other.app_api is not None)
+            raise self._wrong(
+                (*keys, "app_id"), f"a GitHub App needs kind {able}, https, and app_installation"
             )
         if host.app_id and host.token_file:
-            raise self._wrong((*keys, "token_file"), "either a token or a GitHub App: remove app_id or this")
+            raise self._wrong((*keys, "token_file"), "use a token or a GitHub App: remove this or app_id")
         if host.api and not _API.fullmatch(host.api):
-            raise self._wrong((*keys, "api"), "an https address is needed, such as https://api.github.com")
+            raise self._wrong((*keys, "api"), "must be an https address, such as https://api.github.com")
         if remote.protocol == "ssh" and not host.known_hosts_file:
             raise self._wrong(
-                (*keys, "base"), "ssh needs known_hosts_file: ssh-keyscan HOST > FILE, compare, configure it"
+                (*keys, "base"),
+                "ssh needs known_hosts_file: run ssh-keyscan HOST > FILE, compare the keys, and name the file here",
             )
 
     def _check_service(self, config: Config) -> None:
         service, feedback = config.service, config.feedback
         listen = _LISTEN.fullmatch(service.listen)
         if not listen or int(listen["port"]) > 65535:
-            raise self._wrong(("service", "listen"), "ADDRESS:PORT is needed, such as 127.0.0.1:8700")
+            raise self._wrong(("service", "listen"), "must be ADDRESS:PORT, such as 127.0.0.1:8700")
         if not _URL.fullmatch(service.url):
-            raise self._wrong(("service", "url"), "an address is needed, such as https://grades.uni.example")
+            raise self._wrong(("service", "url"), "must be an address, such as https://grades.uni.example")
         if not is_branch(feedback.branch):
-            raise self._wrong(("feedback", "branch"), "not a branch's name, such as score-feedback")
+            raise self._wrong(("feedback", "branch"), "not the name of a branch, such as score-feedback")
         for key in ("name", "email"):
             if not is_author(getattr(feedback, key)):
                 raise self._wrong(
-                    ("feedback", key), "cannot be the author of a commit: no <, >, nor . , : ; ' \" at an end"
+                    ("feedback", key),
+                    "cannot be the author of a commit: remove < and >, and any . , : ; ' \" at either end",
                 )
 
     def _check_assignment(self, config: Config, name: str) -> None:
         assignment, keys = config.assignments[name], ("assignments", name)
         if not _NAME.fullmatch(name):
-            raise self._wrong(keys, "an assignment's name has up to 32 letters, digits, '_' and '-'")
+            raise self._wrong(keys, "the name of an assignment has up to 32 letters, digits, '_' and '-'")
         allowed = ", ".join(Limits.__dataclass_fields__)
         for key, value in assignment.limits.items():
             if key not in Limits.__dataclass_fields__:
@@ -280,34 +290,36 @@ class _Reader:
             if not isinstance(value, bool) and value <= 0:
                 raise self._wrong((*keys, "limits", key), f"must be above 0, got {value}")
         if not is_branch(assignment.branch):
-            raise self._wrong((*keys, "branch"), "not a branch's name, such as main")
+            raise self._wrong((*keys, "branch"), "not the name of a branch, such as main")
         if assignment.branch == config.feedback.branch:
-            raise self._wrong((*keys, "branch"), "that is the branch of our feedback")
+            raise self._wrong((*keys, "branch"), "this is the branch of the feedback; choose another one")
         self._check_whose(config, name)
         self._check_deadline(assignment, keys)
 
     def _check_whose(self, config: Config, name: str) -> None:
         assignment, keys = config.assignments[name], ("assignments", name)
-        hosts = ", ".join(config.hosts) or "none, add [hosts.NAME]"
+        hosts = ", ".join(config.hosts) or "no hosts yet: add [hosts.NAME]"
         if assignment.host and assignment.host not in config.hosts:
             raise self._wrong((*keys, "host"), f"no such host: {assignment.host}; there are {hosts}")
         if assignment.repositories and not assignment.host and len(config.hosts) != 1:
-            raise self._wrong((*keys, "repositories"), f"say which host they are on; there are {hosts}")
+            raise self._wrong(
+                (*keys, "repositories"), f"add the key host, the host that they are on; there are {hosts}"
+            )
         for pattern in assignment.repositories:
-            if not _PATTERN.fullmatch(pattern):
+            if not is_pattern(pattern):
                 raise self._wrong(
                     (*keys, "repositories"),
                     f"not a pattern of repositories: {pattern!r:.200}; write owner/name of letters, digits, "
-                    "'.', '_' and '-', with '*' and '?' for others, without .git",
+                    "'.', '_' and '-', with the wildcards '*' and '?', without .git",
                 )
 
     def _check_deadline(self, assignment: AssignmentConfig, keys: Keys) -> None:
         for key in ("opens", "closes"):
             if getattr(assignment, key) and not assignment.zone:
-                raise self._wrong((*keys, key), 'say in which time zone: zone = "Europe/Berlin"')
+                raise self._wrong((*keys, key), 'add the key zone, the time zone: zone = "Europe/Berlin"')
         zone, opens, closes = assignment.zone or "UTC", assignment.opens or None, assignment.closes or None
         grace = assignment.grace_minutes
-        steps: list[tuple[str, Callable[[], object]]] = [  # each can fail for its own key alone
+        steps: list[tuple[str, Callable[[], object]]] = [  # each of them can fail only because of its own key
             ("zone", lambda: Window.of(zone)),
             ("opens", lambda: Window.of(zone, opens=opens)),
             ("closes", lambda: Window.of(zone, opens=opens, closes=closes)),
@@ -321,13 +333,13 @@ class _Reader:
         if assignment.extensions_file:
             if not assignment.closes:
                 raise self._wrong(
-                    (*keys, "extensions_file"), "there is no deadline that could be extended: closes"
+                    (*keys, "extensions_file"), "there is no deadline to extend: add the key closes"
                 )
             if not assignment.extensions_file.endswith((".csv", ".toml")):
-                raise self._wrong((*keys, "extensions_file"), "a .csv or a .toml file is needed")
+                raise self._wrong((*keys, "extensions_file"), "must be a .csv or a .toml file")
 
     def _check_patterns(self, config: Config) -> None:
-        """Refuse a pattern that two assignments have: one repository belongs to one assignment."""
+        """Refuse a pattern that two assignments have: a repository belongs to one assignment."""
         known: dict[tuple[str, str], str] = {}
         for name, assignment in config.assignments.items():
             for pattern in assignment.repositories:
@@ -335,10 +347,10 @@ class _Reader:
                 if other != name:
                     raise self._wrong(
                         ("assignments", name, "repositories"),
-                        f"{pattern} is a pattern of {other} already; a repository belongs to one assignment",
+                        f"{pattern} is already a pattern of {other}; a repository belongs to one assignment",
                     )
 
-    # where it stands -------------------------------------------------------------------------------------
+    # lines ----------------------------------------------------------------------------------------------
 
     def _wrong(self, keys: Keys, message: str) -> ConfigError:
         variable = variable_of(keys)
@@ -347,7 +359,7 @@ class _Reader:
         return ConfigError(f"{self._path}:{self._line(keys)}: {'.'.join(keys) or 'the file'}: {message}")
 
     def _line(self, keys: Keys) -> int:
-        """Return the line where the last of `keys` seems to stand, from 1."""
+        """Return the line, counted from 1, on which the last of `keys` seems to be."""
         line = 0
         for key in keys:
             pattern = re.compile(
@@ -376,7 +388,7 @@ def _type_at(kind: Any, keys: list[str]) -> Any:
 
 
 def _flat(table: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:
-    """Return all keys below `table` that are no tables, in order."""
+    """Return all keys below `table` except tables, in order."""
     if isinstance(table, msgspec.Struct):
         table = {name: getattr(table, name) for name in table.__struct_fields__}
     for key, value in table.items():

@@ -1,21 +1,26 @@
-"""The tables and keys of `autograder.toml`, and what their values may be. Checks that need more than one key, or the
-line where something stands, are in `reading`.
+"""The tables and keys of `autograder.toml`, their types and defaults. Checks that need several keys are in `reading`.
 
-A docstring's `Attributes` describe the keys in the words of docs/configuration.md.
+The tables of docs/configuration.md repeat the `Attributes` of the docstrings word for word, and the defaults.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
 from autograder.config.secrets import course_secret
 from autograder.errors import ConfigError
+from autograder.git.feedback import BRANCH, Identity
+from autograder.git.remote import Credentials
 from autograder.hosts import KindName
+from autograder.sandbox.kinds import Choice
 from autograder.sandbox.limits import Limits
 
 STATE_FOLDER = ".autograder"
+
+QueueName = Literal["cpu", "gpu"]
+QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -23,13 +28,13 @@ Days = Annotated[float, Meta(gt=0)]
 
 
 class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Something that is made of a submission once, before its cases run.
+    """A build step that runs once for a submission, before its cases.
 
     Attributes:
-        probe: name of the probe that returns a dict of path -> bytes, added to the submission's files.
-        sources: glob patterns of the files that the result depends on, and which the probe gets.
-        prepare: name of a probe that makes, from our files alone, what `probe` can start from; optional.
-        seconds: time limit.
+        probe: name of the probe that returns a dict of path -> bytes; these files are added to the submission's.
+        sources: glob patterns of the files that the build depends on; the probe receives them.
+        prepare: optional name of a probe that prepares, from given files alone, what `probe` starts from.
+        seconds: time limit of the build.
     """
 
     probe: str
@@ -42,12 +47,12 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the starter of an assignment holds, and what it must score.
 
     Attributes:
-        task: what its stubs are called by: Task1.
-        files: glob patterns of the files that are this assignment's own; those of none are in every starter.
-        score: points that the starter gets, as it is handed out.
-        given: the assignments before it, whose files come along, solved.
-        complete: hand this assignment itself out solved.
-        public: lines that may be seen although they stand in a solution or a hidden case as well.
+        task: name of the task in its stubs, such as Task1.
+        files: glob patterns of the files that belong to this assignment; a file of no assignment is in every starter.
+        score: points that the starter gets as it is handed out.
+        given: earlier assignments whose files are included, solved.
+        complete: hand out this assignment itself solved.
+        public: lines that students may see although a solution or a hidden case has them as well.
     """
 
     task: str
@@ -63,26 +68,27 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         suite: folder with test_score.py and probes.py, relative to the configuration file.
-        title: shown to people.
-        preload: modules that the warm processes import before they fork: what the suite needs, no more.
-        given: glob patterns of files of ours under the reference that replace the student's.
+        title: name for people.
+        preload: modules that the fork server and the suite server import before they fork: what the suite needs, no
+            more.
+        given: glob patterns of files under the reference that replace the student's.
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
-        timeout: seconds of student code per case, where the case says nothing else.
-        limits: of the sandbox for one case: wall_seconds, memory_bytes, processes, …
-        build: what is made of a submission before its cases run.
-        host: name of the git host; may be left out where there is one.
+        timeout: seconds of student code per case, unless the case sets its own.
+        limits: limits of the sandbox for one case: wall_seconds, memory_bytes, processes, …
+        build: a build step that runs before the cases, see below.
+        host: name of the git host; may be left out if there is only one.
         repositories: patterns `owner/name` of the repositories whose pushes are graded; `*` and `?` match within one
-            part. What the last `*` matched is the student; without one it is the repository's name.
-        branch: pushes to which are graded.
+            part. The text that the last `*` matches is the student's name; without a `*` it is the repository's name.
+        branch: the branch whose pushes are graded.
         zone: time zone of the times below, such as Europe/Berlin.
-        opens: the first moment at which a push counts, `2026-09-01 08:00`; empty: always.
-        closes: the last moment at which a push is on time; empty: never.
-        grace_minutes: how much later it still counts.
-        extensions_file: later deadlines of single students, .csv or .toml; read anew when it changes.
-        policy: which push counts, the `last` in time or the `best`.
+        opens: the first moment at which a push counts, `2026-09-01 08:00`; empty: pushes always count.
+        closes: the last moment at which a push is on time; empty: there is no deadline.
+        grace_minutes: how many minutes after `closes` a push still counts.
+        extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
+        policy: the score policy: which push counts, the `last` in time or the `best`.
         queue: which workers grade it: `cpu` or `gpu`.
-        release: what students get.
+        release: what students get, see below.
     """
 
     suite: str
@@ -103,21 +109,21 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grace_minutes: float = 0.0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
-    queue: Literal["cpu", "gpu"] = "cpu"
+    queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
 
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How student code is walled in.
+    """The sandbox around student code.
 
     Attributes:
         kind: `auto` takes the strongest wall that works here.
-        waive: protections that may be missing; each is named in every report.
-        image: of the containers, where `kind` is `docker`.
-        volumes: folders of the host that these containers show read-only, as HOST:INSIDE.
+        waive: protections that may be missing; every report names them.
+        image: the image of the containers, if `kind` is `docker`.
+        volumes: folders of this machine that the containers can read, as HOST:INSIDE.
     """
 
-    kind: str = "auto"
+    kind: Choice = "auto"
     waive: tuple[str, ...] = ()
     image: str = ""
     volumes: tuple[str, ...] = ()
@@ -127,39 +133,39 @@ class LedgerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where pushes, jobs and reports are recorded.
 
     Attributes:
-        url: sqlite:///FILE, relative to the configuration file, or postgresql://USER@HOST/DATABASE. A password
-            belongs into AUTOGRADER_LEDGER_URL, which goes before this key.
+        url: sqlite:///FILE, relative to the configuration file, or postgresql://USER@HOST/DATABASE. Put a password into
+            AUTOGRADER_LEDGER_URL, which takes precedence over this key.
     """
 
     url: str = f"sqlite:///{STATE_FOLDER}/ledger.sqlite"
 
 
 class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One git host. The table's name is that by which the ledger knows it: git.uni.example, or with a port.
+    """One git host. The name of the table is the host's name in the ledger: git.uni.example, or git.uni.example:3000.
 
     Attributes:
-        kind: who tells us of pushes: a webhook of `github`, `gitea` (also Forgejo) or `gitlab`; or, for bare
-            repositories in a `folder` of this machine, their post-receive hook.
-        base: where repositories lie, as git reaches them: https://HOST, ssh://git@HOST, or a folder. A repository is
-            at BASE/OWNER/NAME.git.
-        webhook_secret_file: secrets that sign the host's webhooks, one a line; two while one is being changed.
-        token_file: the password for https, such as a token with access to contents.
-        username: that goes with the token.
-        app_id: of a GitHub App, or its client id; in place of a token.
+        kind: one of the kinds below; it decides who reports pushes.
+        base: address of the repositories for git: https://HOST, ssh://git@HOST, or a folder. A repository is at
+            BASE/OWNER/NAME.git.
+        webhook_secret_file: file of the secrets that sign the host's webhooks, one per line; two while one is being
+            changed.
+        token_file: file of the password for https, such as a token with access to contents.
+        username: user name for https.
+        app_id: id or client id of a GitHub App, which is used in place of a token.
         app_installation: number of the App's installation in the organisation that owns the repositories.
-        app_key_file: private key of the App (PEM).
-        api: base of the REST API, asked for the App's tokens; empty: https://api.github.com, or https://HOST/api/v3.
-        ssh_key_file: private key for ssh, without a passphrase.
-        known_hosts_file: the host's public keys; needed for ssh.
-        ca_file: certificates (PEM) to trust for https in place of the system's.
-        bots: login names whose pushes are our own and are not graded.
+        app_key_file: file of the App's private key (PEM).
+        api: base of the REST API that gives the App its tokens; empty: https://api.github.com, or https://HOST/api/v3.
+        ssh_key_file: file of the private key for ssh, without a passphrase.
+        known_hosts_file: file of the host's public keys; required for ssh.
+        ca_file: file of certificates (PEM) to trust for https in place of the system's.
+        bots: login names of the grader itself, whose pushes are not graded.
     """
 
     kind: KindName
     base: str
     webhook_secret_file: str = ""
     token_file: str = ""
-    username: str = "x-access-token"
+    username: str = Credentials.username
     app_id: str = ""
     app_installation: Count = 0
     app_key_file: str = ""
@@ -175,15 +181,15 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         listen: address and port; port 0 takes a free one.
-        url: how people reach it.
+        url: address at which people reach the service.
         spool: folder in which hooks leave pushes.
-        staff_token_file: what staff sign in with; made at the first start.
+        staff_token_file: file of the token with which staff log in; made at the first start.
         jobs: database of the job queue, sqlite:///FILE or postgresql://…; empty: a file beside the ledger's, or the
-            ledger's PostgreSQL. A password belongs into AUTOGRADER_SERVICE_JOBS.
-        drain_seconds: how long jobs that run may go on after SIGTERM.
+            ledger's PostgreSQL database. Put a password into AUTOGRADER_SERVICE_JOBS.
+        drain_seconds: how long running jobs may continue after SIGTERM.
         retries: how often a job is tried again after a fault that is not the student's.
-        retry_seconds: before the first of these; each next wait is twice as long.
-        lease_seconds: after which a worker that is not heard of is taken for dead.
+        retry_seconds: wait before the first of these tries; each further wait is twice as long.
+        lease_seconds: after how long without a sign of life a worker counts as dead.
         keep_days: how long finished jobs stay in the queue's database; the ledger keeps everything.
     """
 
@@ -200,18 +206,18 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The commits that answer pushes.
+    """The commits in which feedback is published.
 
     Attributes:
-        branch: where they go; ours alone.
-        name: of their author.
-        email: of their author.
-        signing_key_file: SSH private key without a passphrase that signs them; empty: unsigned.
+        branch: the branch for feedback commits, and for nothing else.
+        name: name of their author.
+        email: email address of their author.
+        signing_key_file: file of an SSH private key without a passphrase, which signs them; empty: they are not signed.
     """
 
-    branch: str = "score-feedback"
-    name: str = "autograder"
-    email: str = "autograder@localhost"
+    branch: str = BRANCH
+    name: str = Identity.name
+    email: str = Identity.email
     signing_key_file: str = ""
 
 
@@ -220,12 +226,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         assignments: by name.
-        course: shown to people.
+        course: name for people.
         reference: the folder that holds the solved src/.
-        secret_file: the course secret, from which random inputs are drawn; made at the first start.
-        sandbox, ledger, service, feedback: see there.
+        secret_file: file of the course secret, from which random inputs are drawn; made at the first start.
+        sandbox, ledger, service, feedback: the tables of these names.
         hosts: by the name that the ledger records.
-        folder: where the file lies; paths in it are relative to that. No key of the file.
+        folder: the folder of the file; paths in the file are relative to it. Not a key of the file.
     """
 
     assignments: dict[str, AssignmentConfig] = {}
@@ -240,19 +246,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     folder: str = "."
 
     def path(self, relative: str) -> Path:
-        """Return a path of the file as an absolute one."""
+        """Return a path in the file as an absolute path."""
         return (Path(self.folder) / relative).resolve()
 
     @property
     def state(self) -> Path:
-        """Where the grader keeps caches and its secret."""
+        """The folder of caches and of the secrets that the grader makes."""
         return self.path(STATE_FOLDER)
 
     def assignment(self, name: str) -> AssignmentConfig:
         """Return one assignment.
 
         Raises:
-            ConfigError: there is none of that name.
+            ConfigError: there is no assignment of that name.
         """
         if name not in self.assignments:
             raise ConfigError(
@@ -261,12 +267,12 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.assignments[name]
 
     def base(self, host: str) -> str:
-        """Return where the repositories of a configured host lie; a folder as an absolute path."""
+        """Return the base of a configured host's repositories; if it is a folder, as an absolute path."""
         base = self.hosts[host].base
         return base if "://" in base else str(self.path(base))
 
     def host_of(self, assignment: str) -> str:
-        """Return the host of an assignment: the one that it names, or the only one; empty where there is none."""
+        """Return the host of an assignment: the one that it names, or else the only one, or else an empty string."""
         named = self.assignment(assignment).host
         return named or (next(iter(self.hosts)) if len(self.hosts) == 1 else "")
 
@@ -275,13 +281,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Limits(**self.assignment(name).limits)  # type: ignore[arg-type]
 
     def ledger_url(self) -> str:
-        """Return the ledger's URL; a relative file in it is relative to `folder`."""
+        """Return the URL of the ledger; a relative file in it is relative to `folder`."""
         return self.ledger.url
 
     def secret(self) -> bytes:
-        """Return the course secret, from the environment or the file; makes the file the first time.
+        """Return the course secret, from the environment or the file. The file is made at the first call.
 
         Raises:
-            ConfigError: it is too short to be a secret, or the file cannot be made.
+            ConfigError: the secret is too short, or the file cannot be made or read.
         """
         return course_secret(self.path(self.secret_file))

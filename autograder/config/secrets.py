@@ -1,6 +1,6 @@
-"""Secrets: each from a variable of the environment, or else from a file. Never from a key of `autograder.toml`.
+"""Secrets. Each comes from an environment variable or from a file, and never from a key of `autograder.toml`.
 
-An empty variable counts as not set.
+The variable takes precedence; an empty variable counts as not set.
 """
 
 import os
@@ -25,32 +25,32 @@ def of_host(variable: str, host: str) -> str:
 
 
 def course_secret(path: Path) -> bytes:
-    """Return the course secret; the file is made the first time.
+    """Return the course secret. Its file is made at the first call.
 
     Raises:
-        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+        ConfigError: the secret is too short, or its file cannot be made or read.
     """
     return kept(path, SECRET_VARIABLE, "the course secret")
 
 
 def staff_token(path: Path) -> str:
-    """Return what staff sign in with; the file is made the first time.
+    """Return the token with which staff log in. Its file is made at the first call.
 
     Raises:
-        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+        ConfigError: the token is too short or is not ASCII, or its file cannot be made or read.
     """
     token = kept(path, STAFF_TOKEN_VARIABLE, "the staff token")
     try:
         return token.decode("ascii")
     except UnicodeDecodeError:
-        raise ConfigError(f"the staff token holds more than ASCII; {NEW_SECRET}") from None
+        raise ConfigError(f"the staff token is not ASCII text; {NEW_SECRET}") from None
 
 
 def kept(path: Path, variable: str, what: str) -> bytes:
-    """Return a secret of ours from a variable or a file; makes the file where there is neither.
+    """Return a secret that the grader makes itself, from a variable or a file. Makes the file if neither exists.
 
     Raises:
-        ConfigError: it is too short to be a secret, or the file cannot be made or read.
+        ConfigError: the secret is too short, or its file cannot be made or read.
     """
     given = os.environ.get(variable)
     if given:
@@ -60,16 +60,16 @@ def kept(path: Path, variable: str, what: str) -> bytes:
     except FileNotFoundError:
         return _make(path, variable, what)
     except OSError as error:
-        raise ConfigError(f"cannot read {what}: {error}; or set {variable}") from error
+        raise ConfigError(f"cannot read {what}: {error}; fix that, or set {variable}") from error
 
 
 def given(path: Path | None, variable: str, what: str) -> str:
-    """Return a secret that another gave us, from a variable or a file; empty where neither is set.
+    """Return a secret that somebody else made, from a variable or a file; empty if neither is set.
 
     Args:
-        path: the file of the configuration, None where it names none.
-        variable: goes before it.
-        what: for messages.
+        path: the configured file; None: no file is configured.
+        variable: the variable, which takes precedence.
+        what: name for messages.
 
     Raises:
         ConfigError: the file cannot be read, or is empty.
@@ -82,7 +82,9 @@ def given(path: Path | None, variable: str, what: str) -> str:
     try:
         text = path.read_text(encoding="ascii").strip()
     except OSError as error:
-        raise ConfigError(f"cannot read {what} in {path}: {error.strerror}; or set {variable}") from None
+        raise ConfigError(
+            f"cannot read {what} in {path}: {error.strerror}; fix that, or set {variable}"
+        ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{what} in {path} is not ASCII text") from None
     if not text:
@@ -93,13 +95,13 @@ def given(path: Path | None, variable: str, what: str) -> str:
 def _long_enough(secret: bytes, what: str, where: str) -> bytes:
     if len(secret) < MIN_SECRET_BYTES:
         raise ConfigError(
-            f"{what} in {where} has {len(secret)} bytes, at least {MIN_SECRET_BYTES} are needed; {NEW_SECRET}"
+            f"{what} in {where} has {len(secret)} bytes, but needs at least {MIN_SECRET_BYTES}; {NEW_SECRET}"
         )
     return secret
 
 
 def _make(path: Path, variable: str, what: str) -> bytes:
-    """Make the file in one step: another process that starts now sees all of it, or nothing."""
+    """Make the file in one step, so that another process that starts now sees all of it or nothing."""
     secret = secrets.token_hex(32).encode()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,5 +115,5 @@ def _make(path: Path, variable: str, what: str) -> bytes:
     except FileExistsError:  # another process was faster
         return _long_enough(path.read_bytes().strip(), what, str(path))
     except OSError as error:
-        raise ConfigError(f"cannot make {what} {path}: {error}; or set {variable}") from error
+        raise ConfigError(f"cannot make {what} {path}: {error}; fix that, or set {variable}") from error
     return secret

@@ -1,8 +1,8 @@
-"""The times of an assignment as the configuration writes them.
+"""The times of an assignment, as they are written in the configuration.
 
 Times are written in the assignment's time zone and compared as instants, so that a day on which the clocks change has
-the length that it has. A local time that the clocks skip is refused; one that they show twice means the instant that is
-better for students.
+its real length. A local time that the clocks skip is refused. A local time that they show twice means the instant that
+is better for students.
 """
 
 import re
@@ -22,18 +22,18 @@ _WRITTEN = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d)?")
 
 
 class DeadlineError(GraderError):
-    """A deadline or an extension cannot be used; the message says where it stands and what is allowed."""
+    """A deadline or an extension has a mistake; the message says where it is and what is allowed."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """From when to when pushes of an assignment count; make one with `Window.of`.
+    """The time in which pushes of an assignment count. Make one with `Window.of`.
 
     Attributes:
-        zone: in which times are shown.
-        opens: the first instant at which a push counts, None for always.
-        closes: the last instant at which a push is on time, None for never.
-        grace: how much later it still counts.
+        zone: the time zone in which times are shown.
+        opens: the first instant at which a push counts; None: pushes always count.
+        closes: the last instant at which a push is on time; None: there is no deadline.
+        grace: how long after `closes` a push still counts.
     """
 
     zone: ZoneInfo
@@ -50,16 +50,16 @@ class Window:
         closes: str | datetime | None = None,
         grace_minutes: float = 0,
     ) -> "Self":
-        """Return the deadline as a configuration writes it.
+        """Return the window for values as written in the configuration.
 
         Args:
-            zone: IANA name, `Europe/Berlin`.
-            opens: `2026-10-01 08:00`, local time; seconds may follow.
-            closes: likewise.
+            zone: IANA name, such as `Europe/Berlin`.
+            opens: local time, `2026-10-01 08:00`; seconds may follow.
+            closes: local time in the same form.
             grace_minutes: see `grace`.
 
         Raises:
-            DeadlineError: something in it is not allowed.
+            DeadlineError: a value is not allowed.
         """
         try:
             where = ZoneInfo(zone)
@@ -79,13 +79,13 @@ def _grace(minutes: float) -> timedelta:
     if isinstance(minutes, bool) or not 0 <= minutes <= MAX_GRACE / timedelta(minutes=1):
         raise DeadlineError(
             f"the grace period must be 0 to {MAX_GRACE.days * 24 * 60} minutes, not {minutes}; "
-            "move the deadline for more"
+            "for more, move the deadline"
         )
     return timedelta(minutes=minutes)
 
 
 def instant(written: object, zone: ZoneInfo, *, later: bool) -> datetime:
-    """Return the instant of a local time; `later` chooses where the clocks show it twice."""
+    """Return the instant of a local time. If the clocks show it twice, `later` chooses the second instant."""
     if isinstance(written, str):
         if not _WRITTEN.fullmatch(written):
             raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
@@ -95,13 +95,13 @@ def instant(written: object, zone: ZoneInfo, *, later: bool) -> datetime:
             raise DeadlineError(f"not a time: {written}: {error}") from None
     if not isinstance(written, datetime):
         raise DeadlineError(f"not a time: {written!r:.100}; write it as 2026-10-12 23:59")
-    if written.tzinfo is not None:  # TOML can name the offset
+    if written.tzinfo is not None:  # TOML can state the offset
         return written.astimezone(timezone.utc)
     instants = [written.replace(tzinfo=zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
     back = instants[0].astimezone(zone).replace(tzinfo=None)
     if back != written:
         raise DeadlineError(
-            f"{written:%Y-%m-%d %H:%M} does not exist in {zone.key}: the clocks are put forward over it; "
+            f"{written:%Y-%m-%d %H:%M} does not exist in {zone.key}: the clocks skip it when they go forward; "
             f"write {back:%Y-%m-%d %H:%M}"
         )
     return max(instants) if later else min(instants)

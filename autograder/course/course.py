@@ -1,7 +1,7 @@
-"""The configuration as facts: whose repository this is, for which assignment, until when, what opens it.
+"""The resolved configuration of a course: which repository belongs to whom, its assignment, deadline and credentials.
 
-Everything is put together once, from checked values. Only secrets and extensions are read when they are asked for,
-so that they can be changed while the service runs; a secret is never kept, logged or shown.
+Everything is resolved once, from checked values. Only secrets and extensions are read at each use, so that they can be
+changed while the service runs. A secret is never kept, logged or shown.
 """
 
 import os
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from autograder.config import Config, HostConfig
+from autograder.config.schema import QueueName
 from autograder.config.secrets import (
     APP_KEY_VARIABLE,
     TOKEN_VARIABLE,
@@ -26,13 +26,14 @@ from autograder.config.times import DeadlineError
 from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, parse_extensions
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
+from autograder.git.names import is_bare_name
 from autograder.git.remote import Credentials, Remote
+from autograder.hosts import KINDS
 from autograder.hosts.github import App, AppTokens, signed
 from autograder.hosts.webhook import Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
-
-Queue = Literal["cpu", "gpu"]
+from autograder.submission import PACKAGE
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,11 @@ class Target:
     """What a push to a branch of a repository is graded as.
 
     Attributes:
-        assignment: its name.
-        repository: as the ledger calls it.
-        branch: the graded one.
-        student: as extensions name them.
-        remote: where git finds it.
+        assignment: name of the assignment.
+        repository: its name in the ledger.
+        branch: the graded branch.
+        student: the name by which extensions are granted.
+        remote: the repository for git.
         queue: which workers grade it.
     """
 
@@ -53,17 +54,17 @@ class Target:
     branch: str
     student: str
     remote: Remote
-    queue: Queue
+    queue: QueueName
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """How answers are published.
+    """How feedback is published.
 
     Attributes:
-        branch: where.
-        identity: the author.
-        signing_key: file of an SSH private key, None: unsigned.
+        branch: the branch that it is published on.
+        identity: the author of the feedback commits.
+        signing_key: file of an SSH private key; None: the commits are not signed.
     """
 
     branch: str
@@ -72,7 +73,7 @@ class Feedback:
 
 
 class Course:
-    """The course of one configuration; make one with `Course.of`. Safe to share between threads."""
+    """The course of one configuration. Make one with `Course.of`. Safe to share between threads."""
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -101,16 +102,16 @@ class Course:
         """Return the course of a loaded configuration.
 
         Raises:
-            GraderError: something in it is not allowed.
+            GraderError: something in the configuration is not allowed.
         """
         return cls(config)
 
-    # whose -----------------------------------------------------------------------------------------------
+    # repositories ---------------------------------------------------------------------------------------
 
     def target(self, repository: RepositoryName, branch: str) -> Target | None:
-        """Return what a push to `branch` of `repository` is graded as, None where it is not graded.
+        """Return what a push to `branch` of `repository` is graded as, or None if it is not graded.
 
-        A repository belongs to one assignment: the first of the file with a pattern that matches its name.
+        A repository belongs to one assignment: the first one in the file with a pattern that matches its name.
         """
         found = self._belongs(repository)
         if found is None or self.config.assignment(found[0]).branch != branch:
@@ -120,8 +121,8 @@ class Course:
         return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
 
     def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
-        """Return the assignment and the student of a repository."""
-        if repository.name.lower().endswith(".git"):  # no second name for the same repository
+        """Return the assignment and the student of a repository, or None if it belongs to no assignment."""
+        if not is_bare_name(repository.name):  # it would be a second name for the same repository
             return None
         path = f"{repository.owner}/{repository.name}"
         for name, host, pattern in self._patterns:
@@ -130,15 +131,15 @@ class Course:
                 return name, match["student"] if "student" in pattern.groupindex else repository.name
         return None
 
-    # what opens it ---------------------------------------------------------------------------------------
+    # credentials and secrets ----------------------------------------------------------------------------
 
     def credentials(self, host: str) -> Credentials:
-        """Return what opens the repositories of `host`; read anew each time.
+        """Return the credentials for the repositories of `host`, read again at each call.
 
         Raises:
             ConfigError: there is no such host, or a file cannot be read.
-            RemoteError: it is no credential.
-            GitHostError: GitHub gave no token to our App; worth another try.
+            RemoteError: what the configuration holds cannot be used as a credential.
+            GitHostError: GitHub gave no token to the GitHub App; another try may help.
         """
         settings = self._host(host)
         app = self._app(host)
@@ -154,15 +155,14 @@ class Course:
         )
 
     def _app(self, host: str) -> App | None:
-        """Return the GitHub App that opens `host`, None where there is none."""
+        """Return the GitHub App that opens the repositories of `host`, or None if none is configured."""
         settings = self._host(host)
-        if not settings.app_id:
+        default_api = KINDS[settings.kind].app_api
+        if not settings.app_id or default_api is None:
             return None
-        name = host.partition(":")[0]
         return App(
             host,
-            api=settings.api
-            or ("https://api.github.com" if name == "github.com" else f"https://{host}/api/v3"),
+            api=settings.api or default_api(host),
             app_id=settings.app_id,
             installation=settings.app_installation,
             key=given(
@@ -172,13 +172,13 @@ class Course:
         )
 
     def endpoint(self, host: str) -> Endpoint:
-        """Return what we know of a host that sends webhooks; its secrets are read anew each time.
+        """Return what is configured for the webhooks of a host. Its secrets are read again at each call.
 
         Raises:
-            ConfigError: there is no such host, it has no webhook, or no secret, or one that is too short.
+            ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short.
         """
         settings = self._host(host)
-        if settings.kind == "folder":
+        if KINDS[settings.kind].is_folder:
             raise ConfigError(f"{host} is a folder and has no webhook; see autograder hook install --help")
         secrets = given(
             self._file(settings.webhook_secret_file),
@@ -195,14 +195,14 @@ class Course:
         )
 
     def staff_token(self) -> str:
-        """Return what staff sign in with; its file is made the first time.
+        """Return the token with which staff log in. Its file is made at the first call.
 
         Raises:
-            ConfigError: it is too short, or the file cannot be made or read.
+            ConfigError: the token is too short, or its file cannot be made or read.
         """
         return staff_token(self.config.path(self.config.service.staff_token_file))
 
-    # until when ------------------------------------------------------------------------------------------
+    # deadlines ------------------------------------------------------------------------------------------
 
     def deadline(self, assignment: str) -> Deadline:
         """Return when an assignment opens and closes.
@@ -214,10 +214,10 @@ class Course:
         return self._deadlines[assignment]
 
     def extension(self, target: Target) -> Extension | None:
-        """Return the student's later deadline, None where there is none. The file is read anew when it changed.
+        """Return the student's later deadline, or None. The file is read again when it has changed.
 
         Raises:
-            DeadlineError: the file is missing or wrong. Nobody's push may be called late until it is mended.
+            DeadlineError: the file is missing or has a mistake. No push may count as late until it is fixed.
         """
         return self._extension(target.assignment, target.student)
 
@@ -226,11 +226,11 @@ class Course:
         return self._extensions[file].current().of(student, assignment) if file else None
 
     def cutoffs(self, assignment: str, repositories: Iterable[RepositoryName]) -> Cutoffs:
-        """Return until when pushes of `repositories` count, grace and extensions included.
+        """Return until when pushes to `repositories` count, with grace and extensions.
 
         Raises:
             ConfigError: there is no such assignment.
-            DeadlineError: the file of extensions is missing or wrong.
+            DeadlineError: the file of extensions is missing or has a mistake.
         """
         deadline = self.deadline(assignment)
         extensions = {}
@@ -250,14 +250,15 @@ class Course:
         """
         return ScorePolicy(self.config.assignment(assignment).policy)
 
-    # where -----------------------------------------------------------------------------------------------
+    # places ---------------------------------------------------------------------------------------------
 
     def jobs_url(self) -> str:
-        """Return the URL of the queue's database: what is configured, or a file beside the ledger's, or the
-        ledger's PostgreSQL. It may hold a password.
+        """Return the URL of the job queue's database, which may hold a password.
+
+        That is the configured one, or a file beside the ledger's, or the ledger's PostgreSQL database.
 
         Raises:
-            LedgerError: it is no URL of a database.
+            LedgerError: the URL is not that of a database.
         """
         url = parse_url(self.config.service.jobs or self.config.ledger_url(), self.config.path("."))
         if not self.config.service.jobs and url.drivername.startswith("sqlite"):
@@ -269,11 +270,16 @@ class Course:
         return self.config.path(self.config.service.spool)
 
     def problems(self) -> list[str]:
-        """Return what is wrong beyond the file itself: what is missing, broken, or open to others' eyes."""
+        """Return the problems outside the file: files that are missing, have a mistake, or are open to other users."""
         found = [*self._missing(), *self._exposed()]
-        steps: list[Callable[[], object]] = [partial(self._opens, host) for host in self.config.hosts]
-        hooked = [host for host, settings in self.config.hosts.items() if settings.kind != "folder"]
-        steps += [partial(self.endpoint, host) for host in hooked]
+        steps: list[Callable[[], object]] = [
+            partial(self._read_credentials, host) for host in self.config.hosts
+        ]
+        steps += [
+            partial(self.endpoint, host)
+            for host, settings in self.config.hosts.items()
+            if not KINDS[settings.kind].is_folder
+        ]
         steps += [file.current for file in self._extensions.values()]
         for step in steps:
             try:
@@ -282,8 +288,8 @@ class Course:
                 found.append(str(error))
         return found
 
-    def _opens(self, host: str) -> None:
-        """Read what opens a host. GitHub is not asked: only whether its App's key can sign."""
+    def _read_credentials(self, host: str) -> None:
+        """Read the credentials of a host. GitHub is not called: of its App, only the key is tried."""
         app = self._app(host)
         if app is None:
             self.credentials(host)
@@ -294,27 +300,27 @@ class Course:
         used = {host for _, host, _ in self._patterns}
         for name, host in self.config.hosts.items():
             base = self.config.base(name)
-            if host.kind == "folder" and not Path(base.removeprefix("file://")).is_dir():
+            if KINDS[host.kind].is_folder and not Path(base.removeprefix("file://")).is_dir():
                 yield f"hosts.{name}.base: there is no folder {base}"
             for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
                 file = self._file(getattr(host, key))
                 if file is not None and not file.is_file():
                     yield f"hosts.{name}.{key}: there is no file {file}"
             if name not in used:
-                yield f"hosts.{name}: no assignment takes repositories from it; add them to assignments.NAME"
+                yield f"hosts.{name}: no assignment has repositories on it; add some to assignments.NAME.repositories"
         for name, assignment in self.config.assignments.items():
             suite = self.config.path(assignment.suite) / "test_score.py"
             if not suite.is_file():
                 yield f"assignments.{name}.suite: there is no file {suite}"
         reference = self.config.path(self.config.reference)
-        if not (reference / "src").is_dir():
-            yield f"reference: there is no folder {reference / 'src'}"
+        if not (reference / PACKAGE).is_dir():
+            yield f"reference: there is no folder {reference / PACKAGE}"
         signing = self.feedback.signing_key
         if signing is not None and not signing.is_file():
             yield f"feedback.signing_key_file: there is no file {signing}"
 
     def _exposed(self) -> Iterator[str]:
-        """Yield a line for each secret that other users of this machine may read, and for a spool they may write to."""
+        """Yield a line for each secret that other users can read, and for a spool that they can write to."""
         files = [self._file(self.config.secret_file), self._file(self.config.service.staff_token_file)]
         files.append(self.feedback.signing_key)
         for host in self.config.hosts.values():
@@ -324,14 +330,14 @@ class Course:
             ]
         for file in filter(None, files):
             if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
-                yield f"others may read {file}: chmod 600 {file}"
+                yield f"other users can read {file}: chmod 600 {file}"
         spool = self.spool()
         if os.name == "posix" and spool.is_dir() and spool.stat().st_mode & 0o002:
-            yield f"anybody may write to {spool}, and claim pushes: chmod o-w {spool}"
+            yield f"every user can write to {spool}, and claim pushes: chmod o-w {spool}"
 
     def _host(self, name: str) -> HostConfig:
         if name not in self.config.hosts:
-            known = ", ".join(self.config.hosts) or "none"
+            known = ", ".join(self.config.hosts) or "no hosts"
             raise ConfigError(f"there is no host {name!a:.200}; autograder.toml has {known}")
         return self.config.hosts[name]
 
@@ -340,7 +346,7 @@ class Course:
 
 
 class _ExtensionsFile:
-    """A file of extensions, read anew when it changed."""
+    """A file of extensions, read again when it has changed."""
 
     def __init__(self, path: Path, deadlines: Mapping[str, Deadline]) -> None:
         self._path, self._deadlines = path, deadlines
@@ -361,7 +367,7 @@ class _ExtensionsFile:
 
 
 def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return the expression for a pattern of repositories; its last `*` is the group `student`."""
+    """Return the regular expression of a pattern of repositories; its last `*` is the group `student`."""
     last = pattern.rfind("*")
     parts = {"*": "[^/]*", "?": "[^/]"}
     text = (

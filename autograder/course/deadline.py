@@ -1,8 +1,7 @@
-"""Deadlines: when an assignment opens and closes, for whom, and what a student is told. Pure.
+"""Deadlines: when an assignment opens and closes, for whom, and what a student reads about it. Pure.
 
-The time at which a push was received decides, never the time in a commit. Times are written in the assignment's time
-zone and compared as instants, so that a day on which the clocks change has the length that it has. A local time that
-the clocks skip is refused; one that they show twice means the instant that is better for students.
+The time at which a push was received decides, never the time in a commit. `autograder.config.times` says how times are
+written and compared.
 """
 
 import csv
@@ -25,7 +24,7 @@ else:
 COLUMNS = ("student", "assignment", "closes")
 OPTIONAL = ("reason",)
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # never the language of the server
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # not in the language of the server
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -45,10 +44,10 @@ class Timing(str, Enum):
 
 @dataclass(frozen=True)
 class Deadline(Window):
-    """The deadline of one assignment; make one with `Deadline.of`, or `deadline_of`."""
+    """The deadline of one assignment. Make one with `Deadline.of` or `deadline_of`."""
 
     def decide(self, received: datetime, extension: "Extension | None" = None) -> "Decision":
-        """Return when a push was received, for a student who may have an extension."""
+        """Return whether a push that was received then is in time, by the deadline or the student's extension."""
         if received.tzinfo is None:
             raise ValueError("the time at which a push was received needs a time zone")
         received = received.astimezone(timezone.utc)
@@ -68,7 +67,7 @@ def deadline_of(assignment: AssignmentConfig) -> Deadline:
     """Return the deadline of a configured assignment.
 
     Raises:
-        DeadlineError: something in it is not allowed; a loaded configuration has been checked.
+        DeadlineError: a value is not allowed. A loaded configuration has been checked.
     """
     return Deadline.of(
         assignment.zone or "UTC",
@@ -83,10 +82,10 @@ class Extension:
     """A later deadline for one student and assignment.
 
     Attributes:
-        student: as written in the file.
-        assignment: its name.
-        closes: the instant.
-        reason: for staff, never shown to students.
+        student: name as written in the file.
+        assignment: name of the assignment.
+        closes: the last instant at which a push is on time.
+        reason: for staff; never shown to students.
     """
 
     student: str
@@ -97,14 +96,14 @@ class Extension:
 
 @dataclass(frozen=True)
 class Decision:
-    """When one push was received, and what that was compared with.
+    """How the time at which one push was received compares with the student's deadline.
 
     Attributes:
-        timing: the code.
-        received: the instant.
+        timing: the result.
+        received: when the push was received.
         deadline: of the assignment.
-        closes: the instant that holds for this student.
-        extended: whether that is an extension.
+        closes: the last instant at which a push of this student is on time; None: there is no deadline.
+        extended: whether `closes` comes from an extension.
     """
 
     timing: Timing
@@ -116,21 +115,21 @@ class Decision:
 
 @dataclass(frozen=True)
 class Extensions:
-    """All extensions of a course, by student and assignment. A student's name has no upper and lower case."""
+    """All extensions of a course, by student and assignment. Upper and lower case of students' names are the same."""
 
     by_key: Mapping[tuple[str, str], Extension]
 
     def of(self, student: str, assignment: str) -> Extension | None:
-        """Return the extension of one student, None where there is none."""
+        """Return the extension of one student, or None."""
         return self.by_key.get((student.casefold(), assignment))
 
 
 def sentence(decision: Decision) -> str:
-    """Return what the student reads about it in score.md."""
+    """Return the sentences that the student reads about it in score.md."""
     deadline, zone = decision.deadline, decision.deadline.zone
     received = shown(decision.received, zone, seconds=True)
     if decision.timing is Timing.EARLY:
-        assert deadline.opens is not None  # noqa: S101 (else it is not early)
+        assert deadline.opens is not None  # noqa: S101 (otherwise the push is not early)
         return (
             f"This push was received on {received}, {duration(deadline.opens - decision.received)} before the "
             f"assignment opens on {shown(deadline.opens, zone)}. It is recorded but not graded: push again then."
@@ -153,7 +152,7 @@ def sentence(decision: Decision) -> str:
 
 
 def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
-    """Return an instant as people in `zone` write it: `Mon 12 Oct 2026, 23:59 CEST (Europe/Berlin)`."""
+    """Return an instant in local time: `Mon 12 Oct 2026, 23:59 CEST (Europe/Berlin)`."""
     local = instant.astimezone(zone)
     name = local.tzname() or ""
     name = f"UTC{name}" if name[:1] in "+-" else name
@@ -178,23 +177,23 @@ def duration(length: timedelta) -> str:
 def parse_extensions(text: str, file: str, deadlines: Mapping[str, Deadline]) -> Extensions:
     """Return the extensions in `text`.
 
-    CSV has the columns student, assignment, closes and, if wanted, reason; TOML has tables `[[extension]]` with
-    these keys. `closes` is local time in the assignment's zone.
+    CSV has the columns student, assignment, closes and, optionally, reason. TOML has tables `[[extension]]` with these
+    keys. `closes` is local time in the assignment's zone.
 
     Args:
-        text: of the file.
-        file: its name, ending in .csv or .toml.
-        deadlines: of each assignment.
+        text: content of the file.
+        file: name of the file, ending in .csv or .toml.
+        deadlines: by assignment.
 
     Raises:
-        DeadlineError: file, line, and what is wrong there.
+        DeadlineError: there is a mistake in the file; the message has its line.
     """
     if file.endswith(".csv"):
         rows = _csv_rows(text.removeprefix("\ufeff"), file)
     elif file.endswith(".toml"):
         rows = _toml_rows(text, file)
     else:
-        raise DeadlineError(f"{file}: extensions stand in a .csv or a .toml file")
+        raise DeadlineError(f"{file}: the file of extensions must be a .csv or a .toml file")
     found: dict[tuple[str, str], Extension] = {}
     lines: dict[tuple[str, str], int] = {}
     for line, row in rows:
@@ -205,8 +204,8 @@ def parse_extensions(text: str, file: str, deadlines: Mapping[str, Deadline]) ->
         key = extension.student.casefold(), extension.assignment
         if key in found:
             raise DeadlineError(
-                f"{file}:{line}: {extension.student} has an extension of {extension.assignment} in line {lines[key]} "
-                "already; keep one"
+                f"{file}:{line}: {extension.student} already has an extension of {extension.assignment} in line "
+                f"{lines[key]}; keep one"
             )
         found[key], lines[key] = extension, line
     return Extensions(found)
@@ -215,14 +214,16 @@ def parse_extensions(text: str, file: str, deadlines: Mapping[str, Deadline]) ->
 def _extension(row: Mapping[str, object], deadlines: Mapping[str, Deadline]) -> Extension:
     student, assignment, reason = row["student"], row["assignment"], row.get("reason", "")
     if not isinstance(student, str) or not re.fullmatch(r"\S{1,200}", student) or not student.isprintable():
-        raise DeadlineError(f"student: a name without spaces is needed, not {student!r:.100}")
+        raise DeadlineError(f"student: must be a name without spaces, not {student!r:.100}")
     if not isinstance(reason, str):
-        raise DeadlineError(f"reason: a text is needed, not {reason!r:.100}")
+        raise DeadlineError(f"reason: must be text, not {reason!r:.100}")
     if not isinstance(assignment, str) or assignment not in deadlines:
-        raise DeadlineError(f"assignment: {assignment!r:.100} is none of {', '.join(deadlines)}")
+        raise DeadlineError(
+            f"assignment: {assignment!r:.100} does not exist; there are {', '.join(deadlines)}"
+        )
     deadline = deadlines[assignment]
     if deadline.closes is None:
-        raise DeadlineError(f"assignment: {assignment} has no deadline that could be extended")
+        raise DeadlineError(f"assignment: {assignment} has no deadline to extend")
     try:
         closes = instant(row["closes"], deadline.zone, later=True)
     except DeadlineError as error:
@@ -282,4 +283,4 @@ def _check_keys(keys: list[str], file: str, line: int) -> None:
             )
     missing = [key for key in COLUMNS if key not in keys]
     if missing or len(set(keys)) != len(keys):
-        raise DeadlineError(f"{file}:{line}: {', '.join(COLUMNS)} are needed, each once")
+        raise DeadlineError(f"{file}:{line}: {', '.join(COLUMNS)} are required, each once")

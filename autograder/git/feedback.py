@@ -1,13 +1,13 @@
-"""Publishes feedback: one commit of ours per graded push on the branch `score-feedback` of a student's repository.
+"""Publishes feedback: one feedback commit per graded push, on the branch `score-feedback` of a student's repository.
 
-The student may do what he likes with that branch: rewrite it, delete it, push anything to it. So only the last few
-commit objects are fetched (no trees, no files, where the git host can leave them out), and the tree of our commit
-is made of our files alone. The ledger is the truth about grades; the branch is a view of it.
+The student may do anything with that branch: rewrite it, delete it, push anything to it. So only the last few commit
+objects are fetched (no trees and no files, if the git host can leave them out), and the tree of a feedback commit is
+made of the feedback files alone. The ledger is the truth about grades; the branch is a view of it.
 
-Publishing is safe to repeat and safe to race. A commit names what it answers in two trailers, `Graded-Commit` and
-`Graded-Attempt`; the same answer is not given twice. It is pushed under a lease on the tip that was read: of two
-publishers one is refused, reads again, and finds what the other has done. Its dates come from the caller, so
-that two publishers with the same answer make the same commit.
+Publishing may be repeated, and several publishers may do it at once. Two trailers of a feedback commit, `Graded-Commit`
+and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. The commit is pushed
+under a lease on the tip that was read: of two publishers, one is refused, reads again, and finds the other's commit.
+The dates come from the caller, so that two publishers with the same feedback make the same commit.
 """
 
 import random
@@ -25,12 +25,12 @@ from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, Repository, checked_branch, checked_commit, scratch
 
 BRANCH = "score-feedback"
-HISTORY = 20  # commits below the tip in which an answer is looked for
+HISTORY = 20  # commits from the tip among which the feedback is looked for
 TRIES = 8
 OLD_TIP = "refs/feedback/old"
-MAX_COMMIT_BYTES = 64 << 10  # ours have less than 2 KiB, a signature included
+MAX_COMMIT_BYTES = 64 << 10  # a feedback commit has less than 2 KiB, with its signature
 
-# what a host says when somebody else was faster
+# messages of the hosts when another push was faster
 _RACE = re.compile(
     r"stale info|fetch first|non-fast-forward|\block(?:ed)?\b|failed to update ref|already exists|old value"
 )
@@ -39,7 +39,7 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 @dataclass(frozen=True)
 class Identity:
-    """Who the author of our commits is."""
+    """The author of the feedback commits."""
 
     name: str = "autograder"
     email: str = "autograder@localhost"
@@ -48,17 +48,17 @@ class Identity:
         for text in (self.name, self.email):
             if not is_author(text):
                 raise GraderError(
-                    f"cannot be the author of a commit: {text!r:.200}; check the feedback identity"
+                    f"cannot be the author of a commit: {text!r:.200}; check name and email of [feedback]"
                 )
 
 
 @dataclass(frozen=True)
 class Published:
-    """What came of it.
+    """The result of `publish`.
 
     Attributes:
-        commit: the commit on the branch that carries the answer.
-        changed: whether this call put it there.
+        commit: the commit on the branch that holds the feedback.
+        changed: whether this call made it.
     """
 
     commit: str
@@ -72,10 +72,10 @@ class _Commit:
     author: str  # `name <email>`
     message: str
 
-    def answers(self, message: str, tree: str, identity: Identity) -> bool:
-        """Whether this is our commit with the same trailers as `message` and the same files."""
-        ours = self.author == f"{identity.name} <{identity.email}>"
-        return ours and self.tree == tree and _trailers(self.message) == _trailers(message)
+    def holds(self, message: str, tree: str, identity: Identity) -> bool:
+        """Whether this is a commit of `identity` with the same trailers as `message` and the same files."""
+        by_us = self.author == f"{identity.name} <{identity.email}>"
+        return by_us and self.tree == tree and _trailers(self.message) == _trailers(message)
 
 
 def publish(
@@ -91,25 +91,25 @@ def publish(
     signing_key: Path | None = None,
     limits: GitLimits | None = None,
 ) -> Published:
-    """Put `files` as the whole content on `branch`, as the answer to one attempt at grading one commit.
+    """Make `files` the whole content of `branch`, as the feedback on one attempt at grading one commit.
 
-    A no-op when the tip or one of our commits below it is that answer already.
+    Does nothing if the tip, or one of the commits below it, already holds this feedback.
 
     Args:
-        remote: where.
-        branch: which.
+        remote: the repository.
+        branch: the branch for feedback.
         graded_commit: full id of the commit that was graded.
         attempt: 1, and higher for a regrade.
         files: name -> content.
         when: the date of the commit; the same for each repetition.
         identity: the author.
-        credentials: what opens the repository for writing.
-        signing_key: file of an SSH private key without a passphrase; the commit is signed with it.
-        limits: what it may cost.
+        credentials: for writing to the repository.
+        signing_key: file of an SSH private key without a passphrase, which signs the commit.
+        limits: for each try.
 
     Raises:
-        RepositoryError: the repository is not there, or a branch below `branch/` keeps it from being made.
-        GitHostError: the git host did not answer or refused; worth another try.
+        RepositoryError: there is no such repository, or a branch below `branch/` prevents it from being made.
+        GitHostError: the git host did not respond, or refused; another try may help.
     """
     limits = limits or GitLimits(seconds=60, scratch_bytes=16 << 20)
     identity = identity or Identity()
@@ -119,15 +119,15 @@ def publish(
     refusal = ""
     for number in range(TRIES):
         if number:
-            time.sleep(random.uniform(0, 0.05 * 2**number))  # noqa: S311 (so that two do not meet again)
-        # a new one each time: what an unlucky fetch left behind is gone
+            time.sleep(random.uniform(0, 0.05 * 2**number))  # noqa: S311 (so that two publishers do not collide again)
+        # a new repository each time, without the remains of a failed fetch
         with scratch(remote, credentials, limits, sha256=len(graded_commit) == 64) as repository:
             tip = _fetch_tip(repository, branch)
             tree = _write_tree(repository, files)
             with repository.objects() as objects:
                 history = _history(objects, tip)
             for commit, parsed in history.items():
-                if parsed.answers(message, tree, identity):
+                if parsed.holds(message, tree, identity):
                     return Published(commit, changed=False)
             parent = ("-p", tip) if tip is not None and tip in history else ()
             sign = ("-S",) if settings else ()
@@ -145,26 +145,26 @@ def publish(
                 return Published(commit, changed=flag != "=")
             if any(name != reference for name in repository.heads(branch)):
                 raise RepositoryError(
-                    f"{remote}: a branch below {branch}/ keeps {branch} from being made; delete it on the git host"
+                    f"{remote}: a branch below {branch}/ prevents {branch} from being made; delete it on the git host"
                 )
             if not _RACE.search(refusal):
                 break
     raise GitHostError(
-        f"{remote}: the push to {branch} was refused: {refusal}; check the branch's protection and our credentials"
+        f"{remote}: the push to {branch} was refused: {refusal}; check the branch's protection and the credentials"
     )
 
 
 def require_write(
     remote: Remote, *, branch: str, graded_commit: str, when: datetime, credentials: Credentials | None = None
 ) -> None:
-    """Ask whether `branch` may be published to; nothing is.
+    """Check that feedback may be published on `branch`. Nothing is published.
 
     Args:
-        remote: where.
-        branch: which.
-        graded_commit: full id of the commit that would be answered.
-        when: any moment, aware.
-        credentials: what opens the repository for writing, or does not.
+        remote: the repository.
+        branch: the branch for feedback.
+        graded_commit: full id of the commit that would be graded.
+        when: any moment, with a time zone.
+        credentials: for writing to the repository.
 
     Raises:
         RepositoryError, GitHostError: it may not.
@@ -179,21 +179,21 @@ def require_write(
 def published(
     remote: Remote, branch: str, *, limit: int, credentials: Credentials | None = None
 ) -> dict[str, bytes | None]:
-    """Return the files at the tip of `branch`: what a student sees, which may be anything.
+    """Return the files at the tip of `branch`, as a student sees them. A student may have changed them.
 
-    None stands for what is no plain file, or is larger than `limit`.
+    None stands for an entry that is not a plain file, or is larger than `limit`.
 
-    In a clone the branch may be known as that of the remote `origin` only; then that is read.
+    A clone may have the branch only as a branch of its remote `origin`; then that one is read.
 
     Args:
-        remote: where.
-        branch: which.
+        remote: the repository.
+        branch: the branch for feedback.
         limit: bytes of one file.
-        credentials: what opens it.
+        credentials: for reading the repository.
 
     Raises:
         NotFound: there is no such branch.
-        RepositoryError, GitHostError: it cannot be read, or a name is there twice: each reader sees another one.
+        RepositoryError, GitHostError: the branch cannot be read, or holds a name twice, so that readers would disagree.
     """
     reference = f"refs/heads/{checked_branch(branch)}"
     with scratch(remote, credentials) as repository:
@@ -209,16 +209,19 @@ def published(
                 about, _, name = line.partition("\t")
                 mode, kind, identity = about.split(" ")
                 if name in found:
-                    raise RepositoryError(f"{remote}: {one_line(name)} is there twice on the branch {branch}")
-                is_file = kind == "blob" and mode.startswith("100")  # no link
+                    raise RepositoryError(
+                        f"{remote}: the branch {branch} holds the name {one_line(name)} twice"
+                    )
+                is_file = kind == "blob" and mode.startswith("100")  # not a link
                 found[name] = objects.read(identity, "blob", limit) if is_file else None
     return found
 
 
 def _fetch_tip(repository: Repository, branch: str) -> str | None:
-    """Fetch the last commits of `branch`; return its tip, None when there is no such branch.
+    """Fetch the last commits of `branch`; return its tip, or None if there is no such branch.
 
-    When they are too large to be ours alone, nothing is fetched: our next commit begins a new history.
+    If they are larger than feedback commits can be, nothing is fetched, and the next feedback commit starts a new
+    history.
     """
     reference = f"refs/heads/{branch}"
     try:
@@ -231,7 +234,7 @@ def _fetch_tip(repository: Repository, branch: str) -> str | None:
 
 
 def _history(objects: Objects, tip: str | None) -> dict[str, _Commit]:
-    """Return the commits from `tip` along first parents, as far as they are here and can be read."""
+    """Return the commits from `tip` along first parents, as far as they were fetched and can be read."""
     history: dict[str, _Commit] = {}
     commit = tip
     while commit is not None and len(history) < HISTORY:
@@ -287,7 +290,7 @@ def _write_tree(repository: Repository, files: Mapping[str, bytes]) -> str:
     lines = []
     for name, content in sorted(files.items()):
         if not _FILE_NAME.fullmatch(name):
-            raise GraderError(f"not a file name for feedback: {name!r:.200}")
+            raise GraderError(f"not a valid name of a feedback file: {name!r:.200}")
         blob = repository.run("hash-object", "-w", "--stdin", "--no-filters", stdin=content)
         lines.append(f"100644 blob {blob}\t{name}\0")
     return repository.run("mktree", "-z", stdin="".join(lines).encode())

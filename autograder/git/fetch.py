@@ -1,8 +1,8 @@
 """Fetches one commit of a student's repository and reads its `src/`, without ever checking it out.
 
-git brings the commit at depth 1 into a scratch repository; the trees and files are read as bytes, by object id.
-So a hook, an attribute, a filter, a submodule or a link is data here, and nothing acts on it. What a submission
-may consist of is said in `submission.collect`, the same for a folder and for a commit.
+Git fetches the commit at depth 1 into a scratch repository. Trees and files are read as bytes, by object id, so that a
+hook, an attribute, a filter, a submodule or a link is only data. `submission.collect` holds the rules for what a
+submission may consist of; they are the same for a folder and for a commit.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from autograder.submission import Folder, Kind, Submission, TreeLimits, collect
 
 GRADED = "refs/graded/commit"
 MAX_COMMIT_BYTES = 1 << 20
-MAX_TREE_BYTES = 4 << 20  # one folder; 20,000 names of a usual length are 1 MB
+MAX_TREE_BYTES = 4 << 20  # one folder; 20,000 names of the usual length take 1 MB
 
 _KINDS = {
     b"40000": Kind.FOLDER,
@@ -31,12 +31,12 @@ _KINDS = {
 
 @dataclass(frozen=True)
 class FetchLimits:
-    """What fetching one submission may cost.
+    """The limits of fetching one submission.
 
     Attributes:
         tree: what `src/` may consist of.
         seconds: for fetching and reading.
-        bytes: of the whole commit, packed; more than `src/` where the git host cannot leave large files out.
+        bytes: of the whole commit, packed. That is more than `src/` if the git host cannot leave large files out.
     """
 
     tree: TreeLimits = field(default_factory=TreeLimits)
@@ -54,23 +54,23 @@ def fetch_commit(
     """Return the submission that a repository holds at `commit`. Safe to repeat.
 
     Args:
-        remote: where.
+        remote: the repository.
         commit: the full id.
-        limits: what it may cost.
-        credentials: what opens the repository.
+        limits: for fetching and reading.
+        credentials: for the repository.
 
     Raises:
         SubmissionError: the commit is too large, or `src/` holds what a submission must not.
-        NotFound: the commit is not there (any more): the student pushed over it.
+        NotFound: the commit does not exist, or not any more: the student pushed over it.
         RepositoryError: there is no such repository; another try does not help.
-        GitHostError: the git host did not answer; worth another try.
+        GitHostError: the git host did not respond; another try may help.
     """
     limits = limits or FetchLimits()
     checked_commit(commit)
     allowed = GitLimits(seconds=limits.seconds, scratch_bytes=limits.bytes)
     with scratch(remote, credentials, allowed, sha256=len(commit) == 64) as repository:
         try:
-            # a file over the limit need not come: it is refused by its absence
+            # the host need not send a file over the limit: the file is refused because it is missing
             repository.fetch(commit, GRADED, depth=1, filter_spec=f"blob:limit={limits.tree.file_bytes + 1}")
         except TooLarge:
             raise SubmissionError(
@@ -82,10 +82,10 @@ def fetch_commit(
 
 
 def branch_head(remote: Remote, branch: str, *, credentials: Credentials | None = None) -> str | None:
-    """Return the id of the commit at the tip of `branch`, None when there is no such branch.
+    """Return the id of the commit at the tip of `branch`, or None if there is no such branch.
 
     Raises:
-        RepositoryError, GitHostError: as `fetch_commit`.
+        RepositoryError, GitHostError: see `fetch_commit`.
     """
     with scratch(remote, credentials) as repository:
         return repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}")
@@ -95,7 +95,7 @@ def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:
     content = objects.read(commit, "commit", MAX_COMMIT_BYTES)
     if content is None:
         if objects.describe(commit) is None:
-            raise NotFound(f"{remote}: the commit {commit} did not come")
+            raise NotFound(f"{remote}: the commit {commit} was not sent")
         raise SubmissionError("the message of the commit is too long")
     word, _, tree = content.partition(b"\n")[0].partition(b" ")
     if word != b"tree":
@@ -104,7 +104,7 @@ def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:
 
 
 class _TreeFolder:
-    """A `Folder` of a commit, by the id of its tree."""
+    """A `Folder` in a commit, read by the id of its tree."""
 
     def __init__(self, objects: Objects, tree: str) -> None:
         self._objects = objects

@@ -1,16 +1,21 @@
-"""What hosts, repositories, branches and commits may be called. Everything from outside passes here first.
+"""Valid names of hosts, repositories, branches and commits. Every name from outside is checked here first.
 
-Stricter than git: such a name is safe in a URL, a path, a log line and an argument list. None begins with a
-dash or holds `..`, a space, a control character or markup.
+The rules are stricter than git's, so that a name is safe in a URL, a path, a log line and an argument list. No name
+begins with a dash or holds `..`, a space, a control character or markup.
 """
 
 import re
 
+HEADS = "refs/heads/"  # the full name of a branch begins so
 MAX_SEGMENTS = 20
+HOST = r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?"
+PORT = r"(?::[0-9]{1,5})?"
 SEGMENT = r"(?!-)(?!\.(?:/|$))(?!\.git(?:/|$))(?![^/]*\.\.)[A-Za-z0-9._-]{1,100}"
 PATH = rf"{SEGMENT}(?:/{SEGMENT})*"
 
-_HOST = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?(?::[0-9]{1,5})?")
+_HOST = re.compile(HOST + PORT)
+_PART = r"(?!-)[A-Za-z0-9._*?-]{1,100}"
+_PATTERN = re.compile(rf"(?!.*(?:\.\.|\.git(?:/|$))){_PART}(?:/{_PART}){{1,19}}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REF = re.compile(r"refs/[^\x00-\x20\x7f-\xa0\ud800-\udfff~^:?*\[\\]{1,250}")
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock(?:/|$)|[./]$))[A-Za-z0-9_][A-Za-z0-9._/-]{0,199}")
@@ -18,18 +23,28 @@ _AUTHOR = re.compile(r"[^<>\x00-\x1f]{1,200}")
 
 
 def is_host(text: str) -> bool:
-    """Whether this is a host's name, with or without a port: `git.uni.example:3000`."""
-    return _HOST.fullmatch(text) is not None
+    """Whether this is the name of a host in lower case, with or without a port: `git.uni.example:3000`."""
+    return _HOST.fullmatch(text) is not None and text == text.lower()
 
 
 def is_path(text: str) -> bool:
-    """Whether this is a repository below a git host's address: `name`, `owner/name`, `group/team/name`."""
+    """Whether this is the path of a repository on a git host: `name`, `owner/name`, `group/team/name`."""
     return text.count("/") < MAX_SEGMENTS and re.fullmatch(PATH, text) is not None
 
 
 def is_repository_path(text: str) -> bool:
-    """Whether this is `owner/name`; an owner may be nested, `group/team`."""
+    """Whether this is `owner/name`. An owner may be nested: `group/team`."""
     return "/" in text and is_path(text)
+
+
+def is_bare_name(name: str) -> bool:
+    """Whether the name of a repository is without `.git`, by which git would find the same repository again."""
+    return not name.lower().endswith(".git")
+
+
+def is_pattern(text: str) -> bool:
+    """Whether this is a pattern of `owner/name`, in which `*` and `?` stand for other characters."""
+    return _PATTERN.fullmatch(text) is not None
 
 
 def is_commit(text: str) -> bool:
@@ -43,10 +58,10 @@ def is_ref(text: str) -> bool:
 
 
 def is_branch(text: str) -> bool:
-    """Whether this is a plain name of a branch: `main`, `feedback/a0`. Stricter than `is_ref`."""
+    """Whether this is the short name of a branch: `main`, `feedback/a0`. Stricter than `is_ref`."""
     return _BRANCH.fullmatch(text) is not None
 
 
 def is_author(text: str) -> bool:
-    """Whether git keeps this unchanged as the name or the address of a commit's author."""
+    """Whether git keeps this unchanged as the name or the email address of a commit's author."""
     return _AUTHOR.fullmatch(text) is not None and text == text.strip(" .,:;'\"")

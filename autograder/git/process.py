@@ -1,12 +1,12 @@
-"""Runs git on what may be hostile, with nothing around it that could lend a hand.
+"""Runs git on repositories that may be hostile, isolated from everything that could help an attacker.
 
-What git gets is listed here and nowhere else: an environment of its own (no configuration of the system or the
-user, an empty home), no hooks, attributes, filters, alternates or replace objects, one allowed protocol, no
-redirects, no prompt, and a token in a private file that only a credential helper for that one host reads. Every
-process has limits of time, memory, disk and output, and is killed with its whole group.
+This module alone decides what git gets: an environment of its own (no configuration of the system or the user, an empty
+home), no hooks, attributes, filters, alternates or replace objects, one allowed protocol, no redirects, no prompt, and
+a token in a private file that only a credential helper for that one host reads. Every process has limits of time,
+memory, disk and output, and is killed with its whole process group.
 
-A command that does not need the network gets no protocol at all: a missing object is missing, it is never fetched.
-A repository on this machine is served by a git that we start, with the same care for its hooks and settings.
+A command that needs no network gets no protocol at all, so that a missing object is never fetched. A repository on this
+machine is served by a git process that this module starts, with the same protection from its hooks and settings.
 """
 
 import contextlib
@@ -27,25 +27,25 @@ from autograder.errors import GraderError
 from autograder.git.remote import Credentials, Remote, RemoteError
 
 MAX_MESSAGE = 300
-TICK_SECONDS = 0.05  # how often the scratch folder's size is looked at
+TICK_SECONDS = 0.05  # how often the size of the scratch folder is checked
 NOTHING = "/dev/null"
-# Limits of our own making between fork and exec would not be safe with threads; macOS has no -v.
+# The shell sets the limits: Python code between fork and exec would not be safe with threads. macOS has no `ulimit -v`.
 LIMITED = 'ulimit -c 0; ulimit -f "$1"; ulimit -v "$2" 2>/dev/null || :; shift 2; exec "$@"'
-NOT_INSTALLED = 127  # the shell's status for a program that it cannot find
-HOST = "host"  # the remote's name in our scratch repository
+NOT_INSTALLED = 127  # the exit status of the shell for a program that it cannot find
+HOST = "host"  # the name of the remote in the scratch repository
 
 SETTINGS = {
     "core.hooksPath": NOTHING,
     "core.fsmonitor": "false",
     "core.attributesFile": NOTHING,
     "core.useReplaceRefs": "false",
-    "core.alternateRefsCommand": "true",  # the program: it prints no references
-    "core.bigFileThreshold": "1m",  # larger objects are streamed, never held in memory
+    "core.alternateRefsCommand": "true",  # the program `true`, which prints no references
+    "core.bigFileThreshold": "1m",  # larger objects are streamed, not held in memory
     "core.packedGitWindowSize": "32m",
     "core.packedGitLimit": "256m",
     "credential.helper": "",
     "fetch.recurseSubmodules": "false",
-    "fetch.unpackLimit": "1",  # always a pack: one file to watch
+    "fetch.unpackLimit": "1",  # always keep the pack: one file, whose size is easy to watch
     "fetch.writeCommitGraph": "false",
     "gc.auto": "0",
     "http.followRedirects": "false",
@@ -63,7 +63,7 @@ SETTINGS = {
     "transfer.bundleURI": "false",
     "transfer.unpackLimit": "1",
 }
-# For the git that serves a repository of this machine: it reads that repository's own settings.
+# For the git process that serves a repository of this machine, and reads that repository's own settings.
 SERVER_SETTINGS = {
     "core.hooksPath": NOTHING,
     "core.fsmonitor": "false",
@@ -73,9 +73,9 @@ SERVER_SETTINGS = {
     "gc.auto": "0",
     "pack.threads": "1",
     "receive.autogc": "false",
-    "receive.denyCurrentBranch": "ignore",  # else it may update a working tree, through filters: programs
+    "receive.denyCurrentBranch": "ignore",  # else it may update a working tree, and run its filters
     "receive.denyNonFastForwards": "false",
-    "safe.directory": "*",  # the configured folder of repositories belongs to the host's user, not to ours
+    "safe.directory": "*",  # the folder of repositories belongs to another user than the service's
     "uploadpack.allowFilter": "true",
 }
 SSH_OPTIONS = (
@@ -96,11 +96,11 @@ SSH_OPTIONS = (
 
 
 class GitHostError(GraderError):
-    """The git host did not answer as it should; worth another try later."""
+    """The git host did not respond as expected; another try may help."""
 
 
 class RepositoryError(GraderError):
-    """The repository or something in it is not there or cannot be used; another try does not help."""
+    """The repository, or something in it, is missing or cannot be used; another try does not help."""
 
 
 class NotFound(RepositoryError):
@@ -108,18 +108,18 @@ class NotFound(RepositoryError):
 
 
 class TooLarge(RepositoryError):
-    """What was asked for does not fit into the limits."""
+    """The requested data does not fit into the limits."""
 
 
 @dataclass(frozen=True)
 class GitLimits:
-    """What one scratch repository may cost.
+    """The limits of one scratch repository.
 
     Attributes:
-        seconds: from its making until it is done with.
+        seconds: from when it is made until it is removed.
         scratch_bytes: on disk.
         memory_bytes: address space of one process.
-        output_bytes: of one command.
+        output_bytes: output of one command.
     """
 
     seconds: float = 60.0
@@ -130,7 +130,7 @@ class GitLimits:
 
 @dataclass(frozen=True)
 class Result:
-    """How a command of git ended."""
+    """The exit status, output and error messages of a git command."""
 
     status: int
     output: bytes
@@ -141,10 +141,11 @@ class Git:
     """Git for one remote, in one private folder.
 
     Args:
-        folder: empty; the repository will be in `folder`/repository, whatever git and its helpers write beside it.
+        folder: an empty folder. The repository will be in `folder`/repository; git and its helpers write their other
+            files beside it.
         remote: the only one that can be reached.
-        credentials: what opens it.
-        limits: for all commands together; time begins now.
+        credentials: for the remote.
+        limits: for all commands together; the time starts now.
     """
 
     def __init__(self, folder: Path, remote: Remote, credentials: Credentials, limits: GitLimits) -> None:
@@ -165,16 +166,16 @@ class Git:
         settings: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> bytes:
-        """Run a command without any network; return its output.
+        """Run a command without network access; return its output.
 
         Args:
             arguments: of git.
-            stdin: what it reads.
+            stdin: the input of the command.
             settings: further configuration.
-            variables: further environment.
+            variables: further environment variables.
 
         Raises:
-            GraderError: it failed, which here is no student's doing.
+            GraderError: the command failed. No student can cause that here.
         """
         environment = self._environment(settings or {}, protocol="") | dict(variables or {})
         result = self._finish(arguments, environment, stdin)
@@ -185,24 +186,24 @@ class Git:
         return result.output
 
     def online(self, *arguments: str) -> Result:
-        """Run a command that may reach the remote, which is called HOST there.
+        """Run a command that may reach the remote. In its arguments, the remote is called HOST.
 
         Raises:
-            RepositoryError: a repository of this machine is made of parts of another one.
-            TooLarge, GitHostError: it was ended at a limit.
+            RepositoryError: a repository of this machine uses parts of another one.
+            TooLarge, GitHostError: the command reached a limit and was killed.
         """
         require_own_parts(self.remote, "objects", "refs/heads")
         environment = self._environment(self._host, protocol=self.remote.protocol) | self._ssh
         return self._finish(arguments, environment, b"")
 
     def conversation(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start a command without any network that is talked to through pipes; `end` it."""
+        """Start a command without network access, with pipes to it. The caller must `end` it."""
         environment = self._environment({}, protocol="")
         return self._start(arguments, environment, subprocess.PIPE, subprocess.DEVNULL)
 
     def failure(self, command: str, result: Result) -> GraderError:
-        """Return the error for a command that could not do its work."""
-        for pattern, kind, advice in _SAYINGS:
+        """Return the error for a command that failed."""
+        for pattern, kind, advice in _FAILURES:
             if re.search(pattern, result.errors):
                 return kind(f"{self.remote}: git {command}: {advice} ({result.errors})")
         return GitHostError(
@@ -211,7 +212,7 @@ class Git:
 
     @property
     def seconds_left(self) -> float:
-        """What is left of the time limit."""
+        """The seconds until the time limit; 0 after it."""
         return max(0.0, self._deadline - time.monotonic())
 
     def _start(
@@ -221,8 +222,10 @@ class Git:
         stdin: IO[bytes] | int,
         stderr: int,
     ) -> subprocess.Popen[bytes]:
-        """Start git in a process group of its own, within the limits of memory and file size."""
-        most = self.limits.scratch_bytes + (64 << 20)  # the watch comes first
+        """Start git in its own process group, within the limits of memory and file size."""
+        most = self.limits.scratch_bytes + (
+            64 << 20
+        )  # more than `_watch` allows, which gives the better message
         limits = [str(most // 512), str(self.limits.memory_bytes // 1024)]
         return subprocess.Popen(
             ["/bin/sh", "-c", LIMITED, "sh", *limits, "git", f"--git-dir={self.directory}", *arguments],
@@ -271,7 +274,7 @@ class Git:
                     if not data:
                         selector.unregister(key.fileobj)
                     key.data.extend(data)
-                del errors[:-65536]  # the end says why
+                del errors[:-65536]  # the last lines hold the reason
                 if len(output) > self.limits.output_bytes:
                     raise TooLarge(
                         f"{self.remote}: git {command} printed more than {self.limits.output_bytes} bytes"
@@ -282,39 +285,19 @@ class Git:
             raise TooLarge(f"{self.remote}: git {command} wrote more than {self.limits.scratch_bytes} bytes")
 
     def size(self) -> int:
-        """Return the bytes in the scratch folder, as far as can be seen while git works in it."""
+        """Return the bytes in the scratch folder, as far as they can be counted while git works in it."""
         total = 0
         for place, _, names in os.walk(self._folder):
             for name in names:
-                with contextlib.suppress(OSError):  # it was renamed or removed
+                with contextlib.suppress(OSError):  # the file was renamed or removed
                     total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 (hot)
         return total
 
     def _environment(self, settings: Mapping[str, str], *, protocol: str) -> dict[str, str]:
-        """Return everything that git gets to know about the world; `settings` go on top of SETTINGS."""
-        environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": str(self._folder / "home"),
-            "XDG_CONFIG_HOME": str(self._folder / "home"),
-            "TMPDIR": str(self._folder / "tmp"),
-            "LC_ALL": "C",
-            "GIT_ALLOW_PROTOCOL": protocol,
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_CEILING_DIRECTORIES": str(self._folder),
-            "GIT_CONFIG_GLOBAL": NOTHING,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_SYSTEM": NOTHING,
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_SSH_VARIANT": "ssh",
-            "GIT_TERMINAL_PROMPT": "0",
-        }
-        everything = SETTINGS | dict(settings)
-        environment["GIT_CONFIG_COUNT"] = str(len(everything))
-        for number, (key, value) in enumerate(everything.items()):
-            environment[f"GIT_CONFIG_KEY_{number}"] = key
-            environment[f"GIT_CONFIG_VALUE_{number}"] = value
-        return environment
+        closed = closed_environment(
+            settings, home=str(self._folder / "home"), ceiling=self._folder, protocol=protocol
+        )
+        return closed | {"TMPDIR": str(self._folder / "tmp"), "GIT_SSH_VARIANT": "ssh"}
 
     def _clean(self, text: str) -> str:
         if self._secret:
@@ -322,31 +305,73 @@ class Git:
         return one_line(text)
 
 
-def require_own_parts(remote: Remote, *names: str) -> None:
-    """Refuse a repository of this machine that passes another one's parts off as its own; do nothing for other hosts.
-
-    Git follows links, with what our account may read and write: whoever can write the files of a repository could
-    lead it to the solution, or have us write elsewhere. Where that may change under our eyes, this is no wall.
+def closed_environment(
+    settings: Mapping[str, str] | None = None,
+    *,
+    home: str = NOTHING,
+    ceiling: Path | None = None,
+    protocol: str = "",
+) -> dict[str, str]:
+    """Return the whole environment of a git process; every caller of git in this program starts from it.
 
     Args:
-        remote: whose.
-        names: of files or folders in it that must lead nowhere else, nor any folder above them.
+        settings: configuration on top of SETTINGS.
+        home: git's home directory.
+        ceiling: git does not look for a repository in this folder or above it; None: it looks up to the root.
+        protocol: the only one that git may speak; empty: none, so that a missing object is never fetched.
+    """
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": home,
+        "XDG_CONFIG_HOME": home,
+        "LC_ALL": "C",
+        "GIT_ALLOW_PROTOCOL": protocol,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": NOTHING,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_SYSTEM": NOTHING,
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    if ceiling is not None:
+        environment["GIT_CEILING_DIRECTORIES"] = str(ceiling)
+    everything = SETTINGS | dict(settings or {})
+    environment["GIT_CONFIG_COUNT"] = str(len(everything))
+    for number, (key, value) in enumerate(everything.items()):
+        environment[f"GIT_CONFIG_KEY_{number}"] = key
+        environment[f"GIT_CONFIG_VALUE_{number}"] = value
+    return environment
+
+
+def require_own_parts(remote: Remote, *names: str) -> None:
+    """Refuse a repository of this machine that uses parts of another one. Do nothing for other hosts.
+
+    Git follows links with the rights of the service's account. Whoever can write the files of a repository could make a
+    link to the solution, or make the service write elsewhere. This check does not protect from somebody who can change
+    the files while git runs.
+
+    Args:
+        remote: the repository.
+        names: files or folders in it that must not be links, nor any folder above them.
 
     Raises:
-        RepositoryError: one does.
+        RepositoryError: one of them is a link, or the repository has a `commondir`.
     """
     if remote.protocol != "file":
         return
     root = Path(remote.url)
     if (root / "commondir").exists():
-        raise RepositoryError(f"{remote}: commondir makes it a part of another repository; remove it")
+        raise RepositoryError(
+            f"{remote}: the file commondir makes it a part of another repository; remove it"
+        )
     for name in names:
         for place in (root / name, *(root / name).parents):
             if place == root:
                 break
             if place.is_symlink():
                 raise RepositoryError(
-                    f"{remote}: {place.relative_to(root)} is a link; put what it leads to in its place"
+                    f"{remote}: {place.relative_to(root)} is a link; replace it by the file or folder that it leads to"
                 )
 
 
@@ -357,7 +382,7 @@ def one_line(text: str) -> str:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its whole group, if it still runs."""
+    """Kill a process and its whole group, if it still runs."""
     if process.poll() is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -365,7 +390,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process with its whole group, if it still runs, and close its pipes."""
+    """Kill a process and its whole group, if it still runs, and close its pipes."""
     kill(process)
     for pipe in (process.stdin, process.stdout, process.stderr):
         if pipe is not None:
@@ -374,7 +399,7 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _host_settings(remote: Remote, credentials: Credentials, folder: Path) -> dict[str, str]:
-    """Return what git needs to know to reach `remote`; puts the token into a private file in `folder`."""
+    """Return the settings by which git reaches `remote`. The token is written to a private file in `folder`."""
     settings = {f"remote.{HOST}.url": remote.url, f"protocol.{remote.protocol}.allow": "always"}
     if remote.protocol == "file":
         server = ["git", *(part for item in SERVER_SETTINGS.items() for part in ("-c", "=".join(item)))]
@@ -384,7 +409,7 @@ def _host_settings(remote: Remote, credentials: Credentials, folder: Path) -> di
         secret = folder / "credential"
         with os.fdopen(os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(f"username={credentials.username}\npassword={credentials.token}\n")
-        # git runs this by a shell, with `get`, `store` or `erase` behind it, for this one host
+        # git runs this in a shell, followed by `get`, `store` or `erase`, for this one host
         helper = f'!f() {{ test "$1" = get && cat {shlex.quote(str(secret))}; }}; f'
         settings[f"credential.{remote.origin}.helper"] = helper
     if credentials.ca_file is not None:
@@ -395,16 +420,21 @@ def _host_settings(remote: Remote, credentials: Credentials, folder: Path) -> di
 def _ssh_command(credentials: Credentials) -> str:
     if credentials.known_hosts is None:
         raise RemoteError(
-            "ssh needs a file with the git host's public key: ssh-keyscan HOST > FILE, compare, configure it"
+            "ssh needs a file with the git host's public keys: run ssh-keyscan HOST > FILE, compare the keys, and set "
+            "known_hosts_file"
         )
     options = [*SSH_OPTIONS, f'UserKnownHostsFile="{credentials.known_hosts}"']
     options.append(f'IdentityFile="{credentials.ssh_key}"' if credentials.ssh_key else "IdentityFile=none")
     return shlex.join(["ssh", "-F", "none", *(part for option in options for part in ("-o", option))])
 
 
-# What git and the hosts say, in the C locale -> what kind of error it is, and what to do.
-_SAYINGS: tuple[tuple[str, type[GraderError], str], ...] = (
-    (r"couldn't find remote ref|not our ref|unadvertised object", NotFound, "it is not there (any more)"),
+# Messages of git and of the hosts in the C locale -> the kind of error, and what to do.
+_FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
+    (
+        r"couldn't find remote ref|not our ref|unadvertised object",
+        NotFound,
+        "it does not exist, or not any more",
+    ),
     (r"Out of memory|out of memory|died of signal 25", TooLarge, "it holds objects that are too large"),
     (
         r"error: 30[12378]|url base from redirection",
@@ -419,13 +449,13 @@ _SAYINGS: tuple[tuple[str, type[GraderError], str], ...] = (
     (
         r"Host key verification failed",
         GitHostError,
-        "the git host's key is not the known one; check known_hosts",
+        "the git host's key is not the known one; check known_hosts_file",
     ),
     (
         r"[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
         RepositoryError,
-        "there is no such repository, or our credentials do not show it",
+        "there is no such repository, or our credentials do not open it",
     ),
-    (r"dumb http transport", RepositoryError, "the git host serves files only; it must run git http-backend"),
+    (r"dumb http transport", RepositoryError, "the git host serves only files; it must run git http-backend"),
     (r"mismatched algorithms|object format", RepositoryError, "it uses another kind of commit id"),
 )

@@ -1,7 +1,7 @@
-"""Where a student's repository lies, and what opens it. Pure: checked values, no input or output.
+"""The address of a student's repository, and the credentials for it. Pure: checked values, no input or output.
 
-A `Remote` is put together from the configured base and a checked owner and name; nothing of a webhook's payload
-is ever an address. A secret stands in `Credentials` only: not in an address, not in a `repr`.
+The address of a `Remote` is made of the configured base and a checked owner and name. No part of a webhook's payload is
+ever used as an address. A secret is in `Credentials` only: never in an address, never in a `repr`.
 """
 
 import re
@@ -10,16 +10,15 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from autograder.errors import GraderError
-from autograder.git.names import PATH, is_path
+from autograder.git.names import HOST, PATH, PORT, is_bare_name, is_path
 
-LOOPBACK = ("localhost", "127.0.0.1")  # where plain http is allowed
+LOOPBACK = ("localhost", "127.0.0.1")  # the hosts for which plain http is allowed
 
-_HOST = r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?)"
-_PORT = r"(?::[0-9]{1,5})?"
+_AT_HOST = rf"(?P<host>{HOST}){PORT}(?:/{PATH})?"
 _BASES = {
-    "https": re.compile(rf"https://{_HOST}{_PORT}(?:/{PATH})?"),
-    "http": re.compile(rf"http://{_HOST}{_PORT}(?:/{PATH})?"),
-    "ssh": re.compile(rf"ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]{{0,63}}@)?{_HOST}{_PORT}(?:/{PATH})?"),
+    "https": re.compile(rf"https://{_AT_HOST}"),
+    "http": re.compile(rf"http://{_AT_HOST}"),
+    "ssh": re.compile(rf"ssh://(?:[A-Za-z0-9_][A-Za-z0-9._-]{{0,63}}@)?{_AT_HOST}"),
 }
 _TOKEN = re.compile(r"[\x21-\x7e]{1,4096}")
 _USERNAME = re.compile(r"[A-Za-z0-9._@+-]{1,100}")
@@ -31,12 +30,12 @@ class RemoteError(GraderError):
 
 @dataclass(frozen=True)
 class Remote:
-    """One repository on a git host; make one with `Remote.at`.
+    """One repository on a git host. Make one with `Remote.at`.
 
     Attributes:
-        protocol: the only one that git may speak: `https`, `http` (this machine only), `ssh` or `file`.
+        protocol: the only one that git may use: `https`, `http` (this machine only), `ssh` or `file`.
         url: the address for git; an absolute path for `file`. Never holds a secret.
-        name: as people call it, `owner/name`.
+        name: for people, `owner/name`.
     """
 
     protocol: str
@@ -50,11 +49,11 @@ class Remote:
         Args:
             base: `https://host[:port][/path]`, `ssh://[user@]host[:port][/path]`, `file:///path`, or an absolute
                 path of this machine.
-            owner: letters, digits, `.`, `_`, `-`; groups within groups with `/` between; empty where there are none.
+            owner: letters, digits, `.`, `_`, `-`; nested groups are separated by `/`; may be empty.
             name: of the repository, without `.git`.
 
         Raises:
-            RemoteError: something in it is not allowed.
+            RemoteError: one of them is not allowed.
         """
         base = str(base).rstrip("/")
         if base.startswith("file:///"):
@@ -62,11 +61,11 @@ class Remote:
         full = f"{owner}/{name}" if owner else name
         if not is_path(full) or "/" in name:
             raise RemoteError(
-                f"not a repository's name: {full!r:.200}; letters, digits, dots, underscores and hyphens are "
-                "allowed, no leading hyphen, no two dots in a row"
+                f"not the name of a repository: {full!r:.200}; use letters, digits, dots, underscores and hyphens, but "
+                "no hyphen at the start and no two dots in a row"
             )
-        if name.lower().endswith(".git"):
-            raise RemoteError(f"write the repository's name without .git: {full}")
+        if not is_bare_name(name):
+            raise RemoteError(f"write the name of the repository without .git: {full}")
         if base.startswith("/"):
             if not base.isprintable() or ".." in base.split("/"):
                 raise RemoteError(f"not a folder of repositories: {base!r:.200}; give an absolute path")
@@ -75,8 +74,8 @@ class Remote:
         match = _BASES[protocol].fullmatch(base) if protocol in _BASES else None
         if match is None or ".." in match["host"]:
             raise RemoteError(
-                f"not an address of a git host: {_without_secret(base)!r:.200}; "
-                "https://HOST, ssh://USER@HOST, file:///PATH or an absolute path are allowed, without a password"
+                f"not the address of a git host: {_without_secret(base)!r:.200}; "
+                "use https://HOST, ssh://USER@HOST, file:///PATH or an absolute path, without a password"
             )
         if protocol == "http" and match["host"] not in LOOPBACK:
             raise RemoteError(f"{base} is not encrypted; use https (http only for {' and '.join(LOOPBACK)})")
@@ -84,7 +83,7 @@ class Remote:
 
     @property
     def origin(self) -> str:
-        """`https://host:port`: what a credential is good for."""
+        """`https://host:port`, to which the credentials belong."""
         return "/".join(self.url.split("/")[:3])
 
     def __str__(self) -> str:
@@ -93,14 +92,14 @@ class Remote:
 
 @dataclass(frozen=True)
 class Credentials:
-    """What opens a repository. The token never appears in `repr`, a command line, an environment or a log.
+    """The credentials for a repository. The token never appears in a `repr`, a command line, an environment or a log.
 
     Attributes:
-        token: the password for https, for instance a GitHub App's token.
-        username: that goes with it.
+        token: the password for https, such as a GitHub App's token.
+        username: user name for https.
         ssh_key: file of the private key for ssh, without a passphrase.
-        known_hosts: file of the host's public key; needed for ssh.
-        ca_file: certificates (PEM) to trust for https in place of the system's.
+        known_hosts: file of the host's public keys; required for ssh.
+        ca_file: file of certificates (PEM) to trust for https in place of the system's.
     """
 
     token: str = field(default="", repr=False)
@@ -111,31 +110,17 @@ class Credentials:
 
     def __post_init__(self) -> None:
         if self.token and not _TOKEN.fullmatch(self.token):
-            raise RemoteError("the git host's token holds spaces or line breaks; check its file")
+            raise RemoteError("the token of the git host holds spaces or line breaks; check its file")
         if not _USERNAME.fullmatch(self.username):
             raise RemoteError(f"not a user name for a git host: {self.username!r:.200}")
         for path in (self.ssh_key, self.known_hosts, self.ca_file):
-            # ssh expands % and ~, and reads quotes
+            # ssh expands % and ~, and interprets quotes
             if path is not None and (
                 not path.is_absolute() or not re.fullmatch(r"[^\"'\\%$\x00-\x1f]+", str(path))
             ):
-                raise RemoteError(f"give an absolute path without quotes, % and $: {str(path)!r:.200}")
-
-    @classmethod
-    def of_token_file(cls, path: Path, username: str = "x-access-token") -> "Credentials":
-        """Return credentials with the token in the file at `path`.
-
-        Raises:
-            RemoteError: the file cannot be read, or holds no token.
-        """
-        try:
-            token = path.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise RemoteError(f"cannot read the git host's token in {path}: {reason}") from None
-        if not token:
-            raise RemoteError(f"the token file {path} is empty")
-        return cls(token=token, username=username)
+                raise RemoteError(
+                    f"give an absolute path without quotes, backslashes, % and $: {str(path)!r:.200}"
+                )
 
 
 def _without_secret(base: str) -> str:

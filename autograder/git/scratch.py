@@ -1,9 +1,9 @@
-"""A scratch repository: bare, ours, private, and gone when it is done with.
+"""A scratch repository: bare, private, and removed after use.
 
     with scratch(remote, credentials) as repository:
         repository.fetch("refs/heads/main", "refs/graded/tip", depth=1, filter_spec="tree:0")
 
-It holds what was fetched from one student's repository and what we make to push there. Nothing is ever checked out.
+It holds what was fetched from one student's repository, and the commits to push there. Nothing is ever checked out.
 """
 
 import shutil
@@ -39,7 +39,7 @@ def scratch(
     *,
     sha256: bool = False,
 ) -> Iterator["Repository"]:
-    """Make a bare repository of our own in a private temporary folder, gone at the end.
+    """Make a bare repository in a private temporary folder, and remove it at the end.
 
     Raises:
         GraderError: git is missing, or the disk is full.
@@ -49,11 +49,13 @@ def scratch(
             git = Git(Path(folder), remote, credentials or Credentials(), limits or GitLimits())
             yield Repository(git, sha256=sha256)
     except OSError as error:
-        raise GitHostError(f"cannot keep a scratch repository: {error}; check the disk of TMPDIR") from error
+        raise GitHostError(
+            f"cannot make or use a scratch repository: {error}; check the disk of TMPDIR"
+        ) from error
 
 
 class Repository:
-    """A scratch repository that knows one remote; made by `scratch`."""
+    """A scratch repository with one remote. Made by `scratch`."""
 
     def __init__(self, git: Git, *, sha256: bool) -> None:
         self._git, self._remote = git, git.remote
@@ -68,23 +70,24 @@ class Repository:
         settings: Mapping[str, str] | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> str:
-        """Run a command that needs no network, see `Git.offline`; return its output, one line."""
+        """Run a command that needs no network, see `Git.offline`; return its output without the last line break."""
         output = self._git.offline(*arguments, stdin=stdin, settings=settings, variables=variables)
         return output.decode("utf-8", "replace").rstrip("\n")
 
     def fetch(self, source: str, into: str, *, depth: int, filter_spec: str) -> None:
-        """Fetch `source`, a commit id or a full reference, as the reference `into`; the first thing done here.
+        """Fetch `source` as the reference `into`. Must be the first call: a failed fetch removes all objects.
 
         Args:
-            source: what to fetch.
-            into: what to call it here.
-            depth: of history.
-            filter_spec: objects that a server may leave out, see `git rev-list --filter`.
+            source: a commit id or the full name of a reference.
+            into: its name in this repository.
+            depth: number of commits of the history.
+            filter_spec: objects that the host may leave out, see `git rev-list --filter`.
 
         Raises:
             NotFound: there is no `source`.
-            TooLarge: it does not fit.
-            RepositoryError, GitHostError: as the names say.
+            TooLarge: it does not fit into the limits.
+            RepositoryError: the repository is missing or cannot be used.
+            GitHostError: the git host did not respond, or refused; another try may help.
         """
         try:
             result = self._git.online(
@@ -101,29 +104,31 @@ class Repository:
             if result.status != 0:
                 raise self._git.failure("fetch", result)
         except GraderError:
-            shutil.rmtree(self._git.directory / "objects")  # what came of it takes room
+            shutil.rmtree(
+                self._git.directory / "objects"
+            )  # a failed fetch leaves files that count toward the limit
             (self._git.directory / "objects").mkdir()
             raise
         finally:
-            # git noted the remote as one that supplies missing objects later; nothing shall be supplied later
+            # git has recorded the remote as one that supplies missing objects later, which it must not do
             (self._git.directory / "config").write_bytes(self._config)
 
     def push(self, commit: str, reference: str, *, expected: str | None) -> tuple[str, str]:
-        """Push `commit` as `reference` if the remote has `expected` there, None for nothing.
+        """Push `commit` as `reference`, provided that the remote has `expected` there; None for nothing.
 
         Returns:
-            The flag of `git push --porcelain` (`*` new, a space or `+` updated, `=` was there, `!` refused) and the
+            The flag of `git push --porcelain` (`*` created, a space or `+` updated, `=` unchanged, `!` refused) and the
             reason.
 
         Raises:
-            RepositoryError, GitHostError: it could not be tried.
+            RepositoryError, GitHostError: the push could not be tried.
         """
         require_own_parts(self._remote, reference, f"logs/{reference}")
         result = self._git.online(
             "push",
             "--porcelain",
             "--no-verify",
-            "--no-thin",  # the parent's tree is not here
+            "--no-thin",  # the tree of the parent was not fetched
             "--no-signed",
             "--no-recurse-submodules",
             f"--force-with-lease={reference}:{expected or ''}",
@@ -137,14 +142,14 @@ class Repository:
         raise self._git.failure("push", result)
 
     def require_write(self, commit: str, reference: str) -> None:
-        """Ask the remote whether it takes pushes from us; nothing is pushed.
+        """Check that the remote accepts pushes with the credentials. Nothing is pushed.
 
         Args:
-            commit: any that is here.
-            reference: where it would go.
+            commit: any commit of this repository.
+            reference: the reference that would be pushed.
 
         Raises:
-            RepositoryError, GitHostError: it does not.
+            RepositoryError, GitHostError: the remote does not accept them.
         """
         result = self._git.online(
             "push", "--dry-run", "--porcelain", "--force", "--no-verify", HOST, f"{commit}:{reference}"
@@ -153,10 +158,11 @@ class Repository:
             raise self._git.failure("push", result)
 
     def heads(self, branch: str) -> dict[str, str]:
-        """Return reference -> commit id of a branch and of those below it (`branch/...`) on the remote.
+        """Return reference -> commit id, for a branch of the remote and the branches below it (`branch/...`).
 
         Raises:
-            RepositoryError, GitHostError: as the names say.
+            RepositoryError: the repository is missing or cannot be used.
+            GitHostError: the git host did not respond, or refused; another try may help.
         """
         full = f"refs/heads/{checked_branch(branch)}"
         result = self._git.online("ls-remote", "--refs", HOST, full, f"{full}/*")
@@ -170,14 +176,14 @@ class Repository:
         return found
 
     def objects(self) -> "Objects":
-        """Return a reader of this repository's objects, a context manager."""
+        """Return a reader of the objects of this repository, a context manager."""
         return Objects(self._git)
 
 
 class Objects:
     """Reads objects of a scratch repository by their ids, through two long-lived processes; a context manager.
 
-    Nothing is fetched: an object that a server left out is not there.
+    Nothing is fetched: an object that the host left out is missing.
     """
 
     def __init__(self, git: Git) -> None:
@@ -205,7 +211,7 @@ class Objects:
         self._end()
 
     def describe(self, identity: str) -> tuple[str, int] | None:
-        """Return the type and the size in bytes of an object, None when it is not here.
+        """Return the type of an object and its size in bytes, or None if it is missing.
 
         Raises:
             GraderError: git cannot read it.
@@ -213,10 +219,10 @@ class Objects:
         return self._ask("--batch-check", identity)
 
     def read(self, identity: str, kind: str, limit: int) -> bytes | None:
-        """Return the content of an object of type `kind`; None when it is not here or larger than `limit` bytes.
+        """Return the content of an object of type `kind`, or None if it is missing or larger than `limit` bytes.
 
         Raises:
-            RepositoryError: it is of another type.
+            RepositoryError: the object has another type.
             GraderError: git cannot read it.
         """
         described = self.describe(identity)
@@ -252,7 +258,7 @@ class Objects:
 
     def _broken(self, identity: str) -> GraderError:
         if self._git.seconds_left == 0:
-            return GitHostError(f"{self._git.remote}: reading took too long; try again")
+            return GitHostError(f"{self._git.remote}: reading objects took too long; try again")
         return RepositoryError(f"{self._git.remote}: git cannot read the object {identity}")
 
     def _kill(self) -> None:
@@ -265,13 +271,13 @@ class Objects:
 
 
 def checked_branch(branch: str) -> str:
-    """Return `branch` if it is a plain name of one.
+    """Return `branch` if it is the short name of a branch.
 
     Raises:
         RepositoryError: it is not.
     """
     if not is_branch(branch):
-        raise RepositoryError(f"not a branch name that is served: {branch!r:.200}")
+        raise RepositoryError(f"not the name of a branch: {branch!r:.200}")
     return branch
 
 

@@ -1,4 +1,4 @@
-"""One or many checkouts, one or all assignments: the work of `autograder grade`, without its words."""
+"""Grading one or many checkouts for one or all assignments: what `autograder grade` does, without what it prints."""
 
 import contextlib
 import hashlib
@@ -11,20 +11,21 @@ from pathlib import Path
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
 from autograder.report import Report, dumps, markdown, summary_csv
 from autograder.submission import PACKAGE, is_ignored, read_tree
 
-Progress = Callable[[str, Graded], None]  # called with the assignment and what became of a checkout
+Progress = Callable[[str, Graded], None]  # called with the assignment and the result of a checkout
 
 
 @dataclass
 class Batch:
-    """What became of a number of checkouts.
+    """The results of a number of checkouts.
 
     Attributes:
         reports: checkout -> its reports, in the order of the assignments; every checkout is a key.
-        faults: one line for staff for each report that could not be made.
+        faults: for each report that could not be made, one line for staff.
     """
 
     reports: dict[Path, list[Report]]
@@ -32,7 +33,7 @@ class Batch:
 
 
 def find_checkouts(path: Path) -> list[Path]:
-    """Return [path] when it contains src/, else the folders in it that do, by name."""
+    """Return [path] if it contains src/, otherwise the folders in it that do, sorted by name."""
     if (path / PACKAGE).is_dir():
         return [path]
     return sorted(folder for folder in path.iterdir() if (folder / PACKAGE).is_dir())
@@ -52,7 +53,7 @@ def grade_checkouts(
     """Grade every checkout for every assignment, `jobs` at a time.
 
     Raises:
-        GraderError: a suite or the sandbox cannot start; nothing is graded then.
+        GraderError: a suite or the sandbox cannot start. Nothing is graded in that case.
     """
     batch = Batch({checkout: [] for checkout in checkouts})
     work = [(checkout, head_commit(checkout)) for checkout in checkouts]
@@ -68,7 +69,7 @@ def grade_checkouts(
 
 
 def prepare(folder: Path) -> None:
-    """Make the folder that results go to, before the work that would be lost without it.
+    """Make the folder for the results, before any work that would be lost without it.
 
     Raises:
         GraderError: no file can be written there.
@@ -84,7 +85,8 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise GraderError(
-            f"cannot write to {folder}: {error.strerror}; make room or rights there, or name another folder"
+            f"cannot write to {folder}: {error.strerror}; free disk space, change the permissions, or choose "
+            "another folder"
         ) from error
 
 
@@ -103,7 +105,7 @@ def write_single(reports: Sequence[Report], folder: Path) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a new file in the place of `path`: the folder is a student's, and `path` may be a link of theirs."""
+    """Replace `path` by a new file: the folder is a student's, so `path` may be a symbolic link of theirs."""
     descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -131,10 +133,10 @@ def write_many(reports: Mapping[Path, Sequence[Report]], folder: Path) -> None:
 
 
 def head_commit(checkout: Path) -> str | None:
-    """Return the commit of a git checkout whose src/ is what was committed; else None: no commit is graded.
+    """Return the commit of a git checkout if its src/ is what was committed, otherwise None.
 
     The repository is a student's, and its configuration may name programs for git to run (filters, monitors,
-    transports). So git only looks up the commit and lists its tree; the files are compared here.
+    transports). So git only looks up the commit and lists its tree, and the files are compared here.
     """
     head = _git(checkout, "rev-parse", "--verify", "--quiet", "HEAD^{commit}")
     listing = _git(checkout, "ls-tree", "-r", "-z", "--full-tree", "HEAD", "--", f"{PACKAGE}/")
@@ -155,27 +157,21 @@ def head_commit(checkout: Path) -> str | None:
 
 
 def _git(checkout: Path, *arguments: str) -> str | None:
-    """Return what a git command that only reads the object store prints, or None where it fails."""
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-        "GIT_ALLOW_PROTOCOL": "",  # a missing object must not be fetched: that would start a transport
-        "GIT_NO_LAZY_FETCH": "1",
-        "GIT_NO_REPLACE_OBJECTS": "1",
-        "GIT_TERMINAL_PROMPT": "0",
-    }
+    """Return what a git command that only reads the object store prints, or None if it fails."""
     try:
         result = subprocess.run(
             ["git", "-C", str(checkout), *arguments],
-            capture_output=True, timeout=30, check=True, env=environment,
-        )  # fmt: skip
+            env=closed_environment(),
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return result.stdout.decode("utf-8", "surrogateescape")
 
 
 def _blob_id(content: bytes, digits: int) -> str:
-    """Return git's name of a file's content, in a repository whose names have `digits` digits."""
+    """Return git's id of a file's content, in a repository whose ids have `digits` hexadecimal digits."""
     blob = b"blob %d\0" % len(content) + content
     return hashlib.sha256(blob).hexdigest() if digits == 64 else hashlib.sha1(blob).hexdigest()  # noqa: S324 (git's)

@@ -1,10 +1,10 @@
 """Grading submissions: a `Grader` owns one suite server and turns folders into reports.
 
-    with Grader(config, "a0", sandbox="auto") as grader:
+    with Grader(config, assignment, config_file=config_file) as grader:
         report = grader.grade(Path("checkout"))
 
-Starting one costs as much as importing torch once; each submission after that costs a few forks. A grader is
-good for one thread of control; `grade_many` keeps several submissions in flight.
+Starting a grader costs as much as importing torch once; each submission after that costs a few forks. Use a grader
+from one thread only; `grade_many` keeps several submissions in flight.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -24,6 +23,7 @@ from typing import Any, TypeVar
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.trial import CaseFacts, Trial, TrialCase
+from autograder.own_process import own_process
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult
 
@@ -32,15 +32,13 @@ Key = TypeVar("Key")
 MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
 SUBMISSION_SECONDS = 900.0
-BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from autograder.grading.suite_server import start; sys.exit(start(sys.argv[2:]))"
-)
+SUITE_SERVER = "autograder.grading.suite_server"
+"""By name: this process must not import pytest and the suite's modules."""
 
 
 @dataclass(frozen=True)
 class Graded:
-    """What became of one submission: a report, or a fault of ours, in words for staff."""
+    """The result of one submission: a report, or our fault in words for staff."""
 
     path: Path
     report: Report | None
@@ -63,9 +61,9 @@ class Grader:
     Args:
         config: the course's configuration, read from a file.
         assignment: which suite to use.
-        sandbox: `auto`, `bwrap`, `docker` or `none`.
-        image: what containers are made of; empty for the configuration's.
-        config_file: the file that `config` was read from; the server reads it again.
+        sandbox: the name of a sandbox, see `autograder.sandbox.kinds`.
+        image: the image of the containers; empty for the one in the configuration.
+        config_file: the file that `config` was read from; the suite server reads it again.
     """
 
     def __init__(
@@ -75,30 +73,28 @@ class Grader:
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.provenance: dict[str, Any] = {}
-        self.cases: list[tuple[str, int]] = []  # name and points, known when it is ready
+        self.cases: list[tuple[str, int]] = []  # name and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._next_id = 0
 
     def start(self) -> None:
-        """Start the server; returns at once. `ready` waits for it."""
+        """Start the server and return at once; `ready` waits for it."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            package = str(Path(__file__).resolve().parents[2])
             course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
             arguments = [str(theirs.fileno()), *course]
             self._server = subprocess.Popen(
-                # -I: neither the caller's folder nor its environment chooses what the server imports
-                [sys.executable, "-I", "-c", BOOT, package, *arguments],
+                own_process(SUITE_SERVER, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 env=_environment(),
-                start_new_session=True,  # Ctrl-C is for us to handle
+                start_new_session=True,  # Ctrl-C reaches this process only, which ends the server
             )
         self._channel = ours
 
     def ready(self) -> dict[str, Any]:
-        """Wait until the suite is collected, checked, and the sandbox is warm; return the provenance.
+        """Wait until the suite is collected and has checked itself, and the sandbox is warm; return the provenance.
 
         Raises:
             GraderError: it could not start; the message says why.
@@ -106,13 +102,13 @@ class Grader:
         if self._channel is None:
             self.start()
         if not self.provenance:
-            answer = self._receive(START_SECONDS)
-            self.cases = [(name, points) for name, points in answer["cases"]]
-            self.provenance = answer["ready"]
+            message = self._receive(START_SECONDS)
+            self.cases = [(name, points) for name, points in message["cases"]]
+            self.provenance = message["ready"]
         return self.provenance
 
     def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
-        """Return the report of a submission that cannot be graded at all: every case has the same verdict.
+        """Return the report of a submission that is refused as a whole: every case has the error's verdict.
 
         Raises:
             GraderError: the suite could not start, so its cases are not known.
@@ -126,7 +122,7 @@ class Grader:
         """Grade one folder that contains src/.
 
         Raises:
-            GraderError: no score could be given, through no fault of the student.
+            GraderError: no score could be given, and it is not the student's fault.
         """
         (graded,) = self.grade_many([(path, commit)], jobs=1)
         if graded.report is None:
@@ -134,50 +130,50 @@ class Grader:
         return graded.report
 
     def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
-        """Grade several folders, up to `jobs` at a time; yield each as it is done, in whatever order."""
-        messages = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
-        for path, answer in self._exchange(messages, jobs):
-            report = from_json(answer["report"]) if "report" in answer else None
-            yield Graded(path, report, answer.get("fault"))
+        """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order."""
+        requests = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
+        for path, result in self._exchange(requests, jobs):
+            report = from_json(result["report"]) if "report" in result else None
+            yield Graded(path, report, result.get("fault"))
 
     def try_many(
         self, trials: Iterable[tuple[Key, Path, Trial]], *, jobs: int
     ) -> Iterator[tuple[Key, Tried]]:
         """Run trials on folders that contain src/, up to `jobs` at a time; yield each with its key as it is done."""
-        messages = (
+        requests = (
             (key, {"path": str(path.resolve()), "trial": trial.to_json()}) for key, path, trial in trials
         )
-        for key, answer in self._exchange(messages, jobs):
-            rows = tuple(TrialCase(**row) for row in answer.get("rows", ()))
-            cases = tuple(CaseFacts(**facts) for facts in answer.get("cases", ()))
-            yield key, Tried(rows, cases, answer.get("fault"), answer.get("build"))
+        for key, result in self._exchange(requests, jobs):
+            rows = tuple(TrialCase(**row) for row in result.get("rows", ()))
+            cases = tuple(CaseFacts(**facts) for facts in result.get("cases", ()))
+            yield key, Tried(rows, cases, result.get("fault"), result.get("build"))
 
     def _exchange(
-        self, messages: Iterable[tuple[Key, dict[str, Any]]], jobs: int
+        self, requests: Iterable[tuple[Key, dict[str, Any]]], jobs: int
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
-        """Keep up to `jobs` messages in flight; yield each key with what came back, in whatever order."""
+        """Keep up to `jobs` requests in flight; yield each key with its result, in any order."""
         self.ready()
-        waiting, running = iter(messages), dict[int, Key]()
+        waiting, running = iter(requests), dict[int, Key]()
         while True:
             while len(running) < jobs and (following := next(waiting, None)) is not None:
-                key, message = following
+                key, request = following
                 self._next_id += 1
                 running[self._next_id] = key
-                self._send({"id": self._next_id} | message)
+                self._send({"id": self._next_id} | request)
             if not running:
                 return
-            answer = self._receive(SUBMISSION_SECONDS + 60)
-            yield running.pop(answer["id"]), answer
+            result = self._receive(SUBMISSION_SECONDS + 60)
+            yield running.pop(result["id"]), result
 
     def kill(self) -> None:
-        """End the server and everything in it at once; who waits for an answer gets a GraderError. From any thread."""
+        """Kill the server and everything in it at once, from any thread; a caller that waits gets a GraderError."""
         if self.alive and self._server is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._server.pid, signal.SIGKILL)
 
     @property
     def alive(self) -> bool:
-        """Whether the server is started and has not ended."""
+        """Whether the server was started and has not ended."""
         return self._server is not None and self._server.poll() is None
 
     def close(self) -> None:
@@ -204,7 +200,7 @@ class Grader:
 
     def _send(self, message: dict[str, Any]) -> None:
         assert self._channel is not None  # noqa: S101 (ready() was called)
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _receive tells why
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # _receive reports why
             self._channel.send(json.dumps(message | {"deadline": SUBMISSION_SECONDS}).encode())
 
     def _receive(self, seconds: float) -> dict[str, Any]:
@@ -214,21 +210,21 @@ class Grader:
             data = self._channel.recv(MAX_DATAGRAM)
         except TimeoutError:
             raise GraderError(
-                f"no answer from the suite server in {seconds:.0f} s; see `autograder doctor`"
+                f"the suite server sent nothing for {seconds:.0f} s; run `autograder doctor`"
             ) from None
         except ConnectionResetError:
             data = b""
         if not data:
             status = self._server.wait(timeout=10) if self._server else None
-            raise GraderError(f"the suite server ended with status {status}; see `autograder doctor`")
-        answer: dict[str, Any] = json.loads(data)
-        if "fault" in answer and "id" not in answer:
-            raise GraderError(answer["fault"])
-        return answer
+            raise GraderError(f"the suite server ended with status {status}; run `autograder doctor`")
+        message: dict[str, Any] = json.loads(data)
+        if "fault" in message and "id" not in message:
+            raise GraderError(message["fault"])
+        return message
 
 
 def _environment() -> dict[str, str]:
-    """Return the few variables that the server needs; no setting of pytest or Python of the caller's."""
+    """Return the few variables that the server needs: none of the caller's settings of pytest or Python."""
     keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
     docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
     return {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}

@@ -1,4 +1,4 @@
-"""From an outcome of the sandbox to what a student reads: pure, so that every sentence has a test."""
+"""From an outcome of the sandbox to the sentence that a student reads. Pure, so that every sentence has a test."""
 
 import signal
 
@@ -20,12 +20,12 @@ SIGNALS: dict[int, str] = {
 
 
 def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> SubmissionError | None:
-    """Return what went wrong as a student should read it, or None when the probe returned.
+    """Return what went wrong, in words for the student, or None if the probe returned.
 
     Args:
         outcome: of one probe.
-        timeout: the time limit of the whole case in seconds.
-        limits: what else was in force.
+        timeout: the time limit of the whole case, in seconds.
+        limits: the other limits that were in force.
     """
     status = outcome.status
     if status is Status.RETURNED:
@@ -67,7 +67,7 @@ def _raised(outcome: Outcome) -> str:
 
 
 def size(number: int) -> str:
-    """Return a size in bytes as people write it: `2 GiB`, `512 MiB`, `100 bytes`."""
+    """Return a number of bytes as people write it: `2 GiB`, `512 MiB`, `100 bytes`."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= factor:
             return f"{number / factor:.3g} {unit}"

@@ -2,23 +2,23 @@
 
 Theory of operation
 -------------------
-This plugin is loaded in the trusted process only. At collection it turns every test into a `Case` and
+This plugin is loaded only in the trusted process. At collection it turns every test into a `Case` and
 refuses a suite that could give a wrong grade. For each submission the suite server forks, puts a `Run` into
 the stash of the pytest config, and lets pytest run the collected items as usual:
 
-    student(probe, *inputs)   the probe runs in the sandbox; its plain data is returned
-    ref(probe, *inputs)       the same probe, on the same inputs, with the reference in this process
+    student(probe, *inputs)   runs the probe in the sandbox and returns its plain data
+    ref(probe, *inputs)       runs the same probe, on the same inputs, with the reference in this process
     rng                       a NumPy generator seeded for this submission and this case
 
-What an item's end means is decided in `_settle`, and nowhere else:
+`_settle` alone decides what the end of an item means:
 
     nothing raised             passed
-    SubmissionError            its own verdict: error or timeout
+    SubmissionError            the error's verdict: error or timeout
     AssertionError, fail()     wrong
-    anything else              ours (GraderError), unless the same check succeeds with the reference's values
+    anything else              our fault (GraderError), unless the same check succeeds with the reference's values
                                in place of the student's: then only those can be the cause, and it is wrong
 
-so that neither a fault of ours costs points, nor odd data from a submission stops its grading.
+So our fault never costs points, and odd data from a submission never stops its grading.
 """
 
 import ast
@@ -33,7 +33,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from _pytest.outcomes import Failed
 
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.messages import failure_of
@@ -48,7 +47,7 @@ Probe = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Case:
-    """What a suite says of one scored test."""
+    """What a suite declares about one scored test."""
 
     name: str
     points: int
@@ -59,14 +58,14 @@ class Case:
 
 @dataclass
 class Run:
-    """One submission being graded: what the fixtures need, and what came out.
+    """One submission being graded: what the fixtures need, and the results so far.
 
-    Without a session the reference stands in for the student: that is how a suite checks itself.
+    Without a session the reference takes the student's place: that is how a suite checks itself.
     """
 
     session: Session | None
     limits: Limits
-    seed: bytes  # HMAC(course secret, assignment, commit): the cases' seeds derive from it
+    seed: bytes  # HMAC(course secret, assignment, content of src/); the seeds of the cases derive from it
     build_failure: SubmissionError | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)  # time limits in place of the suite's, by case
     observer: Callable[[str, tuple[object, ...], Any], Any] | None = None  # of the reference's replies
@@ -81,7 +80,7 @@ PROBES = pytest.StashKey[ModuleType]()
 
 
 class Student:
-    """Runs probes beside the student's code, within what is left of the case's time limit."""
+    """Runs probes beside the student's code, within the rest of the case's time limit."""
 
     def __init__(self, case: Case, run: Run, probes: ModuleType) -> None:
         self._case, self._run, self._probes = case, run, probes
@@ -114,12 +113,12 @@ class Student:
         return outcome.value
 
     def impersonate(self) -> None:
-        """From now on answer with the reference's values."""
+        """From now on return the reference's values."""
         self._impersonated = True
 
 
 class Reference:
-    """Runs probes with the reference in this process, on the same plain data that the student gets."""
+    """Runs probes with the reference in this process, on the same plain data as the student's code gets."""
 
     def __init__(self, probes: ModuleType) -> None:
         self._probes = probes
@@ -133,16 +132,16 @@ class Reference:
         name = probe_name(self._probes, probe)
         try:
             value = probe(*plain(inputs))
-        except Exception as error:  # whatever it is, it is ours
+        except Exception as error:  # whatever it is, it is our fault
             raise GraderError(
                 f"the reference raised {type(error).__name__} in probe {name}: {error}; "
-                "run `autograder grade` on the reference to see it"
+                "run `autograder grade` on the reference to reproduce it"
             ) from error
         return plain(value)
 
 
 def plain(value: Any) -> Any:
-    """Return the copy of `value` that would arrive on the other side of the wall."""
+    """Return a copy of `value` as it would arrive on the other side of the wall."""
     return protocol.decode(protocol.encode(value), load=True)
 
 
@@ -154,14 +153,12 @@ def probe_name(probes: ModuleType, probe: Probe) -> str:
     """
     name = getattr(probe, "__name__", repr(probe))
     if getattr(probes, name, None) is not probe:
-        raise GraderError(
-            f"{name} is not a function of {probes.__file__}: a probe is passed as probes.<name>"
-        )
+        raise GraderError(f"{name} is not a function of {probes.__file__}: pass a probe as probes.<name>")
     return name
 
 
 def case_seed(seed: bytes, name: str) -> int:
-    """Return the seed of one case; the same for a regrade of the same submission."""
+    """Return the seed of one case; it is the same when the same submission is graded again."""
     return int.from_bytes(hmac.new(seed, name.encode(), hashlib.sha256).digest(), "big")
 
 
@@ -177,7 +174,7 @@ def student(request: pytest.FixtureRequest) -> Student:
 
 @pytest.fixture
 def ref(request: pytest.FixtureRequest) -> Reference:
-    """Run probes with the reference, here."""
+    """Run probes with the reference, in this process."""
     return Reference(request.config.stash[PROBES])
 
 
@@ -201,9 +198,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
-    """Turn the collected tests into cases, or say what is wrong with the suite."""
+    """Turn the collected tests into cases.
+
+    Raises:
+        pytest.UsageError: the suite cannot be used; the message lists everything that is wrong with it.
+    """
     if session.testsfailed:
-        return  # a file could not be collected, and the server says why
+        return  # a file could not be collected; the server reports why
     problems: list[str] = []
     cases: dict[str, Case] = {}
     counts: dict[int, int] = {}
@@ -237,7 +238,7 @@ def _case_of(item: pytest.Item, counts: dict[int, int], default_timeout: float) 
         raise ValueError(f"@case needs a task number and points of at least 1, got {task!r} and {points!r}")
     document = (getattr(getattr(item, "function", None), "__doc__", None) or "").strip()
     if not document:
-        raise ValueError("its docstring must say in one line what it is for")
+        raise ValueError("its docstring must say in one line what it tests")
     timeout = item.get_closest_marker("timeout")
     seconds: Any = default_timeout
     if timeout is not None:
@@ -255,7 +256,7 @@ def _case_of(item: pytest.Item, counts: dict[int, int], default_timeout: float) 
 
 
 def _unknown_probes(items: list[pytest.Item]) -> list[str]:
-    """Return a complaint for every `probes.<name>` in the suite's files that does not exist."""
+    """Return a problem for every `probes.<name>` in the suite's files that does not exist."""
     problems = []
     for path in sorted({item.path for item in items}):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -270,7 +271,11 @@ def _unknown_probes(items: list[pytest.Item]) -> list[str]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember the suite's probes."""
+    """Keep the suite's probes for the fixtures.
+
+    Raises:
+        pytest.UsageError: the tests do not import the probes that lie beside them.
+    """
     if session.testsfailed:
         return
     probes = sys.modules.get("probes")
@@ -287,7 +292,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """Tell odd data from a submission apart from a fault of the suite."""
+    """Distinguish odd data from a submission from a fault in the suite."""
     try:
         return (yield)
     except (AssertionError, SubmissionError, GraderError, OSError):
@@ -301,7 +306,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         if "rng" in arguments:
             name = item.config.stash[CASES][item.nodeid].name
             arguments["rng"] = np.random.default_rng(case_seed(run.seed, name))
-        item.runtest()  # raises again where the suite itself is at fault
+        item.runtest()  # raises again if the suite itself is at fault
         raise AssertionError(
             "the result has a type or structure that the check cannot use; compare it with the specification"
         ) from error
@@ -311,7 +316,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note what each phase of an item came to."""
+    """Record the result of an item when its check has run or one of its phases has raised."""
     report = yield
     run = item.config.stash[RUN]
     if call.when == "call" or call.excinfo is not None:
@@ -324,7 +329,7 @@ def pytest_runtest_makereport(
 
 
 def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseResult:
-    """Return what an item's end means; raises GraderError where it is our fault."""
+    """Return what the end of an item means; raises GraderError if it is our fault."""
     case = item.config.stash[CASES][item.nodeid]
     if isinstance(error, GraderError):
         raise error
@@ -332,19 +337,19 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
         verdict, message = Verdict.PASSED, ""
     elif when == "call" and isinstance(error, SubmissionError):
         verdict, message = error.verdict, str(error)
-    elif when == "call" and isinstance(error, (AssertionError, Failed)):
+    elif when == "call" and isinstance(error, (AssertionError, pytest.fail.Exception)):
         verdict, message = Verdict.WRONG, str(error) or "the result is not what the task asks for"
     else:
         raise GraderError(
             f"{item.nodeid} ({when}) raised {type(error).__name__}: {error}; "
-            "mend the suite, then regrade: no score was given"
+            "no score was given; fix the suite, then grade again"
         ) from error
     student = getattr(item, "funcargs", {}).get("student")
     used = student if isinstance(student, Student) else None
     return CaseResult(
         name=case.name,
         verdict=verdict,
-        points=case.points if verdict is Verdict.PASSED else 0,
+        points=case.points if verdict.traits.earns_points else 0,
         max_points=case.points,
         message=message,
         seconds=used.seconds if used else 0.0,

@@ -1,8 +1,8 @@
 """The seal of a published score: whoever has the course secret can tell whether a score.json was edited. Pure.
 
-The feedback branch is the student's to rewrite. So the service puts a seal into score.json: a keyed hash (HMAC-SHA256)
-over everything else in it, over score.md, and over whose and which commit's answer it is. Only the staff can make or
-check it, since only they have the secret. The ledger stays the truth about grades.
+Students can rewrite the feedback branch. So the service puts a seal into score.json: a keyed hash (HMAC-SHA256) over
+everything else in it, over score.md, and over the repository and the commit that the feedback is for. Only the staff
+can make or verify it, since only they have the secret. The ledger stays the truth about grades.
 """
 
 import hashlib
@@ -19,23 +19,23 @@ _FIELDS = ("repository", "commit", "attempt", "table", "key", "hmac")
 
 
 class State(str, Enum):
-    """What a look at the seal says."""
+    """Whether a published score is as the service published it."""
 
     UNCHANGED = "unchanged"
     EDITED = "edited"
-    UNSEALED = "not sealed"  # no answer of a service: nothing can be said
+    UNSEALED = "not sealed"  # not published by a service, so nothing is known about it
     OTHER_SECRET = "sealed with another secret"  # noqa: S105 (a word)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What was found.
+class Verification:
+    """What the seal of a score shows. Every attribute below `reason` is what the file says.
 
     Attributes:
         state: the code.
-        reason: what is wrong; empty where nothing is.
-        repository, commit, attempt: what it is the answer to, as the file says; of worth only when it is unchanged.
-        assignment, points, max_points: likewise.
+        reason: what is wrong; empty if nothing is.
+        repository, commit, attempt: what the feedback is for; to be trusted only if score.json is unchanged.
+        assignment, points, max_points: the score; to be trusted only if score.json is unchanged.
     """
 
     state: State
@@ -54,12 +54,12 @@ def sealed(
     """Return the content of a score.json with its seal.
 
     Args:
-        data: the content; plain JSON.
+        data: the content, plain JSON.
         table: the score.md that is published with it.
-        repository: whose answer it is, `host/owner/name`.
-        commit: what it answers; not always the commit that the score is from.
-        attempt: at that commit.
-        secret: of the course.
+        repository: whose feedback it is, `host/owner/name`.
+        commit: the commit that the feedback is for; not always the commit that was graded.
+        attempt: the number of the attempt at that commit.
+        secret: the course secret.
     """
     key = _key(secret)
     seal: dict[str, Any] = {
@@ -73,37 +73,37 @@ def sealed(
     return {**data, KEY: seal}
 
 
-def check(content: bytes, table: bytes | None, secret: bytes) -> Finding:
-    """Return what the seal of a score.json says about it.
+def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
+    """Return what the seal of a score.json shows about it.
 
     Args:
-        content: of score.json; may hold anything.
-        table: score.md; None where there is none to compare.
-        secret: of the course.
+        content: of score.json; it may hold anything.
+        table: of score.md; None if there is no such file.
+        secret: the course secret.
     """
     if len(content) > MAX_BYTES:
-        return Finding(State.EDITED, f"score.json has more than {MAX_BYTES} bytes")
+        return Verification(State.EDITED, f"score.json has more than {MAX_BYTES} bytes")
     try:
         data = json.loads(content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
     except (ValueError, RecursionError):
-        return Finding(State.EDITED, "score.json is no JSON, or says something twice")
+        return Verification(State.EDITED, "score.json is not JSON, or has a key twice")
     seal = data.get(KEY) if isinstance(data, dict) else None
     if seal is None:
-        return Finding(State.UNSEALED, "score.json has no seal; only what the service publishes has one")
+        return Verification(State.UNSEALED, "score.json has no seal; only what the service publishes has one")
     if not isinstance(seal, dict) or set(seal) != set(_FIELDS) or not isinstance(seal["hmac"], str):
-        return Finding(State.EDITED, "the seal is not one of ours")
+        return Verification(State.EDITED, "the seal does not have the form of a seal")
     key = _key(secret)
     if seal["key"] != _name(key):
-        return Finding(
-            State.OTHER_SECRET, "it is of another course, the secret was changed, or it was edited"
+        return Verification(
+            State.OTHER_SECRET, "it comes from another course, the secret was changed, or it was edited"
         )
     unsigned = {**data, KEY: {name: value for name, value in seal.items() if name != "hmac"}}
     try:
         expected = _hmac(key, unsigned)
     except (ValueError, RecursionError):
-        return Finding(State.EDITED, "score.json holds numbers that no report has")
+        return Verification(State.EDITED, "score.json has numbers that no report can have")
     if not hmac.compare_digest(expected.encode(), seal["hmac"].encode("utf-8", "backslashreplace")):
-        return Finding(State.EDITED, "score.json is not what was published")
+        return Verification(State.EDITED, "score.json is not what was published")
     about = {
         "repository": str(seal["repository"]),
         "commit": str(seal["commit"]),
@@ -113,12 +113,12 @@ def check(content: bytes, table: bytes | None, secret: bytes) -> Finding:
         "max_points": data.get("max_points", 0),
     }
     if table is not None and hashlib.sha256(table).hexdigest() != seal["table"]:
-        return Finding(State.EDITED, "score.md is not what was published; score.json is", **about)
-    return Finding(State.UNCHANGED, **about)
+        return Verification(State.EDITED, "score.md is not what was published; score.json is", **about)
+    return Verification(State.UNCHANGED, **about)
 
 
 def _key(secret: bytes) -> bytes:
-    """Return the key of seals: seeds of random inputs are drawn from the same secret, by other words."""
+    """Return the key for seals. The seeds of random inputs are derived from the same secret with other labels."""
     return hmac.new(secret, b"autograder: key of seals", hashlib.sha256).digest()
 
 
@@ -127,7 +127,7 @@ def _name(key: bytes) -> str:
 
 
 def _hmac(key: bytes, data: Mapping[str, Any]) -> str:
-    """Return the keyed hash of plain JSON, however it is laid out."""
+    """Return the keyed hash of plain JSON; it does not depend on the layout of the text."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hmac.new(key, text.encode("ascii"), hashlib.sha256).hexdigest()
 
@@ -135,7 +135,7 @@ def _hmac(key: bytes, data: Mapping[str, Any]) -> str:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("an object has a key twice")
     return found
 
 

@@ -1,18 +1,18 @@
-"""The suite server: the trusted process that holds one hidden suite and forks per submission.
+"""The suite server: the trusted process that holds one hidden suite and forks a checking process per submission.
 
 Theory of operation
 -------------------
-`main` is run in a process of its own (see `grade.Grader`), isolated from the caller's environment:
+`main` runs in a process of its own (see `grader.Grader`), isolated from the caller's environment:
 
-1. It starts the wall, whose warm worker imports NumPy or torch at the same time as this process does.
-2. pytest collects the suite, with nothing of any submission on its path.
+1. It starts the wall, whose fork server imports NumPy or torch while this process does the same.
+2. pytest collects the suite, with nothing from any submission on its path.
 3. The suite checks itself: every case runs once with the reference in place of a student. A case that the
-   reference fails is our fault, and nothing is graded. This also loads, before any fork, everything that a
-   first call would load lazily.
-4. For each request it forks. The child opens a session behind the wall, lets pytest run the collected items
-   and answers. A child that dies without an answer is reported as our fault by the parent.
+   reference fails is our fault, and nothing is graded. This also loads, before any fork, everything that the
+   first call would otherwise load lazily.
+4. For each request the server forks a checking process. It opens a session in the sandbox, lets pytest run the
+   collected items, and sends the result. If it dies without a result, the server reports that as our fault.
 
-Requests and answers are JSON, one datagram each, on a socket whose other end the starting process holds:
+Requests and results are JSON, one datagram each, on a socket whose other end the starting process holds:
 
     <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
@@ -20,7 +20,7 @@ Requests and answers are JSON, one datagram each, on a socket whose other end th
     -> {"id": 2, "path": "/mutant", "deadline": 600, "trial": {...}}     see `autograder.grading.trial`
     <- {"id": 2, "rows": [{...}, ...], "cases": [{...}, ...], "build": null}  or  {"id": 2, "fault": "..."}
 
-The end of that socket ends the server, the wall, and every child.
+When that socket is closed, the server, the wall and every checking process end.
 """
 
 import contextlib
@@ -59,7 +59,7 @@ from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
 from autograder.report import Report
 from autograder.sandbox.inside import kernel, protocol
-from autograder.sandbox.kinds import make_wall
+from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
 from autograder.sandbox.wall import Wall
@@ -89,10 +89,12 @@ class Request:
 
 
 class Server:
-    """pytest's loop, replaced: instead of running the items once, run them in a fork per request."""
+    """Replaces pytest's loop: instead of running the items once, it runs them in a checking process per request."""
 
-    def __init__(self, config: Config, name: str, wall: Wall, channel: socket.socket) -> None:
-        self.config, self.name, self.wall, self.channel = config, name, wall, channel
+    def __init__(
+        self, config: Config, name: str, kind: SandboxKind, wall: Wall, channel: socket.socket
+    ) -> None:
+        self.config, self.name, self.kind, self.wall, self.channel = config, name, kind, wall, channel
         self.assignment: AssignmentConfig = config.assignment(name)
         self.limits: Limits = config.limits(name)
         self.suite = config.path(self.assignment.suite)
@@ -102,23 +104,23 @@ class Server:
         self.secret = b""
         self.problems: list[str] = []
         self.children: dict[int, tuple[int, int, float]] = {}  # pidfd -> pid, request id, deadline
-        self.answered = False
+        self.is_ready = False
         self.fault: GraderError | None = None
 
     # pytest's hooks --------------------------------------------------------------------------------------
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        """Remember what pytest could not collect."""
+        """Keep what pytest could not collect."""
         if report.failed:
             self.problems.append(str(report.longrepr))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Check the suite, then serve until the other end closes."""
+        """Let the suite check itself, then serve until the other end of the channel closes."""
         try:
             self.make_ready(session)
         except GraderError as error:
-            self.fault = error  # pytest would print its own stack around it
+            self.fault = error  # raised here, it would arrive inside a traceback of pytest's own
             return True
         self.serve(session)
         return True
@@ -126,7 +128,7 @@ class Server:
     # set-up ----------------------------------------------------------------------------------------------
 
     def make_ready(self, session: pytest.Session) -> None:
-        """Check the suite, wait for the wall, make what is shared, and say so."""
+        """Check the suite, wait for the wall, make what all submissions share, and send that all is ready."""
         if self.problems:
             raise GraderError("the suite cannot be collected:\n" + "\n".join(self.problems))
         self.check_suite(session)
@@ -139,14 +141,18 @@ class Server:
         gc.freeze()  # the forks leave these objects alone, and their pages shared
         with contextlib.suppress(OSError):  # no /proc: not Linux
             for piece in kernel.own_memory():
-                kernel.huge_pages(*piece)  # a fork costs a third
+                kernel.huge_pages(*piece)  # makes a fork three times as fast
         cases = session.config.stash[CASES]
         listed = [[cases[item.nodeid].name, cases[item.nodeid].points] for item in session.items]
         self.send({"ready": self.provenance, "cases": listed})
-        self.answered = True
+        self.is_ready = True
 
     def check_suite(self, session: pytest.Session) -> None:
-        """Run every case with the reference in place of a student; also the warm-up before the forks."""
+        """Run every case with the reference in place of a student; this is also the warm-up before the forks.
+
+        Raises:
+            GraderError: the reference fails a case.
+        """
         report = self.run_items(session, Run(None, self.limits, seed=b"self-check"))
         failed = [case for case in report if case.verdict is not Verdict.PASSED]
         if failed:
@@ -154,7 +160,7 @@ class Server:
             raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
 
     def prepare(self) -> None:
-        """Make, from our files alone, what every build starts from; kept between runs."""
+        """Make what every build starts from, out of our files alone; it is kept between runs."""
         build = self.assignment.build
         if build is None or not build.prepare:
             return
@@ -170,7 +176,7 @@ class Server:
             self.cache(key, made)
 
     def describe(self) -> dict[str, Any]:
-        """Return the part of the provenance that all reports of this server share."""
+        """Return the part of the provenance that all reports from this server share."""
         suite = {path.name: path.read_bytes() for path in sorted(self.suite.glob("*.py"))}
         versions = {"python": platform.python_version()}
         for package in ("numpy", "torch"):
@@ -181,8 +187,8 @@ class Server:
             "suite_digest": digest(suite),
             "reference_digest": digest(self.reference),
             "grader_version": __version__,
-            "sandbox": type(self.wall).__name__.removesuffix("Wall").lower(),
-            "isolated": self.wall.isolated,
+            "sandbox": self.kind.name,
+            "isolated": self.kind.isolated,
             "protections": sorted(self.wall.protections),
             **self.wall.provenance,
             "versions": versions,
@@ -192,7 +198,7 @@ class Server:
     # the loop --------------------------------------------------------------------------------------------
 
     def serve(self, session: pytest.Session) -> None:
-        """Fork per request; report children that die; end when the other end closes."""
+        """Fork for each request, reap the children, and end when the other end of the channel closes."""
         poller = select.poll()
         poller.register(self.channel, select.POLLIN)
         while True:
@@ -212,14 +218,13 @@ class Server:
                     os.kill(pid, signal.SIGKILL)
 
     def fork(self, session: pytest.Session, request: Request) -> int:
-        """Grade one submission in a child; return a descriptor that tells of its end."""
+        """Grade one submission in a child; return a descriptor that becomes readable when the child ends."""
         pid = os.fork()
         if pid == 0:
             status = 1
             try:
                 self.children.clear()
-                answer = self.answer(session, request)
-                self.send({"id": request.id} | answer)
+                self.send({"id": request.id} | self.result(session, request))
                 status = 0
             finally:
                 os._exit(status)
@@ -228,7 +233,7 @@ class Server:
         return descriptor
 
     def reap(self, descriptor: int) -> None:
-        """Take the exit status of a child, and speak for it when it did not answer."""
+        """Collect the exit status of a child; if the child failed, send a fault in its place."""
         pid, request_id, deadline = self.children.pop(descriptor)
         os.close(descriptor)
         _, status = os.waitpid(pid, 0)
@@ -236,11 +241,11 @@ class Server:
         if code != 0:
             late = " after its deadline" if deadline < time.monotonic() else ""
             self.send(
-                {"id": request_id, "fault": f"the checking process ended with {code}{late}; grade it again"}
+                {"id": request_id, "fault": f"the checking process ended with {code}{late}; grade again"}
             )
 
     def close(self) -> None:
-        """End every child; the wall ends with its owner."""
+        """Kill every child; the wall is closed by its owner."""
         for pid, _, _ in self.children.values():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -251,8 +256,8 @@ class Server:
 
     # one submission (in the child) -----------------------------------------------------------------------
 
-    def answer(self, session: pytest.Session, request: Request) -> dict[str, Any]:
-        """Grade; every fault of ours becomes an answer without a score."""
+    def result(self, session: pytest.Session, request: Request) -> dict[str, Any]:
+        """Grade a submission; return its report, or our fault in place of a score."""
         started, clock = datetime.now(timezone.utc), time.monotonic()
         try:
             if request.trial is not None:
@@ -260,7 +265,7 @@ class Server:
             cases, facts = self.grade(session, request)
         except GraderError as error:
             return {"fault": str(error)}
-        except Exception:  # noqa: BLE001 (a bug of ours must not look like a verdict)
+        except Exception:  # noqa: BLE001 (our bug must not become a verdict)
             return {"fault": f"the grader failed: {traceback.format_exc(limit=-4)}"}
         facts |= {
             "commit": request.commit,
@@ -270,24 +275,32 @@ class Server:
         return {"report": Report(self.name, tuple(cases), self.provenance | facts).to_json()}
 
     def grade(self, session: pytest.Session, request: Request) -> tuple[list[CaseResult], dict[str, Any]]:
-        """Return the cases of one submission, and what is to be noted about it."""
+        """Return the cases of one submission, and the facts about it for the provenance.
+
+        Raises:
+            GraderError: no score could be given, and it is not the student's fault.
+        """
         facts: dict[str, Any] = {"tree_digest": None, "seed_id": None}
         try:
             files = read_tree(request.path)
             tree = digest(files)
-            # By content, not by commit: an empty commit must not draw new inputs.
+            # The seed depends on the content, not on the commit: an empty commit must not draw new inputs.
             seed = hmac.new(self.secret, f"{self.name}\0{tree}".encode(), hashlib.sha256).digest()
             facts = {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
             files = self.with_given(files)
             with self.wall.open(files, self.limits) as sandbox:
                 run = Run(sandbox, self.limits, seed=seed, build_failure=self.build(sandbox, files))
                 return self.run_items(session, run), facts
-        except SubmissionError as refused:  # before any case ran: it concerns all of them
+        except SubmissionError as refused:  # before any case ran, so it is the result of all of them
             cases = session.config.stash[CASES].values()
             return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts
 
     def run_items(self, session: pytest.Session, run: Run) -> list[CaseResult]:
-        """Let pytest run every collected item; return the cases in the suite's order."""
+        """Let pytest run every collected item; return the cases in the suite's order.
+
+        Raises:
+            GraderError: the suite is at fault, or an item has no result.
+        """
         session.config.stash[RUN] = run
         items = session.items
         for item, following in zip(items, [*items[1:], None], strict=True):
@@ -296,7 +309,7 @@ class Server:
                 raise run.fault
         missing = [item.nodeid for item in items if item.nodeid not in run.results]
         if missing:
-            raise GraderError(f"no result for {', '.join(missing)}; mend the suite, then regrade")
+            raise GraderError(f"there is no result for {', '.join(missing)}; fix the suite, then grade again")
         return [run.results[item.nodeid] for item in items]
 
     # a trial (in the child) ------------------------------------------------------------------------------
@@ -379,7 +392,7 @@ class Server:
         }
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return a submission's files with ours in place of what was given."""
+        """Return a submission's files, with our own in place of the given ones."""
         own = {
             path: content
             for path, content in files.items()
@@ -390,7 +403,10 @@ class Server:
     def build(
         self, session: Session, files: Mapping[str, bytes], *, keep: bool = True
     ) -> SubmissionError | None:
-        """Run the suite's build for a submission, or take it from the cache; return why it failed."""
+        """Build a submission, or take the build from the cache; return why it failed, None if it did not.
+
+        `keep` says whether the build goes into the cache.
+        """
         build = self.assignment.build
         if build is None:
             return None
@@ -402,22 +418,27 @@ class Server:
         key = self.key("build", {**sources, **self.prepared})
         made = self.cached(key)
         if made is None:
-            # Only the sources go in: no code of the student runs while this is made, so that it may be kept.
+            # Only the sources go in: no student code runs while this is made, so it may be kept.
             try:
                 with self.wall.open({**sources, **self.prepared}, self.build_limits()) as builder:
-                    outcome = self.build_in(builder, build.probe)
+                    built = self.build_in(builder, build.probe)
             except SubmissionError as refused:
                 return refused
-            if isinstance(outcome, SubmissionError):
-                return outcome
-            made = dict(outcome)
+            if isinstance(built, SubmissionError):
+                return built
+            made = dict(built)
             if keep:
                 self.cache(key, made)
         session.add_files(made)
         return None
 
     def build_in(self, session: Session, probe: str) -> Mapping[str, bytes] | SubmissionError:
-        """Run a build probe: a dict is what it made, a str the student's mistake, a tuple a fault of ours."""
+        """Run a build probe: it returns a dict of what it made, a str with the student's mistake, or a tuple if the
+        build cannot work here at all, which is our fault.
+
+        Raises:
+            GraderError: the build cannot work here.
+        """
         build = self.assignment.build
         seconds = build.seconds if build else 60.0
         outcome = session.run(probe, (), timeout=seconds)
@@ -436,21 +457,21 @@ class Server:
         return made
 
     def build_limits(self) -> Limits:
-        """Return the limits with the build's time."""
+        """Return the limits, with the processor time of the build."""
         build = self.assignment.build
         return replace(self.limits, cpu_seconds=build.seconds * 2) if build else self.limits
 
     def key(self, kind: str, files: Mapping[str, bytes]) -> str:
-        """Return the name under which something made of `files` is kept."""
+        """Return the name under which the cache keeps something made out of `files`."""
         facts = "\0".join(
             (kind, self.name, self.provenance["suite_digest"], platform.platform(), sys.version, _processor())
         )
-        # An image has another Python and another compiler than the grader.
+        # An image has its own Python and its own compiler.
         facts += json.dumps(self.provenance.get("image"), sort_keys=True)
         return hashlib.sha256((facts + digest(files)).encode()).hexdigest()
 
     def cached(self, key: str) -> dict[str, bytes] | None:
-        """Return what was made under `key`, if it is still there and whole."""
+        """Return what the cache keeps under `key`, None if it is missing or damaged."""
         try:
             made = protocol.decode((self.config.state / "builds" / key).read_bytes())
         except (OSError, protocol.ProtocolError):
@@ -458,7 +479,7 @@ class Server:
         return made if isinstance(made, dict) else None
 
     def cache(self, key: str, made: Mapping[str, bytes]) -> None:
-        """Keep what was made; a cache that cannot be written costs time only."""
+        """Keep what was made under `key`; if the cache cannot be written, that only costs time."""
         folder = self.config.state / "builds"
         with contextlib.suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
@@ -468,13 +489,13 @@ class Server:
 
 
 def _processor() -> str:
-    """Return what tells processors with other instructions apart: builds may be kept on a shared disk."""
+    """Return what distinguishes processors with different instructions: the cache may be on a shared disk."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    telling = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
-    return "\n".join(sorted({line for line in lines if line.startswith(telling)}))
+    relevant = ("vendor_id", "cpu family", "model", "flags", "CPU implementer", "CPU part", "Features")
+    return "\n".join(sorted({line for line in lines if line.startswith(relevant)}))
 
 
 def _request(data: Mapping[str, Any]) -> Request:
@@ -512,7 +533,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
     channel = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process decides, by closing the channel
     server: Server | None = None
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
         config = load(Path(config_file))
         chosen = config.assignment(assignment)
@@ -522,8 +543,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                 raise GraderError(
                     f"the suite has no {suite / file}; see autograder.toml, [assignments.{assignment}]"
                 )
-        with make_wall(
-            sandbox,
+        kind = find(sandbox)
+        wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
             waive=config.sandbox.waive,
@@ -531,29 +552,30 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
             limits=config.limits(assignment),
             image=image,
             volumes=config.sandbox.volumes,
-        ) as wall:
+        )
+        with kind.make(wall_settings) as wall:
             sys.dont_write_bytecode = True
             sys.path[:0] = [str(suite), str(config.path(config.reference))]
             _preload(assignment, chosen.preload)
-            server = Server(config, assignment, wall, channel)
+            server = Server(config, assignment, kind, wall, channel)
             arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
             settings = suite / "pytest.ini"
             arguments += ["-c", str(settings) if settings.is_file() else os.devnull]
             for plugin in ("autograder.grading.plugin", *chosen.plugins):
                 arguments += ["-p", plugin]
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
                 status = pytest.main(arguments, plugins=[server, _Settings(chosen.timeout)])
             if server.fault is not None:
                 raise server.fault
-            if not server.answered:
+            if not server.is_ready:
                 raise GraderError(
-                    said.getvalue().strip() or f"pytest ended with {status} before it was ready"
+                    printed.getvalue().strip() or f"pytest ended with {status} before it was ready"
                 )
             return 0
     except GraderError as error:
         _send_fault(channel, str(error))
-    except Exception:  # noqa: BLE001 (said to the starting process, which shows it)
+    except Exception:  # noqa: BLE001 (sent to the starting process, which shows it)
         _send_fault(channel, traceback.format_exc())
     finally:
         if server is not None:
@@ -562,7 +584,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
 
 
 class _Settings:
-    """Hands the configuration to the plugin before collection."""
+    """Passes the configuration to the plugin before collection."""
 
     def __init__(self, timeout: float) -> None:
         self.timeout = timeout
@@ -574,9 +596,7 @@ class _Settings:
 
 def _preload(assignment: str, modules: tuple[str, ...]) -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = (
-            "1"  # a fork must not inherit a pool of threads, and reports must be repeatable
-        )
+        os.environ[variable] = "1"  # a fork must not inherit a thread pool, and reports must be repeatable
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # is_available() must not initialise CUDA before a fork
     for name in modules:
         try:
@@ -584,7 +604,7 @@ def _preload(assignment: str, modules: tuple[str, ...]) -> None:
         except ImportError as error:
             raise GraderError(
                 f"assignments.{assignment}.preload: {name} cannot be imported ({error}); "
-                f"mend autograder.toml, or install it: {sys.executable} -m pip install {name}"
+                f"correct autograder.toml, or run: {sys.executable} -m pip install {name}"
             ) from error
     torch = sys.modules.get("torch")
     if torch is not None:

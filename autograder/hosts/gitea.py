@@ -7,10 +7,10 @@ from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, Sign
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what Gitea or Forgejo tells us.
+    """Return the event that a request of Gitea or Forgejo stands for.
 
     Raises:
-        Refused: see the module.
+        Refused: the request is not accepted, see `webhook`.
     """
     request = SignedRequest(headers, body, endpoint)
     request.require_hmac("x-gitea-signature", prefix="")

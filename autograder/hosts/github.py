@@ -1,9 +1,8 @@
-"""GitHub: its webhooks, and tokens of a GitHub App.
+"""GitHub: its webhooks, and the tokens of a GitHub App.
 
-An App's tokens are short-lived, good for the repositories of one installation, and made from the App's private key. The
-key signs a JSON Web Token that is good for nine minutes; GitHub gives an installation token in return, good for an hour
-and only for the permissions that we ask for: to read and write contents. It is kept in memory until shortly before its
-end.
+A GitHub App opens the repositories of one installation with short-lived tokens. The App's private key signs a JSON Web
+Token that is valid for nine minutes. GitHub exchanges it for an installation token, which is valid for an hour and only
+for the permissions that we ask for: to read and write contents. It is kept in memory until shortly before it expires.
 """
 
 import json
@@ -28,18 +27,18 @@ from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, Sign
 
 VERSION = "2022-11-28"
 PERMISSIONS = {"contents": "write"}
-SIGNED_FOR = timedelta(minutes=9)  # GitHub takes up to ten
-DRIFT = timedelta(minutes=1)  # our clock may be ahead of GitHub's
-RENEW = timedelta(minutes=5)  # before the end: longer than a fetch or a push takes
+SIGNED_FOR = timedelta(minutes=9)  # GitHub accepts up to ten
+DRIFT = timedelta(minutes=1)  # this machine's clock may be ahead of GitHub's
+RENEW = timedelta(minutes=5)  # before it expires: longer than a fetch or a push takes
 SECONDS = 20.0
-MAX_ANSWER = 64 << 10
+MAX_RESPONSE = 64 << 10
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what GitHub tells us.
+    """Return the event that a request of GitHub stands for.
 
     Raises:
-        Refused: see the module.
+        Refused: the request is not accepted, see `webhook`.
     """
     request = SignedRequest(headers, body, endpoint)
     request.require_hmac("x-hub-signature-256", prefix="sha256=")
@@ -69,16 +68,21 @@ class _GithubPush(msgspec.Struct):
     pusher: Person | None = None
 
 
+def default_api(host: str) -> str:
+    """Return the base of the REST API of github.com, or of an Enterprise Server called `host`."""
+    return "https://api.github.com" if host.partition(":")[0] == "github.com" else f"https://{host}/api/v3"
+
+
 @dataclass(frozen=True)
 class App:
-    """A GitHub App as the configuration names it.
+    """A GitHub App as it is configured.
 
     Attributes:
-        host: for messages.
-        api: base address of the REST API.
+        host: name for messages.
+        api: base of the REST API.
         app_id: the App's id, or its client id.
-        installation: id of the installation in the organisation that owns the repositories.
-        key: the private key, PEM.
+        installation: id of the App's installation in the organisation that owns the repositories.
+        key: the private key (PEM).
         ca_file: certificates to trust in place of the system's.
     """
 
@@ -91,7 +95,7 @@ class App:
 
 
 class AppTokens:
-    """Installation tokens, each asked for once and kept while it is good. Safe to share between threads."""
+    """Installation tokens, each requested once and kept until it expires. Safe to share between threads."""
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> None:
         self._clock = clock
@@ -99,11 +103,11 @@ class AppTokens:
         self._kept: dict[App, tuple[str, datetime]] = {}
 
     def token(self, app: App) -> str:
-        """Return a token that is good for some minutes at least.
+        """Return a token that is valid for at least five minutes.
 
         Raises:
-            ConfigError: the key is none.
-            GitHostError: GitHub did not answer, or refused; worth another try.
+            ConfigError: the key is not an RSA private key.
+            GitHostError: GitHub did not respond, or refused; another try may help.
         """
         with self._lock:
             kept = self._kept.get(app)
@@ -112,7 +116,7 @@ class AppTokens:
             return kept[0]
 
     def _ask(self, app: App) -> tuple[str, datetime]:
-        request = urllib.request.Request(  # noqa: S310 (https, or loopback: checked with the configuration)
+        request = urllib.request.Request(  # noqa: S310 (https or loopback: the configuration was checked)
             f"{app.api}/app/installations/{app.installation}/access_tokens",
             data=json.dumps({"permissions": PERMISSIONS}).encode(),
             headers={
@@ -129,50 +133,54 @@ class AppTokens:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         try:
             with urllib.request.build_opener(*handlers).open(request, timeout=SECONDS) as response:
-                return _read(response.read(MAX_ANSWER + 1))
+                return _read(response.read(MAX_RESPONSE + 1))
         except urllib.error.HTTPError as error:
-            with error:
-                advice = (
-                    "check app_id, app_installation and app_key_file" if error.code in (401, 403, 404) else ""
-                )
+            error.close()
+            advice = (
+                "; check app_id, app_installation and app_key_file" if error.code in (401, 403, 404) else ""
+            )
             raise GitHostError(
-                f"{app.host}: no token for the GitHub App: status {error.code}; {advice}"
+                f"{app.host}: no token for the GitHub App: status {error.code}{advice}"
             ) from None
         except (OSError, HTTPException, ValueError) as error:
             raise GitHostError(f"{app.host}: no token for the GitHub App: {error}") from None
 
 
 def signed(app: App, now: datetime) -> str:
-    """Return the App's own, short-lived token (RFC 7519).
+    """Return the JSON Web Token by which the App proves who it is (RFC 7519).
 
     Raises:
-        ConfigError: the key is none.
+        ConfigError: the key is not an RSA private key.
     """
     claims = {"iat": now - DRIFT, "exp": now + SIGNED_FOR, "iss": app.app_id}
     try:
         return jwt.encode(claims, app.key, algorithm="RS256")
     except (jwt.InvalidKeyError, ValueError, TypeError):
         raise ConfigError(
-            f"the key of the GitHub App of {app.host} is no RSA private key in PEM; download it from the App's page"
+            f"the key of the GitHub App of {app.host} is not an RSA private key in PEM; download it from the App's page"
         ) from None
 
 
-def _read(answer: bytes) -> tuple[str, datetime]:
-    """Return token and end of GitHub's answer; ValueError where it is none."""
-    if len(answer) > MAX_ANSWER:
-        raise ValueError("the answer is too long")
-    data: Any = json.loads(answer)
+def _read(response: bytes) -> tuple[str, datetime]:
+    """Return the token in GitHub's response, and when it expires.
+
+    Raises:
+        ValueError: the response has another form.
+    """
+    if len(response) > MAX_RESPONSE:
+        raise ValueError("the response is too long")
+    data: Any = json.loads(response)
     token, until = (data.get("token"), data.get("expires_at")) if isinstance(data, dict) else (None, None)
     if not isinstance(token, str) or not token or not isinstance(until, str):
-        raise ValueError("the answer holds no token")
+        raise ValueError("the response holds no token")
     end = datetime.fromisoformat(until.replace("Z", "+00:00"))
     if end.tzinfo is None:
-        raise ValueError("the answer's date has no time zone")
+        raise ValueError("the response's date has no time zone")
     return token, end
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """The key's signature goes to the configured address and nowhere else."""
+    """Refuses redirects: what the key signed goes to the configured address only."""
 
     def redirect_request(self, *_: Any) -> None:
         return None

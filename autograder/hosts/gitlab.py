@@ -1,4 +1,4 @@
-"""GitLab: its webhooks, of a project, a group or the system."""
+"""GitLab: its webhooks, sent by a project, a group or the whole system."""
 
 import msgspec
 
@@ -7,10 +7,10 @@ from autograder.hosts.webhook import Endpoint, Headers, SignedRequest, unknown
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return what GitLab tells us, from a project's, a group's or a system hook.
+    """Return the event that a request of GitLab stands for.
 
     Raises:
-        Refused: see the module.
+        Refused: the request is not accepted, see `webhook`.
     """
     request = SignedRequest(headers, body, endpoint)
     request.require_token("x-gitlab-token")
@@ -25,9 +25,9 @@ def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
         if "push" not in (kind.object_kind, kind.event_name):
             return unknown(kind.event_name or kind.object_kind)
     payload = request.decode(_GitlabPush)
-    if request.header("idempotency-key"):  # stays the same when GitLab tries again; since 17.4
+    if request.header("idempotency-key"):  # since 17.4; stays the same when GitLab tries again
         delivery = request.delivery("idempotency-key")
-    else:  # the same for all events that one act causes
+    else:  # the UUID is the same for all events of one action
         delivery = f"{request.delivery('x-gitlab-event-uuid')}:{request.commit(payload.after)}"
     return request.push(
         payload.project.path_with_namespace,

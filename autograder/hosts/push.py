@@ -1,20 +1,20 @@
-"""What a git host tells us: a push, a ping, or nothing that we grade."""
+"""The events that a webhook can stand for: a push, a ping, or nothing to grade."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Push:
-    """A branch that we grade moved to a commit.
+    """A graded branch moved to a commit.
 
     Attributes:
-        host: ours, from the endpoint.
+        host: the configured name, from the endpoint.
         owner, name: of the repository; an owner on GitLab may be nested, `group/team`.
         ref, branch: `refs/heads/main`, `main`.
         commit, before: full ids; `before` is all zeros for a new branch.
-        sender: who pushed, one line, for people to read.
-        delivery_id: the host's, the same when it sends this once more.
-        payload_digest: sha256 of the body, hex.
+        sender: who pushed: one line, for people to read.
+        delivery_id: the host's id of the delivery; it stays the same when the host sends it again.
+        payload_digest: SHA-256 of the body, in hex.
     """
 
     host: str
@@ -31,7 +31,7 @@ class Push:
 
 @dataclass(frozen=True)
 class Ping:
-    """The host tries whether we are there, and signs it rightly."""
+    """The host checks that the webhook works. The signature is valid."""
 
     host: str
     delivery_id: str
@@ -39,7 +39,7 @@ class Ping:
 
 @dataclass(frozen=True)
 class Ignored:
-    """Rightly signed, and nothing to do. The reason is one line."""
+    """A request with a valid signature that asks for nothing. The reason is one line."""
 
     reason: str
 

@@ -2,18 +2,18 @@
 
 The module of each host (`github`, `gitea`, `gitlab`) takes the steps of `SignedRequest` in turn.
 
-What arrives here comes from anybody. In this order a request is refused (`Refused`, with an HTTP status):
+Anybody can send a request. It is refused (`Refused`, with an HTTP status) for these reasons, in this order:
 
-    431  headers too many or too long
+    431  there are too many headers, or they are too long
     413  the body is too large
     401  the signature (GitHub, Gitea: HMAC-SHA256 of the body; GitLab: the token itself) is missing or wrong
-    415  it is not JSON in UTF-8
-    400  the JSON is broken, too deep or too wide, or a header is missing or twice
-    422  a value has the wrong type, or a name or a commit is none
+    415  the body is not JSON in UTF-8
+    400  the JSON is malformed, too deep or too wide, or a header is missing or repeated
+    422  a value has the wrong type, or is not a valid name or commit
 
-So nothing is parsed before we know that a holder of the secret sent it. What is signed and of no use is `Ignored`,
-with the reason: a 2xx, that the host does not send again. Host and secret come from our side (`Endpoint`); no URL
-of a payload is ever returned, and names are held against patterns.
+So nothing is parsed before we know that the sender has the secret. A signed request that asks for nothing is `Ignored`,
+with the reason; its status is 2xx, so that the host does not send it again. The host's name and the secrets come from
+the configuration (`Endpoint`). No URL of a payload is ever returned, and names must match patterns.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
 from autograder.hosts.push import Event, Ignored, Push
 from autograder.report import one_line
 
-MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: a push below it must not be lost
+MAX_BODY = 25 * 1024 * 1024  # GitHub's own limit: no smaller push may be lost
 MAX_HEADERS = 100
-MAX_HEADER_BYTES = 32 * 1024  # all of them
-MAX_VALUE = 1024  # characters of a header that we read
-MAX_DEPTH = 32  # of nested arrays and objects; the hosts' payloads have about five
+MAX_HEADER_BYTES = 32 * 1024  # of all headers together
+MAX_VALUE = 1024  # characters of one header that is read
+MAX_DEPTH = 32  # of nested arrays and objects; payloads of the hosts have about five
 MAX_ITEMS = (
-    1_000_000  # strings, arrays, objects and commas: a push of 2,048 commits with many files has fewer
+    1_000_000  # strings, arrays, objects and commas; a push of 2,048 commits with many files has fewer
 )
 MAX_SENDER = 100
 MIN_SECRET_BYTES = 16
-NEW_SECRET = "make one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105 (how to make one)
+NEW_SECRET = "make a new one: python3 -c 'import secrets; print(secrets.token_hex(32))'"  # noqa: S105 (how to make one)
 
 _DELIVERY = re.compile(r"[A-Za-z0-9_.:/+=-]{1,128}")
 _HEX_DIGEST = re.compile(r"[0-9a-f]{64}")
-# A string with its escapes, whether or not it ends: so no byte is looked at twice.
+# A string with its escapes, terminated or not: so no byte is scanned twice.
 _TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{},]', re.DOTALL)
 
 Payload = TypeVar("Payload", bound=msgspec.Struct)
@@ -52,11 +52,11 @@ Headers = Mapping[str, str] | Iterable[tuple[str, str]]
 
 
 class Refused(Exception):
-    """A request that is not accepted. It is nobody's fault that we grade: the HTTP edge answers with `status`.
+    """A request that is not accepted. Neither student nor grader is at fault: the HTTP edge responds with `status`.
 
     Attributes:
-        status: of the HTTP answer, 4xx.
-        reason: one line, ours, without anything of the request in it.
+        status: of the HTTP response, 4xx.
+        reason: one line, which holds nothing of the request.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -67,17 +67,18 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What we know of a sender before it calls.
+    """What is configured for the sender of a webhook.
 
     Attributes:
-        host: the git host that sends here, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
-        secrets: any of them may sign; several while a secret is being changed. There is no default.
+        host: name of the git host, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
+        secrets: any of them may sign; there are several while a secret is being changed. There is no default.
         branches: names of the branches that are graded.
-        bots: login names whose pushes are our own.
+        bots: login names of the grader itself, whose pushes are ignored.
         max_body: bytes.
 
     Raises:
-        ConfigError: there is no secret, one is shorter than 16 bytes, no branch, or the host is no host.
+        ConfigError: there is no secret, a secret is shorter than 16 bytes, there is no branch, or the name of the
+            host is not valid.
     """
 
     host: str
@@ -96,17 +97,17 @@ class Endpoint:
                 )
         if not is_host(self.host):
             raise ConfigError(
-                f"{self.host!a} is no host; a webhook's is like github.com, or git.uni.example:3000"
+                f"{self.host!a} is not the name of a host, such as github.com or git.uni.example:3000"
             )
         if not self.branches:
-            raise ConfigError(f"the webhook of {self.host} grades no branch; name one, such as main")
+            raise ConfigError(f"the webhook of {self.host} has no graded branch; name one, such as main")
 
 
-# one request -------------------------------------------------------------------------------------------------
+# one request ------------------------------------------------------------------------------------------------
 
 
 class SignedRequest:
-    """The steps of a request, to be taken in the order of the module's list."""
+    """The steps of reading a request, to be taken in the order of the list in the module's docstring."""
 
     def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
         self._headers = _collected(headers)
@@ -119,7 +120,7 @@ class SignedRequest:
         """Return the value of a header, None where it is missing."""
         values = self._headers.get(name, [])
         if len(values) > 1:
-            raise Refused(400, f"the header {name} is there twice")
+            raise Refused(400, f"the header {name} is repeated")
         if values and len(values[0]) > MAX_VALUE:
             raise Refused(431, f"the header {name} is longer than {MAX_VALUE} characters")
         return values[0] if values else None
@@ -137,44 +138,43 @@ class SignedRequest:
         if not value:
             raise Refused(400, f"the header {name} is missing")
         if not _DELIVERY.fullmatch(value):
-            raise Refused(400, f"the header {name} is no id")
+            raise Refused(400, f"the header {name} is not an id")
         return value
 
     def require_hmac(self, name: str, *, prefix: str) -> None:
-        """Refuse a body that no secret of ours has signed."""
+        """Refuse a body that none of the secrets has signed."""
         signature = (self.header(name) or "").removeprefix(prefix)
         well_formed = (self.header(name) or "").startswith(prefix) and _HEX_DIGEST.fullmatch(signature)
         if not well_formed:
-            raise Refused(401, f"the header {name} is missing or no signature; set the webhook's secret")
+            raise Refused(401, f"the header {name} is missing or not a signature; set the webhook's secret")
         right = [
             hmac.compare_digest(hmac.new(secret, self._body, hashlib.sha256).hexdigest(), signature)
             for secret in self._endpoint.secrets
         ]
         if not any(right):
-            raise Refused(401, "the signature is wrong; set the webhook's secret to ours")
+            raise Refused(401, "the signature is wrong; set the webhook's secret to the configured one")
 
     def require_token(self, name: str) -> None:
-        """Refuse a request that does not show a secret of ours."""
+        """Refuse a request that does not show one of the secrets."""
         token = self.header(name)
         if not token:
             raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
-        shown = hashlib.sha256(
-            token.encode("utf-8", "backslashreplace")
-        ).digest()  # of one length, all of them
+        # Digests have the same length, whatever the tokens have.
+        shown = hashlib.sha256(token.encode("utf-8", "backslashreplace")).digest()
         right = [
             hmac.compare_digest(hashlib.sha256(secret).digest(), shown) for secret in self._endpoint.secrets
         ]
         if not any(right):
-            raise Refused(401, "the token is wrong; set the webhook's secret token to ours")
+            raise Refused(401, "the token is wrong; set the webhook's secret token to the configured one")
 
     def require_json(self) -> None:
-        """Refuse what is not JSON in UTF-8 of sane depth and width."""
+        """Refuse a body that is not JSON in UTF-8, or is nested too deeply, or has too many parts."""
         kind, _, parameters = (self.header("content-type") or "").lower().partition(";")
         charset = re.fullmatch(r"\s*(?:charset=\"?utf-?8\"?\s*)?;?\s*", parameters)
         if kind.strip() != "application/json" or not charset:
             raise Refused(415, "set the webhook's content type to application/json")
         if (self.header("content-encoding") or "identity").strip().lower() != "identity":
-            raise Refused(415, "the body is compressed; send it as it is")
+            raise Refused(415, "the body is compressed; send it uncompressed")
         try:
             self._body.decode("utf-8")
         except UnicodeDecodeError:
@@ -182,7 +182,7 @@ class SignedRequest:
         _limit_nesting(self._body)
 
     def decode(self, kind: type[Payload]) -> Payload:
-        """Return the body as `kind`; what `kind` does not name is skipped."""
+        """Return the body as `kind`; keys that `kind` does not name are skipped."""
         try:
             return msgspec.json.decode(self._body, type=kind)
         except msgspec.ValidationError as error:
@@ -191,21 +191,21 @@ class SignedRequest:
             raise Refused(400, "the body is not JSON") from None
 
     def commit(self, text: str) -> str:
-        """Return `text`, the full id of a commit."""
+        """Return `text` if it is the full id of a commit; refuse the request otherwise."""
         if not is_commit(text):
             raise Refused(422, "a commit is not 40 or 64 lower-case hex digits")
         return text
 
     def push(self, full_name: str, ref: str, before: str, after: str, sender: str, delivery: str) -> Event:
-        """Return the push with these values, when they are sane and it is one that we grade."""
+        """Return the push with these values, or why it is ignored; refuse the request if a value is not valid."""
         if not is_repository_path(full_name):
             raise Refused(422, "the repository's name is not owner/name of letters, digits, '.', '_' and '-'")
         self.commit(after)
         self.commit(before)
         if not is_ref(ref):
-            raise Refused(422, "the ref is not the full name of one, such as refs/heads/main")
+            raise Refused(422, "the ref is not a full name such as refs/heads/main")
         if not ref.startswith("refs/heads/"):
-            return Ignored("no branch, but a tag or the like; only branches are graded")
+            return Ignored("not a branch but a tag or another ref; only branches are graded")
         branch = ref.removeprefix("refs/heads/")
         sender = one_line(sender)[:MAX_SENDER]
         if branch not in self._endpoint.branches:
@@ -215,14 +215,14 @@ class SignedRequest:
         if set(after) == {"0"}:
             return Ignored("the branch was deleted")
         if sender.lower() in {bot.lower() for bot in self._endpoint.bots}:
-            return Ignored("pushed by our own bot")
+            return Ignored("pushed by the grader's own account")
         owner, _, name = full_name.rpartition("/")
         digest = hashlib.sha256(self._body).hexdigest()
         return Push(self._endpoint.host, owner, name, ref, branch, after, before, sender, delivery, digest)
 
 
 def _collected(headers: Headers) -> dict[str, list[str]]:
-    """Return the headers by lower-case name; one that came twice has two values."""
+    """Return the headers by lower-case name; a repeated header has several values."""
     found: dict[str, list[str]] = {}
     size = 0
     for number, (name, value) in enumerate(headers.items() if isinstance(headers, Mapping) else headers, 1):
@@ -236,7 +236,7 @@ def _collected(headers: Headers) -> dict[str, list[str]]:
 
 
 def _limit_nesting(body: bytes) -> None:
-    """Refuse JSON that is too deep or too wide, before a parser sees it. Takes time linear in its size."""
+    """Refuse JSON that is too deep or too wide, before it is parsed. Takes time linear in its size."""
     depth = 0
     for items, token in enumerate(_TOKEN.finditer(body), 1):
         first = token[0][:1]
@@ -250,7 +250,7 @@ def _limit_nesting(body: bytes) -> None:
             raise Refused(400, f"the JSON has more than {MAX_ITEMS} parts")
 
 
-# parts of payloads that several hosts share -------------------------------------------------------------------
+# parts that the payloads of several hosts share -------------------------------------------------------------
 
 
 class Person(msgspec.Struct):
@@ -264,10 +264,10 @@ class Repository(msgspec.Struct):
 
 
 def name_of(person: "Person | None") -> str:
-    """Return what people call a person of a payload; empty for nobody."""
+    """Return the name of a person in a payload; empty if nobody is named."""
     return (person and (person.login or person.username or person.name)) or ""
 
 
 def unknown(event: str) -> Ignored:
-    """Return that an event is of a kind that is not graded."""
+    """Return the reason why an event other than a push is ignored."""
     return Ignored(f"the event {one_line(event)[:60]!a}; only pushes are graded")

@@ -1,8 +1,8 @@
-"""The handout as a starter's README: both languages in one file, without what is not released.
+"""The handouts as the READMEs of a starter: one file per language, without what is not released.
 
-Below a heading, `<!-- with PATH -->` says that the section is there only in a starter that holds PATH. A row of a
-table that begins with a link to a file is there only with that file. Other links to what is not there become plain
-text.
+The line `<!-- with PATH -->` below a heading keeps the section only in a starter that contains PATH. A table row that
+begins with a link to a file is kept only with that file. Other links to something that is not in the starter become
+plain text.
 """
 
 import re
@@ -12,32 +12,26 @@ _HEADING = re.compile(r"(#+) ")
 _WITH = re.compile(r"<!-- with (\S+) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ROW = re.compile(r"\| \[[^\]]*\]\(\.\./([^)]+)\)")
-CHINESE = "zh-"
+READMES = {"README.md": "assignment.md", "README.zh-CN.md": "assignment.zh-CN.md"}  # released as -> in docs/
 
 
-def readme(english: str, chinese: str, paths: Collection[str]) -> str:
-    """Return one README of both handouts, which lie in docs/, for a starter that holds `paths`."""
-    first = _released(english, paths, "").replace("](assignment.zh-CN.md)", f"](#{CHINESE}handout)")
-    second = _released(chinese, paths, CHINESE).replace("](assignment.md)", "](#handout)")
-    return f'<a id="handout"></a>\n\n{first}\n\n---\n\n<a id="{CHINESE}handout"></a>\n\n{second}\n'
-
-
-def _released(text: str, paths: Collection[str], prefix: str) -> str:
+def readme(text: str, paths: Collection[str]) -> str:
+    """Return one handout, which lies in docs/, as a README of a starter that holds `paths`."""
     text = "\n".join(_lines(text, paths)).strip()
-    text = re.sub(r'<a id="([^"]+)">', rf'<a id="{prefix}\1">', text)
     anchors = set(re.findall(r'<a id="([^"]+)">', text))
     folders = {path.rpartition("/")[0] for path in paths}
+    released_as = {name: readme for readme, name in READMES.items()}
 
     def link(match: re.Match[str]) -> str:
         words, target = match.groups()
         if target.startswith("#"):
-            return f"[{words}](#{prefix}{target[1:]})" if prefix + target[1:] in anchors else words
+            return match[0] if target[1:] in anchors else words
         if target.startswith("../"):
             path = target.removeprefix("../")
             return f"[{words}]({path})" if path in paths or path in folders else words
-        return match[0]
+        return f"[{words}]({released_as.get(target, target)})"
 
-    return re.sub(r"\n{3,}", "\n\n", _LINK.sub(link, text))
+    return re.sub(r"\n{3,}", "\n\n", _LINK.sub(link, text)) + "\n"
 
 
 def _lines(text: str, paths: Collection[str]) -> list[str]:

@@ -1,8 +1,8 @@
-"""The course's image: built from the Dockerfile, proven, saved beside its checksum for `run_docker.sh` to load.
+"""The course's image: built from the Dockerfile, tried, and saved with its checksum for `run_docker.sh` to load.
 
-One Dockerfile, two images. `a_env` is what students get: the packages and the compiled reference. `a_sandbox` is the
-same without the reference, and what `autograder grade --sandbox docker` takes. With `light` both stand on a small
-base without CUDA, and are called `a_env_light` and `a_sandbox_light`. The version is the one in `run_docker.sh`.
+One Dockerfile makes two images. `a_env` is for students: the packages and the compiled reference. `a_sandbox` is the
+same without the reference, for `autograder grade --sandbox docker`. With `light` both are built on a small base
+without CUDA and are called `a_env_light` and `a_sandbox_light`. The version is the one in `run_docker.sh`.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Names:
-    """What the images of one version are called."""
+    """The names of the images of one version."""
 
     version: int
     light: bool
@@ -52,12 +52,12 @@ def version(folder: Path) -> int:
     """Return the version that `run_docker.sh` in `folder` looks for.
 
     Raises:
-        GraderError: there is no such file, or no version in it.
+        GraderError: there is no such file, or it has no version.
     """
     try:
         text = (folder / SCRIPT).read_text("utf-8")
     except OSError as error:
-        raise GraderError(f"{error}; the image is built from the staff repository") from error
+        raise GraderError(f"{error}; build the image from the staff repository") from error
     found = re.search(r"^VERSION=([1-9][0-9]*)$", text, re.MULTILINE)
     if found is None:
         raise GraderError(f"{folder / SCRIPT} has no line VERSION=NUMBER; add one")
@@ -65,37 +65,38 @@ def version(folder: Path) -> int:
 
 
 def build_arguments(
-    names: Names, target: str, *, base: str | None, arguments: Sequence[str] = ()
+    names: Names, stage: str, *, base: str | None, arguments: Sequence[str] = ()
 ) -> list[str]:
-    """Return the words after `docker` that build one target of the Dockerfile.
+    """Return the arguments of `docker` that build one stage of the Dockerfile.
 
     Args:
-        target: `student` or `sandbox`.
-        base: the base image; None for the Dockerfile's own, or LIGHT_BASE for a light image.
+        names: the names of the images.
+        stage: `student` or `sandbox`.
+        base: the base image; None: the one in the Dockerfile, or LIGHT_BASE for a light image.
         arguments: further build arguments, NAME=VALUE.
     """
     base = base or (LIGHT_BASE if names.light else None)
     given = [*([f"BASE_IMAGE={base}"] if base else []), *arguments]
-    tag = names.student if target == "student" else names.sandbox
+    tag = names.student if stage == "student" else names.sandbox
     options = [word for argument in given for word in ("--build-arg", argument)]
-    return ["build", "--target", target, "--tag", tag, *options, "."]
+    return ["build", "--target", stage, "--tag", tag, *options, "."]
 
 
 def build(folder: Path, names: Names, *, base: str | None, arguments: Sequence[str], say: Say) -> None:
-    """Build both images in `folder`, the staff repository, and look whether each holds what it should.
+    """Build both images in `folder`, the staff repository, and try whether each contains what it should.
 
     Raises:
-        GraderError: there is no wheel of the reference, or Docker refuses; the message says what to do.
+        GraderError: there is no wheel of the reference, or Docker fails; the message says what to do.
     """
     if not [*(folder / "dist").glob("ref-*.whl")]:
         raise GraderError(
             f"there is no wheel of the reference in {folder / 'dist'}; run: autograder release ref"
         )
-    for target in ("sandbox", "student"):
-        docker(build_arguments(names, target, base=base, arguments=arguments), folder)
+    for stage in ("sandbox", "student"):
+        docker(build_arguments(names, stage, base=base, arguments=arguments), folder)
     for image, program, meaning in (
         (names.student, CHECK_REFERENCE, "the reference cannot be imported"),
-        (names.sandbox, CHECK_NO_REFERENCE, "the reference is in it, where student code would run"),
+        (names.sandbox, CHECK_NO_REFERENCE, "it contains the reference, and student code would run in it"),
     ):
         try:
             docker(["run", "--rm", "--network", "none", image, "python3", "-c", program], folder)
@@ -107,10 +108,10 @@ def build(folder: Path, names: Names, *, base: str | None, arguments: Sequence[s
 
 
 def save(names: Names, folder: Path) -> Path:
-    """Write the students' image into `folder`, with its checksum beside it; return the archive.
+    """Write the students' image to `folder`, with its checksum beside it; return the archive.
 
     Raises:
-        GraderError: Docker refuses, or the disk is full.
+        GraderError: Docker fails, or the disk is full.
     """
     folder.mkdir(parents=True, exist_ok=True)
     archive = folder / names.archive
@@ -123,7 +124,7 @@ def save(names: Names, folder: Path) -> Path:
         partial.chmod(0o644)
         partial.replace(archive)
     except OSError as error:
-        raise GraderError(f"cannot write {archive}: {error}; see: df -h {folder}") from error
+        raise GraderError(f"cannot write {archive}: {error}; run: df -h {folder}") from error
     finally:
         partial.unlink(missing_ok=True)
     return archive
@@ -138,7 +139,7 @@ def file_digest(descriptor: int) -> str:
 
 
 def size(image: str) -> int:
-    """Return the bytes of an image on this machine.
+    """Return the size in bytes of an image on this machine.
 
     Raises:
         GraderError: there is no such image.
@@ -154,14 +155,14 @@ def size(image: str) -> int:
     return int(done.stdout)
 
 
-def docker(words: Sequence[str], folder: Path) -> None:
-    """Run Docker in `folder`; what it prints goes to stderr as it comes.
+def docker(arguments: Sequence[str], folder: Path) -> None:
+    """Run Docker in `folder`; everything that it prints goes to standard error at once.
 
     Raises:
         GraderError: it failed.
     """
     done = subprocess.run(
-        [_client(), *words],
+        [_client(), *arguments],
         cwd=folder,
         env={**os.environ, "DOCKER_BUILDKIT": "1"},
         stdin=subprocess.DEVNULL,
@@ -170,7 +171,7 @@ def docker(words: Sequence[str], folder: Path) -> None:
     )
     if done.returncode:
         raise GraderError(
-            f"docker {words[0]} ended with {done.returncode}; its message is above, remedies are in docs/docker.md"
+            f"docker {arguments[0]} ended with {done.returncode}; its message is above, docs/docker.md has remedies"
         )
 
 

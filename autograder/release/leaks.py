@@ -1,8 +1,8 @@
-"""Finds what must not leave: solutions, hidden cases, secrets and staff paths, in files and in git's objects.
+"""Finds what must not leave: solutions, hidden cases, secrets and staff paths, in files and in git objects.
 
-A line leaks wherever it stands, also in a comment, with other spaces, or within a longer line. Short lines and those
-that say nothing (`return`, imports) are not looked for: they stand everywhere. What may be seen although it stands
-in a solution too is declared in `assignments.X.release.public`.
+A line leaks wherever it is: also in a comment, with other spaces, or within a longer line. Short lines and lines that
+reveal nothing (`return`, imports) are not looked for, because they are everywhere. Lines of a solution that students
+may see are declared in `assignments.X.release.public`.
 """
 
 import os
@@ -15,7 +15,7 @@ import msgspec
 
 from autograder.config import Config
 
-WHOLE, PART = 12, 22  # characters of a line that is looked for as a whole line, and within others
+WHOLE, PART = 12, 22  # shortest line that is looked for as a whole line, and within longer lines; characters
 HIDDEN_SUFFIXES = (".py", ".toml", ".json", ".md")
 MIN_SECRET = 8
 
@@ -34,7 +34,7 @@ _SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD")
 
 @dataclass(frozen=True)
 class Leak:
-    """One thing found: where, and what kind of thing it is. A secret is never repeated in it."""
+    """One leak: where it is, and what leaks. It never contains the secret itself."""
 
     path: str
     line: int
@@ -46,12 +46,12 @@ class Leak:
 
 @dataclass
 class Detector:
-    """Knows what must not be seen.
+    """Knows what must not be seen, and looks for it.
 
     Attributes:
-        lines: a line, spaces collapsed -> where it comes from.
-        secrets: bytes -> what they are.
-        places: folders of the staff repository that students do not have, and absolute paths of ours.
+        lines: a line with its spaces collapsed -> where it comes from.
+        secrets: the bytes of a secret -> what it is.
+        places: folders of the staff repository that students do not have, and absolute paths on this machine.
     """
 
     lines: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class Detector:
         self._folders = re.compile(rf"(?<![\w./-])(?:{'|'.join(folders)})/[\w.]") if folders else None
 
     def scan(self, path: str, content: bytes) -> list[Leak]:
-        """Return what leaks in one file; `path` is how to call it."""
+        """Return what leaks in one file; `path` is its name in the result."""
         found = [
             Leak(path, content.count(b"\n", 0, content.find(secret)) + 1, what)
             for secret, what in self.secrets.items()
@@ -97,7 +97,7 @@ class Detector:
                     return
 
     def scan_binary(self, path: str, content: bytes) -> list[Leak]:
-        """Return what leaks in a compiled file: telling lines in one piece, secrets, absolute paths of ours."""
+        """Return what leaks in a compiled file: uninterrupted lines, secrets, and our absolute paths."""
         found = [Leak(path, 0, what) for secret, what in self.secrets.items() if secret in content]
         found += [
             Leak(path, 0, f"a path of the staff: {place}")
@@ -120,30 +120,30 @@ def detector(
     released: Iterable[str],
     public: Iterable[str] = (),
 ) -> Detector:
-    """Return what knows the secrets of this staff repository.
+    """Return a detector of everything in this staff repository that students must not see.
 
     Args:
-        settings: of the course.
-        withheld: source file -> lines of its solutions that must not be seen.
-        released: paths that students have.
-        public: lines that may be seen all the same.
+        settings: the course's configuration.
+        withheld: source file -> the lines of its solutions that must not be seen.
+        released: the paths that students have.
+        public: lines that may be seen nevertheless.
     """
     lines: dict[str, str] = {}
     for path, solution in withheld.items():
-        lines |= _telling(solution, f"the solution in {path}")
+        lines |= _revealing(solution, f"the solution in {path}")
     for name, assignment in settings.assignments.items():
         suite = settings.path(assignment.suite)
         for file in sorted(suite.rglob("*")):
             if file.suffix in HIDDEN_SUFFIXES and file.is_file():
                 text = file.read_text(encoding="utf-8", errors="replace")
-                lines |= _telling(text.splitlines(), f"the hidden suite of {name}", PART)
+                lines |= _revealing(text.splitlines(), f"the hidden suite of {name}", PART)
     for line in public:
         lines.pop(_bare(line), None)
     return Detector(lines, _secrets(settings), _places(settings, released))
 
 
-def _telling(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
-    """Return the lines that say something, without what makes them a comment or a docstring."""
+def _revealing(lines: Iterable[str], where: str, shortest: int = WHOLE) -> dict[str, str]:
+    """Return the lines that reveal something, without what marks them as a comment or a docstring."""
     return {
         bare: where
         for line in lines
@@ -166,7 +166,7 @@ def _compact(line: str) -> str:
 
 
 def _secrets(settings: Config) -> dict[bytes, str]:
-    """Return every secret that can be found: of the environment, and of the files that the configuration names."""
+    """Return every secret in the environment and in the files that the configuration names."""
     found: dict[bytes, str] = {}
     for name, value in os.environ.items():
         if _SECRET_NAME.search(name) and name.startswith("AUTOGRADER_") and len(value) >= MIN_SECRET:
@@ -180,7 +180,7 @@ def _secrets(settings: Config) -> dict[bytes, str]:
 
 
 def _files_named(table: object) -> Iterable[tuple[str, str]]:
-    """Yield key and value of `secret_file`, `token_file` and the like, however deep."""
+    """Yield key and value of every `secret_file`, `token_file` and the like, at any depth."""
     if isinstance(table, dict):
         for key, value in table.items():
             if isinstance(value, str) and re.search(r"(secret|token|key)_file$", str(key)) and value:
@@ -190,7 +190,7 @@ def _files_named(table: object) -> Iterable[tuple[str, str]]:
 
 
 def _places(settings: Config, released: Iterable[str]) -> tuple[str, ...]:
-    """Return the staff repository's own folders, and where it lies."""
+    """Return the folders that only the staff repository has, and the absolute paths of the repository."""
     root = settings.path(settings.reference)
     theirs = {path.partition("/")[0] for path in released}
     folders = [path.name for path in sorted(root.iterdir()) if path.is_dir() and path.name not in theirs]

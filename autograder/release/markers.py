@@ -1,8 +1,8 @@
-"""Solution markers: what stands between them, and what a file is without it.
+"""Solution markers: the solutions between them, and a file without its solutions.
 
-In Python a solution stands between `### BEGIN SOLUTION` and `### END SOLUTION`, in C++ behind `//`. Inside a
-function it is everything below the docstring, and a stub takes its place. At the left margin, or in the body of a
-class, it is a helper that only solutions call, and nothing takes its place.
+In Python a solution is between `### BEGIN SOLUTION` and `### END SOLUTION`; in C++ both follow `// `. Inside a function
+it is everything below the docstring, and a stub takes its place. At the left margin or in the body of a class it is
+code that only solutions use, and nothing takes its place.
 """
 
 import ast
@@ -19,12 +19,12 @@ _CPP_SUFFIXES = (".cpp", ".hpp", ".cu", ".cuh")
 
 
 class MarkerError(GraderError):
-    """A solution is not marked as it must be; the message begins with file and line."""
+    """A solution is not marked correctly; the message begins with file and line."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """One solution: the numbers of its marker lines, from 1, and how far they are indented."""
+    """One solution: the numbers of its marker lines, counted from 1, and their indentation."""
 
     begin: int
     end: int
@@ -32,14 +32,14 @@ class Region:
 
 
 def regions(text: str, path: str) -> list[Region]:
-    """Return the solutions in `text`, in their order.
+    """Return the solutions in `text`, in order.
 
     Args:
-        text: of a source file.
-        path: how people call it.
+        text: the content of a source file.
+        path: its path, for messages.
 
     Raises:
-        MarkerError: a marker is nested, not closed, closes nothing, or is not written exactly as it must be.
+        MarkerError: a marker is nested, not closed, closes nothing, or is not written exactly as required.
     """
     found: list[Region] = []
     begin, indent = 0, ""
@@ -48,18 +48,22 @@ def regions(text: str, path: str) -> list[Region]:
         match = _MARKER.fullmatch(line)
         if match is None:
             if _NEARLY.search(line):
-                raise MarkerError(f"{where}: not a marker, but nearly: {line.strip()!r:.80}; {_how(path)}")
+                raise MarkerError(f"{where}: this is almost a marker: {line.strip()!r:.80}; {_how(path)}")
             continue
         if bool(match["comment"]) != path.endswith(_CPP_SUFFIXES):
             raise MarkerError(f"{where}: {_how(path)}")
         if match["what"] == "BEGIN":
             if begin:
-                raise MarkerError(f"{where}: nested: the solution that begins in line {begin} has no end yet")
+                raise MarkerError(
+                    f"{where}: nested markers: the solution that begins in line {begin} has no end yet"
+                )
             begin, indent = number, match["indent"]
         elif not begin:
-            raise MarkerError(f"{where}: this END SOLUTION closes nothing; remove it or begin the solution")
+            raise MarkerError(
+                f"{where}: this END SOLUTION closes nothing; remove it, or add a BEGIN SOLUTION"
+            )
         elif match["indent"] != indent:
-            raise MarkerError(f"{where}: indented otherwise than its beginning in line {begin}")
+            raise MarkerError(f"{where}: the indentation differs from that of BEGIN SOLUTION in line {begin}")
         else:
             found.append(Region(begin, number, indent))
             begin = 0
@@ -86,10 +90,15 @@ def solved(text: str, path: str) -> str:
 
 
 def stripped(text: str, path: str, task: str) -> str:
-    """Return `text` with a stub in the place of each solution; `task` is what the stub calls it: Task1.
+    """Return `text` with a stub in place of each solution.
+
+    Args:
+        text: the content of a source file.
+        path: its path, for messages.
+        task: what the stubs call the task, such as Task1.
 
     Raises:
-        MarkerError: see `regions`; or a solution is not a function's whole body below the docstring.
+        MarkerError: see `regions`; or a solution is not the whole body of a function below its docstring.
     """
     found = regions(text, path)
     stub = _cpp_stub if path.endswith(_CPP_SUFFIXES) else _python_stub
@@ -106,7 +115,7 @@ def stripped(text: str, path: str, task: str) -> str:
 
 
 def _close_gap(kept: dict[int, str], region: Region) -> None:
-    """Leave the blank lines above a removed helper, and drop those below."""
+    """Keep the blank lines above a removed helper and drop those below it."""
     number = region.end + 1
     while kept.get(number) == "" and (kept.get(region.begin - 1, "") == "" or number + 1 not in kept):
         del kept[number]
@@ -127,7 +136,7 @@ def _python_stub(text: str, path: str, region: Region, task: str) -> str:
 
 
 def _owner(text: str, path: str, region: Region) -> tuple[str, ast.FunctionDef | ast.AsyncFunctionDef] | None:
-    """Return the innermost function around a region with its qualified name; None for a helper."""
+    """Return the qualified name and the node of the innermost function around a region; None for a helper."""
     try:
         body: Sequence[ast.stmt] = ast.parse(text).body
     except SyntaxError as error:
@@ -163,7 +172,7 @@ def _cpp_stub(text: str, path: str, region: Region, task: str) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    """Return the lines as compilers count them: a form feed or U+2028 ends none."""
+    """Return the lines as compilers count them: a form feed or U+2028 does not end a line."""
     return text.replace("\r\n", "\n").split("\n")
 
 

@@ -1,4 +1,4 @@
-"""What must hold before a starter is handed out: scores, visible tests, no leak. Each is tried, none is assumed."""
+"""What must hold before a starter is handed out: scores, visible tests, no leaks. Each of them is tried."""
 
 import os
 import subprocess
@@ -13,25 +13,26 @@ from autograder.config import Config
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
 from autograder.release import leaks
+from autograder.release.handout import READMES
 from autograder.release.starter import TOP, WORKFLOW, Starter, release_config
 from autograder.report import Report
 from autograder.submission import PACKAGE
 
 VISIBLE = "test_toy.py"
-TOP_LEVEL = frozenset({*TOP, PACKAGE, "README.md", ".gitignore", ".github"})
+TOP_LEVEL = frozenset({*TOP, *READMES, PACKAGE, ".gitignore", ".github"})
 SHOWN = 12  # leaks in one message
 TEST_SECONDS = 600.0
 
 
 class NotReady(GraderError):
-    """A proof failed: nothing was handed out."""
+    """A proof failed, so nothing was handed out."""
 
 
 def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path, *, sandbox: str) -> Report:
     """Grade the reference and the starter in `checkout`; return the starter's report.
 
     Raises:
-        NotReady: the reference does not score everything, or the starter not what its release declares.
+        NotReady: the reference does not get all points, or the starter does not get what its release declares.
         GraderError: grading fails.
     """
     declared = release_config(settings, starter.assignment).score
@@ -40,14 +41,14 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
         reference, report = grader.grade(root), grader.grade(checkout)
     if reference.points != reference.max_points:
         raise NotReady(
-            f"the reference scores {reference.points} of {reference.max_points} on {starter.assignment}: "
-            f"autograder grade {root} -a {starter.assignment}"
+            f"the reference scores {reference.points} of {reference.max_points} on {starter.assignment}; "
+            f"to see why, run: autograder grade {root} -a {starter.assignment}"
         )
     if report.points != declared:
         passed = [case.name for case in report.cases if case.points]
         raise NotReady(
             f"the starter scores {report.points} of {report.max_points}, but declares {declared} (it passes "
-            f"{', '.join(passed) or 'nothing'}); mend the starter or assignments.{starter.assignment}.release.score"
+            f"{', '.join(passed) or 'nothing'}); correct it, or assignments.{starter.assignment}.release.score"
         )
     return report
 
@@ -55,10 +56,10 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
 def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter[str]:
     """Run the visible tests in `checkout`; return how many passed, were skipped, and are still to be written.
 
-    What is compiled meanwhile is kept with the grader's state: the given files cost their time once.
+    What is compiled on the way is kept with the grader's state, so that the given files are compiled only once.
 
     Raises:
-        NotReady: they cannot be collected, or one fails with anything but NotImplementedError.
+        NotReady: the tests cannot be collected, or one fails with anything but NotImplementedError.
     """
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         result = Path(name) / "result.xml"
@@ -81,15 +82,15 @@ def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter
                 timeout=TEST_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise NotReady(f"{VISIBLE} of the starter did not end in {TEST_SECONDS:.0f} s") from None
+            raise NotReady(f"{VISIBLE} of the starter did not end within {TEST_SECONDS:.0f} s") from None
         if not result.exists():
             raise NotReady(
                 f"{VISIBLE} of the starter cannot be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
-        return _outcomes(ET.parse(result).getroot(), starter)  # noqa: S314 (our own pytest wrote it)
+        return _counted(ET.parse(result).getroot(), starter)  # noqa: S314 (our own pytest wrote it)
 
 
-def _outcomes(root: ET.Element, starter: Starter) -> Counter[str]:
+def _counted(root: ET.Element, starter: Starter) -> Counter[str]:
     seen: Counter[str] = Counter()
     for test in root.iter("testcase"):
         name = test.get("name", "")
@@ -102,7 +103,7 @@ def _outcomes(root: ET.Element, starter: Starter) -> Counter[str]:
             message = failure.get("message", "")
             if not message.startswith("NotImplementedError: Task"):
                 raise NotReady(
-                    f"{VISIBLE} of the starter: {name} fails otherwise than unwritten: {message[:300]}"
+                    f"{VISIBLE} of the starter: {name} fails, but not for a missing solution: {message[:300]}"
                 )
             seen["to write"] += 1
         else:
@@ -116,27 +117,29 @@ def _outcomes(root: ET.Element, starter: Starter) -> Counter[str]:
 
 
 def nothing_leaks(settings: Config, starter: Starter, objects: Mapping[str, bytes]) -> int:
-    """Look for leaks in the files of a starter and in `objects`, everything in its repository; return how many
-    lines were looked for.
+    """Look for leaks in the files of a starter and in `objects`, which is everything in its repository.
+
+    Returns:
+        How many lines were looked for.
 
     Raises:
-        NotReady: something leaks, or a file is there that does not belong.
+        NotReady: something leaks, or a file does not belong in a starter.
     """
     for path in starter.files:
         first = path.partition("/")[0]
         if first not in TOP_LEVEL or (first == ".github" and path != WORKFLOW):
-            raise NotReady(f"{path} does not belong into a starter")
+            raise NotReady(f"{path} does not belong in a starter")
     detector = leaks.detector(
         settings, withheld=starter.withheld, released=starter.files, public=starter.public
     )
     found = [leak for path, content in starter.files.items() for leak in detector.scan(path, content)]
-    if not found:  # else the objects say the same again
+    if not found:  # otherwise the objects would repeat the same leaks
         found = [leak for name, content in objects.items() for leak in detector.scan(name, content)]
     if found:
         shown = "\n  ".join(map(str, found[:SHOWN]))
         more = f"\n  and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
         raise NotReady(
-            f"{len(found)} leaks; mend them, or declare a line in assignments.{starter.assignment}.release.public:"
+            f"{len(found)} leaks; remove them, or declare a line in assignments.{starter.assignment}.release.public:"
             f"\n  {shown}{more}"
         )
     return len(detector.lines)

@@ -1,8 +1,8 @@
 """The wheel `ref`: the solved package under another name, compiled, without sources.
 
-Python modules become extension modules by Cython, C++ is compiled for any processor of this kind. What remains
-readable are names, signatures, error messages, and the docstrings that students have in their starter anyway. The
-wheel is good for the Python version and the platform that it was built with.
+Cython turns Python modules into extension modules; C++ is compiled for any processor of this architecture. Only names,
+signatures, error messages, and the docstrings that students have in their starter anyway remain readable. The wheel
+works with the Python version and on the platform that built it.
 """
 
 import ast
@@ -23,14 +23,13 @@ from autograder.release.proof import NotReady
 from autograder.submission import PACKAGE, digest, read_tree
 
 NAME = "ref"
-EXTENSION = "softmax_ext"  # its folder holds C++ and a build; only what the build makes is released
+EXTENSION = "softmax_ext"  # a folder with C++ and its build; only what the build makes is released
 VISIBLE = "test_with_ref.py"
 DATE = 1767225600  # of the files in the wheel: 2026-01-01
 SECONDS = 1200.0
 
-_MESSAGE = re.compile(
-    r'f?"[^"].*"'
-)  # a line of nothing but an error's words, which whoever makes it sees anyway
+# A line that is only the text of an error: whoever causes the error sees it anyway.
+_MESSAGE = re.compile(r'f?"[^"].*"')
 
 ROOT_STUB = '"""The reference solution, compiled."""\n'
 EXTENSION_STUB = '''"""Task1: one epoch of minibatch SGD for softmax regression, written in C++."""
@@ -61,7 +60,7 @@ compiled = cythonize(
         Extension(
             name,
             [path],
-            define_macros=[("CYTHON_COMPRESS_STRINGS", "0")],  # what is checked for leaks must be readable
+            define_macros=[("CYTHON_COMPRESS_STRINGS", "0")],  # so that the search for leaks can read the strings
             extra_compile_args=flags,
             extra_link_args=link,
         )
@@ -94,11 +93,11 @@ BUILD = "import sys, setuptools.build_meta as build; print(build.build_wheel(sys
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that was built and checked.
+    """A wheel that was built and proven.
 
     Attributes:
-        path: where it lies.
-        lines: how many telling lines of solutions were looked for in it.
+        path: of the wheel.
+        lines: how many lines of solutions were looked for in it.
         tests: how many tests of test_with_ref.py passed with it.
     """
 
@@ -108,10 +107,10 @@ class Wheel:
 
 
 def build(settings: Config, out: Path) -> Wheel:
-    """Build the wheel for the running Python, check it, and put it into `out`.
+    """Build the wheel for the running Python, prove it, and put it into `out`.
 
     Raises:
-        NotReady: a check failed; nothing is in `out` then.
+        NotReady: a proof failed. Nothing is put into `out` in that case.
         GraderError: a tool is missing, or the build fails.
     """
     root = settings.path(settings.reference)
@@ -141,10 +140,10 @@ def project(sources: dict[str, bytes]) -> dict[str, str]:
             if inner.suffix in (".cpp", ".hpp"):
                 files[f"native/{inner.name}"] = markers.solved(text, path)
         elif inner.suffix == ".py" and inner.parts != ("__init__.py",):
-            target = str(PurePosixPath(NAME) / inner)
-            files[target] = without_private_words(text, path)
+            module = str(PurePosixPath(NAME) / inner)
+            files[module] = without_private_words(text, path)
             if inner.name != "__init__.py":
-                modules.append((target.removesuffix(".py").replace("/", "."), target))
+                modules.append((module.removesuffix(".py").replace("/", "."), module))
     packages = sorted(
         {str(PurePosixPath(path).parent).replace("/", ".") for path in files if path.startswith(f"{NAME}/")}
     )
@@ -160,7 +159,7 @@ def project(sources: dict[str, bytes]) -> dict[str, str]:
 
 
 def without_private_words(text: str, path: str) -> str:
-    """Return Python source without comments, and without the docstrings that stand in solutions."""
+    """Return Python source without comments and without the docstrings inside solutions."""
     found = markers.regions(text, path)
     tree = ast.parse(text)
     for node in ast.walk(tree):
@@ -184,18 +183,18 @@ def _compile(folder: Path, sources: dict[str, bytes]) -> Path:
         keep | {"SOURCE_DATE_EPOCH": str(DATE), "LC_ALL": "C.UTF-8"},
     )
     if missing := re.search(r"No module named '(setuptools|Cython|pybind11)", done.stderr):
-        raise GraderError(f"{missing[1]} is not installed: pip install 'autograder[release]' pybind11")
+        raise GraderError(f"{missing[1]} is not installed; run: pip install 'autograder[release]' pybind11")
     wheels = list((folder / "dist").glob("*.whl")) if done.returncode == 0 else []
     if len(wheels) != 1:
-        raise GraderError(f"the reference does not compile:\n{(done.stdout + done.stderr)[-3000:]}")
+        raise GraderError(f"the reference cannot be compiled:\n{(done.stdout + done.stderr)[-3000:]}")
     return wheels[0]
 
 
 def nothing_leaks(settings: Config, sources: dict[str, bytes], wheel: Path) -> int:
-    """Look for solutions in everything that `wheel` holds; return how many lines were looked for.
+    """Look for solutions in everything that `wheel` contains; return how many lines were looked for.
 
     Raises:
-        NotReady: one is found, or a file that must not be in it.
+        NotReady: the wheel contains a solution, or a file that does not belong in it.
     """
     withheld = {
         path: [
@@ -222,7 +221,7 @@ def nothing_leaks(settings: Config, sources: dict[str, bytes], wheel: Path) -> i
             elif name.endswith("/__init__.py") or ".dist-info/" in name:
                 found += map(str, detector.scan(name, content))
             else:
-                found.append(f"{name}: does not belong into the wheel")
+                found.append(f"{name}: does not belong in the wheel")
     if found:
         raise NotReady(f"{len(found)} leaks in {wheel.name}:\n  " + "\n  ".join(found[:12]))
     return len(detector.lines)
@@ -255,4 +254,4 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> "subp
             command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS, check=False
         )
     except subprocess.TimeoutExpired:
-        raise GraderError(f"not done in {SECONDS:.0f} s: {' '.join(command[:4])}") from None
+        raise GraderError(f"this did not end within {SECONDS:.0f} s: {' '.join(command[:4])}") from None

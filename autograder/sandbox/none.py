@@ -1,10 +1,9 @@
 """No wall: probe calls as ordinary processes, for development on systems that have no wall.
 
-Student code can do here whatever the user can: read the hidden suite, the network, the credentials. So this
-has to be asked for by name, `isolated` is False, and a report made with it says so. What holds is only what
-keeps a development machine usable: the time limit, the output limit, the size of a reply. It costs a fresh
-interpreter and the import of everything per case, and needs nothing but Python: it is meant for macOS and
-Windows.
+Student code can do whatever the user can do: read the hidden suite, use the network, read credentials. So this must be
+asked for by name, and every report made with it says that it did not isolate. Only what keeps a development machine
+usable is enforced: the time limit, the output limit, the size of a reply. Each case costs the start of an interpreter
+and the import of everything. Nothing but Python is needed: this is meant for macOS and Windows.
 """
 
 from __future__ import annotations
@@ -12,31 +11,29 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import IO, Any
 
-import autograder
 from autograder.errors import GraderError
+from autograder.own_process import PACKAGE_PARENT
 from autograder.sandbox import policy
 from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.reply import Reply
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, interpret
-from autograder.sandbox.session import checked_files
+from autograder.sandbox.session import INPUTS, case_limits, checked_files, encoded_inputs
 
-STARTED = struct.Struct(">cd")
 PREPARATION_SECONDS = 120.0
 TICK = 0.02
-BOOT = (
+START_PLAIN_CASE = (
     "import sys; sys.path[0] = sys.argv[1]; from autograder.sandbox.inside import plain; "
-    "del sys.path[0]; plain.main(sys.argv[2])"  # the staff's own `src` lies beside the autograder
+    "del sys.path[0]; plain.main(sys.argv[2])"  # the staff's own `src` is beside the autograder
 )
 INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
@@ -44,7 +41,6 @@ INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 class NoWall:
     """A `Wall` that protects from nothing."""
 
-    isolated = False
     protections: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = MappingProxyType({})
 
@@ -82,7 +78,7 @@ class PlainSession:
     ) -> None:
         self._preload = preload
         self._limits = limits
-        # A case that is killed may leave something open, which Windows then does not remove.
+        # A case that is killed may leave a file open, which Windows then does not remove.
         self._temporary = tempfile.TemporaryDirectory(prefix="no-wall-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name)
         (self._folder / "probes.py").write_bytes(probes)
@@ -113,90 +109,75 @@ class PlainSession:
         timeout: float | None = None,
         limits: Limits | None = None,
     ) -> Outcome:
-        limits = limits or self._limits
-        if timeout is not None:
-            limits = replace(limits, wall_seconds=timeout)
-        self._write_request(probe, inputs, limits)
-        began = time.monotonic()
+        limits = case_limits(limits or self._limits, timeout)
+        request = {
+            "preload": list(self._preload),
+            "probe": probe,
+            "inputs": encoded_inputs(probe, inputs),
+            "limits": limits.message(),
+        }
+        (self._folder / "request").write_bytes(protocol.encode(request, INPUTS))
+        (self._folder / "reply").write_bytes(b"")
+        reply = Reply(limits.reply_bytes)
         with (
             (self._folder / "stdout").open("wb") as stdout,
             (self._folder / "stderr").open("wb") as stderr,
+            (self._folder / "reply").open("rb") as replies,
         ):
-            process = subprocess.Popen(
-                [sys.executable, "-B", "-c", BOOT, _package_parent(), str(self._folder)],
-                env=_environment(self._folder),
-                cwd=self._folder,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-                start_new_session=True,
-            )
+            process = self._start(stdout, stderr)
             try:
-                reason, started = self._follow(process, limits, began)
+                reason = self._follow(process, reply, replies, limits)
             finally:
                 _kill(process)
         ended = time.monotonic()
-        reply = self._reply()
-        if started is None:
-            text = reply[1:].decode("utf-8", "replace") or self._excerpt("stderr", 2000)[1].decode(
-                "utf-8", "replace"
-            )
+        if reply.began is None:
+            text = reply.failure() or self._excerpt("stderr", 2000)[1].decode("utf-8", "replace")
             raise GraderError(f"a case did not get as far as student code: {text}")
         facts = {
-            "reason": "reply" if len(reply) > STARTED.size + 4 + limits.reply_bytes else reason,
+            "reason": reason,
             "status": _wait_status(process.returncode),
-            "seconds": ended - started,
+            "seconds": ended - reply.began,
             "cpu_seconds": 0.0,
             "peak_bytes": 0,
             "stdout": self._excerpt("stdout", limits.kept_output_bytes),
             "stderr": self._excerpt("stderr", limits.kept_output_bytes),
         }
-        return interpret(facts, reply[STARTED.size + 4 :], limits)
+        return interpret(facts, reply.payload(), limits)
 
-    def _write_request(self, probe: str, inputs: Sequence[object], limits: Limits) -> None:
-        bounds = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
-        try:
-            encoded = protocol.encode(tuple(inputs), bounds, opaque=False)
-            request = {
-                "preload": list(self._preload),
-                "probe": probe,
-                "inputs": encoded,
-                "limits": limits.message(),
-            }
-            (self._folder / "request").write_bytes(protocol.encode(request, bounds))
-        except protocol.ProtocolError as error:
-            raise GraderError(f"inputs of probe {probe!r} cannot be sent: {error}") from error
-        (self._folder / "reply").write_bytes(b"")
+    def _start(self, stdout: IO[bytes], stderr: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-B", "-c", START_PLAIN_CASE, PACKAGE_PARENT, str(self._folder)],
+            env=_environment(self._folder),
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
 
     def _follow(
-        self, process: subprocess.Popen[bytes], limits: Limits, began: float
-    ) -> tuple[str, float | None]:
-        """Why the case is over, and when student code began if it did."""
+        self, process: subprocess.Popen[bytes], reply: Reply, replies: IO[bytes], limits: Limits
+    ) -> str:
+        """Read the reply until the case is over; return why it is: replied, ended, wall, output or reply."""
+        started = time.monotonic()
         while True:
             ended = process.poll() is not None
-            reply = self._reply()
-            started = (
-                STARTED.unpack_from(reply)[1] if reply[:1] == b"S" and len(reply) >= STARTED.size else None
-            )
-            body = reply[STARTED.size :]
-            if started is not None and len(body) >= 4 and len(body) >= 4 + int.from_bytes(body[:4], "big"):
-                return "replied", started
+            reply.add(replies.read())
+            if reply.too_large:
+                return "reply"
+            if reply.complete:
+                return "replied"
             if ended:
-                return "ended", started
-            deadline = began + PREPARATION_SECONDS if started is None else started + limits.wall_seconds
-            if time.monotonic() >= deadline:
-                return "wall", started
-            if (
-                sum((self._folder / name).stat().st_size for name in ("stdout", "stderr"))
-                > limits.output_bytes
+                return "ended"
+            if time.monotonic() >= (
+                started + PREPARATION_SECONDS if reply.began is None else reply.began + limits.wall_seconds
             ):
-                return "output", started
+                return "wall"
+            printed = sum((self._folder / name).stat().st_size for name in ("stdout", "stderr"))
+            if printed > limits.output_bytes:
+                return "output"
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TICK)
-
-    def _reply(self) -> bytes:
-        with (self._folder / "reply").open("rb") as file:
-            return file.read(2**30)
 
     def _excerpt(self, name: str, keep: int) -> tuple[bytes, bytes, int]:
         path = self._folder / name
@@ -205,10 +186,6 @@ class PlainSession:
             head = file.read(keep)
             file.seek(max(len(head), total - keep))
             return head, file.read(keep), total
-
-
-def _package_parent() -> str:
-    return str(Path(autograder.__file__).parents[1])
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -226,5 +203,5 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 
 def _wait_status(returncode: int) -> Any:
-    """The status that `waitpid` would have given."""
+    """Return the status that `waitpid` would have given."""
     return -returncode if returncode < 0 else returncode << 8

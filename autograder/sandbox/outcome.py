@@ -1,9 +1,8 @@
 """How a probe call ended: data, without words for students.
 
-`interpret` turns the facts that pid 1 of the submission measured, and
-the bytes that the case replied, into an Outcome. The reply is the student's word, so it is checked as such:
-what is not a reply is `BAD_REPLY`, never an exception. An outcome is always the submission's doing. What is
-not, is raised as GraderError and has no outcome.
+`interpret` turns the facts that pid 1 of the submission measured, and the bytes of the case's reply, into an Outcome.
+The reply comes from the student's process, so it is not trusted: bytes that are not a reply give `BAD_REPLY`, never an
+exception. An outcome is always the submission's doing. Whatever is not is raised as GraderError and has no outcome.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from autograder.sandbox.limits import Limits
 
 SIGKILL = 9
 SIGXCPU = 24
-"""As Linux numbers them, on any system."""
+"""With Linux's numbers, on any system."""
 
 
 class Status(enum.Enum):
@@ -39,7 +38,7 @@ class Status(enum.Enum):
 
 @dataclass(frozen=True)
 class Output:
-    """What was printed on one stream: all of it, or its beginning and its end."""
+    """What was printed on one stream: everything, or its beginning and its end."""
 
     text: str = ""
     total_bytes: int = 0
@@ -47,28 +46,28 @@ class Output:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one case. Every text and value in it is the student's: data, not to be trusted."""
+    """How one probe call ended. Every text and value in it comes from student code and is not trusted."""
 
     status: Status
     value: Any = None
-    """The returned value, when RETURNED."""
+    """The returned value, if RETURNED."""
     exception: str = ""
-    """Type of the exception, when RAISED or OUT_OF_MEMORY."""
+    """The type of the exception, if RAISED or OUT_OF_MEMORY."""
     message: str = ""
-    """Its message, or why a reply is none: one line."""
+    """The message of the exception, or why the reply is not valid; one line."""
     file: str | None = None
-    """Innermost file of the submission that it passed, such as `src/softmax.py`."""
+    """The innermost file of the submission that the exception passed, such as `src/softmax.py`."""
     line: int | None = None
     signal: int | None = None
-    """When CRASHED."""
+    """If CRASHED."""
     exit_code: int | None = None
-    """When EXITED."""
+    """If EXITED."""
     seconds: float = 0.0
     """Wall-clock time of student code, measured outside its process."""
     cpu_seconds: float = 0.0
-    """Of the case's process and the children that it waited for."""
+    """CPU time of the case's process and of the children that it waited for."""
     peak_bytes: int = 0
-    """Memory beyond what the warm worker has."""
+    """Memory beyond what the fork server has."""
     stdout: Output = Output()
     stderr: Output = Output()
 
@@ -109,7 +108,7 @@ _KINDS = {
 
 
 def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome:
-    """The outcome of a case that began, from what was measured and what it replied."""
+    """Return the outcome of a case in which student code began, from what was measured and from the reply."""
     measured: dict[str, Any] = {
         "seconds": facts["seconds"],
         "cpu_seconds": facts["cpu_seconds"],
@@ -123,7 +122,7 @@ def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome
     if reason == "replied":
         return Outcome(**_read_reply(reply, limits), **measured)
     status = facts["status"]
-    number = status & 0x7F  # a wait status, by hand: Windows has no functions for it
+    number = status & 0x7F  # a wait status, decoded by hand: Windows has no functions for it
     if number:
         used_up = facts["cpu_seconds"] >= limits.message()["cpu_seconds"] * 0.8  # type: ignore[operator]
         if number == SIGXCPU or (number == SIGKILL and used_up):
@@ -134,13 +133,13 @@ def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome
 
 def _read_reply(reply: bytes, limits: Limits) -> dict[str, Any]:
     try:
-        answer = protocol.decode(reply, protocol.DecodeLimits(total_bytes=limits.reply_bytes))
+        decoded = protocol.decode(reply, protocol.DecodeLimits(total_bytes=limits.reply_bytes))
     except protocol.ProtocolError as error:
         return {"status": Status.BAD_REPLY, "message": f"the reply {error}"}
-    if type(answer) is tuple and len(answer) == 2 and answer[0] == "returned":
-        return {"status": Status.RETURNED, "value": answer[1]}
-    if type(answer) is tuple and len(answer) == 6 and answer[0] == "raised":
-        _, kind, name, message, file, line = answer
+    if type(decoded) is tuple and len(decoded) == 2 and decoded[0] == "returned":
+        return {"status": Status.RETURNED, "value": decoded[1]}
+    if type(decoded) is tuple and len(decoded) == 6 and decoded[0] == "raised":
+        _, kind, name, message, file, line = decoded
         texts = all(type(text) is str for text in (kind, name, message))
         place = (file is None or type(file) is str) and (line is None or type(line) is int)
         if texts and place and kind in _KINDS:

@@ -1,18 +1,17 @@
-"""What the wall shows and hides: policy as data, and pure functions that turn it into bubblewrap's arguments.
+"""The sandbox policy: what the wall shows and hides, as data, and how that becomes bubblewrap's arguments.
 
 Theory of operation
 -------------------
-bubblewrap starts from an empty root. What follows is therefore a list
-of what is *there*; everything else on the host is not: no home directory, no hidden suite, no reference, no
-staff repository, no credentials.
+bubblewrap starts from an empty root, so the following is a complete list of what a submission can see. Everything else
+on the host is hidden: home directories, the hidden suite, the reference, the staff repository, credentials.
 
-- `/usr` and what belongs to it, a handful of files of `/etc` that the dynamic linker needs, and made-up
-  `passwd` and `group` files; all read-only.
-- The interpreter that runs the grader, without its virtual environment; of that only `site-packages`, below a
-  neutral name, and of `site-packages` not what `masked_packages` names. `.pth` files are not executed inside,
-  so an editable install of the staff repository leads nowhere.
-- Six harmless devices, and those that are configured, for a GPU.
-- `/grader`: our worker, the protocol, the probes, handed over as bytes rather than paths.
+- `/usr` and the directories that belong to it, a handful of files in `/etc` that the dynamic linker needs, and
+  artificial `passwd` and `group` files; all read-only.
+- The interpreter that runs the grader, without its virtual environment; of that only `site-packages`, below a neutral
+  name and without the packages in `MASKED_PACKAGES`. `.pth` files are not executed inside, so an editable install of
+  the staff repository leads nowhere.
+- Five harmless devices, and the devices that are configured, for a GPU.
+- `/grader`: the package `inside`, the probes and the configuration, passed as bytes instead of paths.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-GRADER_DIRECTORY = "/grader"
+from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID, SUBMISSION_DIRECTORY
+
 SITE_PACKAGES = "/site-packages"
-INSIDE_ID = 65532
 
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "HOME": "/tmp",  # noqa: S108  # a tmpfs of the case alone
+    "HOME": "/tmp",  # noqa: S108  # a tmpfs that belongs to the case
     "USER": "student",
     "LOGNAME": "student",
     "LANG": "C.UTF-8",
@@ -37,24 +36,32 @@ ENVIRONMENT: Mapping[str, str] = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
-    # The order of sets is the same at each regrade.
+    # Sets have the same order at each regrade.
     "PYTHONHASHSEED": "0",
 }
 
 SYSTEM_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-MADE_UP_FILES: Mapping[str, bytes] = {
+ARTIFICIAL_FILES: Mapping[str, bytes] = {
     "/etc/passwd": f"student:x:{INSIDE_ID}:{INSIDE_ID}::/tmp:/bin/sh\n".encode(),
     "/etc/group": f"student:x:{INSIDE_ID}:\n".encode(),
     "/etc/hosts": b"127.0.0.1 localhost\n",
 }
 MASKED_PACKAGES = ("ref", "reference", "autograder", "hidden")
 
-BOOT = (
-    f"import sys; sys.path[0] = {GRADER_DIRECTORY!r}; "
-    "from autograder.sandbox.inside import fork_server; fork_server.main(control_fd=int(sys.argv[1]))"
-)
+
+def start_inside(module: str, call: str) -> str:
+    """Return the Python lines with which a first process inside the wall starts a module of the package `inside`."""
+    return f"""\
+import sys
+sys.path[0] = {GRADER_DIRECTORY!r}
+from autograder.sandbox.inside import {module}
+{module}.{call}
+"""
+
+
+START_FORK_SERVER = start_inside("fork_server", "main(control_fd=int(sys.argv[1]))")
 
 PROTECTIONS: Mapping[str, str] = {
     "mount-namespace": "a submission sees none of the host's files",
@@ -67,27 +74,27 @@ PROTECTIONS: Mapping[str, str] = {
     "uid-drop": "student code does not run as root",
     "private-tmp": "what a case writes is gone when it ends",
     "read-only-submission": "a case cannot change the submission for the next one",
-    "hidden-proc": "nothing of /proc can be read",
-    "closed-descriptors": "a case inherits no descriptor but its own pipes",
+    "hidden-proc": "nothing in /proc can be read",
+    "closed-descriptors": "a case inherits no descriptors except its own pipes",
     "capabilities-dropped": "a case has no privilege inside its namespaces",
-    "no-new-privileges": "set-user-id programs give none",
+    "no-new-privileges": "set-user-id programs give no privileges",
     "seccomp": "dangerous system calls are refused",
     "rlimits": "CPU, memory, processes, descriptors and file sizes are bounded",
-    "memory-watchdog": "memory of all processes together is bounded",
-    "landlock": "writes outside the case's own directories are refused twice",
+    "memory-watchdog": "the memory of all processes together is bounded",
+    "landlock": "writes outside the case's own directories are refused a second time",
 }
-"""Every protection by name, with what it is for."""
+"""Every protection by name, with its purpose."""
 
 OPTIONAL = frozenset({"landlock"})
-"""Used where the kernel has it; the others are required, or waived by name."""
+"""Used if the kernel has it. All others are required unless they are waived by name."""
 
 INDISPENSABLE = frozenset({"mount-namespace", "user-namespace"})
-"""Without these there is no wall at all."""
+"""Without these there is no wall, so they cannot be waived."""
 
 
 @dataclass(frozen=True)
 class Interpreter:
-    """A Python and the libraries that student code may import."""
+    """A Python interpreter and the libraries that student code may import."""
 
     executable: str
     prefixes: tuple[str, ...]
@@ -96,7 +103,7 @@ class Interpreter:
 
     @classmethod
     def current(cls) -> Interpreter:
-        """The one that runs this process, without its virtual environment."""
+        """Return the interpreter that runs this process, without its virtual environment."""
         base = getattr(sys, "_base_executable", "") or sys.executable
         site = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
         return cls(
@@ -108,25 +115,25 @@ class Interpreter:
 
 @dataclass(frozen=True)
 class Policy:
-    """Everything that decides bubblewrap's arguments."""
+    """Everything that determines bubblewrap's arguments."""
 
     interpreter: Interpreter
     files: Mapping[str, bytes] = field(default_factory=dict)
-    """Absolute path inside → content."""
+    """Content by absolute path inside."""
     devices: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
-    """Further host paths to show at the same place."""
+    """Further paths of the host to show at the same place."""
     masked: Mapping[str, bool] = field(default_factory=dict)
-    """Paths inside to hide although a parent is shown, and whether each is a folder."""
+    """Paths inside that are hidden although a parent is shown, and whether each is a folder."""
     as_root: bool = False
     features: frozenset[str] = frozenset(PROTECTIONS)
 
     def all_files(self) -> dict[str, bytes]:
-        return {**MADE_UP_FILES, **self.files}
+        return {**ARTIFICIAL_FILES, **self.files}
 
 
 def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -> list[str]:
-    """bubblewrap's arguments, the command included. `descriptors`: where to read each of `all_files`."""
+    """Return bubblewrap's arguments, including the command. `descriptors`: where to read each of `all_files`."""
     return [
         *_namespaces(policy),
         *("--die-with-parent", "--new-session", "--chdir", "/"),
@@ -135,10 +142,10 @@ def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -
         *_python(policy),
         *_masks(policy.masked),
         *_devices(policy.devices),
-        *("--perms", "0755", "--dir", "/submission", "--perms", "0755", "--dir", "/empty"),
+        *("--perms", "0755", "--dir", SUBMISSION_DIRECTORY, "--perms", "0755", "--dir", "/empty"),
         *_files(descriptors),
         *("--remount-ro", "/"),
-        *("--", policy.interpreter.executable, "-B", "-s", "-S", "-c", BOOT, str(control_fd)),
+        *("--", policy.interpreter.executable, "-B", "-s", "-S", "-c", START_FORK_SERVER, str(control_fd)),
     ]
 
 
@@ -155,8 +162,8 @@ def _namespaces(policy: Policy) -> list[str]:
     if "uts-namespace" in policy.features:
         words += ["--hostname", "sandbox"]
     if policy.as_root:
-        # Mounts are made as root, so directories that only root may enter can be shown. The worker then
-        # becomes an ordinary user, for which it needs these two.
+        # Mounts are made as root, so directories that only root may enter can be shown. The fork server then becomes
+        # an ordinary user, for which it needs these two capabilities.
         return [*words, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     return [*words, "--unshare-user", "--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID)]
 
@@ -184,7 +191,8 @@ def _python(policy: Policy) -> list[str]:
 
 
 def site_packages_inside(interpreter: Interpreter) -> dict[str, str]:
-    """Where each folder of libraries is inside: in its place if shown anyway, else below SITE_PACKAGES."""
+    """Return where each folder of libraries is inside: at its own place if that is shown anyway, otherwise below
+    SITE_PACKAGES."""
     shown = (*SYSTEM_DIRECTORIES, *interpreter.prefixes)
     return {
         host: host if any(Path(host).is_relative_to(root) for root in shown) else f"{SITE_PACKAGES}/{at}"
@@ -193,7 +201,7 @@ def site_packages_inside(interpreter: Interpreter) -> dict[str, str]:
 
 
 def _shown(paths: Iterable[str]) -> list[str]:
-    """Read-only, with parents that anybody may enter, whatever they are on the host."""
+    """Show paths read-only, with parents that everybody may enter, whatever their permissions on the host."""
     words: list[str] = []
     for path in paths:
         for parent in [*reversed(Path(path).parents)][1:]:
@@ -203,7 +211,7 @@ def _shown(paths: Iterable[str]) -> list[str]:
 
 
 def outermost(paths: Iterable[str]) -> list[str]:
-    """The paths that are not below the system's directories or below another of them."""
+    """Return the paths that are neither below the system's directories nor below another of them."""
     kept: list[str] = []
     for path in sorted({str(Path(path)) for path in paths}):
         if not any(Path(path).is_relative_to(root) for root in (*SYSTEM_DIRECTORIES, *kept)):
@@ -219,10 +227,10 @@ def _masks(masked: Mapping[str, bool]) -> list[str]:
 
 
 def packages_to_mask(interpreter: Interpreter, names: Iterable[str]) -> dict[str, bool]:
-    """What must not be importable although it is installed, by its path inside; whether it is a folder."""
+    """Return what must not be importable although it is installed: paths inside, and whether each is a folder."""
     wanted = set(names)
     inside_of = site_packages_inside(interpreter)
-    # Beside the interpreter's own there are those of the system, which are shown with /usr.
+    # In addition to the interpreter's own folders there are those of the system, which are shown with /usr.
     roots = (*interpreter.prefixes, "/usr", "/usr/local")
     others = [str(path) for root in roots for path in Path(root, "lib").glob("python3*/*-packages")]
     folders = {**{path: path for path in others}, **inside_of}

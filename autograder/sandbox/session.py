@@ -1,19 +1,18 @@
-"""One submission behind a wall, from the trusted side: send its files, run probes, read outcomes.
+"""A submission that is open in a sandbox, from the trusted side: send its files, run probes, read outcomes.
 
 Theory of operation
 -------------------
-A session is one stream to pid 1 of a submission. Its cases run one
-after the other, each in a process and file systems of its own, so no case can tell whether another one ran
-before it. That makes it safe to answer trouble by starting over: when the submission's processes vanish in
-the middle of a case (the machine ran out of memory, somebody killed them) the session opens the submission
-anew and repeats that case, once.
+A session is one stream to pid 1 of a submission. Its cases run one after the other, each in a process and file systems
+of its own, so no case can tell whether another one ran before it. That makes it safe to start over after trouble: if
+the submission's processes vanish during a case (the machine ran out of memory, somebody killed them), the session opens
+the submission again and repeats that case, once.
 
-Whose fault is it? Before student code begins, whatever goes wrong is ours: GraderError. After it began,
-whatever ends the case is an Outcome, the student's. In between lies the loss of pid 1 itself while student
-code ran: repeated, and when it happens again, the student's. The wall's own end is always ours.
+Whose fault is it? Before student code begins, whatever goes wrong is our fault: GraderError. After it began, whatever
+ends the case is an Outcome, and so the student's. In between lies the loss of pid 1 itself while student code ran: the
+case is repeated, and if it happens again, it is the student's fault. The end of the wall is always our fault.
 
-Limits are kept inside by pid 1, which student code cannot reach. If even pid 1 does not answer, the deadline
-here is the last one: the session is cut, which ends every process of it.
+Limits are enforced inside by pid 1, which student code cannot reach. If even pid 1 does not respond, the deadline here
+is the last resort: the session is cut off, which ends every process of it.
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from typing import Any, NoReturn, Protocol
 
 from autograder.errors import GraderError, SubmissionError
 from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.reply import PACKAGE
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import SIGKILL, Outcome, Status, interpret
 
-PACKAGE = "src"
 MAX_FILES = 20_000
 MAX_FILES_BYTES = 512 * 2**20
 PREPARATION_SECONDS = 60.0
-"""For the files and inputs to arrive and student code to begin, on a machine that may be busy."""
+"""Until the files and inputs have arrived and student code begins, on a machine that may be busy."""
 GRACE_SECONDS = 10.0
-"""Beyond the time limit, before pid 1 is given up."""
+"""How long after the time limit pid 1 may still respond."""
 
 _OWN_MESSAGE = protocol.DecodeLimits(total_bytes=64 * 2**20)
-_INPUTS = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
+INPUTS = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
 
 
 class Session(Protocol):
-    """A submission that is ready to run probes. Use it as a context manager, in one process and thread."""
+    """A submission that is open in a sandbox. Use it as a context manager, in one process and one thread."""
 
     def run(
         self,
@@ -58,13 +57,13 @@ class Session(Protocol):
     ) -> Outcome:
         """Call `probes.<probe>(*inputs)` beside the student's package, in a process of its own.
 
-        `timeout` replaces `limits.wall_seconds`, `limits` those of the session. Whatever student code does
-        becomes an Outcome. Raises GraderError for what is not its doing: no such probe, inputs that are not
-        plain data, a sandbox that does not work.
+        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. Whatever student code
+        does becomes an Outcome. Raises GraderError for everything else: there is no such probe, the inputs are not
+        plain data, the sandbox does not work.
         """
 
     def add_files(self, files: Mapping[str, bytes]) -> None:
-        """Add or replace files of the submission, for instance an extension that an earlier case compiled."""
+        """Add or replace files of the submission, for example an extension that an earlier case compiled."""
 
     def close(self) -> None:
         """End every process of the submission."""
@@ -77,7 +76,7 @@ class Session(Protocol):
 
 
 class _LostError(Exception):
-    """The channel closed, or was closed here; `began` says whether student code was running."""
+    """The channel was closed by either end; `began` says whether student code was running."""
 
     def __init__(self, began: bool) -> None:
         super().__init__()
@@ -85,7 +84,7 @@ class _LostError(Exception):
 
 
 class StreamSession:
-    """A Session over a stream socket; `connect` makes a fresh stream to a fresh submission process."""
+    """A Session over a stream socket; `connect` makes a new stream to a new submission process."""
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class StreamSession:
         files: Mapping[str, bytes],
         limits: Limits,
     ) -> None:
-        """`explain_loss` tells why the wall is gone, or None when it stands."""
+        """`explain_loss` returns why the wall ended, or None while it runs."""
         self._connect = connect
         self._explain_loss = explain_loss
         self._files = checked_files(files)
@@ -137,19 +136,14 @@ class StreamSession:
         timeout: float | None = None,
         limits: Limits | None = None,
     ) -> Outcome:
-        limits = limits or self._limits
-        if timeout is not None:
-            limits = replace(limits, wall_seconds=timeout)
-        try:
-            encoded = protocol.encode(tuple(inputs), _INPUTS, opaque=False)
-        except protocol.ProtocolError as error:
-            raise GraderError(f"inputs of probe {probe!r} cannot be sent to the sandbox: {error}") from error
+        limits = case_limits(limits or self._limits, timeout)
+        encoded = encoded_inputs(probe, inputs)
         lost_while_running = 0
         for _ in range(3):
             try:
                 return self._run_once(probe, encoded, limits)
             except protocol.ProtocolError as error:
-                self._fail([f"its answer {error}"])
+                self._fail([f"its message {error}"])
             except _LostError as loss:
                 self.close()
                 if self._explain_loss() is not None:
@@ -216,11 +210,11 @@ class StreamSession:
         data = protocol.receive_frame(self._fd(), _OWN_MESSAGE.total_bytes, deadline)
         message = protocol.decode(data, _OWN_MESSAGE)
         if type(message) is not tuple or not message:
-            raise GraderError(f"the sandbox answered with {message!r:.200}")
+            raise GraderError(f"the sandbox sent {message!r:.200}")
         return message
 
     def _await_ready(self) -> None:
-        """Answers to "open" and "add" are read with the next request: nothing waits for them before."""
+        """Read what "open" and "add" send back; this is done at the next request, so nothing waits for it earlier."""
         deadline = time.monotonic() + PREPARATION_SECONDS
         while self._awaited:
             try:
@@ -237,14 +231,27 @@ class StreamSession:
 
     def _broken(self, when: str) -> GraderError:
         self.close()
-        reason = self._explain_loss() or "its processes ended; was the machine out of memory?"
+        reason = self._explain_loss() or "its processes ended; did the machine run out of memory?"
         return GraderError(f"the sandbox broke {when}: {reason}; try: autograder doctor")
 
 
-def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """The files of a submission with their names checked: relative, below `src/`, going nowhere else.
+def case_limits(limits: Limits, timeout: float | None) -> Limits:
+    """Return `limits` with `timeout`, if there is one, as the time limit."""
+    return limits if timeout is None else replace(limits, wall_seconds=timeout)
 
-    Raises SubmissionError, since names come from the student's repository.
+
+def encoded_inputs(probe: str, inputs: Sequence[object]) -> bytes:
+    """Return the inputs of a probe as one message. Raises GraderError if they are not plain data."""
+    try:
+        return protocol.encode(tuple(inputs), INPUTS, opaque=False)
+    except protocol.ProtocolError as error:
+        raise GraderError(f"inputs of probe {probe!r} cannot be sent to the sandbox: {error}") from error
+
+
+def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of a submission after checking their names: relative, below `src/`, leading nowhere else.
+
+    Raises SubmissionError, because the names come from the student's repository.
     """
     checked: dict[str, bytes] = {}
     folders: set[str] = set()
@@ -281,7 +288,7 @@ def _is_good(path: PurePosixPath) -> bool:
 
 
 def stream_pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends of a stream; neither is inherited by programs that this process starts."""
+    """Return both ends of a stream; programs that this process starts inherit neither."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     for end in (ours, theirs):
         os.set_inheritable(end.fileno(), False)

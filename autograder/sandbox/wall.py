@@ -1,4 +1,4 @@
-"""The seam between the grader and whatever keeps student code in: the protocol `Wall`, and what walls share."""
+"""What runs submissions in a sandbox: the protocol `Wall`, and what the walls have in common."""
 
 from __future__ import annotations
 
@@ -17,12 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy, seccomp
-from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside import CONFIGURATION_FILE, GRADER_DIRECTORY, PROBES_FILE, protocol
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session, StreamSession
 
 LOG_BYTES = 8000
-
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -31,28 +30,25 @@ if TYPE_CHECKING:
 class Wall(Protocol):
     """Where submissions run."""
 
-    isolated: bool
-    """Whether student code is kept from the host; a report of a wall that does not says so."""
-
     @property
     def protections(self) -> tuple[str, ...]:
-        """Names (of `policy.PROTECTIONS`) that are in force, known once it is ready."""
+        """The names in `policy.PROTECTIONS` that are in force; known once the wall is ready."""
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        """What a report should say of it beside its name and protections, known once it is ready."""
+        """What else a report should say about the wall; known once it is ready."""
 
     def start(self) -> None:
-        """Begin to start; returns at once."""
+        """Start the wall and return at once; `ready` waits for it."""
 
     def ready(self, timeout: float = 120.0) -> None:
-        """Wait until submissions can be opened. Raises GraderError when it cannot start."""
+        """Wait until submissions can be opened. Raises GraderError if the wall cannot start."""
 
     def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> Session:
-        """A session for a submission with these files, by path: `{"src/__init__.py": b"..."}`."""
+        """Return a session for a submission with these files, by path: `{"src/__init__.py": b"..."}`."""
 
     def close(self) -> None:
-        """End it, with everything behind it."""
+        """End the wall and everything inside it."""
 
     def __enter__(self) -> Wall: ...
 
@@ -62,16 +58,14 @@ class Wall(Protocol):
 
 
 class ControlledWall(ABC):
-    """What the walls have in common that are a process of their own, with a control socket to it.
+    """A wall that is a process of its own with a control socket.
 
-    The process says ("ready", protections, ...) or ("failed", text) on the socket, once, and lives until it is
-    told otherwise. Its standard error is kept for when something must be explained.
+    The process sends ("ready", protections, ...) or ("failed", text) on the socket, once, and runs until it is ended.
+    Its standard error is kept, to explain a failure.
     """
 
-    isolated = True
-
     def __init__(self, limits: Limits | None, required: frozenset[str]) -> None:
-        """`required`: protections without which it is not ready."""
+        """`required`: protections without which the wall is not ready."""
         self._limits = limits or Limits()
         self._required = required
         self._owner = os.getpid()
@@ -91,7 +85,7 @@ class ControlledWall(ABC):
 
     @property
     def protections(self) -> tuple[str, ...]:
-        found = self._answer()[1]
+        found = self._ready_message()[1]
         return tuple(name for name in policy.PROTECTIONS if name in found)
 
     @property
@@ -100,11 +94,11 @@ class ControlledWall(ABC):
 
     @abstractmethod
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        """Start the process, which gets the other end of the control socket. Raises OSError, GraderError."""
+        """Start the process, which gets this end of the control socket. Raises OSError or GraderError."""
 
     @abstractmethod
     def _connect(self) -> socket.socket:
-        """A stream to a submission's pid 1. Raises GraderError."""
+        """Return a stream to pid 1 of a new submission. Raises GraderError."""
 
     def start(self) -> None:
         if self._process is not None:
@@ -131,7 +125,7 @@ class ControlledWall(ABC):
         poll.register(control, select.POLLIN)
         if not poll.poll(max(0, int((deadline - time.monotonic()) * 1000))):
             raise GraderError(f"the sandbox was not ready after {timeout:.0f} s; is the machine overloaded?")
-        # Only looked at, not taken: a process that forked before may ask too.
+        # The message is only looked at and stays in the socket: a process that was forked earlier may read it too.
         try:
             data = control.recv(65536, socket.MSG_PEEK)
         except ConnectionResetError:
@@ -144,7 +138,7 @@ class ControlledWall(ABC):
         missing = self._required - set(details[0])
         if missing:
             raise GraderError(
-                f"not in force behind the wall: {', '.join(sorted(missing))}; "
+                f"not in force inside the sandbox: {', '.join(sorted(missing))}; "
                 "see: autograder doctor, or waive them by name in the configuration"
             )
         self._ready = (kind, *details)
@@ -166,7 +160,7 @@ class ControlledWall(ABC):
         process.kill()
         process.wait()
 
-    def _answer(self) -> tuple[Any, ...]:
+    def _ready_message(self) -> tuple[Any, ...]:
         self.ready()
         return self._ready or ()
 
@@ -174,6 +168,21 @@ class ControlledWall(ABC):
         if self._control is None:
             raise GraderError("the sandbox is closed")
         return self._control
+
+    def _popen(
+        self, command: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]
+    ) -> subprocess.Popen[bytes]:
+        """Start the process of the wall, which inherits `descriptors` and nothing else."""
+        return subprocess.Popen(
+            command,
+            env=dict(environment),
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=descriptors,
+            start_new_session=True,  # Ctrl-C is for the process that uses the wall
+        )
 
     def _send_descriptor(self, descriptor: int) -> None:
         try:
@@ -189,29 +198,27 @@ class ControlledWall(ABC):
         return self._explain() if poll.poll(0) else None
 
     def _explain(self) -> str:
-        """The last words of the process, and what usually helps."""
+        """Return the end of what the process printed, and what usually helps."""
         with contextlib.suppress(subprocess.TimeoutExpired, AttributeError):
             if os.getpid() == self._owner and self._process is not None:
                 self._process.wait(1.0)
-        size = os.fstat(self._log).st_size
-        text = os.pread(self._log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace").strip()
-        return f"{text or 'it said nothing'}; try: autograder doctor"
+        return f"{end_of(self._log).strip() or 'it printed nothing'}; try: autograder doctor"
 
 
 def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
-    """Every protection that is not waived. Raises GraderError for a name that cannot be."""
+    """Return every protection that is not waived. Raises GraderError for a name that cannot be waived."""
     for name in waived:
         if name not in policy.PROTECTIONS:
             raise GraderError(
-                f"there is no protection {name!r} to waive; there are: {', '.join(policy.PROTECTIONS)}"
+                f"there is no protection {name!r} to waive; the protections are: {', '.join(policy.PROTECTIONS)}"
             )
         if name in policy.INDISPENSABLE:
-            raise GraderError(f"the protection {name!r} cannot be waived: the sandbox is made of it")
+            raise GraderError(f"the protection {name!r} cannot be waived: there is no sandbox without it")
     return frozenset(policy.PROTECTIONS) - waived
 
 
 def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
-    """Raise GraderError when the staff's files, found by the probes among them, would be visible inside."""
+    """Raise GraderError if the staff's files, recognised by the probes file, would be visible inside."""
     for folder in (*policy.SYSTEM_DIRECTORIES, *shown):
         if probes.resolve().is_relative_to(Path(folder).resolve()):
             raise GraderError(
@@ -219,25 +226,33 @@ def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
             )
 
 
-def hidden_paths(features: frozenset[str]) -> list[str]:
-    return [policy.GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in features else [])]
+def configuration(
+    features: frozenset[str],
+    preload: Sequence[str],
+    *,
+    site_packages: Sequence[str] = (),
+    hidden: Sequence[str] = (),
+    shown: Sequence[str] = (),
+    devices: Sequence[str] = (),
+    **others: object,
+) -> dict[str, object]:
+    """Return what the first process inside must know; `submission.Setup` says what the paths are for."""
+    return {
+        "features": sorted(features),
+        "preload": list(preload),
+        "site_packages": list(site_packages),
+        "seccomp": seccomp.program() if "seccomp" in features else b"",
+        "hidden": list(hidden),
+        "shown": list(shown),
+        "devices": list(devices),
+        "limits": Limits().message(),
+        **others,
+    }
 
 
-def seccomp_program(features: frozenset[str]) -> bytes:
-    if "seccomp" not in features:
-        return b""
-    try:
-        return seccomp.program()
-    except KeyError as error:
-        raise GraderError(
-            f"no list of system calls for {error} machines; "
-            f"there is one for: {', '.join(seccomp.ARCHITECTURES)}. Use another machine"
-        ) from None
-
-
-def worker_files(probes: bytes, configuration: Mapping[str, Any]) -> dict[str, bytes]:
-    """What is below /grader: the part of this package that runs inside, the probes, the configuration."""
-    base = f"{policy.GRADER_DIRECTORY}/autograder"
+def inside_files(probes: bytes, configuration: Mapping[str, object]) -> dict[str, bytes]:
+    """Return what is below /grader: the package `inside`, the probes, the configuration."""
+    base = f"{GRADER_DIRECTORY}/autograder"
     inside = importlib.resources.files("autograder.sandbox.inside")
     return {
         f"{base}/__init__.py": b"",
@@ -247,15 +262,21 @@ def worker_files(probes: bytes, configuration: Mapping[str, Any]) -> dict[str, b
             for file in inside.iterdir()
             if file.name.endswith(".py")
         },
-        f"{policy.GRADER_DIRECTORY}/probes.py": probes,
-        f"{policy.GRADER_DIRECTORY}/configuration": protocol.encode(dict(configuration), opaque=False),
+        PROBES_FILE: probes,
+        CONFIGURATION_FILE: protocol.encode(dict(configuration), opaque=False),
     }
 
 
 def anonymous_file(content: bytes) -> int:
-    """A descriptor to read `content` from, which has no path."""
+    """Return a descriptor of a file without a path, from which `content` can be read."""
     descriptor = os.memfd_create("sandbox-file")
     with open(descriptor, "wb", closefd=False) as file:
         file.write(content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def end_of(log: int) -> str:
+    """Return the end of a log, by its descriptor."""
+    size = os.fstat(log).st_size
+    return os.pread(log, LOG_BYTES, max(0, size - LOG_BYTES)).decode("utf-8", "replace")

@@ -1,11 +1,11 @@
-"""Grades one commit for a CI job that runs under another account, where no webhook can reach us.
+"""Grades one commit for a CI job that runs under another account, where no webhook can reach the service.
 
-The job hands over three lines: owner/name, the commit, and its own token. Everything else is the course's: which
-assignment the repository belongs to, until when, with what it is graded. The token takes the place of ours, so whoever
-cannot write to a repository cannot have it graded, nor read what it scored. Only the tip of the branch is taken as a
+The job hands over three lines: owner/name, the commit, and its own token. Everything else is decided by the course: the
+assignment of the repository, its deadline, its suite. Git uses the job's token in place of the course's, so whoever
+cannot write to a repository can neither have it graded nor read its score. Only the tip of the branch is taken as a
 push.
 
-A push that comes in here is like any other, and takes the same steps; it only waits for nobody.
+Such a push is recorded like any other, and its job takes the same steps, but in this process and without a queue.
 """
 
 import fcntl
@@ -23,12 +23,12 @@ from autograder.course.course import Course, Target
 from autograder.errors import GraderError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head
-from autograder.git.names import is_commit, is_repository_path
+from autograder.git.names import HEADS, is_commit, is_repository_path
 from autograder.git.remote import Credentials
 from autograder.hosts.push import Push
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
 from autograder.report import markdown
-from autograder.service.intake.intake import HEADS, Intake
+from autograder.service.intake.intake import Intake
 from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.pipeline import Pipeline
 
@@ -38,7 +38,7 @@ WORKER = "ci:0"
 
 @dataclass(frozen=True)
 class Request:
-    """What a job asks for. The token appears nowhere else."""
+    """What a CI job asks for. The token is kept nowhere else."""
 
     repository: str
     commit: str
@@ -46,33 +46,33 @@ class Request:
 
 
 class JobsCourse(Course):
-    """The course, with repositories opened by a job's token."""
+    """The course, but repositories are opened with the token of a CI job."""
 
     def __init__(self, config: Config, token: str) -> None:
         super().__init__(config)
         self._token = token
 
     def credentials(self, host: str) -> Credentials:
-        """Return what the job has, and nothing of ours but which certificates to trust."""
+        """Return the job's token; of the course's credentials only the certificates to trust are used."""
         ours = super().credentials(host)
         return Credentials(token=self._token, username=ours.username, ca_file=ours.ca_file)
 
 
 class NoQueue:
-    """Nothing waits: the job is done here and now."""
+    """The queue of a process that does the job itself: nothing waits."""
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta) -> bool:  # noqa: ARG002
         return False
 
     def cancel(self, job_id: str) -> None:
-        """Leave the job; a worker that takes it finds it superseded."""
+        """Do nothing: a worker that takes the job will see in the ledger that it is superseded."""
 
 
 def read_request(stream: BinaryIO) -> Request:
-    """Return the request in `stream`: owner/name, commit and token, a line each; the token may be empty.
+    """Return the request in `stream`: a line each for owner/name, commit and token. The token may be empty.
 
     Raises:
-        GraderError: it is not that.
+        GraderError: the stream holds something else.
     """
     content = stream.read(MAX_REQUEST + 1)
     lines = content.decode("ascii", "replace").splitlines()
@@ -86,7 +86,7 @@ def read_request(stream: BinaryIO) -> Request:
     return Request(repository, commit, token)
 
 
-def answer(
+def grade(
     config: Config,
     request: Request,
     graders: Graders,
@@ -94,22 +94,22 @@ def answer(
     host: str = "",
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> str:
-    """Grade what is asked for, publish it with the job's token; return what to show.
+    """Grade the commit of a request, publish feedback with the job's token, and return the text to show.
 
     Args:
         config: the course's.
-        request: by a job.
-        graders: what grades.
-        host: where the repository is, as the configuration calls it; default: the only one.
+        request: what the CI job asks for.
+        graders: the suite servers.
+        host: the git host of the repository, as in the configuration. Default: the only one there.
         clock: returns the present moment, aware.
 
     Raises:
-        GraderError: there is no answer: our fault, or there is nothing to grade.
+        GraderError: no score can be given, through no fault of the student, or there is nothing to grade.
     """
     course = JobsCourse(config, request.token)
     target = _target(course, request, host)
-    # Whoever cannot open the repository gets no further; nor who only reads it, as anybody does where it is public:
-    # tries that cannot be published would end the job of its owner.
+    # The token must open the repository for writing. Reading would not do, since anybody can read a public repository:
+    # a stranger's tries, which could not be published, would use up the tries of the owner's job.
     credentials = course.credentials(target.repository.host)
     feedback.require_write(
         target.remote,
@@ -129,7 +129,7 @@ def answer(
                 f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more); the push that "
                 "came after it has a job of its own"
             )
-        # The push is recorded, with its time; grading waits for what this repository asked before.
+        # The push is recorded with its time. Grading waits until earlier requests of the repository are done.
         with (
             _alone(config, target.repository),
             tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder,
@@ -140,13 +140,13 @@ def answer(
 
 @contextmanager
 def _alone(config: Config, repository: RepositoryName) -> Iterator[None]:
-    """Let no repository be graded by two CI jobs at once: each takes a suite server's memory, and anybody may ask."""
+    """Wait until no other CI job of the repository is graded: each takes the memory of a suite server."""
     folder = config.state / "ci"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (folder / hashlib.sha256(str(repository).encode()).hexdigest()[:20]).open("ab")
     except OSError as error:
-        raise GraderError(f"cannot take a turn: {error}; make {folder} writable") from error
+        raise GraderError(f"cannot lock the repository: {error}; make {folder} writable") from error
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -155,7 +155,9 @@ def _alone(config: Config, repository: RepositoryName) -> Iterator[None]:
 def _target(course: Course, request: Request, host: str) -> Target:
     hosts = course.config.hosts
     if not host and len(hosts) != 1:
-        raise GraderError(f"say with --host which one is meant: {', '.join(hosts) or 'none is configured'}")
+        raise GraderError(
+            f"choose a git host with --host: {', '.join(hosts) or 'there is no host in autograder.toml'}"
+        )
     owner, _, name = request.repository.rpartition("/")
     repository = RepositoryName(host or next(iter(hosts)), owner, name)
     branches = {assignment.branch for assignment in course.config.assignments.values()}
@@ -166,7 +168,7 @@ def _target(course: Course, request: Request, host: str) -> Target:
 
 
 def _push(ledger: Ledger, target: Target, request: Request) -> Push:
-    """Return the push that must have come before this request. What the branch was, only we can know."""
+    """Return the push that led to this request. The ledger knows what the branch was at before."""
     earlier = ledger.pushes(target.repository, ref=HEADS + target.branch)
     if not earlier:
         before = "0" * len(request.commit)
@@ -189,10 +191,10 @@ def _push(ledger: Ledger, target: Target, request: Request) -> Push:
 
 
 def _shown(ledger: Ledger, job_name: str, branch: str) -> str:
-    """Return what came of a job, for people.
+    """Return the result of a job as Markdown.
 
     Raises:
-        GraderError: nothing came of it yet.
+        GraderError: the job has no result yet.
     """
     job, stored = ledger.job(job_name), ledger.report(job_name)
     if job.state is not JobState.FINAL:

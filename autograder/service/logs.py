@@ -1,11 +1,11 @@
-"""Structured logs: one JSON object a line, with the push and the job that it is about on every line.
+"""Structured logs: one JSON object per line. Each line about a push or a job names it.
 
     with about(push=push.id, job=job.id):
         LOG.info("fetched", extra={"files": 12})
 
-Bind once, where the work begins; whatever is logged below carries it, in other threads too where the context is
-copied (`asyncio.to_thread` does). Nothing secret is ever bound or logged: errors of git and the ledger are
-cleaned where they arise.
+Call `about` once, where the work starts. Everything that is logged inside it has these fields, also in other threads
+if the context is copied to them, as `asyncio.to_thread` does. No secret is ever bound or logged: git and the ledger
+remove secrets from their errors.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _MAX_TEXT = 4000
 
 @contextlib.contextmanager
 def about(**facts: object) -> Iterator[None]:
-    """Put `facts` on every line that is logged inside."""
+    """Add `facts` to every line that is logged inside."""
     token = _bound.set({**(_bound.get() or {}), **facts})
     try:
         yield
@@ -39,7 +39,7 @@ class JsonLines(logging.Formatter):
     """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without the newline."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -51,13 +51,12 @@ class JsonLines(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)[-_MAX_TEXT:]
-        return json.dumps(
-            line, ensure_ascii=True, default=str
-        )  # ASCII: no line of ours is two, or turned around
+        # ASCII: no character of a value breaks the line in two or reverses the direction of the text
+        return json.dumps(line, ensure_ascii=True, default=str)
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
-    """Writes to standard error, and does not mind when nobody reads that any more."""
+    """Writes to standard error, and ignores that nobody reads it any more."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         if not isinstance(sys.exc_info()[1], OSError):
@@ -65,7 +64,7 @@ class _Handler(logging.StreamHandler[IO[str]]):
 
 
 def set_up(level: int = logging.INFO, stream: IO[str] | None = None) -> None:
-    """Send all logs of this process to `stream` (default: standard error) as lines of JSON."""
+    """Send all logs of this process as lines of JSON to `stream`, by default standard error."""
     handler = _Handler(stream or sys.stderr)
     handler.setFormatter(JsonLines())
     root = logging.getLogger()
@@ -82,4 +81,4 @@ def _thread_failed(arguments: threading.ExceptHookArgs) -> None:
         return
     error = (arguments.exc_type, arguments.exc_value, arguments.exc_traceback)
     name = arguments.thread.name if arguments.thread else "?"
-    LOG.error("a thread failed: %s", name, exc_info=error)
+    LOG.error("a thread ended with an error: %s", name, exc_info=error)

@@ -1,7 +1,6 @@
-"""What Prometheus reads: what this process counted, and what the database says at that moment.
+"""The metrics for Prometheus: counters of this process, and gauges read from the database at each scrape.
 
-Each process counts its own webhooks, steps, verdicts and faults. Depths and ages come from the database: every
-process says the same.
+Each process counts its own webhooks, steps, verdicts and faults. The gauges are the same in every process.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,9 +30,9 @@ class Depth:
     """How full a queue is.
 
     Attributes:
-        waiting: jobs that wait.
-        running: jobs that run.
-        oldest: for how long the job has waited that waits longest, seconds; 0 when none does.
+        waiting: jobs that could start now, or wait for their next try.
+        running: jobs that a worker has taken.
+        oldest: how long the oldest job that could start now has waited, in seconds; 0 if there is no such job.
     """
 
     waiting: int = 0
@@ -48,13 +47,13 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._webhooks = Counter(
             "autograder_webhooks",
-            "Webhooks by what became of them",
-            ["kind", "outcome"],
+            "Webhooks by result",
+            ["kind", "result"],
             registry=self._registry,
         )
         self._seconds = Histogram(
             "autograder_step_seconds",
-            "Time that a step of a job took",
+            "Duration of a step of a job",
             ["step"],
             buckets=_SECONDS,
             registry=self._registry,
@@ -64,21 +63,21 @@ class Metrics:
         )
         self._faults = Counter(
             "autograder_faults",
-            "Steps that failed by no fault of a student",
+            "Steps that failed through no fault of a student",
             ["step"],
             registry=self._registry,
         )
-        for step in STEPS:  # shown as 0 before the first
+        for step in STEPS:  # so that each is exported as 0 from the start
             self._seconds.labels(step)
             self._faults.labels(step)
         ProcessCollector(registry=self._registry)
 
-    def webhook(self, kind: str, outcome: str) -> None:
-        """Count a webhook. `outcome` is one of ours, never a stranger's text."""
-        self._webhooks.labels(kind, outcome).inc()
+    def webhook(self, kind: str, result: str) -> None:
+        """Count a webhook. Both become labels, so neither may hold text of the request."""
+        self._webhooks.labels(kind, result).inc()
 
     def step(self, step: str, seconds: float) -> None:
-        """Count a step of a job that came to its end."""
+        """Count a step of a job that ended."""
         self._seconds.labels(step).observe(seconds)
 
     def report(self, report: Report) -> None:
@@ -87,18 +86,18 @@ class Metrics:
             self._verdicts.labels(report.assignment, case.verdict.value).inc()
 
     def fault(self, step: str) -> None:
-        """Count a step that failed by our fault, or the git host's."""
+        """Count a step that failed through our fault or the git host's."""
         self._faults.labels(step).inc()
 
     def text(self, gauges: Iterable[Metric]) -> bytes:
-        """Return everything in Prometheus' text format, with `gauges` as they are now."""
-        moment = CollectorRegistry()
-        moment.register(_Fixed(gauges))
-        return generate_latest(self._registry) + generate_latest(moment)
+        """Return the counters and `gauges` in Prometheus' text format."""
+        snapshot = CollectorRegistry()
+        snapshot.register(_Snapshot(gauges))
+        return generate_latest(self._registry) + generate_latest(snapshot)
 
 
-class _Fixed(Collector):
-    """Metrics of one moment."""
+class _Snapshot(Collector):
+    """Metrics that were read once."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)
@@ -110,20 +109,20 @@ class _Fixed(Collector):
 def gauges(
     *, jobs: Mapping[str, int], queues: Mapping[str, Depth], workers: int, problems: int
 ) -> Iterator[Metric]:
-    """Return what the database says as gauges.
+    """Return the state in the database as gauges.
 
     Args:
-        jobs: how many are in each state of the ledger.
-        queues: how full each is.
-        workers: how many have a lease that holds.
-        problems: how many reasons there are why the service is not ready.
+        jobs: number of jobs by state in the ledger.
+        queues: how full each queue is.
+        workers: number of workers that are alive.
+        problems: number of reasons why the service is not ready.
     """
     states = GaugeMetricFamily("autograder_jobs", "Jobs in the ledger by state", labels=["state"])
     for state, number in jobs.items():
         states.add_metric([state], number)
     yield states
-    waiting = GaugeMetricFamily("autograder_queue_depth", "Jobs that wait", labels=["queue"])
-    running = GaugeMetricFamily("autograder_queue_running", "Jobs that run", labels=["queue"])
+    waiting = GaugeMetricFamily("autograder_queue_depth", "Jobs waiting", labels=["queue"])
+    running = GaugeMetricFamily("autograder_queue_running", "Jobs running", labels=["queue"])
     oldest = GaugeMetricFamily(
         "autograder_queue_oldest_seconds", "How long the oldest job has waited", labels=["queue"]
     )
@@ -132,5 +131,5 @@ def gauges(
         running.add_metric([queue], depth.running)
         oldest.add_metric([queue], depth.oldest)
     yield from (waiting, running, oldest)
-    yield GaugeMetricFamily("autograder_workers", "Workers that are alive", value=workers)
+    yield GaugeMetricFamily("autograder_workers", "Workers alive", value=workers)
     yield GaugeMetricFamily("autograder_problems", "Reasons why the service is not ready", value=problems)

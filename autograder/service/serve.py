@@ -1,19 +1,18 @@
-"""Starts and ends the service: one process with the web, the jobs and a worker slot, and more slots beside it.
+"""Starts and ends the processes of the service.
 
-    serve     web + reconciler + slots
-    worker    slots alone, on this machine or another one
+    autograder serve     the web, the reconciler and workers
+    autograder worker    workers alone, on this machine or another one
 
-A slot is a process, since it takes one job at a time. The first runs in this process, each further one in a child
-that ends when this process does, however that comes about.
+Both commands are `run`. A worker takes one job at a time. The first worker runs in this process. Each further one runs
+in a child process that ends when this process ends, however that happens.
 
-SIGTERM and Ctrl-C: no more jobs are taken, the one that runs may end within `drain_seconds`, pushes are still
-recorded meanwhile; then everything stops. What was cut off is begun again at the next start. A second Ctrl-C ends
-at once, and loses nothing either.
+On SIGTERM or Ctrl-C the workers take no more jobs, and the jobs that run may finish within `drain_seconds`; pushes are
+still recorded meanwhile. Then everything stops. A job that was cut off starts again at the next start. A second Ctrl-C
+ends the process at once and loses nothing either.
 """
 
 import contextlib
 import errno
-import importlib
 import os
 import signal
 import socket
@@ -27,33 +26,36 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
-from typing import Any
+
+import uvicorn
 
 from autograder import __version__
 from autograder.config import Config, load
+from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
 from autograder.git.fetch import branch_head
-from autograder.ledger import Ledger
+from autograder.ledger import Job, Ledger
 from autograder.ledger.database import mask
-from autograder.service import logs
-from autograder.service.intake.intake import Intake, Later
+from autograder.service.http import app, listener
+from autograder.service.intake.intake import Intake
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.intake.spool import Spool
 from autograder.service.jobs import pipeline, worker_names
 from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.lease import Lease
-from autograder.service.jobs.observer import Observer, Unobserved
 from autograder.service.jobs.pipeline import Pipeline
-from autograder.service.jobs.queue import QUEUES, Queue, Slot, prepare
+from autograder.service.jobs.queue import Consumer, Queue, prepare
 from autograder.service.logs import LOG
-from autograder.service.service import Site
+from autograder.service.metrics import STEPS, Metrics
+from autograder.service.service import Service
 
 Say = Callable[[str], None]
 
 ENDED_AT_ONCE = 130
 WEB_STOP_SECONDS = 5.0
-CHILD_PAUSE_SECONDS = 1.0
+RESTART_SECONDS = 1.0  # between the end of a child and its next start
+CHILD_GRACE_SECONDS = 10.0  # beyond drain_seconds, before a child is killed
 
 
 @dataclass(frozen=True)
@@ -68,32 +70,9 @@ class Parts:
     intake: Intake
 
 
-class Work:
-    """The pipeline as a slot sees it; see `queue.Work`."""
-
-    def __init__(self, steps: Pipeline, intake: Intake) -> None:
-        self._steps, self._intake = steps, intake
-
-    def begin(self, job_id: str) -> dict[str, Any]:
-        """Take a job up."""
-        return self._steps.begin(job_id)
-
-    def step(self, name: str, job_id: str, facts: Any) -> dict[str, Any]:
-        """Take one step."""
-        return self._steps.step(name, job_id, facts)
-
-    def interrupt(self, job_id: str) -> None:
-        """End the grading of a job."""
-        self._steps.interrupt(job_id)
-
-    def again(self, job_id: str) -> None:
-        """Queue a job that failed once more."""
-        self._intake.dispatch(self._intake.ledger.job(job_id))
-
-
 @contextlib.contextmanager
 def parts(config_file: Path) -> Iterator[Parts]:
-    """Open the ledger and the queue of a configuration; both are made where they are missing.
+    """Open the ledger and the queue of a configuration. A database that is missing is created.
 
     Raises:
         GraderError: the configuration is wrong, or a database cannot be used.
@@ -101,60 +80,118 @@ def parts(config_file: Path) -> Iterator[Parts]:
     config = load(config_file)
     course = Course.of(config)
     url = course.jobs_url()
+    first_wait = timedelta(seconds=config.service.retry_seconds)
     with contextlib.ExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(config.ledger_url(), folder=config.path(".")))
         prepare(url)
         queue = Queue(url)
         stack.callback(queue.close)
-        yield Parts(config, config_file, course, ledger, queue, intake(config, course, ledger, queue))
+
+        def wait(job: Job) -> timedelta:
+            return pipeline.wait_before_next_try(ledger, job, first_wait)
+
+        yield Parts(config, config_file, course, ledger, queue, Intake(ledger, course, queue, wait))
 
 
-def intake(config: Config, course: Course, ledger: Ledger, queue: Queue) -> Intake:
-    """Return what takes pushes, and queues jobs."""
+def run(
+    config_file: Path,
+    *,
+    say: Say,
+    web: bool,
+    listen: str = "",
+    queues: Sequence[QueueName] = (),
+    workers: int = 1,
+    name: str = "",
+    child: bool = False,
+) -> None:
+    """Run the web and workers, as asked for, until SIGTERM or Ctrl-C.
 
-    def wait(job: Any) -> timedelta:
-        return pipeline.wait_before_next_try(ledger, job, timedelta(seconds=config.service.retry_seconds))
+    Args:
+        config_file: of the course.
+        say: shows a line to the person who started the process.
+        web: take pushes, over HTTP and from the spool, and reconcile the ledger with the queue.
+        listen: address and port, in place of the configured ones.
+        queues: take jobs from these. Default: those that assignments use.
+        workers: how many. With 0 this process only takes pushes.
+        name: of this machine among those that run workers. Default: its host name.
+        child: end when standard input ends.
 
-    return Intake(ledger, course, queue, wait)
+    Raises:
+        GraderError: something is missing or wrong, and nothing was started; or the web server ended by itself.
+    """
+    started = time.monotonic()
+    signals = Signals()
+    if child:
+        threading.Thread(target=_end_with_parent, args=(signals,), name="parent", daemon=True).start()
+    with parts(config_file) as shared, contextlib.ExitStack() as stack:
+        drain_seconds = shared.config.service.drain_seconds
+        queues = queues or _in_use(shared.config)
+        metrics = Metrics()
+        identity = worker_names.take(shared.config.state, name) if workers else None
+        front = Web(shared, listen, metrics, signals) if web else None
+        if front is not None:
+            stack.callback(front.stop)  # after the workers: pushes are recorded until they have stopped
+        worker = Worker(shared, queues, metrics, identity) if identity is not None else None
+        children = Children(max(0, workers - 1), _command(config_file, queues, name), identity)
+        stack.callback(children.wait, drain_seconds + CHILD_GRACE_SECONDS)
+        if worker is not None:
+            worker.start()
+            stack.callback(worker.stop, drain_seconds)
+        stack.callback(children.stop)  # first of all, so that all workers finish their jobs at the same time
+        children.watch()
+        if front is not None:
+            front.start()
+            stack.callback(front.stop_reconciling)
+        for line in _lines(shared, front, identity, queues, workers):
+            say(line)
+        say(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
+        LOG.info("ready", extra=_facts(front, identity, queues))
+        while not signals.stop.wait(0.5):
+            children.watch()
+            if front is not None and not front.alive():
+                raise GraderError("the web server ended; see the log above")
+        say("ending: no more jobs are taken, what runs may finish; Ctrl-C again ends at once")
+        stack.close()
+        if worker is not None:
+            worker.end_process()
 
 
-class Running:
-    """One slot that runs in this process, with its lease."""
+class Worker:
+    """The worker of this process: its name, its suite servers, its lease, and what takes jobs from the queues."""
 
     def __init__(
-        self, shared: Parts, queues: Sequence[str], observer: Observer, place: worker_names.Place
+        self, shared: Parts, queues: Sequence[str], metrics: Metrics, identity: worker_names.Identity
     ) -> None:
         config = shared.config
-        worker_names.use(place)
-        self.place = place
-        self.drained = True
-        self.graders = Graders(config, shared.config_file)
-        self.pipeline = Pipeline(
-            shared.ledger,
-            shared.course,
-            self.graders,
-            shared.intake,
-            place.folder / "submissions",
-            place.executor,
-            retries=config.service.retries,
-            observer=observer,
-        )
-        self.slot = Slot(
+        worker_names.use(identity)
+        self._identity = identity
+        self._drained = True
+        self._graders = Graders(config, shared.config_file)
+        self._consumer = Consumer(
             shared.course.jobs_url(),
-            place.executor,
+            identity.name,
             queues,
-            Work(self.pipeline, shared.intake),
-            steps=pipeline.STEPS,
+            Pipeline(
+                shared.ledger,
+                shared.course,
+                self._graders,
+                shared.intake,
+                identity.folder / "submissions",
+                identity.name,
+                retries=config.service.retries,
+                metrics=metrics,
+            ),
+            steps=STEPS,
             preemptible=[pipeline.GRADE],
         )
-        self.lease = Lease(
+        self._lease = Lease(
             shared.ledger,
             shared.queue,
-            place.executor,
-            origin=place.origin,
+            identity.name,
+            origin=identity.origin,
             queues=queues,
             seconds=config.service.lease_seconds,
-            running=self.slot.running,
+            running=self._consumer.running,
         )
         self._warm = [
             name
@@ -163,65 +200,68 @@ class Running:
         ]
 
     def start(self) -> None:
-        """Begin to take jobs."""
-        self.graders.warm(self._warm)
-        self.lease.claim()
-        self.slot.start()
-        self.lease.start()
+        """Start to take jobs."""
+        self._graders.warm(self._warm)
+        self._lease.claim()
+        self._consumer.start()
+        self._lease.start()
 
     def stop(self, seconds: float) -> None:
         """Take no more jobs, wait for the one that runs, and end.
 
-        What runs longer goes on until the process ends; see `end_process`.
+        A job that takes longer than `seconds` runs until the process ends; see `end_process`.
         """
-        self.drained = self.slot.stop(seconds)
-        LOG.info("the slot ends", extra={"worker": self.place.executor, "drained": self.drained})
+        self._drained = self._consumer.stop(seconds)
+        LOG.info(
+            "the worker stopped taking jobs", extra={"worker": self._identity.name, "drained": self._drained}
+        )
         with contextlib.suppress(GraderError):
-            self.lease.stop()
-        if self.drained:
-            self.graders.close()
-            self.place.release()
+            self._lease.stop()
+        if self._drained:
+            self._graders.close()
+            self._identity.release()
 
     def end_process(self) -> None:
-        """End the process at once if a job was cut off: the interpreter would wait for its thread.
+        """End the process at once if a job was cut off: the interpreter would wait for the job's thread.
 
-        The suite server and its sandbox end with the process. The ledger says that the job runs; whoever takes it
-        up begins it again.
+        The suite server and its sandbox end with the process. In the ledger the job still runs; the worker that takes
+        it over starts it again.
         """
-        if not self.drained:
+        if not self._drained:
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(0)
 
 
 class Children:
-    """Further slots, each in a process of its own, started again when it ends by itself."""
+    """Further workers, each in a process of its own. One that ends by itself is started again."""
 
-    def __init__(self, number: int, command: Sequence[str], place: worker_names.Place | None) -> None:
+    def __init__(self, number: int, command: Sequence[str], identity: worker_names.Identity | None) -> None:
         self._command = list(command)
-        # not in our own folder for temporary things: we empty that when we start
-        self._environment = {**os.environ, **({"TMPDIR": str(place.folder.parent)} if place else {})}
+        # The temporary folders of the children lie beside that of this worker, which is emptied at its next start.
+        self._environment = {**os.environ, **({"TMPDIR": str(identity.folder.parent)} if identity else {})}
         self._children: list[subprocess.Popen[bytes] | None] = [None] * number
-        self._again = [0.0] * number
+        self._not_before = [0.0] * number
 
     def watch(self) -> None:
         """Start those that do not run."""
-        for place, child in enumerate(self._children):
+        for index, child in enumerate(self._children):
             if child is not None and child.poll() is None:
                 continue
             if child is not None and child.stdin is not None:
-                LOG.error("a slot ended by itself", extra={"status": child.returncode})
+                LOG.error("a worker process ended by itself", extra={"status": child.returncode})
                 child.stdin.close()
-                self._children[place] = None
-                self._again[place] = time.monotonic() + CHILD_PAUSE_SECONDS
-            if time.monotonic() >= self._again[place]:
-                # Ctrl-C is for us to handle. The pipe ends with us, and the child with the pipe.
-                self._children[place] = subprocess.Popen(
+                self._children[index] = None
+                self._not_before[index] = time.monotonic() + RESTART_SECONDS
+            if time.monotonic() >= self._not_before[index]:
+                # In a session of its own: Ctrl-C reaches this process alone. The pipe closes when this process ends,
+                # and the child ends when the pipe closes.
+                self._children[index] = subprocess.Popen(
                     self._command, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
                 )
 
     def stop(self) -> None:
-        """Tell all to end."""
+        """Ask all to end."""
         for child in self._children:
             if child is not None and child.poll() is None:
                 child.terminate()
@@ -242,175 +282,122 @@ class Children:
 
 
 class Signals:
-    """The first SIGTERM or Ctrl-C asks to stop, a second Ctrl-C ends the process at once."""
+    """The first SIGTERM or Ctrl-C asks the process to stop, a second Ctrl-C ends it at once."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._come)
+            signal.signal(number, self._handle)
 
-    def _come(self, number: int, _frame: FrameType | None) -> None:
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self.stop.is_set() and number == signal.SIGINT:
             os._exit(ENDED_AT_ONCE)
         self.stop.set()
 
 
-def serve(
-    config_file: Path,
-    *,
-    say: Say,
-    listen: str = "",
-    queues: Sequence[str] = (),
-    slots_wanted: int = 1,
-    name: str = "",
-) -> None:
-    """Run web, reconciler and slots until SIGTERM or Ctrl-C.
+class Web:
+    """What takes pushes: the HTTP server in a thread, and the reconciler, which also drains the spool.
 
     Args:
-        config_file: of the course.
-        say: shows a line to the person who started it.
-        listen: address and port in place of the configured one.
-        queues: which the slots serve; default: those that assignments use.
-        slots_wanted: how many; with 0 this process only takes pushes.
-        name: of this machine among the workers.
+        shared: the parts of this process.
+        listen: address and port, in place of the configured ones.
+        metrics: what is counted in this process.
+        signals: say whether the service is ending.
 
     Raises:
-        GraderError: something is missing or wrong; nothing was started.
+        GraderError: the address cannot be used, or the staff token is wrong.
     """
-    started = time.monotonic()
-    signals = Signals()
-    with parts(config_file) as shared, contextlib.ExitStack() as stack:
-        service = shared.config.service
-        queues = queues or _in_use(shared.config)
-        place = worker_names.take(shared.config.state, name) if slots_wanted else None
-        listening = _listening(listen or service.listen)
-        stack.callback(listening.close)
-        metrics = _metrics()
-        running = Running(shared, queues, metrics or Unobserved(), place) if place is not None else None
-        reconciler = Reconciler(
+
+    def __init__(self, shared: Parts, listen: str, metrics: Metrics, signals: Signals) -> None:
+        spool = Spool(shared.course.spool())
+        self._reconciler = _reconciler(shared, spool)
+        # A job that is still to be opened when the process ends is opened by the reconciler of the next start.
+        self._opener = ThreadPoolExecutor(1, "opener")
+        service = Service(
             shared.ledger,
+            shared.course,
             shared.queue,
             shared.intake,
-            head=_heads(shared.course),
-            drain=_spool(shared),
-            folders=_folders(shared),
-            patience=timedelta(seconds=2 * service.lease_seconds),
-            keep=timedelta(days=service.keep_days),
+            metrics,
+            lease_seconds=shared.config.service.lease_seconds,
+            checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals)],
+            later=self._opener.submit,
         )
-        opener = ThreadPoolExecutor(1, "opener")
-        stack.callback(
-            opener.shutdown, cancel_futures=True
-        )  # the reconciler of the next start opens what is left
-        site = _site(shared, reconciler, metrics, signals, opener.submit)
-        web = Web(site, listening)
-        stack.callback(web.stop)  # behind the slots: pushes are recorded until they are done
-        if running is not None:
-            running.start()
-            stack.callback(lambda: running.stop(service.drain_seconds))
-        children = Children(max(0, slots_wanted - 1), _command(config_file, queues, name), place)
-        stack.callback(lambda: children.wait(service.drain_seconds + 10))
-        stack.callback(children.stop)
-        children.watch()
-        web.start()
-        reconciler.start()
-        host, port = listening.getsockname()[:2]
-        for line in _lines(shared, f"http://{host}:{port}", place, queues, slots_wanted):
-            say(line)
-        say(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
-        LOG.info("ready", extra={"listen": f"{host}:{port}"})
-        while not signals.stop.wait(0.5):
-            children.watch()
-            if not web.alive():
-                raise GraderError("the web server ended; see the log above")
-        say("ending: no more jobs are taken, what runs may finish; Ctrl-C again ends at once")
-        reconciler.stop()
-        stack.close()
-        if running is not None:
-            running.end_process()
-
-
-def work(
-    config_file: Path,
-    *,
-    say: Say,
-    queues: Sequence[str],
-    slots_wanted: int,
-    name: str = "",
-    child: bool = False,
-) -> None:
-    """Run slots until SIGTERM or Ctrl-C.
-
-    Args:
-        config_file: of the course.
-        say: shows a line to the person who started it.
-        queues: which to serve; default: those that assignments use.
-        slots_wanted: how many.
-        name: of this machine among the workers.
-        child: end when standard input does.
-
-    Raises:
-        GraderError: something is missing or wrong; nothing was started.
-    """
-    started = time.monotonic()
-    signals = Signals()
-    if child:
-        threading.Thread(target=_end_with_parent, args=(signals,), name="parent", daemon=True).start()
-    with parts(config_file) as shared, contextlib.ExitStack() as stack:
-        service = shared.config.service
-        queues = queues or _in_use(shared.config)
-        place = worker_names.take(shared.config.state, name)
-        running = Running(shared, queues, Unobserved(), place)
-        running.start()
-        stack.callback(lambda: running.stop(service.drain_seconds))
-        children = Children(slots_wanted - 1, _command(config_file, queues, name), place)
-        stack.callback(lambda: children.wait(service.drain_seconds + 10))
-        stack.callback(children.stop)
-        children.watch()
-        if not child:
-            for line in _lines(shared, "", place, queues, slots_wanted):
-                say(line)
-            say(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
-        LOG.info("ready", extra={"worker": place.executor, "queues": list(queues)})
-        while not signals.stop.wait(0.5):
-            children.watch()
-        stack.close()
-        running.end_process()
-
-
-class Web:
-    """The HTTP edge, in a thread."""
-
-    def __init__(self, site: Site, listening: socket.socket) -> None:
-        self._listening = listening
-        self._server: Any = None
-        with contextlib.suppress(ModuleNotFoundError):
-            app = importlib.import_module("autograder.service.http.app")
-            listener = importlib.import_module("autograder.service.http.listener")
-            uvicorn = importlib.import_module("uvicorn")
-            self._server = uvicorn.Server(listener.config(app.create(site)))
-        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+        self._server = uvicorn.Server(listener.config(app.create(service)))
+        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._listening = _listening(listen or shared.config.service.listen)
+        host, port = self._listening.getsockname()[:2]
+        self.address = f"{host}:{port}"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to take pushes."""
         self._thread.start()
+        self._reconciler.start()
 
     def alive(self) -> bool:
-        """Whether it answers."""
-        return self._thread.is_alive() or self._server is None
+        """Return whether the server runs."""
+        return self._thread.is_alive()
+
+    def stop_reconciling(self) -> None:
+        """Stop the reconciler."""
+        self._reconciler.stop()
 
     def stop(self) -> None:
-        """Stop answering."""
-        if self._server is not None and self._thread.is_alive():
+        """Stop the server."""
+        if self._thread.is_alive():
             self._server.should_exit = True
             self._thread.join(WEB_STOP_SECONDS)
+        self._opener.shutdown(cancel_futures=True)
+        self._listening.close()
 
-    def _run(self) -> None:
-        if self._server is not None:
-            self._server.run(sockets=[self._listening])
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._listening])
 
 
-def _in_use(config: Config) -> tuple[str, ...]:
-    """Return the queues that assignments use; looking into an empty one costs, too."""
+def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
+    service = shared.config.service
+    file = shared.ledger.database.file
+    return Reconciler(
+        shared.ledger,
+        shared.queue,
+        shared.intake,
+        head=_heads(shared.course),
+        drain=_drain(spool, shared.intake),
+        folders=[*([file.parent] if file else []), shared.config.state],
+        patience=timedelta(seconds=2 * service.lease_seconds),
+        keep=timedelta(days=service.keep_days),
+    )
+
+
+def _heads(course: Course) -> Callable[[Target], str | None]:
+    """Return what asks a git host for the commit that a branch is at."""
+
+    def head(target: Target) -> str | None:
+        credentials = course.credentials(target.repository.host)
+        return branch_head(target.remote, target.branch, credentials=credentials)
+
+    return head
+
+
+def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:
+    """Return what takes the pushes that hooks left in the spool; the spool is created if it is missing."""
+    spool.make()
+
+    def drain() -> int:
+        drained = spool.drain(intake.receive)
+        for name, reason in drained.rejected:
+            LOG.error("a file in the spool was set aside", extra={"file": name, "reason": reason})
+        return drained.taken
+
+    return drain
+
+
+def _ending(signals: Signals) -> list[str]:
+    return ["the service is ending"] if signals.stop.is_set() else []
+
+
+def _in_use(config: Config) -> tuple[QueueName, ...]:
+    """Return the queues that assignments use: looking into an empty one has a cost, too."""
     used = {assignment.queue for assignment in config.assignments.values() if assignment.repositories}
     return tuple(name for name in QUEUES if name in used) or QUEUES[:1]
 
@@ -426,14 +413,14 @@ def _listening(address: str) -> socket.socket:
         return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=1024)
     except (OSError, ValueError, OverflowError) as error:
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        why = "another program is there, perhaps a service that runs already" if taken else error
+        why = "another program uses it, perhaps a service that runs already" if taken else error
         raise GraderError(
             f"cannot listen on {address!a:.100}: {why}; see [service] listen, or --listen"
         ) from error
 
 
 def _end_with_parent(signals: Signals) -> None:
-    """Wait until the pipe from the parent ends: it is gone."""
+    """Wait until the pipe from the parent closes: the parent has ended."""
     with contextlib.suppress(OSError):
         while os.read(0, 1):
             pass
@@ -441,80 +428,43 @@ def _end_with_parent(signals: Signals) -> None:
 
 
 def _command(config_file: Path, queues: Sequence[str], name: str) -> list[str]:
+    """Return the command line of a child."""
     named = ["--name", name] if name else []
     return [
-        *(sys.executable, "-m", "autograder", "worker", "--child", "--slots", "1"),
+        *(sys.executable, "-m", "autograder", "worker", "--child", "--workers", "1"),
         *("--queues", ",".join(queues), "--config", str(config_file.resolve()), *named),
     ]
 
 
 def _lines(
-    shared: Parts, url: str, place: worker_names.Place | None, queues: Sequence[str], slots_wanted: int
+    shared: Parts,
+    front: Web | None,
+    identity: worker_names.Identity | None,
+    queues: Sequence[str],
+    workers: int,
 ) -> Iterator[str]:
+    """Yield what is shown at the start."""
     assignments = [name for name, one in shared.config.assignments.items() if one.repositories]
     yield f"autograder {__version__}, {shared.config_file}"
     yield f"  grades   {', '.join(assignments) or 'nothing: no assignment names repositories'}"
     yield f"  ledger   {shared.ledger.database.shown}"
     yield f"  jobs     {mask(shared.course.jobs_url())}"
-    if url:
-        yield f"  web      {url}"
-    if place is not None:
-        yield f"  workers  {slots_wanted}, the first is {place.executor}; {', '.join(queues)}"
+    if front is not None:
+        yield f"  web      http://{front.address}"
+    if identity is not None:
+        yield f"  workers  {workers}, the first is {identity.name}; {', '.join(queues)}"
 
 
-def _heads(course: Course) -> Callable[[Target], str | None]:
-    """Return what asks a git host which commit a branch is at."""
-
-    def head(target: Target) -> str | None:
-        credentials = course.credentials(target.repository.host)
-        return branch_head(target.remote, target.branch, credentials=credentials)
-
-    return head
-
-
-def _folders(shared: Parts) -> list[Path]:
-    files = [shared.ledger.database.file]
-    return [*(file.parent for file in files if file), shared.config.state]
+def _facts(
+    front: Web | None, identity: worker_names.Identity | None, queues: Sequence[str]
+) -> dict[str, object]:
+    """Return the facts of the log line at the start."""
+    facts: dict[str, object] = {}
+    if front is not None:
+        facts["listen"] = front.address
+    if identity is not None:
+        facts |= {"worker": identity.name, "queues": list(queues)}
+    return facts
 
 
-# What is made elsewhere -------------------------------------------------------------------------------------
-
-
-def _metrics() -> Any:
-    with contextlib.suppress(ModuleNotFoundError):
-        return importlib.import_module("autograder.service.metrics").Metrics()
-    return None
-
-
-def _spool(shared: Parts) -> Callable[[], int]:
-    """Return what takes the pushes that hooks left in the spool."""
-    spool = Spool(shared.course.spool())
-    spool.make()
-
-    def drain() -> int:
-        drained = spool.drain(shared.intake.receive)
-        for name, reason in drained.rejected:
-            LOG.error("set aside in the spool", extra={"file": name, "reason": reason})
-        return drained.taken
-
-    return drain
-
-
-def _site(shared: Parts, reconciler: Reconciler, metrics: Any, signals: Signals, later: Later) -> Site:
-    def ending() -> list[str]:
-        return ["the service is ending"] if signals.stop.is_set() else []
-
-    checks = [reconciler.problems, Spool(shared.course.spool()).problems, ending]
-    return Site(
-        shared.ledger,
-        shared.course,
-        shared.queue,
-        shared.intake,
-        metrics,
-        lease_seconds=shared.config.service.lease_seconds,
-        checks=checks,
-        later=later,
-    )
-
-
-__all__ = ["logs", "serve", "work"]
+__all__ = ["Parts", "parts", "run"]

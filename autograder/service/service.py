@@ -1,37 +1,22 @@
-"""The service as the HTTP edge and the pages see it: what is there, how it goes, and where a push is handed in."""
+"""One running service, as its HTTP edge sees it: its parts, their state, and where a push is handed in."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
-from typing import Any
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.hosts.push import Push
-from autograder.ledger import JobState, Ledger
-from autograder.ledger.workers import workers
+from autograder.ledger import Ledger
+from autograder.ledger.workers import Worker, workers
 from autograder.service.intake.intake import Intake, Later, Receipt
 from autograder.service.jobs.queue import QUEUES, Entry, Queue
-
-
-@dataclass(frozen=True)
-class Depth:
-    """How full a queue is.
-
-    Attributes:
-        waiting: jobs that could begin, or wait for their next try.
-        running: jobs that a slot has.
-        oldest: how long the one that waits longest has waited, seconds; 0 where none waits.
-    """
-
-    waiting: int = 0
-    running: int = 0
-    oldest: float = 0.0
+from autograder.service.metrics import Depth, Metrics
 
 
 def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
     """Return how full each queue is."""
-    found = {}
+    found: dict[str, Depth] = {}
     for queue in QUEUES:
         own = [entry for entry in entries if entry.queue == queue]
         waiting = [entry for entry in own if not entry.running]
@@ -41,16 +26,21 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
     return found
 
 
+def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
+    """Whether a worker has been heard from within the last two leases."""
+    return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
+
+
 @dataclass(frozen=True)
-class Site:
-    """Everything of one service. Safe to share between threads.
+class Service:
+    """The parts of one service. Safe to share between threads; its methods may block.
 
     Attributes:
         ledger, course, queue, intake: the parts.
-        metrics: what is counted in this process, where that is wanted.
-        lease_seconds: after which a worker that is not heard of is dead.
-        later: opens the jobs of pushes that are recorded; None: before they are answered.
-        checks: more of what may be wrong; each returns problems.
+        metrics: the counters of this process.
+        lease_seconds: how long a worker's lease lasts, see `is_alive`.
+        later: opens the jobs of recorded pushes after the response is sent; None: before.
+        checks: further sources of problems, besides the workers and the queue.
         clock: returns the present moment, aware.
     """
 
@@ -58,14 +48,18 @@ class Site:
     course: Course
     queue: Queue
     intake: Intake
-    metrics: Any = None
+    metrics: Metrics = field(default_factory=Metrics)
     lease_seconds: float = 30.0
     later: Later | None = None
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
-        """Take a push, see `Intake.receive`."""
+        """Record a push and see that it is graded, see `Intake.receive`.
+
+        Raises:
+            GraderError: it could not be recorded; the sender should send it again.
+        """
         return self.intake.receive(push, received, later=self.later)
 
     def depths(self) -> Mapping[str, Depth]:
@@ -77,16 +71,16 @@ class Site:
         return depths(self.queue.entries(), self.clock())
 
     def workers(self) -> int:
-        """Return how many worker slots were heard of lately.
+        """Return how many workers are alive.
 
         Raises:
             GraderError: the ledger cannot be read.
         """
-        since = self.clock() - timedelta(seconds=2 * self.lease_seconds)
-        return sum(row.seen >= since for row in workers(self.ledger.database))
+        now = self.clock()
+        return sum(is_alive(worker, now, self.lease_seconds) for worker in workers(self.ledger.database))
 
-    def ready(self) -> list[str]:
-        """Return the reasons why pushes are not taken or graded as they should be; none when all is well."""
+    def problems(self) -> list[str]:
+        """Return the reasons why pushes are not accepted or graded as they should be; an empty list if all is well."""
         found: list[str] = []
         try:
             if self.workers() == 0:
@@ -97,7 +91,3 @@ class Site:
         for check in self.checks:
             found += check()
         return found
-
-    def dead(self) -> int:
-        """Return how many jobs wait for staff."""
-        return self.ledger.count_jobs()[JobState.DEAD]

@@ -1,10 +1,10 @@
-"""What staff do to jobs: try again, cancel, grade again. Each act leaves a line in the audit trail before it is done.
+"""What staff do to jobs: try them again, cancel them, grade again. Each change is recorded in the audit trail first.
 
-Grading again never changes what was recorded: it is a further attempt, with a report of its own, and it lowers a score
-only where staff said so. `preview` shows what would come of it, and records nothing.
+A regrade never changes what was recorded. It is a further attempt with a report of its own, and it lowers a score only
+if staff allow that. `preview` shows what a regrade would change, and records nothing.
 
-What is graded again is what can count: of each repository the last push in time under the policy `last`, and every
-commit that was pushed in time under `best`.
+Only commits that can count are graded again: under the score policy `last` the last push in time of each repository,
+under `best` every commit that was pushed in time.
 """
 
 import tempfile
@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
+from autograder.git.names import HEADS
 from autograder.ledger import (
     OPEN,
     Job,
@@ -33,21 +33,12 @@ from autograder.ledger import (
 from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
 from autograder.service.intake.intake import Intake
+from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG
-
-HEADS = "refs/heads/"
 
 
 class StaffError(GraderError):
-    """What was asked for cannot be done; the message says what can."""
-
-
-class Graders(Protocol):
-    """What grades for a preview; see `graders.Graders`."""
-
-    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...
-
-    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...
+    """A request that cannot be fulfilled; the message says what can be done instead."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +47,9 @@ class Choice:
 
     Attributes:
         target: the repository and its assignment.
-        pushes: of that commit, those that were in time.
-        last: the last attempt at it.
-        obstacle: why it is not graded again; empty where it can be.
+        pushes: those of the commit that were in time.
+        last: the last attempt at grading it.
+        obstacle: why it cannot be graded again; empty if it can.
     """
 
     target: Target
@@ -74,14 +65,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Preview:
-    """What grading one repository again would do.
+    """What a regrade of one repository would change.
 
     Attributes:
-        repository: whose.
-        before, after: the score that stands, and the one that would.
-        best: the points of the new reports, the highest of them; None where nothing could be graded.
+        repository: the repository.
+        before, after: the score that counts, and the one that would count.
+        best: the highest points among the new reports; None if nothing could be graded.
         changed: name, old and new verdict of each case whose verdict changes.
-        obstacles: why something was not graded.
+        obstacles: why a commit was not graded.
     """
 
     repository: RepositoryName
@@ -93,7 +84,7 @@ class Preview:
 
     @property
     def changes(self) -> bool:
-        """Whether the score would be another one."""
+        """Whether the score would change."""
         return _points(self.before) != _points(self.after)
 
 
@@ -101,7 +92,7 @@ def find(ledger: Ledger, text: str) -> Job:
     """Return the one job whose id is `text`, or contains it.
 
     Raises:
-        StaffError: there is none, or more than one.
+        StaffError: there is no such job, or more than one.
     """
     with suppress(Unknown):
         return ledger.job(text)
@@ -115,10 +106,10 @@ def find(ledger: Ledger, text: str) -> Job:
 
 @dataclass(frozen=True)
 class Staff:
-    """What one member of staff may do.
+    """What a member of staff may do.
 
     Attributes:
-        ledger, course, intake: the service's parts.
+        ledger, course, intake: parts of the service.
         who: the person, for the audit trail.
     """
 
@@ -128,10 +119,10 @@ class Staff:
     who: str
 
     def retry(self, job: Job, why: str) -> Job:
-        """Queue a job again that is dead, or that waits for its next try.
+        """Queue a job again that is dead, or failed and waiting for its next try.
 
         Raises:
-            StaffError: it is neither.
+            StaffError: the job is in another state.
         """
         if job.state is JobState.FINAL:
             raise StaffError(
@@ -145,10 +136,10 @@ class Staff:
         return job
 
     def cancel(self, job: Job, why: str) -> Job:
-        """End a job that waits or runs. It is dead then: the student gets no answer until somebody tries it again.
+        """End a job that waits or runs. It is dead then: the student gets no feedback until it is tried again.
 
         Raises:
-            StaffError: it has ended already.
+            StaffError: the job has ended already.
         """
         if job.state not in OPEN:
             raise StaffError(f"{job.id} is {job.state.value} already")
@@ -156,8 +147,11 @@ class Staff:
         job = self.ledger.move(job.id, JobState.DEAD, reason=f"cancelled by {self.who}: {why}")
         try:
             self.intake.queue.cancel(job.id)
-        except GraderError as error:  # a worker that takes it finds it dead
-            LOG.warning("a job stays in the queue", extra={"job": job.id, "reason": str(error)})
+        except GraderError as error:  # a worker that takes it will see in the ledger that it is dead
+            LOG.warning(
+                "a cancelled job could not be taken out of the queue",
+                extra={"job": job.id, "reason": str(error)},
+            )
         return job
 
     # grading again ---------------------------------------------------------------------------------------
@@ -165,10 +159,10 @@ class Staff:
     def choices(
         self, assignment: str, repositories: Collection[RepositoryName] | None = None
     ) -> list[Choice]:
-        """Return what can be graded again.
+        """Return the commits that can count for an assignment.
 
         Args:
-            assignment: for which.
+            assignment: its name.
             repositories: only these; None: all that ever pushed.
 
         Raises:
@@ -187,7 +181,7 @@ class Staff:
         return found
 
     def _choices(self, target: Target) -> Iterator[Choice]:
-        """Yield the commits of one repository that can count, the newest first."""
+        """Yield the commits of one repository that can count, newest first."""
         deadline, extension = self.course.deadline(target.assignment), self.course.extension(target)
         in_time: dict[str, list[RecordedPush]] = {}
         for push in reversed(self.ledger.pushes(target.repository, ref=HEADS + target.branch)):
@@ -212,7 +206,7 @@ class Staff:
         """Open a further attempt at a commit, and queue it.
 
         Raises:
-            StaffError: it cannot be graded again now.
+            StaffError: the commit cannot be graded again now.
         """
         if choice.obstacle:
             raise StaffError(f"{choice.last.id} {choice.obstacle}")
@@ -231,7 +225,7 @@ class Staff:
     def preview(
         self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False
     ) -> Iterator[Preview]:
-        """Grade as `regrade` would, here and now, and yield what would come of it, repository by repository.
+        """Grade in this process as `regrade` would, and yield what would change, repository by repository.
 
         Nothing is recorded or published.
 
@@ -296,7 +290,7 @@ class Staff:
 
 
 def _changed(before: StoredReport | None, report: Report) -> list[tuple[str, str, str]]:
-    """Return the cases whose verdict is another one; `-` stands for a case that is not there."""
+    """Return the cases whose verdict differs; `-` stands for a case that one of the reports does not have."""
     old = {case.name: case.verdict.value for case in before.report.cases} if before else {}
     new = {case.name: case.verdict.value for case in report.cases}
     names = [*new, *(name for name in old if name not in new)]

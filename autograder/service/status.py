@@ -1,4 +1,4 @@
-"""What `autograder status` shows: jobs by state, queues, workers, and what needs staff."""
+"""What `autograder status` shows: jobs by state, queues, workers, and the jobs that need staff."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -13,21 +13,20 @@ from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import one_line
 from autograder.service.jobs.queue import Queue
-from autograder.service.service import depths
+from autograder.service.service import depths, is_alive
 
 SHOWN = 10
 
 
 def look(config_file: Path) -> dict[str, Any]:
-    """Return how the service of a configuration goes, as plain data; times in UTC.
+    """Return the state of a configuration's service as plain data; times in UTC.
 
     Raises:
-        GraderError: there is no ledger, or it cannot be read.
+        GraderError: the ledger does not exist or cannot be read.
     """
     config = load(config_file)
     now = datetime.now(timezone.utc)
     with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
-        lease = config.service.lease_seconds
         found: dict[str, Any] = {
             "jobs": {state.value: number for state, number in ledger.count_jobs().items()},
             "workers": [
@@ -36,7 +35,7 @@ def look(config_file: Path) -> dict[str, Any]:
                     "queues": list(row.queues),
                     "version": row.version,
                     "seen": row.seen.isoformat(timespec="seconds"),
-                    "alive": (now - row.seen).total_seconds() < 2 * lease,
+                    "alive": is_alive(row, now, config.service.lease_seconds),
                 }
                 for row in workers(ledger.database)
             ],
@@ -68,7 +67,7 @@ def look(config_file: Path) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Return `look`'s answer for people."""
+    """Return what `look` found as lines for people."""
     jobs = [f"{number} {state}" for state, number in found["jobs"].items() if number]
     yield "jobs     " + (", ".join(jobs) or "none")
     for name, queue in found["queues"].items():
@@ -77,7 +76,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     if "problem" in found:
         yield f"queue    {found['problem']}"
     for worker in found["workers"]:
-        state = "alive" if worker["alive"] else "not heard of"
+        state = "alive" if worker["alive"] else "not heard from"
         yield f"worker   {worker['worker']} ({', '.join(worker['queues'])}): {state}, last seen {worker['seen']}"
     if not found["workers"]:
         yield "worker   none; start one: autograder serve"

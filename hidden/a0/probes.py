@@ -4,13 +4,13 @@ import torch
 
 
 def warm_up():
-    """Load once, before any submission, what the first product of each dtype would load in every case."""
+    """Load, once and before any submission, what every case would otherwise load for its first product of a dtype."""
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
 def train_steps(*steps):
-    """One forward and one backward for each of `steps`, each with a layer of its own.
+    """Run one forward and one backward for each of `steps`, each in a new layer.
 
     A step is X, W, G, whether the tensors are to be `scattered` (neither contiguous nor dense), and the device.
     """
@@ -36,7 +36,7 @@ def _train_step(X, W, G, scattered, device):
 
 
 def order_of_calls(X1, G1, X2, G2, W):
-    """A backward before any forward; then, in another layer, a forward with two backwards and a second step."""
+    """Call backward before any forward; then, in another layer, forward, backward twice, and a second step."""
     return {"without forward": _backward_without_forward(W, G1), "steps": _two_steps(X1, G1, X2, G2, W)}
 
 
@@ -56,7 +56,7 @@ def _two_steps(X1, G1, X2, G2, W):
 
 
 def _backward_without_forward(W, G):
-    """Return the names of the classes of what backward raises in a new layer, and its message."""
+    """Return what backward raises in a new layer: the names of the exception's classes, and its message."""
     layer = _layer(W)
     try:
         layer.backward(G)

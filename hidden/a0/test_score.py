@@ -1,8 +1,8 @@
 """Task0, 100 points: ManualLinear, a linear layer with gradients written by hand.
 
-Every answer is compared with the reference and with the formulas in float64, so that a mistake in either
-shows. Sizes and numbers are new for each submission. Features in, features out and rows always differ, so
-that a transposed gradient cannot have the right shape.
+Every result is compared with an answer on which the reference and formulas in float64 agree, so that a mistake in
+either of them is noticed. Sizes and numbers are new for each submission. Features in, features out and rows always
+differ, so that a transposed gradient cannot have the right shape.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ def test_memory_layout(student, ref, rng):
     actual, _ = check_steps(student, ref, scattered, Step(" (1-D input)", *draw(rng, leading=0)))
     inputs = {"X": scattered.X, "W": scattered.W, "grad_output": scattered.G}
     for name, before in inputs.items():
-        # Exactly: nothing may be written to them.
+        # Compared exactly: nothing may be written to them.
         assert_close(
             actual["inputs"][name], before, rtol=0, atol=0, what=f"{name} after forward and backward"
         )
@@ -78,8 +78,8 @@ def test_order_of_calls(student, ref, rng):
     actual = student(probes.order_of_calls, *inputs)
     assert_close(actual["steps"], expected, rtol=tol, atol=tol)
 
-    outcome = actual["without forward"]
-    if "RuntimeError" not in outcome["raised"] or "forward" not in outcome["message"]:
+    error = actual["without forward"]
+    if "RuntimeError" not in error["raised"] or "forward" not in error["message"]:
         pytest.fail(
             "backward before forward must raise a RuntimeError whose message says to call forward first"
         )
@@ -87,7 +87,7 @@ def test_order_of_calls(student, ref, rng):
 
 @dataclass(frozen=True)
 class Step:
-    """One forward and backward: inputs, and how messages call it."""
+    """One forward and backward: its inputs, and what messages call it."""
 
     label: str
     X: torch.Tensor
@@ -97,14 +97,14 @@ class Step:
     device: str = "cpu"
 
     def on(self, device):
-        """What the probe gets."""
+        """Return what the probe gets."""
         return (self.X, self.W, self.G, self.scattered, device)
 
 
 def check_steps(student, ref, *steps):
-    """Compare steps, in one call of the probe, with formulas and reference; return what the student gave."""
+    """Compare steps, in one call of the probe, with formulas and reference; return the student's results."""
     given = student(probes.train_steps, *(step.on(step.device) for step in steps))
-    # no CUDA here: this process is forked
+    # on the CPU: this process is a fork, in which CUDA does not work
     references = ref(probes.train_steps, *(step.on("cpu") for step in steps))
     for step, actual, expected in zip(steps, given, references, strict=True):
         tol = TOLERANCE[step.X.dtype]

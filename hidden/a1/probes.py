@@ -15,14 +15,14 @@ BUILT = f"{EXTENSION}/_build"  # the first place where the extension's loader lo
 
 
 def prepare_build():
-    """Compile the binding, which is ours and takes seconds; return what `build` can start from."""
+    """Compile our binding, which takes seconds; return what `build` starts from."""
     build = _build_module()
     binding = build.build_binding(build.cache_directories(), build.find_compiler())
     return {f"{BUILT}/{binding.name}": binding.read_bytes()}
 
 
 def build():
-    """Compile the student's file; return the extension's file, the compiler's first error, or what is missing."""
+    """Compile the student's file; return the extension's file, the compiler's first error, or what is missing here."""
     build = _build_module()
     try:
         built = build.build(progress=False).path
@@ -63,7 +63,7 @@ def parse_mnist(image_file, label_file):
 
 
 def parse_broken(files):
-    """What parse_mnist raises for files of these contents: names of the exception's classes, message."""
+    """Return what parse_mnist raises for files with these contents: names of the exception's classes, message."""
     return _raised(lambda: _parse(files))
 
 
@@ -105,13 +105,13 @@ def nn_epoch(X, y, W1, W2, lr, batch):
 
 
 def softmax_regression_epoch_on_a_view(X, y, theta, lr, batch):
-    """The epoch with theta as every second element of a larger array, all of which is returned."""
+    """Run the epoch with theta as every second element of a larger array, and return all of that array."""
     memory = _spread(theta)
     return {**softmax_regression_epoch(X, y, memory[::2, 1::2], lr, batch), "theta": memory}
 
 
 def nn_epoch_on_views(X, y, W1, W2, lr, batch):
-    """The epoch with W1 and W2 as every second element of larger arrays, all of which are returned."""
+    """Run the epoch with W1 and W2 as every second element of larger arrays, and return all of those arrays."""
     memory = _spread(W1), _spread(W2)
     result = nn_epoch(X, y, *(m[::2, 1::2] for m in memory), lr, batch)
     return {**result, "W1": memory[0], "W2": memory[1]}
@@ -136,7 +136,7 @@ def cpp_epoch(X, y, theta, lr, batch):
 
 
 def cpp_epoch_between_guards(X, y, theta, lr, batch):
-    """The epoch on parts of larger arrays: NaN follows X, label 255 follows y, sevens surround theta."""
+    """Run the epoch on parts of larger arrays: NaN follows X, label 255 follows y, sevens surround theta."""
     m, (n, k) = len(X), theta.shape
     all_X, all_y = np.full((m + batch, n), np.nan, X.dtype), np.full(m + batch, 255, y.dtype)
     all_X[:m], all_y[:m] = X, y
@@ -146,14 +146,14 @@ def cpp_epoch_between_guards(X, y, theta, lr, batch):
 
 
 def cpp_epochs(X, y, theta, batch, calls):
-    """Many epochs, one after the other. Returns theta after the last."""
+    """Run many epochs, one after the other; return theta after the last."""
     for _ in range(calls):
         cpp_epoch(X, y, theta, 0.1, batch)
     return theta
 
 
 def cpp_refusals(X, y, theta):
-    """For arguments that do not fit: what is raised for each, and theta after the call."""
+    """Return what is raised for each of several arguments that do not fit."""
     read_only = theta.copy()
     read_only.flags.writeable = False
     wrong = {

@@ -1,7 +1,7 @@
 """Task1, 100 points: reading MNIST, softmax regression and a two-layer network in NumPy, and in C++.
 
-Answers are compared with the reference and with formulas in float64. Sizes and numbers are new for each
-submission. A case varies one thing and keeps the rest tame: where a minibatch is not the point, `batch`
+Results are compared with answers on which the reference and formulas in float64 agree. Sizes and numbers are new for
+each submission. A case varies one thing and keeps the rest simple: where a case is not about minibatches, `batch`
 divides the number of examples.
 """
 
@@ -16,7 +16,7 @@ import pytest
 from autograder.testing import agreed, assert_close, assert_equal, case
 
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # 24 bits, after some steps of sums of up to a hundred terms near 1
-EXACT = {"rtol": 0, "atol": 0}  # nothing was to be computed
+EXACT = {"rtol": 0, "atol": 0}  # for values that need no computation
 IMAGE_MAGIC, LABEL_MAGIC = 0x0803, 0x0801
 
 
@@ -56,7 +56,8 @@ def test_parse_mnist_gives_arrays_of_ones_own(student, ref, rng):
     pixels, labels = draw_pixels(rng, 4, 3), rng.integers(10, size=PICTURES)
     files = image_file(pixels), label_file(labels)
     parsed = student(probes.parse_mnist, *files)
-    assert_close(parsed["y"], labels.astype(np.uint8), what="y")  # an array made up can be written to, too
+    # The values too: any other array could be written to as well.
+    assert_close(parsed["y"], labels.astype(np.uint8), what="y")
     flags = parsed["flags"]
     for what, expected in ref(probes.parse_mnist, *files)["flags"].items():
         assert_equal(flags[what], expected, what=f"whether {what}")
@@ -83,14 +84,14 @@ COUNT_WORDS = ("count", "number", "mismatch", "match", "differ")
 def test_parse_mnist_refuses_a_wrong_header(student, rng):
     """Wrong magic, type code, swapped files: ValueError naming file and field; rejects unchecked headers."""
     pixels, labels = draw_pixels(rng, 28, 28), rng.integers(10, size=PICTURES)
-    images, answers = image_file(pixels), label_file(labels)
-    check_acceptance(student, (images, answers))
+    images_gz, labels_gz = image_file(pixels), label_file(labels)
+    check_acceptance(student, (images_gz, labels_gz))
     for label, files, culprits in (
-        ("an image file with a wrong magic number", (image_file(pixels, magic=0x12340803), answers), [0]),
-        ("a label file with a wrong magic number", (images, label_file(labels, magic=0x12340801)), [1]),
-        ("an image file of type float", (image_file(pixels, magic=0x0D03), answers), [0]),
-        ("a label file of type short", (images, label_file(labels, magic=0x0B01)), [1]),
-        ("image and label file swapped", (answers, images), [0, 1]),
+        ("an image file with a wrong magic number", (image_file(pixels, magic=0x12340803), labels_gz), [0]),
+        ("a label file with a wrong magic number", (images_gz, label_file(labels, magic=0x12340801)), [1]),
+        ("an image file of type float", (image_file(pixels, magic=0x0D03), labels_gz), [0]),
+        ("a label file of type short", (images_gz, label_file(labels, magic=0x0B01)), [1]),
+        ("image and label file swapped", (labels_gz, images_gz), [0, 1]),
     ):
         check_refusal(student, files, culprits, HEADER_WORDS, label)
 
@@ -99,33 +100,38 @@ def test_parse_mnist_refuses_a_wrong_header(student, rng):
 def test_parse_mnist_refuses_a_wrong_size(student, rng):
     """Files too short, too long, not gzip, of two counts: ValueError; rejects what reshape would say."""
     pixels, labels = draw_pixels(rng, 28, 28), rng.integers(10, size=PICTURES)
-    images, answers = image_file(pixels), label_file(labels)
-    check_acceptance(student, (images, answers))
+    images_gz, labels_gz = image_file(pixels), label_file(labels)
+    check_acceptance(student, (images_gz, labels_gz))
     fewer = label_file(labels[:-1])
     for label, files, culprits, words in (
-        ("a truncated image file", (image_file(pixels, change=lambda b: b[:-1]), answers), [0], SIZE_WORDS),
-        ("a truncated label file", (images, label_file(labels, change=lambda b: b[:-1])), [1], SIZE_WORDS),
+        ("a truncated image file", (image_file(pixels, change=lambda b: b[:-1]), labels_gz), [0], SIZE_WORDS),
+        ("a truncated label file", (images_gz, label_file(labels, change=lambda b: b[:-1])), [1], SIZE_WORDS),
         (
             "an image file that ends in its header",
-            (gzip.compress(b"\0\0\x08\x03\0\0"), answers),
+            (gzip.compress(b"\0\0\x08\x03\0\0"), labels_gz),
             [0],
             SIZE_WORDS,
         ),
         (
             "an image file with trailing bytes",
-            (image_file(pixels, change=lambda b: b + b"1"), answers),
+            (image_file(pixels, change=lambda b: b + b"1"), labels_gz),
             [0],
             SIZE_WORDS,
         ),
         (
             "a label file with trailing bytes",
-            (images, label_file(labels, change=lambda b: b + b"1")),
+            (images_gz, label_file(labels, change=lambda b: b + b"1")),
             [1],
             SIZE_WORDS,
         ),
-        ("an image file whose gzip stream is cut off", (images[:-12], answers), [0], ("gz", *SIZE_WORDS)),
-        ("a label file that is not gzip", (images, gzip.decompress(answers)), [1], ("gz",)),
-        ("more images than labels", (images, fewer), [0, 1], COUNT_WORDS),
+        (
+            "an image file whose gzip stream is cut off",
+            (images_gz[:-12], labels_gz),
+            [0],
+            ("gz", *SIZE_WORDS),
+        ),
+        ("a label file that is not gzip", (images_gz, gzip.decompress(labels_gz)), [1], ("gz",)),
+        ("more images than labels", (images_gz, fewer), [0, 1], COUNT_WORDS),
     ):
         check_refusal(student, files, culprits, words, label)
 
@@ -157,19 +163,19 @@ def check_parse(student, ref, pixels, labels, label=""):
 
 
 def check_acceptance(student, contents):
-    """Require that good files are read: who refuses all files has not looked at these."""
-    outcome = student(probes.parse_broken, dict(zip(("train-x.gz", "train-y.gz"), contents, strict=True)))
-    if outcome["raised"]:
+    """Require that good files are read: code that refuses every file has not looked at any."""
+    error = student(probes.parse_broken, dict(zip(("train-x.gz", "train-y.gz"), contents, strict=True)))
+    if error["raised"]:
         pytest.fail("files without a fault must not be refused")
 
 
 def check_refusal(student, contents, culprits, words, label):
-    """Require a ValueError that names a file at fault, and says with one of `words` what is wrong."""
-    names = ("train-x.gz", "train-y.gz")  # without any of the words
-    outcome = student(probes.parse_broken, dict(zip(names, contents, strict=True)))
-    if "ValueError" not in outcome["raised"]:
+    """Require a ValueError that names a file at fault and says what is wrong with one of `words`."""
+    names = ("train-x.gz", "train-y.gz")  # these contain none of the words
+    error = student(probes.parse_broken, dict(zip(names, contents, strict=True)))
+    if "ValueError" not in error["raised"]:
         pytest.fail(f"{label}: parse_mnist must raise a ValueError")
-    message = outcome["message"].lower()
+    message = error["message"].lower()
     if not any(names[i] in message for i in culprits):
         pytest.fail(f"{label}: the message of the ValueError must name the file")
     if not any(word in message for word in words):
@@ -317,7 +323,7 @@ def test_cpp_epoch(student, ref, rng):
 
 @case(task=1, points=5, needs_build=True)
 def test_cpp_epoch_with_a_smaller_last_batch(student, ref, rng):
-    """A smaller last minibatch, NaN behind it; rejects reading past the end, division by batch."""
+    """A smaller last minibatch, NaN after it; rejects reading past the end, division by batch."""
     for m, batch in ((13, 5), (11, 10), (6, 100)):
         X, y, theta, lr, batch = inputs = regression(rng, m, batch)
         (formula,), _ = epoch_in_float64(X, y, [theta], lr, batch)
@@ -343,11 +349,11 @@ def test_cpp_epoch_frees_its_memory(student, ref, rng):
     m, n, k, batch = 200, 100, 50, 50
     X, y = rng.standard_normal((m, n)).astype(np.float32), rng.integers(k, size=m).astype(np.uint8)
     inputs = (X, y, np.zeros((n, k), np.float32), batch)
-    # Measured from outside, so that nothing in the student's process can make it smaller.
+    # Measured from outside the student's process, so that nothing in it can make the figure smaller.
     student(probes.cpp_epochs, *inputs, 20)
     before = student.peak_bytes
     student(probes.cpp_epochs, *inputs, 620)
-    # One array of batch * k floats lost per epoch makes 6 MB, one of n * k makes 12 MB.
+    # If every epoch loses one array of batch * k floats, that is 6 MB; with n * k floats it is 12 MB.
     allowed = 3_000_000
     if student.peak_bytes - before > allowed:
         pytest.fail("the process grows with every epoch: free what you allocate, or use std::vector")
@@ -361,7 +367,8 @@ def test_cpp_epoch_with_large_arrays(student, rng):
     for m, n in ((22_500, 2), (2, 22_500)):
         X, y = rng.standard_normal((m, n)).astype(np.float32), rng.integers(k, size=m).astype(np.uint8)
         inputs = (X / np.float32(math.sqrt(n)), y, np.zeros((n, k), np.float32), 0.5, m)
-        (expected,), _ = epoch_in_float64(*inputs[:2], [inputs[2]], *inputs[3:])  # large: spare the reference
+        # The formula alone: the reference would need too long for arrays of this size.
+        (expected,), _ = epoch_in_float64(*inputs[:2], [inputs[2]], *inputs[3:])
         actual = student(probes.cpp_epoch, *inputs)["theta"]
         what = f"theta after the epoch ({m} examples of {n} features, {k} classes)"
         assert_close(actual, expected.astype(np.float32), **FLOAT32, what=what)
@@ -375,9 +382,9 @@ def test_cpp_epoch_of_unusual_arguments(student, ref, rng):
     none, single = (X[:0], y[:0], theta, lr, batch), (X, np.zeros_like(y), theta[:, :1], lr, batch)
     for inputs, label in ((usual, ""), (none, " (no examples)"), (single, " (one class)")):
         check_epoch(student, ref, probes.cpp_epoch, inputs, label)
-    outcomes = student(probes.cpp_refusals, X, y, theta)
+    errors = student(probes.cpp_refusals, X, y, theta)
     for label in ref(probes.cpp_refusals, X, y, theta):
-        if {"TypeError", "ValueError"}.isdisjoint(outcomes[label]["raised"]):
+        if {"TypeError", "ValueError"}.isdisjoint(errors[label]["raised"]):
             pytest.fail(f"{label} must be refused with a TypeError or ValueError")
 
 
@@ -388,7 +395,10 @@ SMALL, LARGER = (4, 5, 6, 7), (10, 13, 19, 35)
 
 
 def regression(rng, m, batch, large=False, sizes=SMALL):
-    """Return X, y, theta, lr, batch. `large` logits leave no doubt: their margins exceed 30."""
+    """Return X, y, theta, lr, batch.
+
+    With `large`, the margins between logits exceed 30, so that no probability is in doubt.
+    """
     n, k = (int(size) for size in rng.choice(sizes, 2, replace=False))
     while True:
         X, y = rng.standard_normal((m, n)), rng.integers(k, size=m).astype(np.uint8)
@@ -404,7 +414,7 @@ def regression(rng, m, batch, large=False, sizes=SMALL):
 def network(rng, m, batch, large=False, dead=False):
     """Return X, y, W1, W2, lr, batch, with no hidden unit so near 0 that rounding decides about its ReLU.
 
-    `large` as in `regression`. `dead`: the first hidden unit is exactly 0 for every example.
+    `large` is as in `regression`. With `dead`, the first hidden unit is exactly 0 for every example.
     """
     n, d, k = (int(size) for size in rng.choice(SMALL, 3, replace=False))
     while True:
@@ -423,7 +433,7 @@ def network(rng, m, batch, large=False, dead=False):
 
 
 def margin(Z):
-    """Return the smallest distance of a row's largest logit from the next one."""
+    """Return the smallest distance, over all rows, between the largest logit and the next one."""
     largest = np.sort(Z, axis=1)[:, -2:]
     return (largest[:, 1] - largest[:, 0]).min()
 
@@ -459,7 +469,7 @@ def check_epoch(student, ref, probe, inputs, label="", **tolerances):
 
 
 def check_in_place(actual, expected, X, y, names):
-    """Compare views after an epoch, what surrounds them, and what was not to be changed."""
+    """Compare views after an epoch, what surrounds them, and what must not have changed."""
     for name in names:
         what = f"{name}, a view of a larger array, or what surrounds it"
         assert_close(actual[name], expected[name], **FLOAT32, what=what)

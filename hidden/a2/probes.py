@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 
-# What is computed, by the name that the checks and their messages use; `n` is the student's src.needle.
+# Name of an expression in checks and messages -> how to compute it; `n` is the student's src.needle.
 EXPRESSIONS = {
     "a + b": lambda n, a, b: a + b,
     "a + 1.5": lambda n, a: a + 1.5,
@@ -59,14 +59,14 @@ def _diamond(a, b):
 
 
 def values(items):
-    """For items (label, expression, arrays): label -> the value."""
+    """For items (label, expression, arrays), return label -> value."""
     import src.needle as n
 
     return {label: EXPRESSIONS[name](n, *map(n.Tensor, arrays)).numpy() for label, name, arrays in items}
 
 
 def gradients(items):
-    """For items (label, expression, arrays, out_grad): what -> the gradient of each array."""
+    """For items (label, expression, arrays, out_grad), return description -> gradient, for each array."""
     import src.needle as n
 
     found = {}
@@ -79,7 +79,7 @@ def gradients(items):
 
 
 def dtypes(items):
-    """For items as of `gradients`: what -> the dtype, by name, of the value and of each gradient."""
+    """For items as in `gradients`, return description -> name of the dtype, of each value and each gradient."""
     import src.needle as n
 
     found = {}
@@ -94,7 +94,7 @@ def dtypes(items):
 
 
 def second_gradients(items):
-    """For items (label, expression, arrays, out_grad, weights): gradients of the weighted gradients."""
+    """For items (label, expression, arrays, out_grad, weights), return the gradients of the weighted gradients."""
     import src.needle as n
 
     found = {}
@@ -116,7 +116,10 @@ def second_gradients(items):
 
 
 def topological_order(leaves, pairs, outputs):
-    """Numbers of the values in the order found: leaves first, then one sum for each pair of numbers."""
+    """Build a graph of leaves and one sum for each pair; return the values' numbers in the order that is found.
+
+    The leaves have the numbers from 0, the sums follow; a pair names the two values of a sum by their numbers.
+    """
     from src.needle import Tensor
     from src.needle.autograd import find_topo_sort
 
@@ -128,7 +131,7 @@ def topological_order(leaves, pairs, outputs):
 
 
 def deep_graph(levels, out_grad):
-    """A chain of `levels` additions."""
+    """Go through a chain of `levels` additions."""
     from src.needle import Tensor
 
     x = y = Tensor(1.0)
@@ -138,7 +141,7 @@ def deep_graph(levels, out_grad):
 
 
 def diamonds(levels, out_grad):
-    """`levels` times y = y + y: two to that power paths."""
+    """Go through `levels` times y = y + y, which has 2 ** levels paths."""
     from src.needle import Tensor
 
     x = y = Tensor(1.0)
@@ -148,7 +151,7 @@ def diamonds(levels, out_grad):
 
 
 def many_leaves(count, out_grad):
-    """The sum of `count` leaves, pair by pair, so that the graph is wide and not deep."""
+    """Go through the sum of `count` leaves, added pair by pair, so that the graph is wide and not deep."""
     from src.needle import Tensor
 
     sums = leaves = [Tensor(1.0) for _ in range(count)]
@@ -169,7 +172,7 @@ def _length_and_gradients(output, leaves, out_grad):
 
 
 def backward_twice(x, c, out_grad):
-    """Backward with an out_grad, again, and without one, through (x * c) ** 2 for a constant c."""
+    """Call backward through (x * c) ** 2, with c constant: with an out_grad, again, and without one."""
     from src.needle import Tensor
 
     X, C, V = Tensor(x), Tensor(c, requires_grad=False), Tensor(out_grad)
@@ -201,7 +204,7 @@ def softmax_loss(Z, y_one_hot, out_grad):
 
 
 def nn_epoch(X, y, W1, W2, lr, batch):
-    """The new weights, what is known of them, and what was given."""
+    """Run an epoch; return the new weights, facts about them, and the arguments afterwards."""
     import src.needle as n
 
     given = n.Tensor(W1), n.Tensor(W2)
@@ -216,7 +219,7 @@ def nn_epoch(X, y, W1, W2, lr, batch):
 
 
 def nn_epoch_memory(X, y, W1, W2, lr, batch):
-    """The peak of the memory that one epoch allocates, in bytes."""
+    """Return the peak of the memory that one epoch allocates, in bytes."""
     import src.needle as n
 
     given = n.Tensor(W1), n.Tensor(W2)
@@ -226,5 +229,5 @@ def nn_epoch_memory(X, y, W1, W2, lr, batch):
 
 
 def _array(value):
-    """Return a Tensor's array; anything else, such as a missing gradient, as it is."""
+    """Return the array of a Tensor; return anything else, such as a missing gradient, as it is."""
     return value.numpy() if hasattr(value, "numpy") else value

@@ -1,8 +1,8 @@
 """Task2, 100 points: needle, reverse-mode automatic differentiation.
 
-Values and gradients are compared with the reference. The reference is checked on the spot: its values against
-NumPy's, its gradients against central differences of those, its epochs against a formula. All inputs and
-all out_grads are new for each submission; an out_grad is never ones, which would hide a transposed factor.
+Values and gradients are compared with the reference's. Those are verified for each submission: values by NumPy,
+gradients by central differences, epochs by a formula. All inputs and all out_grads are new for each submission. An
+out_grad is never all ones, which would hide a transposed factor.
 """
 
 import math
@@ -16,7 +16,7 @@ from autograder.testing import agreed, assert_close, assert_equal, case
 FLOAT64 = {"rtol": 1e-9, "atol": 1e-9}  # sums of a few terms, in another order
 FLOAT32 = {"rtol": 1e-4, "atol": 1e-5}  # the same with 24 bits, over some steps of training
 DIFFERENCES = {"rtol": 1e-5, "atol": 1e-6}  # central differences with steps of 1e-5, for numbers near 1
-EXACT = {"rtol": 0, "atol": 0}  # nothing was to be computed
+EXACT = {"rtol": 0, "atol": 0}  # for values that need no computation
 
 ELEMENTWISE = {
     "a + b": lambda a, b: a + b,
@@ -220,7 +220,7 @@ def test_deep_graph(student, rng):
 
 
 @case(task=2, points=4)
-@pytest.mark.timeout(5)  # linear takes a third of a second, quadratic ten
+@pytest.mark.timeout(5)  # linear time takes a third of a second, quadratic time ten seconds
 def test_linear_time(student, rng):
     """60 diamonds, 20,000 leaves; rejects walking along all paths, searching in a list: too slow."""
     levels, leaves, v = 60 + int(rng.integers(9)), 20_000 + int(rng.integers(1000)), float(rng.uniform(1, 2))
@@ -313,7 +313,7 @@ def test_nn_epoch_leaves_nothing_behind(student, rng):
         rng.integers(2, size=steps * batch).astype(np.uint8),
     )
     W1, W2 = normal(rng, (3, d)).astype(np.float32), normal(rng, (d, 2)).astype(np.float32)
-    # One array of hidden units has 120 kB, one step makes several; if all 60 steps stay, that is 40 MB.
+    # One array of hidden units has 120 kB, and one step makes several; if all 60 steps are kept, that is 40 MB.
     allowed = 10_000_000
     if not student(probes.nn_epoch_memory, X, y, W1, W2, 0.01, batch) < allowed:
         pytest.fail(
@@ -323,7 +323,7 @@ def test_nn_epoch_leaves_nothing_behind(student, rng):
 
 # Inputs ----------------------------------------------------------------------------------------------------
 
-PRODUCTS = (  # shapes of a and b, in terms of n, k, m for the matrices and s, t for stacks of them
+PRODUCTS = (  # shapes of a and b: n, k, m are the sizes of the matrices, s and t those of stacks of them
     ("nk", "km"),
     ("snk", "skm"),
     ("snk", "km"),
@@ -335,7 +335,7 @@ PRODUCTS = (  # shapes of a and b, in terms of n, k, m for the matrices and s, t
 
 
 def sizes(rng, count):
-    """Return different small sizes."""
+    """Return `count` small sizes, all different."""
     return [int(size) for size in rng.permutation([2, 3, 4, 5, 6])[:count]]
 
 
@@ -440,7 +440,7 @@ def post_order(inputs, ends):
 
 
 def check_graph(actual, length, gradients):
-    # The answer is known without the reference, which would take its second for each submission.
+    # The answer is known; the reference would need a second for each submission.
     expected = {"the number of values found": length, "the gradient": np.array(gradients)}
     assert_close(actual, expected, **FLOAT64)
 

@@ -45,6 +45,7 @@ class Tensor(Value):
     __slots__ = ()
     __array_ufunc__ = None  # array * Tensor: NumPy leaves it to Tensor.__rmul__
 
+    inputs: "tuple[Tensor, ...]"
     grad: "Tensor | None"
 
     def __init__(

@@ -9,56 +9,21 @@ gradient is the sum over all of its uses. Write `sum_to_shape` first; most gradi
 
 Number types follow NumPy: a float32 array and a Python number give float32.
 """
-# ruff: noqa: ARG002 -- every gradient takes (out_grad, node), some need only one
+
+from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .graph import Op, Value
+from .graph import Op
 
-__all__ = [
-    "AddScalar",
-    "BroadcastTo",
-    "DivScalar",
-    "EWiseAdd",
-    "EWiseDiv",
-    "EWiseMul",
-    "EWisePow",
-    "Exp",
-    "Log",
-    "MatMul",
-    "MulScalar",
-    "Negate",
-    "Op",
-    "PowerScalar",
-    "ReLU",
-    "Reshape",
-    "Summation",
-    "Transpose",
-    "Value",
-    "add",
-    "add_scalar",
-    "broadcast_to",
-    "divide",
-    "divide_scalar",
-    "exp",
-    "log",
-    "matmul",
-    "mul_scalar",
-    "multiply",
-    "negate",
-    "power",
-    "power_scalar",
-    "relu",
-    "reshape",
-    "sum_to_shape",
-    "summation",
-    "transpose",
-]
+if TYPE_CHECKING:  # in annotations only: autograd.py imports this file
+    from .autograd import Tensor
 
 
-def sum_to_shape(grad: Value, shape: tuple[int, ...]) -> Value:
+def sum_to_shape(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Undo a broadcast: sum `grad` over the dimensions that broadcasting from `shape` added or stretched.
 
     Args:
@@ -88,7 +53,7 @@ class EWiseAdd(Op):
     def compute(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a + b
 
-    def gradient(self, out_grad: Value, node: Value) -> tuple[Value, Value]:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
         a, b = node.inputs
         return sum_to_shape(out_grad, a.shape), sum_to_shape(out_grad, b.shape)
 
@@ -102,7 +67,7 @@ class AddScalar(Op):
     def compute(self, a: np.ndarray) -> np.ndarray:
         return a + self.scalar
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad
 
 
@@ -112,7 +77,7 @@ class EWiseMul(Op):
     def compute(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return a * b
 
-    def gradient(self, out_grad: Value, node: Value) -> tuple[Value, Value]:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
         a, b = node.inputs
         return sum_to_shape(out_grad * b, a.shape), sum_to_shape(out_grad * a, b.shape)
 
@@ -126,7 +91,7 @@ class MulScalar(Op):
     def compute(self, a: np.ndarray) -> np.ndarray:
         return a * self.scalar
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         return out_grad * self.scalar
 
 
@@ -144,7 +109,7 @@ class EWisePow(Op):
         return a**b
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> tuple[Value | None, Value | None]:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of base and exponent: d(a**b)/da = b a**(b-1), d(a**b)/db = a**b log(a).
 
         Both hold for a > 0. The gradient of the base holds for a < 0 as well, where a**b is defined, and is 0
@@ -180,7 +145,7 @@ class PowerScalar(Op):
         return a ** (float(self.scalar) if self.scalar < 0 else self.scalar)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a: d(a**s)/da = s a**(s-1); 0 for s = 0, also where a = 0."""
         ### BEGIN SOLUTION
         (a,) = node.inputs
@@ -199,7 +164,7 @@ class EWiseDiv(Op):
         return a / b
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> tuple[Value, Value]:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients of numerator and denominator, also where a and b were broadcast."""
         ### BEGIN SOLUTION
         a, b = node.inputs
@@ -220,7 +185,7 @@ class DivScalar(Op):
         return a / self.scalar
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a."""
         ### BEGIN SOLUTION
         return out_grad / self.scalar
@@ -236,7 +201,7 @@ class Negate(Op):
         return np.negative(a)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a."""
         ### BEGIN SOLUTION
         return negate(out_grad)
@@ -252,7 +217,7 @@ class Log(Op):
         return np.log(a)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a."""
         ### BEGIN SOLUTION
         (a,) = node.inputs
@@ -269,7 +234,7 @@ class Exp(Op):
         return np.exp(a)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a. `node` is exp(a) already."""
         ### BEGIN SOLUTION
         return out_grad * node
@@ -285,7 +250,7 @@ class ReLU(Op):
         return np.maximum(a, 0)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return out_grad where a > 0, and 0 elsewhere (at a = 0 too), keeping the dtype of out_grad.
 
         Which elements are positive is a constant: `node.constant(array)` makes one.
@@ -313,7 +278,7 @@ class Transpose(Op):
         return np.swapaxes(a, first, second)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a."""
         ### BEGIN SOLUTION
         return transpose(out_grad, self.axes)
@@ -332,7 +297,7 @@ class Reshape(Op):
         return np.reshape(a, self.shape)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a."""
         ### BEGIN SOLUTION
         (a,) = node.inputs
@@ -352,7 +317,7 @@ class BroadcastTo(Op):
         return np.broadcast_to(a, self.shape)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a: every element of a was used several times."""
         ### BEGIN SOLUTION
         (a,) = node.inputs
@@ -373,7 +338,7 @@ class Summation(Op):
         return np.sum(a, axis=self.axes)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> Value:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> Tensor:
         """Return the gradient of a: put the summed axes back with size 1, then broadcast along them."""
         ### BEGIN SOLUTION
         (a,) = node.inputs
@@ -402,7 +367,7 @@ class MatMul(Op):
         return np.matmul(a, b)
         ### END SOLUTION
 
-    def gradient(self, out_grad: Value, node: Value) -> tuple[Value | None, Value | None]:
+    def gradient(self, out_grad: Tensor, node: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients of a and b, each of its shape, also when leading dimensions were broadcast:
         (5, 1, n, k) @ (6, k, m) is (5, 6, n, m).
 
@@ -420,71 +385,71 @@ class MatMul(Op):
 # --- Given: the ops as functions --------------------------------------------------------------------------
 
 
-def add(a: Value, b: Value) -> Value:
+def add(a: Tensor, b: Tensor) -> Tensor:
     return EWiseAdd()(a, b)
 
 
-def add_scalar(a: Value, scalar: float) -> Value:
+def add_scalar(a: Tensor, scalar: float) -> Tensor:
     return AddScalar(scalar)(a)
 
 
-def multiply(a: Value, b: Value) -> Value:
+def multiply(a: Tensor, b: Tensor) -> Tensor:
     return EWiseMul()(a, b)
 
 
-def mul_scalar(a: Value, scalar: float) -> Value:
+def mul_scalar(a: Tensor, scalar: float) -> Tensor:
     return MulScalar(scalar)(a)
 
 
-def power(a: Value, b: Value) -> Value:
+def power(a: Tensor, b: Tensor) -> Tensor:
     return EWisePow()(a, b)
 
 
-def power_scalar(a: Value, scalar: float) -> Value:
+def power_scalar(a: Tensor, scalar: float) -> Tensor:
     return PowerScalar(scalar)(a)
 
 
-def divide(a: Value, b: Value) -> Value:
+def divide(a: Tensor, b: Tensor) -> Tensor:
     return EWiseDiv()(a, b)
 
 
-def divide_scalar(a: Value, scalar: float) -> Value:
+def divide_scalar(a: Tensor, scalar: float) -> Tensor:
     return DivScalar(scalar)(a)
 
 
-def negate(a: Value) -> Value:
+def negate(a: Tensor) -> Tensor:
     return Negate()(a)
 
 
-def log(a: Value) -> Value:
+def log(a: Tensor) -> Tensor:
     return Log()(a)
 
 
-def exp(a: Value) -> Value:
+def exp(a: Tensor) -> Tensor:
     return Exp()(a)
 
 
-def relu(a: Value) -> Value:
+def relu(a: Tensor) -> Tensor:
     return ReLU()(a)
 
 
-def transpose(a: Value, axes: tuple[int, int] | None = None) -> Value:
+def transpose(a: Tensor, axes: tuple[int, int] | None = None) -> Tensor:
     return Transpose(axes)(a)
 
 
-def reshape(a: Value, shape: int | Sequence[int]) -> Value:
+def reshape(a: Tensor, shape: int | Sequence[int]) -> Tensor:
     return Reshape(shape)(a)
 
 
-def broadcast_to(a: Value, shape: int | Sequence[int]) -> Value:
+def broadcast_to(a: Tensor, shape: int | Sequence[int]) -> Tensor:
     return BroadcastTo(shape)(a)
 
 
-def summation(a: Value, axes: int | Sequence[int] | None = None) -> Value:
+def summation(a: Tensor, axes: int | Sequence[int] | None = None) -> Tensor:
     return Summation(axes)(a)
 
 
-def matmul(a: Value, b: Value) -> Value:
+def matmul(a: Tensor, b: Tensor) -> Tensor:
     return MatMul()(a, b)
 
 

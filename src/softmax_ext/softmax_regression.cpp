@@ -37,118 +37,43 @@
 
 // ### BEGIN SOLUTION
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <vector>
 
-// Two products cost nearly all the time: the logits X theta and the gradient Xᵀ (P - I_y). Both are
-// sums of products, so all depends on keeping the multiply-add units of the processor busy:
-//
-//   - theta is kept transposed for the epoch, so that the innermost loops of both products run along
-//     the features, which are contiguous in X, and work on LANES of them at once.
-//   - Each value that is loaded is used several times: a tile of some rows × some classes is summed up
-//     in registers.
-//   - X is read from memory once. Four rows at a time go through logits, softmax and gradient while
-//     they are in the cache, and the next four are asked for meanwhile: half of them by each product.
-
 namespace {
 
-constexpr std::size_t LANES = 8;    // floats in an AVX register, or in two of SSE or NEON
-constexpr std::size_t ROWS = 4;     // examples that go through the three steps together
-constexpr std::size_t CLASSES = 5;  // classes in a tile; the number of classes is padded to whole tiles
+// A sum is kept as LANES partial sums: vector registers add them side by side, and none has to wait
+// for another.
+constexpr std::size_t LANES = 16;
 
-// Examples in a tile of logits, a divisor of ROWS. TILE × CLASSES sums have to fit in the registers.
-#ifdef __AVX512VL__
-constexpr std::size_t TILE = 4;  // of 32
-#else
-constexpr std::size_t TILE = 2;  // of 16
-#endif
-
-// LANES floats with + and *, lane by lane. GCC and Clang share this extension of C++. They turn a loop
-// over a float[LANES] into vector instructions too, but not dependably.
-using Lanes [[gnu::vector_size(LANES * sizeof(float))]] = float;
-
-// A row of X seen as Lanes, wherever in memory it starts.
-struct [[gnu::packed, gnu::may_alias]] RowLanes {
-    Lanes value;
-};
-const RowLanes *lanes_of(const float *row) { return reinterpret_cast<const RowLanes *>(row); }
-
-using Rows = const float *[ROWS];
-
-// LANES features of CLASSES classes.
-using Block = std::array<Lanes, CLASSES>;
-
-// A float for each feature and class, in the order in which the tiles read them: the blocks of the first CLASSES
-// classes along all features, then those of the next. Padded to whole blocks. Zero at first.
-class Packed {
-public:
-    Packed(std::size_t n, std::size_t k)
-        : width((n + LANES - 1) / LANES), blocks((k + CLASSES - 1) / CLASSES * width) {
-        clear();
-    }
-    Block *tile(std::size_t c0) { return blocks.data() + c0 / CLASSES * width; }
-    Lanes &lanes(std::size_t j, std::size_t c) { return tile(c)[j / LANES][c % CLASSES]; }
-    void clear() { std::fill(blocks.begin(), blocks.end(), Block{}); }
-
-    std::size_t width;
-    std::vector<Block> blocks;
-};
-
-// Z[a][c] = sum over j of rows[a][j] * weights[c][j]
-void compute_logits(const Rows &rows, const Rows &next, Packed &weights, std::size_t n, std::size_t k,
-                    std::vector<float> (&Z)[ROWS]) {
-    const std::size_t whole = n / LANES;
-    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES) {
-        const Block *tile = weights.tile(c0);
-        for (std::size_t a0 = 0; a0 < ROWS; a0 += TILE) {
-            Lanes sums[TILE][CLASSES] = {};
-            for (std::size_t j = 0; j < whole; ++j)
-                for (std::size_t a = 0; a < TILE; ++a) {
-                    if (c0 == 0 && a0 + a < ROWS / 2) __builtin_prefetch(next[a0 + a] + j * LANES, 0, 2);
-                    const Lanes x = lanes_of(rows[a0 + a])[j].value;
-                    for (std::size_t c = 0; c < CLASSES; ++c) sums[a][c] += x * tile[j][c];
-                }
-            for (std::size_t a = 0; a < TILE; ++a)
-                for (std::size_t c = 0; c < CLASSES; ++c) {
-                    float sum = 0;
-                    for (std::size_t l = 0; l < LANES; ++l) sum += sums[a][c][l];
-                    for (std::size_t j = whole * LANES; j < n; ++j)
-                        sum += rows[a0 + a][j] * tile[whole][c][j % LANES];
-                    Z[a0 + a][c0 + c] = sum;
-                }
-        }
-    }
+float total(const float (&sums)[LANES]) {
+    float sum = 0;
+    for (std::size_t l = 0; l < 4; ++l) sum += (sums[l] + sums[l + 4]) + (sums[l + 8] + sums[l + 12]);
+    return sum;
 }
 
-// gradient[c][j] += sum over a of rows[a][j] * errors[a][c]
-void add_gradient(const Rows &rows, const Rows &next, const std::vector<float> (&errors)[ROWS], std::size_t n,
-                  std::size_t k, Packed &gradient) {
-    const std::size_t whole = n / LANES;
-    for (std::size_t c0 = 0; c0 < k; c0 += CLASSES) {
-        Block *tile = gradient.tile(c0);
-        float error[ROWS][CLASSES];
-        for (std::size_t a = 0; a < ROWS; ++a) std::copy_n(&errors[a][c0], CLASSES, error[a]);
-
-        for (std::size_t j = 0; j < whole; ++j) {
-            if (c0 == 0)
-                for (std::size_t a = ROWS / 2; a < ROWS; ++a) __builtin_prefetch(next[a] + j * LANES, 0, 2);
-            Lanes x[ROWS];
-            for (std::size_t a = 0; a < ROWS; ++a) x[a] = lanes_of(rows[a])[j].value;
-            for (std::size_t c = 0; c < CLASSES; ++c) {
-                Lanes sum = tile[j][c];
-                for (std::size_t a = 0; a < ROWS; ++a) sum += x[a] * error[a][c];
-                tile[j][c] = sum;
-            }
+// z[0], z[k], z[2 * k], z[3 * k] = the dot products of w with four rows. Each w[j] is loaded once for
+// all four.
+void dot_products(const float *const (&x)[4], const float *w, std::size_t n, float *z, std::size_t k) {
+    float s0[LANES] = {}, s1[LANES] = {}, s2[LANES] = {}, s3[LANES] = {};
+    const auto add = [&](std::size_t j, std::size_t lanes) {
+        for (std::size_t l = 0; l < lanes; ++l) {
+            s0[l] += x[0][j + l] * w[j + l];
+            s1[l] += x[1][j + l] * w[j + l];
+            s2[l] += x[2][j + l] * w[j + l];
+            s3[l] += x[3][j + l] * w[j + l];
         }
-        for (std::size_t j = whole * LANES; j < n; ++j)
-            for (std::size_t c = 0; c < CLASSES; ++c)
-                for (std::size_t a = 0; a < ROWS; ++a)
-                    tile[whole][c][j % LANES] += rows[a][j] * error[a][c];
-    }
+    };
+    std::size_t j = 0;
+    for (; j + LANES <= n; j += LANES) add(j, LANES);
+    add(j, n - j);
+    z[0] = total(s0);
+    z[k] = total(s1);
+    z[2 * k] = total(s2);
+    z[3 * k] = total(s3);
 }
 
-// Turns the k logits of one example into P - I_y.
+// Turns the k logits of one example into its row of P - I_y.
 void softmax_error(float *z, std::size_t k, std::uint8_t label) {
     const float largest = *std::max_element(z, z + k);
     float sum = 0;
@@ -164,37 +89,34 @@ void softmax_regression_epoch(const float *X, const std::uint8_t *y, float *thet
                               std::size_t m, std::size_t n, std::size_t k,
                               float lr, std::size_t batch) {
     // ### BEGIN SOLUTION
-    Packed weights(n, k), gradient(n, k);
+    std::vector<float> weights(k * n);  // theta transposed: the features of a class are contiguous, as in X
     for (std::size_t j = 0; j < n; ++j)
-        for (std::size_t c = 0; c < k; ++c) weights.lanes(j, c)[j % LANES] = theta[j * k + c];
+        for (std::size_t c = 0; c < k; ++c) weights[c * n + j] = theta[j * k + c];
 
-    std::vector<float> Z[ROWS];
-    for (auto &z : Z) z.resize((k + CLASSES - 1) / CLASSES * CLASSES);
-
-    for (std::size_t start = 0, b; start < m; start += b) {
-        b = std::min(batch, m - start);
-        const std::size_t end = start + b;
-        gradient.clear();
-        for (std::size_t i = start; i < end; i += ROWS) {
-            Rows rows, next;
-            for (std::size_t a = 0; a < ROWS; ++a) {
-                rows[a] = X + std::min(i + a, end - 1) * n;  // beyond the end: the last row again, error 0
-                next[a] = X + std::min(i + ROWS + a, m - 1) * n;
-            }
-            compute_logits(rows, next, weights, n, k, Z);
-            for (std::size_t a = 0; a < ROWS; ++a)
+    for (std::size_t start = 0; start < m; start += batch) {
+        const std::size_t b = std::min(batch, m - start), end = start + b;
+        std::vector<float> Z(4 * k);
+        std::vector<float> gradient(k * n);  // transposed, as the weights are
+        for (std::size_t i = start; i < end; i += 4) {
+            const float *x[4];
+            for (std::size_t a = 0; a < 4; ++a) x[a] = X + std::min(i + a, end - 1) * n;
+            for (std::size_t c = 0; c < k; ++c) dot_products(x, weights.data() + c * n, n, &Z[c], k);
+            for (std::size_t a = 0; a < 4; ++a)
                 if (i + a < end)
-                    softmax_error(Z[a].data(), k, y[i + a]);
-                else
-                    std::fill(Z[a].begin(), Z[a].end(), 0.0f);
-            add_gradient(rows, next, Z, n, k, gradient);
+                    softmax_error(&Z[a * k], k, y[i + a]);
+                else  // beyond the last row, which x[a] repeats
+                    std::fill_n(&Z[a * k], k, 0.0f);
+            for (std::size_t c = 0; c < k; ++c) {
+                const float e0 = Z[c], e1 = Z[k + c], e2 = Z[2 * k + c], e3 = Z[3 * k + c];
+                float *g = gradient.data() + c * n;
+                for (std::size_t j = 0; j < n; ++j)
+                    g[j] += x[0][j] * e0 + x[1][j] * e1 + x[2][j] * e2 + x[3][j] * e3;
+            }
         }
-        const float step = lr / static_cast<float>(b);
-        for (std::size_t q = 0; q < weights.blocks.size(); ++q)
-            for (std::size_t c = 0; c < CLASSES; ++c) weights.blocks[q][c] -= step * gradient.blocks[q][c];
+        for (std::size_t q = 0; q < k * n; ++q) weights[q] -= lr / b * gradient[q];
     }
 
     for (std::size_t j = 0; j < n; ++j)
-        for (std::size_t c = 0; c < k; ++c) theta[j * k + c] = weights.lanes(j, c)[j % LANES];
+        for (std::size_t c = 0; c < k; ++c) theta[j * k + c] = weights[c * n + j];
     // ### END SOLUTION
 }

@@ -1,6 +1,6 @@
 """Containers as the wall.
 
-wall     one container for each submission, out of a pool
+wall     takes one container for each submission out of a pool
 pool     the process that keeps a few warmed containers
 engine   the command lines of a container engine
 """

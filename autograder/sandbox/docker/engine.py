@@ -1,14 +1,15 @@
-"""The Docker engine as the container wall uses it: the command line of a container, labels, what an error means.
+"""The Docker engine as the container wall uses it: the command line of a container, labels, and what errors mean.
 
 Theory of operation
 -------------------
-`arguments` is the policy: pure, from data to words. A container gets no network, a read-only root, no
-capability, no new privileges, its own seccomp profile, limits of processes, memory, CPU and open files, an
-ordinary user, and four tmpfs mounts. It reads its standard input to the end, and is removed when that end comes:
-so it does not outlive whoever holds the other end, however that one dies.
+`arguments` is the sandbox policy of a container: a pure function from data to a command line. A container gets no
+network, a read-only root, no capability, no new privileges, its own seccomp profile, limits of processes, memory, CPU
+and open files, an ordinary user, and four tmpfs mounts. It reads its standard input to the end, and is removed when the
+end comes: so it does not outlive the process that holds the other end, however that process dies.
 
-Each container is labelled with its owner, a process by host, boot, pid namespace, pid and start time. `sweep`
-removes those whose owner is gone: the engine was stopped in between, or a container was made and not started.
+Each container is labelled with its owner, a process that is identified by host, boot, pid namespace, pid and start
+time. `sweep` removes containers whose owner is gone: the engine was stopped in between, or a container was made and
+never started.
 """
 
 from __future__ import annotations
@@ -27,22 +28,26 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
+from autograder.sandbox.inside import GRADER_DIRECTORY, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES
 from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.seccomp import container_profile
+from autograder.sandbox.wall import anonymous_file
 
 LABEL = "autograder.owner"
 COMMAND_SECONDS = 60.0
 
-WORKER_BYTES = 1024 * MIB
-"""Of the warm worker's own, NumPy and torch included."""
+OWN_BYTES = 1024 * MIB
+"""Memory for pid 1 of a container, including NumPy and torch."""
+OWN_PROCESSES = 16
 SUBMISSION_BYTES = 1024 * MIB
-"""Room for the submission's files."""
+"""Space for the submission's files."""
 GRADER_BYTES = 16 * MIB
-WORKER_PROCESSES = 16
+"""Space for our files."""
 MAX_CPUS = 2
-WRITABLE = ("/tmp", "/dev/shm", "/submission", policy.GRADER_DIRECTORY)  # noqa: S108
+TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, GRADER_DIRECTORY)
+"""Where a tmpfs is mounted in a container."""
 FIRST_UID, UIDS = 200_000, 1_000_000_000
-"""Each container has a user of its own: RLIMIT_NPROC counts the processes of a user on the whole machine."""
+"""Each container has its own user, because RLIMIT_NPROC counts a user's processes on the whole machine."""
 
 _NVIDIA = re.compile(r"/dev/nvidia(\d+)")
 _NVIDIA_CONTROL = re.compile(r"/dev/nvidia(ctl|-.+)")
@@ -50,14 +55,14 @@ _NVIDIA_CONTROL = re.compile(r"/dev/nvidia(ctl|-.+)")
 
 @dataclass(frozen=True)
 class Container:
-    """Everything that decides how a container is run."""
+    """Everything that determines how a container is run."""
 
     image: str
-    boot: str
+    program: str
     """Python source that pid 1 executes."""
     limits: Limits = field(default_factory=Limits)
     devices: tuple[str, ...] = ()
-    """Device nodes; those of NVIDIA's GPUs become `--gpus device=N`."""
+    """Device nodes; those of NVIDIA GPUs become `--gpus device=N`."""
     volumes: tuple[str, ...] = ()
     """Folders of the host to show, read-only, as HOST:INSIDE."""
     owner: str = ""
@@ -65,7 +70,7 @@ class Container:
 
 
 def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
-    """Docker's arguments, without the program. `seccomp`: the file of the profile."""
+    """Return Docker's arguments, without the program. `seccomp`: the file with the profile."""
     limits = container.limits
     room = f"nosuid,nodev,size={limits.tmp_bytes},nr_inodes={limits.tmp_files},mode=1777"
     own = f"nosuid,nodev,uid={uid},gid={uid},mode=0755"
@@ -76,36 +81,36 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("--network", "none", "--ipc", "none", "--cgroupns", "private", "--read-only"),
         *("--sysctl", "net.ipv4.ping_group_range=1 0"),  # engines open ICMP sockets to everybody
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={seccomp}"),
-        *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + WORKER_PROCESSES)),
+        *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + OWN_PROCESSES)),
         *("--memory", str(memory), "--memory-swap", str(memory), "--cpus", str(container.cpus)),
         *("--ulimit", "core=0", "--ulimit", f"nofile={limits.open_files + 256}"),
-        *("--tmpfs", f"/tmp:rw,exec,{room}", "--tmpfs", f"/dev/shm:rw,exec,{room}"),  # noqa: S108
-        *("--tmpfs", f"/submission:rw,exec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
-        *("--tmpfs", f"{policy.GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
+        *(word for path in WRITABLE_DIRECTORIES for word in ("--tmpfs", f"{path}:rw,exec,{room}")),
+        *("--tmpfs", f"{SUBMISSION_DIRECTORY}:rw,exec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
+        *("--tmpfs", f"{GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
         *_devices(container.devices),
         *(word for volume in container.volumes for word in ("--mount", _bind(volume))),
-        # The image knows best where its programs are; everything else is the same behind every wall.
+        # The image knows best where its programs are; all other variables are the same in every sandbox.
         *(
             word
             for name, value in policy.ENVIRONMENT.items()
             if name != "PATH"
             for word in ("--env", f"{name}={value}")
         ),
-        *("--workdir", "/", "--entrypoint", "python3", container.image, "-B", "-s", "-c", container.boot),
+        *("--workdir", "/", "--entrypoint", "python3", container.image, "-B", "-s", "-c", container.program),
     ]
 
 
 def memory_bytes(limits: Limits) -> int:
-    """What all of a container may use: the last line behind the watch, which knows a case's own share."""
-    return WORKER_BYTES + SUBMISSION_BYTES + limits.memory_bytes + 2 * limits.tmp_bytes
+    """Return what a whole container may use: the last resort after the memory watch, which knows a case's own share."""
+    return OWN_BYTES + SUBMISSION_BYTES + limits.memory_bytes + 2 * limits.tmp_bytes
 
 
 def _bind(volume: str) -> str:
     host, _, inside = volume.partition(":")
     if not (host.startswith("/") and inside.startswith("/")) or set(volume) & set('",') or ":" in inside:
         raise GraderError(f"{volume!r} is not HOST:INSIDE, two absolute paths without a comma or a quote")
-    if any(Path(inside).is_relative_to(place) for place in WRITABLE):
-        raise GraderError(f"{volume!r} would lie in a folder that is emptied; choose another place inside")
+    if any(Path(inside).is_relative_to(place) for place in TEMPORARY):
+        raise GraderError(f"{volume!r} would be in a folder that is emptied; choose another place inside")
     return f"type=bind,src={host},dst={inside},readonly"
 
 
@@ -114,33 +119,27 @@ def _devices(paths: Iterable[str]) -> list[str]:
     for path in paths:
         if gpu := _NVIDIA.fullmatch(path):
             gpus.append(gpu[1])
-        elif not _NVIDIA_CONTROL.fullmatch(path):  # these come with a GPU
+        elif not _NVIDIA_CONTROL.fullmatch(path):  # these come with every GPU
             words += ["--device", path]
     # The value is a CSV record of its own, in which several numbers must stand in quotes.
     return [*(["--gpus", f'"device={",".join(gpus)}"'] if gpus else []), *words]
 
 
 def new_uid() -> int:
-    """A user for one container, which is nobody else's, with overwhelming probability."""
+    """Return a user for one container; with overwhelming probability nobody else has it."""
     return FIRST_UID + secrets.randbelow(UIDS)
 
 
 def seccomp_file() -> int:
-    """A descriptor of the profile of this machine, for Docker's client to read from. Raises GraderError."""
-    try:
-        profile = container_profile()
-    except KeyError as error:
-        raise GraderError(f"no list of system calls for {error} machines; use another machine") from None
-    descriptor = os.memfd_create("seccomp")
-    os.write(descriptor, json.dumps(profile).encode())
-    return descriptor
+    """Return a descriptor of this machine's profile, for Docker's client to read from. Raises GraderError."""
+    return anonymous_file(json.dumps(container_profile()).encode())
 
 
 # ── asking the engine ────────────────────────────────────────────────────────────────────────────────────
 
 
 def find_docker() -> str:
-    """Docker's client. Raises GraderError when there is none."""
+    """Return the path of Docker's client. Raises GraderError if it is not installed."""
     found = shutil.which("docker")
     if found is None:
         raise GraderError("docker is not installed; run: apt-get install docker.io, or use --sandbox bwrap")
@@ -148,7 +147,7 @@ def find_docker() -> str:
 
 
 def ask(*words: str) -> str:
-    """What a command of Docker prints. Raises GraderError with what to do when it fails."""
+    """Return what a Docker command prints. Raises GraderError, with what to do, if it fails."""
     try:
         done = subprocess.run(
             [find_docker(), *words],
@@ -161,7 +160,7 @@ def ask(*words: str) -> str:
         )
     except subprocess.TimeoutExpired:
         raise GraderError(
-            f"the Docker engine did not answer in {COMMAND_SECONDS:.0f} s; restart it: systemctl restart docker"
+            f"the Docker engine did not respond in {COMMAND_SECONDS:.0f} s; restart it: systemctl restart docker"
         ) from None
     if done.returncode:
         raise GraderError(explain(done.stderr))
@@ -169,12 +168,12 @@ def ask(*words: str) -> str:
 
 
 def server_version() -> str:
-    """The engine's version. Raises GraderError when it does not answer."""
+    """Return the engine's version. Raises GraderError if the engine does not respond."""
     return ask("version", "--format", "{{.Server.Version}}")
 
 
 def image_id(image: str) -> str:
-    """The identity of an image that is on this machine. Raises GraderError when it is not."""
+    """Return the id of an image on this machine. Raises GraderError if the image is not there."""
     return ask("image", "inspect", "--format", "{{.Id}}", image)
 
 
@@ -200,17 +199,17 @@ _REMEDIES = (
 
 
 def explain(text: str) -> str:
-    """What Docker or the worker said last, and what to do."""
-    said = " ".join(text.split())[-1500:] or "docker said nothing"
-    remedy = next((remedy for words, remedy in _REMEDIES if words in said), "see: autograder doctor")
-    return f"{said}; {remedy}"
+    """Return the end of what Docker or a container printed, and what to do about it."""
+    printed = " ".join(text.split())[-1500:] or "docker printed nothing"
+    remedy = next((remedy for words, remedy in _REMEDIES if words in printed), "see: autograder doctor")
+    return f"{printed}; {remedy}"
 
 
 # ── whose containers ─────────────────────────────────────────────────────────────────────────────────────
 
 
 def owner() -> str:
-    """This process, by a name that no other process of any machine has had."""
+    """Return a name for this process that no other process on any machine has ever had."""
     return "/".join((*_place(), str(os.getpid()), _start_time(os.getpid())))
 
 
@@ -220,7 +219,7 @@ def _place() -> tuple[str, str, str]:
 
 
 def _start_time(pid: int) -> str:
-    """In ticks since boot; empty when there is no such process."""
+    """Return when a process started, in ticks since boot; empty if there is no such process."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -228,7 +227,7 @@ def _start_time(pid: int) -> str:
 
 
 def is_gone(label: str) -> bool:
-    """Whether the process that a label names has ended. What cannot be known from here counts as alive."""
+    """Whether the process that a label names has certainly ended. If this cannot be known from here, it has not."""
     host, boot, namespace, pid, start = (*label.split("/"), "", "", "", "", "")[:5]
     here = _place()
     if host != here[0]:
@@ -239,7 +238,7 @@ def is_gone(label: str) -> bool:
 
 
 def sweep() -> list[str]:
-    """Remove containers that nobody owns any more; return their ids."""
+    """Remove containers whose owner has ended; return their ids."""
     rows = ask(
         "ps",
         "--all",
@@ -255,7 +254,7 @@ def sweep() -> list[str]:
 
 
 def remove(containers: Iterable[str]) -> None:
-    """Kill and remove containers; those that are on their way out already are left to that."""
+    """Kill and remove containers; those that are already being removed are left alone."""
     listed = [*containers]
     if listed:
         subprocess.run(
@@ -269,11 +268,11 @@ def remove(containers: Iterable[str]) -> None:
 
 
 def owned(label: str) -> list[str]:
-    """The containers of one owner."""
+    """Return the containers of one owner."""
     return ask("ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}={label}").split()
 
 
 def environment(given: Mapping[str, str]) -> dict[str, str]:
-    """The variables that Docker's client may have."""
+    """Return the environment variables that Docker's client may have."""
     names = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
     return {name: given[name] for name in names if name in given}

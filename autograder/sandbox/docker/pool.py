@@ -2,17 +2,17 @@
 
 Theory of operation
 -------------------
-It is started by `DockerWall`, and ends with it. Each container is a `docker run` whose standard input and output
-are one end of a stream socket; the other end is here until somebody asks. Through the stream first go our files
-(see BOOT), then the container says ("ready", protections, facts), and from then on it is a session like any
-other: whoever asked gets the socket itself, and nothing passes through here.
+`DockerWall` starts it, and it ends with the wall. Each container is a `docker run` whose standard input and output are
+one end of a stream socket; the other end stays here until a submission needs a container. First our files go through
+the stream (see START_CONTAINER), then the container sends ("ready", protections, facts). From then on the stream is a
+session like any other: whoever asked gets the socket itself, and nothing passes through this process.
 
-    control   <- b"open" with one end of a socket, on which the answer is sent:
+    control   <- b"open" with one end of a socket, on which one of these is sent:
               -> b"stream" with the stream of a container, or ("failed", text)
               -> ("ready", protections, facts) or ("failed", text), once
 
-When this process ends, however that happens, its sockets close: containers that wait read the end of their
-input, end, and are removed by the engine. When it can it also kills those that are in use.
+When this process ends, however that happens, its sockets are closed: containers that wait read the end of their input,
+end, and are removed by the engine. If it can, it also kills the containers that are in use.
 """
 
 from __future__ import annotations
@@ -33,15 +33,17 @@ from autograder.errors import GraderError
 from autograder.sandbox.docker import engine
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.limits import Limits
+from autograder.sandbox.policy import start_inside
 from autograder.sandbox.session import stream_pair
+from autograder.sandbox.wall import end_of
 
 START_SECONDS = 180.0
-"""For a container to become ready, on a machine that is busy starting others."""
+"""How long a container may take to become ready, on a machine that is busy starting others."""
 RETRY_SECONDS = 5.0
 END_SECONDS = 8.0
 MAX_READY_BYTES = 65536
 
-BOOT = """
+START_CONTAINER = """\
 import os, sys
 if sys.version_info < (3, 10):
     sys.exit("the image has Python %d.%d; 3.10 or newer is needed" % sys.version_info[:2])
@@ -57,14 +59,12 @@ for _ in range(number()):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
         file.write(content)
-sys.path[0] = "/grader"
-from autograder.sandbox.inside import container
-container.main()
-"""
+""" + start_inside("container", "main()")
+"""What pid 1 of a container executes: it reads the files of `payload` from standard input, and starts them."""
 
 
 def payload(files: dict[str, bytes]) -> bytes:
-    """Files as BOOT reads them."""
+    """Return files as START_CONTAINER reads them."""
     parts = [struct.pack(">I", len(files))]
     for path, content in files.items():
         parts += [protocol.frame(path.encode()), protocol.frame(content)]
@@ -73,26 +73,31 @@ def payload(files: dict[str, bytes]) -> bytes:
 
 @dataclass
 class Warming:
-    """A container that was started, on the way to being ready."""
+    """A container that was started and is not ready yet."""
 
     client: subprocess.Popen[bytes]
     stream: socket.socket
     log: int
     unsent: memoryview
     deadline: float
-    said: bytearray = field(default_factory=bytearray)
+    received: bytearray = field(default_factory=bytearray)
 
     def send(self) -> None:
         with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
             self.unsent = self.unsent[self.stream.send(self.unsent) :]
 
     def receive(self) -> tuple[Any, ...] | None:
-        """The first message, when it is there in full, and not a byte more. Raises GraderError at the end."""
-        wanted = 4 if len(self.said) < 4 else 4 + int.from_bytes(self.said[:4], "big")
+        """Return the first message once it is complete, and read nothing beyond it.
+
+        Raises GraderError if the container ends or sends anything else.
+        """
+        wanted = 4 if len(self.received) < 4 else 4 + int.from_bytes(self.received[:4], "big")
         if wanted > MAX_READY_BYTES:
-            raise GraderError("the container does not speak our protocol: something prints before the worker")
+            raise GraderError(
+                "the container does not use our protocol: something else in the image prints first"
+            )
         try:
-            data = self.stream.recv(wanted - len(self.said))
+            data = self.stream.recv(wanted - len(self.received))
         except BlockingIOError:
             return None
         except ConnectionResetError:
@@ -100,22 +105,18 @@ class Warming:
         if not data:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.client.wait(5.0)
-            raise GraderError(f"the container did not start: {engine.explain(self.last_words())}")
-        self.said += data
-        if len(self.said) < 4 or len(self.said) < 4 + int.from_bytes(self.said[:4], "big"):
+            raise GraderError(f"the container did not start: {engine.explain(end_of(self.log))}")
+        self.received += data
+        if len(self.received) < 4 or len(self.received) < 4 + int.from_bytes(self.received[:4], "big"):
             return None
-        message = protocol.decode(bytes(self.said[4:]))
+        message = protocol.decode(bytes(self.received[4:]))
         if type(message) is not tuple or not message or message[0] != "ready":
             raise GraderError(f"the container did not start: {engine.explain(str(message[-1]))}")
         return message
 
-    def last_words(self) -> str:
-        size = os.fstat(self.log).st_size
-        return os.pread(self.log, 4000, max(0, size - 4000)).decode("utf-8", "replace")
-
 
 class Pool:
-    """Keeps `size` containers ready, hands them out in the order of requests."""
+    """Keeps `size` containers ready and hands them out in the order of requests."""
 
     def __init__(self, container: engine.Container, files: bytes, size: int, control: socket.socket) -> None:
         self.container, self.files, self.size, self.control = container, files, size, control
@@ -131,7 +132,7 @@ class Pool:
         self.at_a_time = max(1, len(os.sched_getaffinity(0)))
 
     def serve(self, parent: int) -> None:
-        """Until the process `parent` (a descriptor) ends, or the control socket does. Raises GraderError."""
+        """Serve until the process `parent` (a descriptor) ends or the control socket is closed. Raises GraderError."""
         self.poll.register(self.control, select.POLLIN)
         self.poll.register(parent, select.POLLIN)
         while True:
@@ -141,7 +142,9 @@ class Pool:
                 return
             if self.control.fileno() in events and not self.take_request():
                 return
-            for descriptor in events.keys() & self.ready.keys():  # it says nothing now: it has ended
+            for descriptor in (
+                events.keys() & self.ready.keys()
+            ):  # a container that is ready sends nothing, so this one has ended
                 self.poll.unregister(descriptor)
                 self.ready.pop(descriptor).close()
             for descriptor in events.keys() & self.warming.keys():
@@ -178,7 +181,7 @@ class Pool:
         self.poll.register(ours, select.POLLIN | select.POLLOUT)
 
     def advance(self, descriptor: int, events: int) -> None:
-        """Send to and receive from a container that is starting."""
+        """Send to, and receive from, a container that is starting."""
         warming = self.warming[descriptor]
         if events & select.POLLOUT and warming.unsent:
             warming.send()
@@ -212,7 +215,7 @@ class Pool:
         os.close(warming.log)
 
     def fail(self, text: str) -> None:
-        """A container could not be started: tell everybody who waits, and do not try again at once."""
+        """Report to everybody who waits that a container could not be started, and pause before the next try."""
         if not self.announced:
             raise GraderError(text)
         self.not_before = time.monotonic() + RETRY_SECONDS
@@ -232,19 +235,19 @@ class Pool:
                 try:
                     socket.send_fds(asking, [b"stream"], [descriptor])
                 except OSError:
-                    continue  # who asked is gone
+                    continue  # the process that asked is gone
             self.poll.unregister(descriptor)
             del self.ready[descriptor]
             stream.close()
 
     def close(self) -> None:
-        """End every container, also those in use."""
+        """End every container, including those in use."""
         for warming in self.warming.values():
             warming.stream.close()
         for stream in self.ready.values():
             stream.close()
         self.remove_all()
-        # A client that is just making a container must be let to end: killed, it would leave one behind.
+        # A client that is just making a container must be allowed to finish: killed, it would leave the container.
         deadline = time.monotonic() + END_SECONDS
         for client in self.clients:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -259,26 +262,26 @@ class Pool:
 
 
 def start(descriptors: list[str]) -> int:
-    """Entry point of the process: the control socket, and a file with the job. Returns the exit status."""
+    """Run this process: `descriptors` are the control socket and a file of settings. Returns the exit status."""
     control = socket.socket(fileno=int(descriptors[0]))
     with os.fdopen(int(descriptors[1]), "rb") as file:
-        job = protocol.decode(file.read())
+        settings = protocol.decode(file.read())
     parent = os.pidfd_open(os.getppid())
     signal.signal(signal.SIGTERM, _end)
     pool: Pool | None = None
     try:
         engine.sweep()
-        engine.image_id(job["image"])
+        engine.image_id(settings["image"])
         container = engine.Container(
-            job["image"],
-            BOOT,
-            Limits(**job["limits"]),
-            tuple(job["devices"]),
-            tuple(job["volumes"]),
+            settings["image"],
+            START_CONTAINER,
+            Limits(**settings["limits"]),
+            tuple(settings["devices"]),
+            tuple(settings["volumes"]),
             engine.owner(),
             min(engine.MAX_CPUS, os.cpu_count() or 1),
         )
-        pool = Pool(container, job["files"], job["size"], control)
+        pool = Pool(container, settings["files"], settings["size"], control)
         pool.serve(parent)
     except GraderError as error:
         with contextlib.suppress(OSError):
@@ -294,7 +297,7 @@ def start(descriptors: list[str]) -> int:
 
 
 class _Ended(BaseException):
-    """SIGTERM came."""
+    """SIGTERM has arrived."""
 
 
 def _end(_signal: int, _frame: object) -> None:

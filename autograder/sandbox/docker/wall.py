@@ -1,14 +1,15 @@
-"""Containers as the wall: one for each submission, out of a small pool of warmed ones.
+"""The wall of containers: one container for each submission, out of a small pool of warmed ones.
 
 Theory of operation
 -------------------
-The container is what keeps a submission in, from the host and from others. Nothing in it has a privilege, not
-even our worker, so it needs no namespaces for ordinary users, which some machines refuse; and it can show a GPU.
-What it costs is a start of Python and an import of torch for every submission, ahead of time if the pool keeps up.
+The container isolates a submission from the host and from other submissions. Nothing in it has a privilege, not even
+our own first process, so this wall does not need the namespaces of ordinary users, which some machines refuse; and it
+can show a GPU. The price is a start of Python and an import of torch for every submission, paid ahead of time as long
+as the pool keeps up.
 
-The image brings Python, NumPy, torch and the compiler, nothing of ours: the worker and the probes are sent
-through standard input, so grader and worker are always of the same version, and no engine needs to see our files.
-`engine` makes the command line, `pool` is the process that runs the containers, `worker.container` is their pid 1.
+The image brings Python, NumPy, torch and the compiler, and nothing of the grader: the package `inside` and the probes
+are sent through standard input. So both sides are always of the same version, and no engine needs to see our files.
+`engine` makes the command line, `pool` is the process that runs the containers, `inside.container` is their pid 1.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import dataclasses
 import os
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from autograder.errors import GraderError
+from autograder.own_process import own_process
 from autograder.sandbox import policy
 from autograder.sandbox.docker import engine, pool
 from autograder.sandbox.inside import protocol
@@ -30,24 +31,19 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.wall import (
     ControlledWall,
     anonymous_file,
+    configuration,
+    inside_files,
     protections_wanted,
     refuse_to_show,
-    seccomp_program,
-    worker_files,
 )
 
 POOL_SIZE = 2
 OPEN_SECONDS = 300.0
-"""For a container to become free, when many submissions ask at once."""
+"""How long a submission may wait for a container, when many ask at once."""
 END_SECONDS = 20.0
 
-NOT_THERE = frozenset({"user-namespace"})
-"""Of the protections, what a container has not: student code is an ordinary user of the host, of nobody else's uid."""
-
-BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); "
-    "from autograder.sandbox import pool; sys.exit(pool.start(sys.argv[2:]))"
-)
+MISSING = frozenset({"user-namespace"})
+"""The protections that a container lacks: student code is an ordinary user of the host, with a uid of its own."""
 
 
 class DockerWall(ControlledWall):
@@ -68,69 +64,56 @@ class DockerWall(ControlledWall):
     ) -> None:
         """
         probes           the probes file; its content is read now
-        image            what the containers are made of; it must be on this machine
-        preload          modules that the worker imports, such as ("numpy", "torch")
-        limits           of sessions; a container's size is made for them, so no session may ask for more
+        image            the image of the containers; it must be on this machine
+        preload          modules that are imported in a container ahead of time, such as ("numpy", "torch")
+        limits           limits of sessions; a container is sized for them, so no session may ask for more
         devices          device nodes to show; /dev/nvidia0 becomes `--gpus device=0`
         volumes          folders of the host to show, read-only, as "/host/folder:/inside"
         waive            protections to do without
         masked_packages  packages that must not be importable: an image with one of them is refused
-        size             containers to keep warm
+        size             how many containers are kept warm
         """
         if not image:
             raise GraderError(
                 "the container wall needs an image: --image NAME, or image in [sandbox] of autograder.toml"
             )
-        features = protections_wanted(frozenset(waive)) - NOT_THERE
+        features = protections_wanted(frozenset(waive)) - MISSING
         super().__init__(limits, features - policy.OPTIONAL)
         refuse_to_show(probes, [volume.partition(":")[0] for volume in volumes])
         self.image = image
-        configuration = {
-            "features": sorted(features),
-            "preload": list(preload),
-            "site_packages": [],
-            "seccomp": seccomp_program(features),
-            "shown": [
+        settings = configuration(
+            features,
+            preload,
+            shown=[
                 *policy.DEVICES,
                 *([] if "hidden-proc" in features else ["/proc"]),
                 *(volume.partition(":")[2] for volume in volumes),
             ],
-            "hidden": [],
-            "devices": list(devices),
-            "folder": policy.GRADER_DIRECTORY,
-            "masked": list(masked_packages),
-            "limits": Limits().message(),
-        }
-        self._job = {
+            devices=devices,
+            masked=list(masked_packages),
+        )
+        self._pool_settings = {
             "image": image,
             "limits": dataclasses.asdict(self._limits),
             "devices": list(devices),
             "volumes": list(volumes),
-            "files": pool.payload(worker_files(probes.read_bytes(), configuration)),
+            "files": pool.payload(inside_files(probes.read_bytes(), settings)),
             "size": size,
         }
 
     @property
     def provenance(self) -> Mapping[str, Any]:
-        return {"image": {"name": self.image, "id": engine.image_id(self.image), **self._answer()[2]}}
+        facts = self._ready_message()[2]
+        return {"image": {"name": self.image, "id": engine.image_id(self.image), **facts}}
 
     def _spawn(self, control: socket.socket) -> subprocess.Popen[bytes]:
-        job = anonymous_file(protocol.encode(self._job, opaque=False))
-        package = str(Path(__file__).resolve().parents[3])
+        settings = anonymous_file(protocol.encode(self._pool_settings, opaque=False))
+        descriptors = (control.fileno(), settings)
         try:
-            return subprocess.Popen(
-                # -I: neither the current folder nor the environment chooses what is imported
-                [sys.executable, "-I", "-c", BOOT, package, str(control.fileno()), str(job)],
-                env=engine.environment(os.environ),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(control.fileno(), job),
-                start_new_session=True,  # Ctrl-C is for whoever uses the wall
-            )
+            command = own_process(pool.__name__, *map(str, descriptors))
+            return self._popen(command, engine.environment(os.environ), descriptors)
         finally:
-            os.close(job)
+            os.close(settings)
 
     def _connect(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -149,7 +132,7 @@ class DockerWall(ControlledWall):
         if descriptors:
             return socket.socket(fileno=descriptors[0])
         if data:
-            raise GraderError(f"no container could be had: {protocol.decode(data)[1]}")
+            raise GraderError(f"no container could be started: {protocol.decode(data)[1]}")
         raise GraderError(f"the sandbox is gone: {self._explain()}")
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:

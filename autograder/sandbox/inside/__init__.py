@@ -1,15 +1,27 @@
-"""Everything of ours that runs inside the wall, beside `autograder.sandbox.inside.protocol` and the standard library.
+"""What runs inside the wall: this package is handed to the wall as data, whole. It imports only itself and the standard
+library, because nothing else of the staff repository is visible there.
 
-    warm        the first process: imports NumPy or torch and the probes, then forks a submission on request
-    submission  pid 1 of one submission's namespaces: holds its files, forks its cases, keeps their limits
-    case        one probe call: gives up every privilege, imports `src`, answers with one frame
-    answer      calls the probe, says what came of it
-    rehearsal   a case of our own, which looks for each protection from the inside
-    container   the first process of a container for one submission: warm and submission in one
-    kernel      the few system calls that Python does not have
+    fork_server  the first process: imports NumPy or torch and the probes, then forks a submission on request
+    submission   pid 1 of one submission's namespaces: holds its files, forks its cases, enforces their limits
+    case         one probe call: gives up every privilege, imports `src`, sends one reply
+    reply        loads and calls a probe, and turns the result into a reply
+    rehearsal    a case without student code, which checks from the inside that each protection is in force
+    container    pid 1 of a container that serves one submission: fork server and submission in one process
+    kernel       the few system calls that Python does not have
+    protocol     plain data as bytes
 
-    plain       a case without any wall, for development where there is none: it does not go inside
+    plain        a case without a wall, for development on systems that have none
 
-Only `case` ever has student code in its process. These files are handed to the wall as data; nothing else of
-the staff repository is visible there.
+Student code runs only in the process of a `case`.
 """
+
+GRADER_DIRECTORY = "/grader"
+"""Where this package, the probes and the configuration are, as seen inside; hidden from cases."""
+CONFIGURATION_FILE = f"{GRADER_DIRECTORY}/configuration"
+PROBES_FILE = f"{GRADER_DIRECTORY}/probes.py"
+SUBMISSION_DIRECTORY = "/submission"
+"""The folder that holds the submission's `src`, as seen inside."""
+WRITABLE_DIRECTORIES = ("/tmp", "/dev/shm")  # noqa: S108
+"""All that a case can write to; nothing written there reaches the next case."""
+INSIDE_ID = 65532
+"""The user and group that student code sees itself as."""

@@ -1,19 +1,18 @@
-"""The first process behind the wall: imports once what every case needs, then forks a submission on request.
+"""The first process inside the wall: imports once what every case needs, then forks a submission on request.
 
 Theory of operation
 -------------------
-It is started by `python -c` with a configuration file at a fixed
-place, written by the wall. Started as root it becomes an ordinary user before it imports anything that is not
-Python's own. It imports the modules it is told to, and *uses* them a little, because the first use of some
-functions loads hundreds of modules, and what is not loaded here would be loaded in every case anew. It loads
-the probes under a private name.
+It is started by `python -c`, and reads a configuration that the wall has written to a fixed place. If it starts as
+root, it becomes an ordinary user before it imports anything but Python's own modules. It imports the modules that the
+configuration names, and also *uses* them a little: the first use of some functions loads hundreds of modules, and what
+is not loaded here would be loaded again in every case. It loads the probes under a private name.
 
-Then it says "ready" on its control socket, once, and waits. Whoever holds the other end (several grading
-processes may) sends one datagram with one end of a stream socket. A fork of this process that has already
-become pid 1 of a submission's namespaces, and waits for one, receives that end and serves it; the next such
-spare is then made. This process never reads anything of a submission and never waits for one.
+Then it sends "ready" on its control socket, once, and waits. Whoever holds the other end (several checking processes
+may) sends one datagram with one end of a stream socket. That end goes to a spare: a fork of this process that has
+already become pid 1 of a submission's namespaces, and serves the submission. Then the next spare is made. This process
+never reads anything of a submission, and never waits for one.
 
-While nobody asks, it gathers its memory in huge pages, piece by piece: a fork then copies a hundred page
+While nothing is requested, it gathers its memory in huge pages, piece by piece. A fork then copies a hundred page
 tables instead of tens of thousands of entries, and costs a quarter.
 """
 
@@ -23,7 +22,6 @@ import contextlib
 import dataclasses
 import gc
 import importlib
-import importlib.util
 import os
 import select
 import signal
@@ -35,24 +33,19 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
-from . import kernel, protocol, rehearsal, submission
+from . import CONFIGURATION_FILE, GRADER_DIRECTORY, PROBES_FILE, kernel, protocol, rehearsal, submission
+from .reply import load_probes
 
-CONFIGURATION = "/grader/configuration"
-PROBES = "/grader/probes.py"
-PROBES_MODULE = "_probes"
 IDLE_MILLISECONDS = 2
-CONTROL_FD = 3
 
 
-def main(configuration_path: str = CONFIGURATION, control_fd: int = CONTROL_FD) -> None:
+def main(control_fd: int) -> None:
     """Serve until the other end of the control socket is closed."""
     control = socket.socket(fileno=control_fd)
     try:
-        with open(configuration_path, "rb") as file:  # noqa: PTH123
-            configuration = protocol.decode(file.read())
-        setup = prepare(configuration)
+        setup = prepare(read_configuration())
         protections = _rehearse(setup)
-    except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
+    except BaseException:  # noqa: BLE001  # sent to the other side, which raises it as a GraderError
         text = traceback.format_exc()[-4000:]
         control.send(protocol.encode(("failed", text)))
         return
@@ -60,8 +53,15 @@ def main(configuration_path: str = CONFIGURATION, control_fd: int = CONTROL_FD) 
     serve(control, setup)
 
 
+def read_configuration() -> dict[str, Any]:
+    """What the wall has written for the processes inside, see `wall.configuration`."""
+    with open(CONFIGURATION_FILE, "rb") as file:  # noqa: PTH123
+        configuration: dict[str, Any] = protocol.decode(file.read())
+    return configuration
+
+
 def prepare(configuration: dict[str, Any]) -> submission.Setup:
-    """Become an ordinary user, import what every case needs, load the probes; return what cases need to know."""
+    """Become an ordinary user, import what every case needs, load the probes; return what submissions need to know."""
     if os.geteuid() == 0 and "uid-drop" in configuration["features"]:
         become(configuration["uid"], configuration["gid"])
     kernel.leave_session_keyring()
@@ -70,11 +70,14 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
     features = set(configuration["features"])
     if landlock_version == 0:
         features.discard("landlock")
-    sys.path[:] = [path for path in sys.path if not path.startswith("/grader")]
+    sys.path[:] = [path for path in sys.path if not path.startswith(GRADER_DIRECTORY)]
     sys.path += configuration["site_packages"]
     for name in configuration["preload"]:
         touch(importlib.import_module(name))
-    probes = load_probes(PROBES)
+    probes = load_probes(PROBES_FILE)
+    warm_up = getattr(probes, "warm_up", None)
+    if warm_up is not None:
+        warm_up()
     if os.getuid() == 0 or "uid-drop" not in configuration["features"]:
         features.discard("uid-drop")
     gc.collect()
@@ -93,29 +96,15 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
 
 
 def become(uid: int, gid: int) -> None:
-    """Turn from root into an ordinary user, for good."""
+    """Change from root to an ordinary user, irrevocably."""
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
-    kernel.set_dumpable(True)  # changing the user made this process's own /proc files root's
-
-
-def load_probes(path: str) -> ModuleType:
-    """Import the probes file under a name that no submission can take; call its `warm_up` if it has one."""
-    spec = importlib.util.spec_from_file_location(PROBES_MODULE, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"cannot load {path}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[PROBES_MODULE] = module
-    spec.loader.exec_module(module)
-    warm_up = getattr(module, "warm_up", None)
-    if warm_up is not None:
-        warm_up()
-    return module
+    kernel.set_dumpable(True)  # changing the user gave this process's own files in /proc to root
 
 
 def touch(module: ModuleType) -> None:
-    """Call what loads or allocates on its first call. It must not start a thread: forks would lack it."""
+    """Call functions whose first call loads or allocates something. None may start a thread: forks would lack it."""
     if module.__name__ == "numpy":
         module.random.seed(0)
         module.random.default_rng(0).normal(size=2)
@@ -139,7 +128,7 @@ def touch(module: ModuleType) -> None:
 
 
 def _rehearse(setup: submission.Setup) -> list[str]:
-    """The protections that a case of our own finds in force; raises if it does not return."""
+    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case does not return."""
     probes = rehearsal.module(setup.features)
     ours, theirs = socket.socketpair()
     with ours:
@@ -147,7 +136,7 @@ def _rehearse(setup: submission.Setup) -> list[str]:
             spare = Spare(dataclasses.replace(setup, probes=probes), [ours.fileno(), theirs.fileno()])
             spare.hand_over(theirs.fileno())
         fd = ours.fileno()
-        rehearsal.ask(fd, setup.rehearsal_limits)
+        rehearsal.request(fd, setup.rehearsal_limits)
         return rehearsal.protections_seen(fd)
 
 
@@ -186,16 +175,16 @@ def serve(control: socket.socket, setup: submission.Setup) -> None:
 
 
 def _receive_channels(control: socket.socket) -> Sequence[int] | None:
-    """The descriptors of one datagram; None when the other end is closed."""
+    """Return the descriptors in one datagram; None if the other end is closed."""
     data, channels, _, _ = socket.recv_fds(control, 64, 4)
     return channels if data else None
 
 
 class Spare:
-    """A submission's processes, made in advance, that wait for the channel they will serve."""
+    """The processes of a submission, made in advance; they wait for the channel that they will serve."""
 
     def __init__(self, setup: submission.Setup, private: Sequence[int] = ()) -> None:
-        """`private`: descriptors of this process that the submission must not have."""
+        """`private`: descriptors of the fork server that the submission must not have."""
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         if os.fork() == 0:
             signal.set_wakeup_fd(-1)
@@ -206,7 +195,7 @@ class Spare:
         theirs.close()
 
     def hand_over(self, channel: int) -> bool:
-        """Let it serve `channel`; False when it is gone."""
+        """Let the spare serve `channel`; return False if it is gone."""
         with self.socket, contextlib.suppress(OSError):
             socket.send_fds(self.socket, [b"serve"], [channel])
             return True
@@ -214,7 +203,7 @@ class Spare:
 
 
 def _new_spare(setup: submission.Setup, private: Sequence[int]) -> Spare:
-    """A spare, with patience: processes or memory may be short while many submissions run."""
+    """Make a spare, patiently: processes or memory may be short while many submissions run."""
     while True:
         with contextlib.suppress(OSError):
             return Spare(setup, private)

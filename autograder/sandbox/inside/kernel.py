@@ -1,7 +1,7 @@
 """The few Linux system calls that the standard library of Python 3.10 does not offer, through ctypes.
 
-Each function is one call, or one loop of the same call, and raises OSError naming it. Constants are those of
-the kernel's headers.
+Each function makes one call, or repeats it in a loop, and raises an OSError that names it. Constants are those of the
+kernel's headers.
 """
 
 from __future__ import annotations
@@ -93,14 +93,16 @@ def set_dumpable(allowed: bool) -> None:
 
 
 def leave_session_keyring() -> None:
-    """Drop the key ring that was inherited from whoever started the wall."""
+    """Drop the key ring that was inherited from the process that started the wall."""
     number = _SYS_KEYCTL.get(os.uname().machine)
     if number is not None:
-        _libc.syscall(number, _KEYCTL_JOIN_SESSION_KEYRING, None)  # a kernel without keys has none to leak
+        _libc.syscall(
+            number, _KEYCTL_JOIN_SESSION_KEYRING, None
+        )  # it fails on a kernel without keys, which cannot leak any
 
 
 def bound_capabilities() -> None:
-    """Programs that are executed from here on get no capability; processes keep what they have."""
+    """Programs that are executed from now on get no capability; processes keep what they have."""
     for capability in range(64):
         if _libc.prctl(_PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) < 0:
             break  # beyond the last one this kernel knows
@@ -114,7 +116,7 @@ def drop_capabilities() -> None:
 
 
 def capabilities() -> bool:
-    """Whether this process has any."""
+    """Whether this process has any capability."""
     header = (ctypes.c_uint32 * 2)(_LINUX_CAPABILITY_VERSION_3, 0)
     sets = (ctypes.c_uint32 * 6)()
     _check(_libc.capget(header, sets), "capget")
@@ -122,7 +124,7 @@ def capabilities() -> bool:
 
 
 def forbid_new_privileges() -> None:
-    """Set-user-id programs and file capabilities have no effect from here on."""
+    """Set-user-id programs and file capabilities have no effect from now on."""
     _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
 
 
@@ -131,7 +133,7 @@ class _Program(ctypes.Structure):
 
 
 def load_seccomp(program: bytes) -> None:
-    """Filter the system calls of this thread and its children by an array of struct sock_filter."""
+    """Filter the system calls of this thread and its children through an array of struct sock_filter."""
     descriptor = _Program(len(program) // 8, program)
     result = _libc.prctl(
         _PR_SET_SECCOMP, ctypes.c_ulong(_SECCOMP_MODE_FILTER), ctypes.byref(descriptor), 0, 0
@@ -157,12 +159,12 @@ _FS_READ = 0b0000_0000_0000_1101  # execute, read file, read directory
 _FS_V1, _FS_V2, _FS_V3, _FS_V5 = 0x1FFF, 0x3FFF, 0x7FFF, 0xFFFF
 _FS_FILE = (
     0b1000_0000_0000_0111 | 1 << 14
-)  # what makes sense on a file: ioctl, execute, write, read, truncate
-_SCOPED = 0b11  # abstract sockets and signals: only within the domain
+)  # what makes sense for a file: ioctl, execute, write, read, truncate
+_SCOPED = 0b11  # abstract sockets and signals reach only processes of the same domain
 
 
 def landlock_version() -> int:
-    """The Landlock interface of this kernel, 0 when it has none or does not use it."""
+    """Return the version of this kernel's Landlock interface; 0 if it has none or does not use it."""
     result = _libc.syscall(
         _SYS_LANDLOCK_CREATE_RULESET,
         None,
@@ -173,7 +175,8 @@ def landlock_version() -> int:
 
 
 def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[str]) -> int:
-    """A descriptor of rules: read beneath `readable`, write beneath `writable`, signal only one's like."""
+    """Return a descriptor of rules: read beneath `readable`, write beneath `writable`, signal only processes that obey
+    the same rules."""
     handled = _FS_V1 if version < 2 else _FS_V2 if version < 3 else _FS_V3 if version < 5 else _FS_V5
     attribute = _RulesetAttribute(handled, 0, _SCOPED if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
@@ -197,7 +200,7 @@ def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[s
 
 
 def landlock_restrict(ruleset: int) -> None:
-    """Obey the rules from here on; needs `forbid_new_privileges` before."""
+    """Obey the rules from now on; `forbid_new_privileges` must come first."""
     _check(_libc.syscall(_SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")
 
 
@@ -206,9 +209,9 @@ _HUGE = 2 * 2**20
 
 
 def huge_pages(first: int, last: int) -> None:
-    """Gather the memory between two addresses in huge pages, which a fork shares by the hundred.
+    """Gather the memory between two addresses in huge pages, of which a fork copies far fewer table entries.
 
-    Only helps, so whatever is wrong with it (an older kernel, no free huge page) is left at that.
+    This only saves time, so a failure (an older kernel, no free huge page) is ignored.
     """
     first, last = -(-first // _HUGE) * _HUGE, last // _HUGE * _HUGE
     if last > first:
@@ -216,7 +219,7 @@ def huge_pages(first: int, last: int) -> None:
 
 
 def own_memory() -> Iterator[tuple[int, int]]:
-    """Pieces of this process's own memory, by their first and last address, for `huge_pages`."""
+    """Yield pieces of this process's own memory for `huge_pages`: their first and last addresses."""
     with open("/proc/self/maps") as file:  # noqa: PTH123
         lines = file.read().splitlines()
     for words in map(str.split, lines):

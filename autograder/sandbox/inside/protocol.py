@@ -1,4 +1,4 @@
-"""Bytes ↔ plain data: the only thing that crosses the wall.
+"""Plain data as bytes: the only thing that crosses the wall.
 
 Theory of operation
 -------------------
@@ -18,22 +18,22 @@ A value is written as one tag byte and what that tag needs, lengths first, all i
                | "o" value value                        Opaque(type_name, summary)
     layout     = u8 u64* u8*                            axes, shape, order of the axes in memory
 
-There is one encoding of a value, so equal values of equal types give equal bytes. Nothing in a message can
-name code: there is no pickle, no `eval`, no import by name, and `decode` answers every malformed input with
-`ProtocolError`, after work that is bounded by the size of the input and by `DecodeLimits`.
+A value has exactly one encoding, so equal values of equal types give equal bytes. Nothing in a message can name code:
+there is no pickle, no `eval`, no import by name. For every malformed input `decode` raises `ProtocolError`, after work
+that is bounded by the size of the input and by `DecodeLimits`.
 
-Types are exact. A subclass of `list`, `str`, `float`, `ndarray` or `Tensor` may compare equal to everything,
-so it is never sent as its base: it becomes an `Opaque`, an inert description that equals nothing but itself.
-(`torch.nn.Parameter` is the exception: it has no behaviour of its own and is sent as the tensor that it is.)
+Types are exact. A subclass of `list`, `str`, `float`, `ndarray` or `Tensor` may compare equal to everything, so it is
+never sent as its base class: it becomes an `Opaque`, an inert description that equals nothing but itself.
+(`torch.nn.Parameter` is the exception: it has no behaviour of its own and is sent as a tensor.)
 
-An array keeps its shape, dtype, byte order and the order of its axes in memory (a transposed array arrives
-transposed); gaps between its elements are not kept. A tensor is decoded on the CPU and remembers where it
-was: `device_of(tensor)`.
+An array keeps its shape, dtype, byte order and the order of its axes in memory (a transposed array arrives transposed);
+gaps between its elements are not kept. A tensor is decoded on the CPU, and `device_of(tensor)` says on which kind of
+device it was.
 
-This file is loaded on both sides of the wall. It imports the standard library only. NumPy and torch are
-used when the process already has them; `decode(..., load=True)` imports them, which only the side that
-receives trusted bytes asks for. Without them an array or tensor is decoded as an `Opaque`, so a NumPy-only
-grader never pays for `import torch`, whatever a submission sends.
+This file is loaded on both sides of the wall and imports only the standard library. NumPy and torch are used if the
+process already has them. `decode(..., load=True)` imports them; only the side that receives trusted bytes asks for
+that. Without them an array or tensor is decoded as an `Opaque`, so a NumPy-only grader never pays for `import torch`,
+whatever a submission sends.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ from dataclasses import dataclass
 from typing import Any
 
 MAGIC = b"\xa6AG\x01"
-"""First bytes of every message: not text, then the name, then the version of the format."""
+"""The first bytes of every message: one that never begins a text, then the name and the version of the format."""
 
 Describe = Callable[[object], str]
 
 
 class ProtocolError(Exception):
-    """The bytes are not a message, or the value is not plain data, or either is beyond the limits."""
+    """The bytes are not a message, or the value is not plain data, or either exceeds the limits."""
 
 
 class ConnectionLostError(Exception):
@@ -65,12 +65,12 @@ class ConnectionLostError(Exception):
 
 
 class DeadlineExceededError(Exception):
-    """The other end did not answer, or did not read, in time."""
+    """The other end did not send, or did not read, in time."""
 
 
 @dataclass(frozen=True, eq=False)
 class Opaque:
-    """What is left of a value that is not plain data. Equal to itself only: two unknowns are not equal."""
+    """Stands for a value that is not plain data. Equal to itself only: two unknown values are not equal."""
 
     type_name: str
     summary: str = ""
@@ -78,18 +78,18 @@ class Opaque:
 
 @dataclass(frozen=True)
 class DecodeLimits:
-    """Bounds on a message: `encode` refuses to write beyond them, `decode` to read."""
+    """Bounds of a message: `encode` writes nothing beyond them, and `decode` reads nothing beyond them."""
 
     total_bytes: int = 64 * 2**20
     depth: int = 64
     items: int = 1_000_000
-    """Values in all: each costs up to a hundred bytes of memory for one byte of input."""
+    """All values together: each may cost a hundred bytes of memory for one byte of input."""
     arrays: int = 10_000
-    """NumPy scalars, arrays and tensors in all: each costs up to a kilobyte beside its data."""
+    """All NumPy scalars, arrays and tensors together: each may cost a kilobyte in addition to its data."""
     int_bytes: int = 1024
-    """Short of 4300 decimal digits, where Python refuses to print an int."""
+    """Fewer than 4300 decimal digits, beyond which Python refuses to print an int."""
     guessable_keys: int = 4096
-    """Dict keys that are neither str nor bytes, in all: their hashes are not secret, so they may collide."""
+    """All dict keys that are neither str nor bytes: their hashes are not secret, so they can be made to collide."""
 
 
 DEFAULT_LIMITS = DecodeLimits()
@@ -112,7 +112,7 @@ NUMPY_CODES: dict[str, int] = {
     **{f"{order}f{size}": size for order in "<>" for size in (2, 4, 8)},
     **{f"{order}c{size}": size for order in "<>" for size in (8, 16)},
 }
-"""NumPy's `dtype.str` of every dtype that may cross, with its bytes per element."""
+"""NumPy's `dtype.str` of every dtype that may be sent, with its bytes per element."""
 
 TORCH_DTYPES: dict[str, int] = {
     "bool": 1,
@@ -131,7 +131,7 @@ TORCH_DTYPES: dict[str, int] = {
     "complex64": 8,
     "complex128": 16,
 }
-"""Name below `torch.` of every dtype that may cross, with its bytes per element."""
+"""The name below `torch.` of every dtype that may be sent, with its bytes per element."""
 
 _FLAG_REQUIRES_GRAD = 1
 _DIFFERENTIABLE = frozenset({"float16", "bfloat16", "float32", "float64", "complex64", "complex128"})
@@ -148,11 +148,11 @@ def encode(
     opaque: bool = True,
     describe: Describe | None = None,
 ) -> bytes:
-    """Write `value` as one message.
+    """Return `value` as one message.
 
-    What is not plain data becomes an `Opaque`, or with `opaque=False` a ProtocolError. `describe` turns such
-    an object into its summary; it may run the object's own code, so leave it out where the object is not
-    to be trusted. Raises ProtocolError when the value is deeper, larger or has more parts than `limits`.
+    What is not plain data becomes an `Opaque` or, with `opaque=False`, raises ProtocolError. `describe` returns the
+    summary of such an object; it may run the object's own code, so leave it out where the object is not trusted.
+    Raises ProtocolError if the value is deeper, larger or has more parts than `limits` allow.
     """
     encoder = _Encoder(limits, opaque, describe)
     encoder.value(value, 0)
@@ -175,7 +175,7 @@ class _Encoder:
         self.chunks.append(chunk)
 
     def reserve(self, count: int) -> None:
-        """Account for `count` bytes, before they are made where making them is costly."""
+        """Count `count` bytes in; where they are costly to make, before they are made."""
         self.size += count
         if self.size > self.limits.total_bytes:
             raise ProtocolError(f"larger than {self.limits.total_bytes} bytes")
@@ -226,7 +226,7 @@ class _Encoder:
         try:
             self.sized(b"s", value.encode())
         except UnicodeEncodeError:
-            # Sent as it is, it would break whatever prints it on the other side.
+            # Sent as it is, it would break any code that prints it on the other side.
             self.refuse("str", "text with lone surrogates, which is not valid Unicode")
 
     def sequence(self, tag: bytes, items: list[object] | tuple[object, ...], depth: int) -> None:
@@ -366,17 +366,17 @@ _TRUTH = bytes([0]) + bytes([1]) * 255
 
 
 def _memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes from the slowest to the fastest in memory; the usual order wherever it makes no difference."""
+    """Return the axes from the slowest to the fastest in memory, in the usual order wherever it makes no difference."""
     if any(n == 0 for n in shape):
         return tuple(range(len(shape)))
-    # An axis of length 1, or a repeated one (stride 0), says nothing about the order: it stays in place.
+    # An axis of length 1, or a repeated one (stride 0), does not determine the order: it stays in place.
     telling = [axis for axis in range(len(shape)) if shape[axis] > 1 and strides[axis] != 0]
     ordered = iter(sorted(telling, key=lambda axis: -abs(strides[axis])))
     return tuple(next(ordered) if axis in telling else axis for axis in range(len(shape)))
 
 
 def _is_key(key: object) -> bool:
-    """Whether `key` may be a key of a dict: plain, and with a hash that is hard to make collide."""
+    """Whether `key` may be a key of a dict: a plain value whose hash is hard to make collide."""
     kind = type(key)
     if kind is int:
         return abs(key) < 2**60  # type: ignore[arg-type]  # beyond 61 bits hashes wrap around
@@ -386,7 +386,7 @@ def _is_key(key: object) -> bool:
 
 
 def type_name_of(value: object) -> str:
-    """`module.Class` of a value, without running its code."""
+    """Return `module.Class` of a value, without running its code."""
     kind = type(value)
     module = type.__getattribute__(kind, "__module__")
     name = type.__getattribute__(kind, "__qualname__")
@@ -400,9 +400,9 @@ def type_name_of(value: object) -> str:
 def decode(
     data: bytes | bytearray | memoryview, limits: DecodeLimits = DEFAULT_LIMITS, *, load: bool = False
 ) -> Any:
-    """Read one message. Raises ProtocolError, and nothing else, for whatever is wrong with it.
+    """Return the value of one message. Raises ProtocolError, and nothing else, for whatever is wrong with it.
 
-    `load` imports NumPy or torch when the message needs them: only for bytes from the trusted side.
+    `load` imports NumPy or torch if the message needs them: only for bytes from the trusted side.
     """
     if len(data) > limits.total_bytes:
         raise ProtocolError(f"{len(data)} bytes where at most {limits.total_bytes} are allowed")
@@ -440,7 +440,7 @@ class _Decoder:
         return int(_U32.unpack(self.take(4))[0])
 
     def count(self, bytes_each: int) -> int:
-        """A number of items, refused when the rest of the message cannot hold so many."""
+        """Read a number of items; refuse it if the rest of the message cannot hold so many."""
         count = self.u32()
         if count * bytes_each > len(self.data) - self.at:
             raise ProtocolError(f"{count} items announced with {len(self.data) - self.at} bytes left")
@@ -524,7 +524,7 @@ class _Decoder:
     def name(self, known: dict[str, int] | None = None) -> str:
         name = str(self.take(self.take(1)[0]), "ascii")
         if known is not None and name not in known:
-            raise ProtocolError(f"dtype {name!r} is not among those that may cross")
+            raise ProtocolError(f"dtype {name!r} may not be sent")
         return name
 
     def array_part(self) -> None:
@@ -533,7 +533,7 @@ class _Decoder:
             raise ProtocolError(f"more than {self.limits.arrays} arrays and tensors")
 
     def block(self, itemsize: int, is_bool: bool) -> tuple[tuple[int, ...], tuple[int, ...], bytearray]:
-        """Shape, order of the axes in memory, and a writable copy of the elements."""
+        """Read the shape, the order of the axes in memory, and a writable copy of the elements."""
         axis_count = self.take(1)[0]
         if axis_count > MAX_AXES:
             raise ProtocolError(f"{axis_count} axes where at most {MAX_AXES} are allowed")
@@ -549,7 +549,7 @@ class _Decoder:
         return shape, axes, raw
 
     def library(self, name: str) -> Any:
-        """The module if this process has it, or may import it now; else None."""
+        """Return the module if this process has it or may import it now, otherwise None."""
         module = sys.modules.get(name)
         return importlib.import_module(name) if module is None and self.load else module
 
@@ -633,7 +633,7 @@ def _inverse(axes: tuple[int, ...]) -> list[int]:
 
 
 def device_of(tensor: Any) -> str:
-    """The kind of device ("cpu", "cuda") that a decoded tensor was on when it was sent."""
+    """Return the kind of device ("cpu", "cuda") that a decoded tensor was on when it was sent."""
     return str(getattr(tensor, _DEVICE_ATTRIBUTE, tensor.device.type))
 
 
@@ -643,7 +643,7 @@ MAX_FRAME_BYTES = 0xFFFFFFFF
 
 
 def frame(payload: bytes) -> bytes:
-    """A payload with its length before it."""
+    """Return a payload with its length before it."""
     if len(payload) > MAX_FRAME_BYTES:
         raise ProtocolError("larger than 4 GiB")
     return _U32.pack(len(payload)) + payload
@@ -667,7 +667,10 @@ def send_frame(fd: int, payload: bytes, deadline: float | None = None) -> None:
 
 
 def receive_frame(fd: int, limit: int, deadline: float | None = None) -> bytes:
-    """Read one frame. Raises ConnectionLostError, DeadlineExceededError, beyond `limit` ProtocolError."""
+    """Read one frame, of up to `limit` bytes, by `deadline`.
+
+    Raises ConnectionLostError, DeadlineExceededError, or ProtocolError for a larger frame.
+    """
     (size,) = _U32.unpack(_receive(fd, 4, deadline))
     if size > limit:
         raise ProtocolError(f"a frame of {size} bytes where at most {limit} are allowed")

@@ -1,12 +1,11 @@
-"""A case of our own that looks for each protection from the inside, before any student's case runs.
+"""A case without student code: it looks from the inside whether each protection is in force, before other cases run.
 
 Theory of operation
 -------------------
-The warm worker sends the probe `protections` through the very path
-that student code takes: a submission, a case, a reply. That the rehearsal comes back proves that namespaces
-and mounts can be made here; what it returns says which protections were seen to be in force. Those that leave
-no trace inside (that System V objects are shared with nobody, say) come from one `unshare` call, which fails
-as a whole.
+The fork server sends the probe `protections` the very way that student code takes: a submission, a case, a reply. That
+a reply comes back proves that namespaces and mounts can be made on this machine; its value says which protections were
+seen to be in force. Protections that leave no trace inside (such as the private System V objects) come from the same
+`unshare` call as others, and that call fails as a whole.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from collections.abc import Callable, Mapping
 from types import ModuleType
 from typing import Any
 
-from . import case, kernel, protocol
+from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, kernel, protocol
 
 _PR_GET_SECCOMP = 21
 _PR_CAPBSET_READ = 23
@@ -30,21 +29,21 @@ _SECCOMP_MODE_FILTER = 2
 
 
 def module(candidates: frozenset[str]) -> ModuleType:
-    """A probes module whose only probe answers with those of `candidates` that are in force."""
+    """Return a probes module whose only probe returns those of `candidates` that are in force."""
     probes = ModuleType("_rehearsal")
     probes.protections = lambda: sorted(name for name in candidates if in_force(name))  # type: ignore[attr-defined]
     return probes
 
 
-def ask(channel: int, limits: Mapping[str, Any]) -> None:
-    """Send what a session would send for one case: two requests."""
+def request(channel: int, limits: Mapping[str, Any]) -> None:
+    """Send the two requests that a session sends for one case."""
     protocol.send_frame(channel, protocol.encode(("open", {}, limits)))
     protocol.send_frame(channel, protocol.encode(("run", "protections", limits)))
     protocol.send_frame(channel, protocol.encode(()))
 
 
 def protections_seen(channel: int) -> list[str]:
-    """Read the answers to `ask`. Raises RuntimeError when the case did not come back."""
+    """Read what comes back for `request`. Raises RuntimeError if the case did not return."""
     details: object = None
     for expected in ("ready", "started", "ended"):
         kind, *details = protocol.decode(protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES))
@@ -53,16 +52,16 @@ def protections_seen(channel: int) -> list[str]:
     reply = protocol.receive_frame(channel, protocol.MAX_FRAME_BYTES)
     if not reply:
         raise RuntimeError(f"the rehearsal of a case failed: {details}")
-    answer, *found = protocol.decode(reply)
-    if answer != "returned":
+    kind, *found = protocol.decode(reply)
+    if kind != "returned":
         raise RuntimeError(f"the rehearsal of a case failed: {found}")
     return list(found[0])
 
 
 def in_force(name: str) -> bool:
-    """Whether a protection can be seen to work, or leaves no trace."""
-    check = _CHECKS.get(name)
-    return check is None or check()
+    """Whether a protection is seen to work, or leaves no trace that could be seen."""
+    evidence = _EVIDENCE.get(name)
+    return evidence is None or evidence()
 
 
 def _prctl(option: int, argument: int = 0) -> int:
@@ -106,13 +105,13 @@ def _shows_no_process() -> bool:
     return True
 
 
-_CHECKS: dict[str, Callable[[], bool]] = {
+_EVIDENCE: dict[str, Callable[[], bool]] = {
     "pid-namespace": lambda: os.getppid() == 1,
     "network-namespace": _has_no_network,
     "uts-namespace": lambda: os.uname().nodename == "sandbox",
-    "user-namespace": lambda: os.getuid() == case.INSIDE_ID,
-    "private-tmp": lambda: all(map(_is_writable_mount, case.WRITABLE)),
-    "read-only-submission": lambda: _refuses_files(case.SUBMISSION_ROOT),
+    "user-namespace": lambda: os.getuid() == INSIDE_ID,
+    "private-tmp": lambda: all(map(_is_writable_mount, WRITABLE_DIRECTORIES)),
+    "read-only-submission": lambda: _refuses_files(SUBMISSION_DIRECTORY),
     "hidden-proc": _shows_no_process,
     "closed-descriptors": _inherits_no_descriptor,
     "capabilities-dropped": _has_no_capabilities,

@@ -1,27 +1,26 @@
-"""Pid 1 of one submission: holds its files, forks its cases, keeps their limits, and ends with its channel.
+"""Pid 1 of one submission: holds its files, forks its cases, enforces their limits, and ends with its channel.
 
 Theory of operation
 -------------------
-`enter` is called in a fork of the warm worker. It enters namespaces of its own (user, mount, pid, net, ipc,
-uts, cgroup), forks once more to become pid 1 of the new pid namespace, waits for a channel, and serves it:
+`enter` is called in a fork of the fork server. It enters namespaces of its own (user, mount, pid, net, ipc, uts,
+cgroup), forks once more to become pid 1 of the new pid namespace, waits for a channel, and serves requests on it:
 
     ("open", files, limits)     once: write the files below /submission, make them read-only
-    ("add", files)              add files, such as a compiled extension; answered by ("ready",)
+    ("add", files)              add files, such as a compiled extension
     ("run", probe, limits)      and a frame of encoded inputs: run one case
 
-Answers are ("ready",), ("started",) when student code begins, ("ended", facts) and a frame with the reply as
-it came, and ("failed", text) for a fault of ours, after which the process ends. It never reads a reply: bytes
-of the student's go through unopened. Student code is not in this process, but it is in its children, with the
-same uid: so this process cannot be traced, its descriptors are not inherited, signals from inside do not
-reach pid 1, and the seccomp filter of a case keeps it from this process's priority and limits.
+After "open" and "add" it sends ("ready",). For a case it sends ("started",) when student code begins, then
+("ended", facts) and a frame with the case's reply, unopened. For a fault of the sandbox it sends ("failed", text), and
+ends. Student code is not in this process, but it is in its children, which have the same uid. So this process cannot
+be traced, its descriptors are not inherited, signals from inside do not reach pid 1, and the seccomp filter of a case
+protects the priority and the limits of this process.
 
-When a case has answered, ended, or reached a limit, everything in the pid namespace is killed at once;
-nothing of it can survive into the next case. The file systems it could write to are thrown away and made
-anew.
+When a case has replied, ended, or reached a limit, everything in the pid namespace is killed at once; nothing of it
+survives into the next case. The file systems that it could write to are replaced.
 
-Memory is watched by adding up, every TICK, what the processes of the case own beyond what they share with
-this one. RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below
-it. /proc is hidden from cases; the watch uses a descriptor of the wall's, opened before.
+Memory is watched by adding up, every TICK, what the processes of the case own beyond what they share with this one.
+RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below it. /proc is hidden
+from cases; the watch uses a descriptor of the wall's /proc, opened earlier.
 """
 
 from __future__ import annotations
@@ -31,24 +30,23 @@ import os
 import select
 import signal
 import socket
-import struct
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import case, kernel, protocol
-from .reply import PACKAGE
+from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, kernel, protocol
+from .reply import PACKAGE, Reply
 
 TICK = 0.05
 PREPARATION_SECONDS = 30.0
-"""How long a case may take before student code begins; longer is a fault of ours."""
+"""How long a case may take before student code begins; if it takes longer, that is our fault."""
 EMPTY = "/empty"
-"""An empty directory of the wall, bound over what a case must not see."""
+"""An empty directory of the wall, which is bound over what a case must not see."""
 
 NAMESPACES = {
     "user-namespace": kernel.CLONE_NEWUSER,
@@ -63,7 +61,7 @@ NAMESPACES = {
 
 @dataclass(frozen=True)
 class Setup:
-    """What the warm worker knows and every submission needs."""
+    """What the fork server knows and every submission needs."""
 
     features: frozenset[str]
     seccomp: bytes
@@ -72,14 +70,14 @@ class Setup:
     hidden: tuple[str, ...]
     """Directories that no case may see."""
     shown: tuple[str, ...]
-    """In a container: what a case may read although it lies in a private place."""
+    """In a container: what a case may read although it is in a private place."""
     devices: tuple[str, ...]
     """In a container: devices that a case may use."""
     rehearsal_limits: Mapping[str, Any]
 
 
 def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
-    """Become a submission that serves the channel sent through `waiting`; none of its processes returns."""
+    """Become a submission that serves the channel it receives through `waiting`. This never returns, in any process."""
     channel = -1
     try:
         processes = ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -92,7 +90,7 @@ def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
         submission.serve(channel, channel)
     except (protocol.ConnectionLostError, BrokenPipeError):
         pass
-    except BaseException:  # noqa: BLE001  # told to the other side, which raises it as a GraderError
+    except BaseException:  # noqa: BLE001  # sent to the other side, which raises it as a GraderError
         with contextlib.suppress(BaseException):
             text = "".join(traceback.format_exception(*sys.exc_info()))[-2000:]
             channel = _receive_channel(waiting) if channel < 0 else channel
@@ -104,7 +102,7 @@ def _receive_channel(waiting: socket.socket) -> int:
     _, channels, _, _ = socket.recv_fds(waiting, 64, 1)
     waiting.close()
     if not channels:
-        raise protocol.ConnectionLostError("the wall ends")
+        raise protocol.ConnectionLostError("the wall ended")
     return channels[0]
 
 
@@ -117,8 +115,8 @@ def _enter_namespaces(features: frozenset[str]) -> None:
     if flags & kernel.CLONE_NEWUSER:
         for name, text in (
             ("setgroups", "deny"),
-            ("uid_map", f"{case.INSIDE_ID} {uid} 1"),
-            ("gid_map", f"{case.INSIDE_ID} {gid} 1"),
+            ("uid_map", f"{INSIDE_ID} {uid} 1"),
+            ("gid_map", f"{INSIDE_ID} {gid} 1"),
         ):
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
                 file.write(text)
@@ -129,7 +127,7 @@ def _enter_namespaces(features: frozenset[str]) -> None:
 
 @dataclass(frozen=True)
 class ProcessTable:
-    """The wall's /proc, by a descriptor that outlives its name."""
+    """The wall's /proc, through a descriptor that stays valid when the path is hidden."""
 
     descriptor: int
 
@@ -144,7 +142,7 @@ class ProcessTable:
         return os.readlink("self", dir_fd=self.descriptor)
 
     def descendants(self, pid: str) -> list[str]:
-        """Every process below `pid`, in pids of the wall."""
+        """Return every process below `pid`, as pids of the wall."""
         found: list[str] = []
         queue = [pid]
         while queue:
@@ -162,7 +160,7 @@ class ProcessTable:
         return found
 
     def own_bytes(self, pid: str) -> int:
-        """Memory of a process that is not a file's: anonymous, shared, and swapped out."""
+        """Return the memory of a process that does not belong to a file: anonymous, shared, and swapped out."""
         total = 0
         for line in self._read(f"{pid}/status").splitlines():
             if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
@@ -170,7 +168,7 @@ class ProcessTable:
         return total
 
     def stack_start(self, pid: str) -> int:
-        """Where the stack begins: forks have the same place, or 0, until they execute another program."""
+        """Return where the stack begins. In forks it is the same place, or 0, until they execute another program."""
         return int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[25])
 
     def address_space(self, pid: str) -> int:
@@ -194,7 +192,7 @@ class MemoryWatch:
         self.stack = self.processes.stack_start(self.own_pid)
 
     def begin(self) -> None:
-        """A case is about to be forked, with what this process has now, its inputs among it."""
+        """Note what this process has now, inputs included: a case that is forked next starts with it."""
         self.peak = 0
         self.baseline = self.processes.own_bytes(self.own_pid)
         self.kills = oom_kills()
@@ -211,11 +209,11 @@ class MemoryWatch:
 
 
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-"""Of this process's control group, where it can see one: version 2, and version 1."""
+"""Files of this process's control group, if it can see one: version 2, and version 1."""
 
 
 def oom_kills() -> int:
-    """How many processes of the control group the kernel has killed because its memory was used up."""
+    """Return how many processes of the control group the kernel has killed because its memory was used up."""
     for path in OOM_COUNTERS:
         with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
             for line in file:
@@ -245,54 +243,22 @@ class Excerpt:
         self.tail = (self.tail + data)[-self.keep :] if self.keep else b""
 
 
-@dataclass
-class Reply:
-    """The bytes a case has written on its reply pipe: that it began, then one frame."""
-
-    limit: int
-    began: float | None = None
-    """When student code began. Written by our code, before any of the student's ran in that process."""
-    size: int | None = None
-    data: bytearray = field(default_factory=bytearray)
-
-    def add(self, data: bytes) -> None:
-        self.data += data
-        head = case.STARTED.size
-        if self.began is None and self.data[:1] != case.FAILED and len(self.data) >= head:
-            _, self.began = case.STARTED.unpack_from(self.data)
-            del self.data[:head]
-        if self.began is not None and self.size is None and len(self.data) >= 4:
-            (self.size,) = struct.unpack_from(">I", self.data)
-
-    @property
-    def too_large(self) -> bool:
-        return self.size is not None and self.size > self.limit
-
-    @property
-    def complete(self) -> bool:
-        return self.size is not None and len(self.data) >= 4 + self.size
-
-    def frame(self) -> bytes:
-        """The payload, or nothing when it did not come in full."""
-        return bytes(self.data[4 : 4 + (self.size or 0)]) if self.complete and not self.too_large else b""
-
-
 class Writable:
-    """The directories that a case can write to: new ones for each case, unless the last one left no trace."""
+    """The directories that a case can write to: new ones for each case, unless the last case left no trace."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.enabled = "private-tmp" in setup.features
         self.landlock = -1
         self.made: object = None
-        """What they were made for, and how they looked when they were new."""
+        """The limits that they were made for, and their state when they were new."""
 
     def renew(self, limits: Mapping[str, Any]) -> None:
         wanted = (limits["tmp_bytes"], limits["tmp_files"])
         if self.made == (wanted, self._look()):
             return  # unmounting costs milliseconds
         if self.enabled:
-            for path in case.WRITABLE:
+            for path in WRITABLE_DIRECTORIES:
                 if self.made is not None:
                     kernel.unmount(path)
                 options = f"mode=0700,size={wanted[0]},nr_inodes={wanted[1]}"
@@ -305,17 +271,19 @@ class Writable:
         self.made = (wanted, self._look())
 
     def _ruleset(self) -> int:
-        return kernel.landlock_ruleset(self.setup.landlock_version, ("/",), (*case.WRITABLE, os.devnull))
+        return kernel.landlock_ruleset(
+            self.setup.landlock_version, ("/",), (*WRITABLE_DIRECTORIES, os.devnull)
+        )
 
     def _look(self) -> object:
-        """Their entries, and the time of the last change of entries or attributes, which cannot be set."""
+        """Return their entries, and the time of the last change of entries or attributes, which nobody can set."""
         if not self.enabled:
             return None
-        return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in case.WRITABLE]  # noqa: PTH116, PTH208
+        return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in WRITABLE_DIRECTORIES]  # noqa: PTH116, PTH208
 
 
 class Submission:
-    """Serves one channel; see the top of the file."""
+    """Serves one channel; see the top of this file."""
 
     writable_kind: type[Writable] = Writable
 
@@ -334,13 +302,13 @@ class Submission:
     # requests
 
     def serve(self, reading: int, writing: int) -> NoReturn:
-        """Answer until the channel ends, which raises ConnectionLostError. A socket is given twice."""
+        """Serve requests until the channel ends, which raises ConnectionLostError. A socket is passed twice."""
         self.reading, self.writing = reading, writing
         while True:
-            self.answer_one()
+            self.serve_one()
 
-    def answer_one(self) -> None:
-        """Read one request and answer it."""
+    def serve_one(self) -> None:
+        """Read one request and carry it out."""
         request = self._receive()
         kind = request[0]
         if kind == "open":
@@ -366,14 +334,14 @@ class Submission:
     def _mount_base(self) -> None:
         kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
         options = f"mode=0755,nr_inodes=100k,size={2**30}"
-        kernel.mount("tmpfs", case.SUBMISSION_ROOT, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
+        kernel.mount("tmpfs", SUBMISSION_DIRECTORY, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
         for path in self.setup.hidden:
             kernel.mount(EMPTY, path, "", kernel.MS_BIND)
 
     def _protect_submission(self, read_only: bool) -> None:
         if "read-only-submission" in self.setup.features:
             flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_NOSUID | kernel.MS_NODEV
-            kernel.mount("none", case.SUBMISSION_ROOT, "", flags | (kernel.MS_RDONLY if read_only else 0))
+            kernel.mount("none", SUBMISSION_DIRECTORY, "", flags | (kernel.MS_RDONLY if read_only else 0))
 
     def _write_files(self, files: Mapping[str, bytes]) -> None:
         self._protect_submission(read_only=False)
@@ -411,21 +379,21 @@ class Submission:
             for read_end, _ in pipes:
                 os.close(read_end)
         self._send(("ended", facts))
-        protocol.send_frame(self.writing, watched.reply.frame())
+        protocol.send_frame(self.writing, watched.reply.payload())
         _reap_all()
         self.writable.renew(limits)
 
     def _oom_victim(self) -> None:
-        """When memory runs out, let the kernel choose the case and not its keeper."""
+        """Make the kernel choose the case, not pid 1, when memory runs out."""
         with contextlib.suppress(OSError):
-            kernel.set_dumpable(True)  # else the file is root's
+            kernel.set_dumpable(True)  # otherwise the file belongs to root
             fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.processes.descriptor)
             os.write(fd, b"1000")
             os.close(fd)
 
 
 class Case:
-    """A running case as seen from pid 1: follows it to its end, whatever that is."""
+    """A running case as pid 1 sees it: follows the case to its end, whatever that is."""
 
     def __init__(
         self,
@@ -436,7 +404,7 @@ class Case:
         channel: int,
         own_namespace: bool,
     ) -> None:
-        """`pipes` are the reading ends of stdout, stderr and the reply."""
+        """`pipes`: the reading ends of stdout, stderr and the reply."""
         stdout, stderr, reply = pipes
         self.pid = pid
         self.own_namespace = own_namespace
@@ -452,9 +420,9 @@ class Case:
         self.excerpts = tuple(self.streams.values())
         self.began = self.ended = time.monotonic()
 
-    def follow(self, tell: Any) -> dict[str, object]:
-        """Wait for the end of the case and clear its processes away. Raises when it never began."""
-        reason = self._wait(tell)
+    def follow(self, send: Callable[[tuple[object, ...]], None]) -> dict[str, object]:
+        """Wait for the end of the case and kill its processes. Raises RuntimeError if student code never began."""
+        reason = self._wait(send)
         self.ended = time.monotonic()
         _kill_all(-1 if self.own_namespace else -self.pid)
         _, status, usage = os.wait4(self.pid, 0)
@@ -463,7 +431,7 @@ class Case:
         for fd, excerpt in self.streams.items():
             _drain(fd, excerpt)
         if self.reply.began is None:
-            text = bytes(self.reply.data[1:]).decode("utf-8", "replace")
+            text = self.reply.failure()
             raise RuntimeError(f"a case did not get as far as student code (wait status {status}): {text}")
         return {
             "reason": reason,
@@ -476,8 +444,8 @@ class Case:
             "stderr": (self.excerpts[1].head, self.excerpts[1].tail, self.excerpts[1].total),
         }
 
-    def _wait(self, tell: Any) -> str:
-        """Why the case is over: replied, ended, wall, memory, output or reply."""
+    def _wait(self, send: Callable[[tuple[object, ...]], None]) -> str:
+        """Return why the case is over: replied, ended, wall, memory, output or reply."""
         poll = select.poll()
         process = os.pidfd_open(self.pid)
         for fd in (process, self.reply_fd, *self.streams):
@@ -485,7 +453,7 @@ class Case:
         poll.register(self.channel, select.POLLRDHUP)
         deadline = self.began + PREPARATION_SECONDS
         tick = self.began + TICK
-        told = False
+        sent = False
         try:
             while True:
                 now = time.monotonic()
@@ -509,16 +477,16 @@ class Case:
                         self.reply.add(data)
                     else:
                         poll.unregister(self.reply_fd)
-                    if self.reply.began is not None and not told:
-                        told = True
+                    if self.reply.began is not None and not sent:
+                        sent = True
                         self.began = self.reply.began
                         deadline = self.began + self.limits["wall_seconds"]
-                        tell(("started",))
+                        send(("started",))
                     if self.reply.too_large:
                         return "reply"
                     if self.reply.complete:
                         return "replied"
-                elif process in ready:  # ended, and nothing of the reply is left to read
+                elif process in ready:  # it ended, and nothing of the reply is left to read
                     return "ended"
         finally:
             os.close(process)
@@ -531,7 +499,7 @@ def _read_into(fd: int, excerpt: Excerpt) -> bool:
 
 
 def _drain(fd: int, excerpt: Excerpt) -> None:
-    """Read what is in a pipe whose writers are dead or dying."""
+    """Read what is left in a pipe whose writers are dead or dying."""
     os.set_blocking(fd, False)
     with contextlib.suppress(BlockingIOError):
         while excerpt.total < 2**40 and _read_into(fd, excerpt):
@@ -539,7 +507,7 @@ def _drain(fd: int, excerpt: Excerpt) -> None:
 
 
 def _fork() -> int:
-    """Fork, with patience: the processes of the case before may still be going away."""
+    """Fork, patiently: processes of the previous case may still be ending."""
     for _ in range(100):
         with contextlib.suppress(BlockingIOError):
             return os.fork()
@@ -548,7 +516,7 @@ def _fork() -> int:
 
 
 def _kill_all(target: int) -> None:
-    """Kill every process of the namespace (-1) but this one. Forks in progress fail: none escapes."""
+    """Kill every process of the namespace (-1) except this one. Forks in progress fail, so none escapes."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(target, signal.SIGKILL)
 
@@ -560,8 +528,8 @@ def _reap_all() -> None:
 
 
 def submission_path(name: str) -> str:
-    """Where a file of the submission goes. Raises ValueError for a name that leads elsewhere."""
+    """Return where a file of the submission goes. Raises ValueError for a name that leads elsewhere."""
     path = PurePosixPath(name)
     if path.parts[:1] != (PACKAGE,) or len(path.parts) < 2 or ".." in path.parts or "\0" in name:
         raise ValueError(f"not a file below {PACKAGE}/: {name[:200]!r}")
-    return f"{case.SUBMISSION_ROOT}/{path}"
+    return f"{SUBMISSION_DIRECTORY}/{path}"

@@ -1,4 +1,4 @@
-"""Who is asking: the address that rate limits count, and whether it is this machine."""
+"""Who sent a request: the client address that rate limits count, and whether the client is on this machine."""
 
 import ipaddress
 from urllib.parse import urlsplit
@@ -8,10 +8,10 @@ from starlette.requests import HTTPConnection
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-def source(request: HTTPConnection) -> str:
-    """Return what stands for the one who asks. An IPv6 network of /64 is one: a host has all of its addresses.
+def client_address(request: HTTPConnection) -> str:
+    """Return the address that stands for the client; for IPv6 its /64 network, since a host has all addresses of one.
 
-    A proxy on this machine is believed whom it speaks for: the last name that it added to `X-Forwarded-For`.
+    If a proxy on this machine connects, the client is the last address in `X-Forwarded-For`: the proxy added that one.
     """
     address = request.client.host if request.client else ""
     forwarded = request.headers.getlist("x-forwarded-for")
@@ -25,10 +25,10 @@ def source(request: HTTPConnection) -> str:
 
 
 def is_local(request: HTTPConnection, url: str) -> bool:
-    """Whether a person or program on this machine asks, and not a proxy for somebody else.
+    """Whether the client is on this machine, and is not a proxy that forwards for somebody else.
 
-    So only where the service is not reached through a proxy: `url`, under which people reach it, is local. A name
-    that leads here by somebody else's DNS is not believed either.
+    This can be known only if the service is not reached through a proxy: `url`, the address for people, must be local.
+    The Host header must be local too, so that a foreign DNS name which points here is not trusted.
     """
     address = request.client.host if request.client else ""
     if any(name in request.headers for name in _FORWARDED):

@@ -1,6 +1,8 @@
-"""How uvicorn listens: one process, limits of number, size and time, nothing said about itself.
+"""How uvicorn listens: one process, limits on number, size and time, and no server header.
 
-uvicorn waits for ever for the head of a request; `Listener` does not.
+uvicorn waits indefinitely for the head of a request, that is its request line and headers. `timeout_keep_alive` starts
+only after a response and ends with the first byte, `h11_max_incomplete_event_size` limits bytes, and an application is
+called only once the head is there. `Listener` adds the missing time limit.
 """
 
 import asyncio
@@ -11,52 +13,57 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 10.0  # for a request's line and headers
+HEAD_SECONDS = 10.0  # for the head of a request
 HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_SECONDS = 5
-CONNECTIONS = 600  # at once; files of a process are limited, too
+CONNECTIONS = 600  # at the same time; the files of a process are limited, too
 
 
 class Listener(H11Protocol):
-    """HTTP/1.1 that closes a connection on which no whole head of a request arrives in time."""
+    """HTTP/1.1 that closes a connection if the whole head of a request does not arrive in time.
+
+    `uvicorn.Config` takes a protocol class as `http`, but uvicorn documents none to derive from. `H11Protocol` is used
+    all the same, since no setting does this. Only asyncio's callbacks and `conn`, its h11 connection, are relied on.
+    """
 
     head_seconds = HEAD_SECONDS
-    _head: asyncio.TimerHandle | None = None
+    _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for a request."""
+        """Start the timer for the first request."""
         super().connection_made(transport)
-        self._await_head()
+        self._abort = transport.abort
+        self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Go on waiting where the head is still not whole."""
+        """Stop the timer if the head is complete; keep it, or start one, if it is not."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None:
-            self._await_head()
+        if self.conn.their_state is h11.IDLE:
+            self._start_timer()
         else:
-            self._have_head()
+            self._stop_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
-        self._have_head()
+        """Stop the timer."""
+        self._stop_timer()
         super().connection_lost(exc)
 
-    def _await_head(self) -> None:
-        if self._head is None:
-            self._head = self.loop.call_later(self.head_seconds, self.transport.abort)
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self.head_seconds, self._abort)
 
-    def _have_head(self) -> None:
-        if self._head is not None:
-            self._head.cancel()
-            self._head = None
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
     """Return uvicorn's configuration for the service.
 
     Args:
-        app: what answers.
-        settings: more of `uvicorn.Config`: host and port, or fd.
+        app: the application.
+        settings: further ones of `uvicorn.Config`, such as host and port, or fd.
     """
     return uvicorn.Config(
         app,
@@ -65,8 +72,8 @@ def config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
             "ws": "none",
             "loop": "asyncio",
             "interface": "asgi3",
-            "log_config": None,  # the service's own
-            "access_log": False,  # a path may name a student; webhooks and jobs are logged by what they do
+            "log_config": None,  # the service sets up its own log
+            "access_log": False,  # a path may name a student; webhooks and jobs log what they do
             "proxy_headers": False,
             "server_header": False,
             "limit_concurrency": CONNECTIONS,

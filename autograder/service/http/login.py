@@ -1,7 +1,7 @@
-"""Staff log in with one token, and get a signed cookie for twelve hours.
+"""Staff log in with one token and receive a signed cookie that lasts twelve hours.
 
-The cookie holds a random name of the session and when it began, signed with a key made of the token: a new token
-ends every session. The server keeps nothing but the sessions that were ended before their time.
+The cookie holds a random id of the login and the time at which it began, signed with a key derived from the token: a
+new token ends every login. The server stores only the logins that were ended early.
 """
 
 import hashlib
@@ -16,26 +16,26 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from autograder.errors import ConfigError
-from autograder.service.http.client_address import source
+from autograder.service.http.client_address import client_address
 from autograder.service.http.rate_limit import TokenBucket
 
-SECONDS = 12 * 3600  # of a session
+SECONDS = 12 * 3600  # that a login lasts
 MIN_TOKEN = 16  # characters
-ATTEMPTS, PAUSE = 5, 10.0  # of one address at once, then one in so many seconds
+ATTEMPTS, PAUSE = 5, 10.0  # attempts of one client address at once, then one in so many seconds
 
 
 class Login:
-    """The staff token, and who showed it."""
+    """The staff token, and who has logged in with it."""
 
     def __init__(
         self, token: str, *, secure: bool = False, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin without any session ended.
+        """Start with no login ended.
 
         Args:
-            token: the staff's.
-            secure: whether the cookie is for https only.
-            monotonic: seconds, for the limit of attempts.
+            token: the staff token.
+            secure: whether the cookie is restricted to https.
+            monotonic: seconds, for the limit on attempts.
 
         Raises:
             ConfigError: the token is too short to be safe.
@@ -52,41 +52,42 @@ class Login:
         self._attempts = TokenBucket(rate=1 / PAUSE, burst=ATTEMPTS)
         self._monotonic = monotonic
         self._secure = secure
-        self._ended: dict[str, float] = {}  # session -> until when its cookie would hold
+        self._ended: dict[str, float] = {}  # id of a login -> until when its cookie would be valid
         self.cookie = "__Host-autograder" if secure else "autograder"
 
     def wait(self, request: HTTPConnection) -> float:
-        """Count one attempt to show the token: return 0.0, or how many seconds it must wait."""
-        return self._attempts.wait(source(request), self._monotonic())
+        """Count an attempt to show the token. Return 0.0, or the seconds until the next attempt is allowed."""
+        return self._attempts.wait(client_address(request), self._monotonic())
 
     def is_token(self, shown: str) -> bool:
-        """Whether this is the staff token. Takes as long for every wrong one."""
+        """Whether this is the staff token. Takes the same time for every wrong one."""
         return hmac.compare_digest(
             hashlib.sha256(shown.encode("utf-8", "backslashreplace")).digest(), self._digest
         )
 
     def begin(self, response: Response) -> None:
-        """Give a new session to whom `response` goes."""
+        """Log in whoever receives `response`."""
         value = self._signer.sign(secrets.token_urlsafe(16)).decode()
         response.set_cookie(
             self.cookie, value, max_age=SECONDS, httponly=True, samesite="strict", secure=self._secure
         )
 
     def end(self, request: HTTPConnection, response: Response) -> None:
-        """End the session that `request` comes with, here and in the browser."""
-        session = self._session(request)
+        """End the login of `request`, here and in the browser that receives `response`."""
+        login = self._login_of(request)
         now = self._monotonic()
         self._ended = {name: until for name, until in self._ended.items() if until > now}
-        if session:
-            self._ended[session] = now + SECONDS
+        if login:
+            self._ended[login] = now + SECONDS
         response.delete_cookie(self.cookie, httponly=True, samesite="strict", secure=self._secure)
 
     def is_staff(self, request: HTTPConnection) -> bool:
-        """Whether `request` comes with a session that goes on."""
-        session = self._session(request)
-        return session is not None and session not in self._ended
+        """Whether `request` belongs to a login that has not ended."""
+        login = self._login_of(request)
+        return login is not None and login not in self._ended
 
-    def _session(self, request: HTTPConnection) -> str | None:
+    def _login_of(self, request: HTTPConnection) -> str | None:
+        """Return the id of the login in the cookie of `request`, None if there is no valid one."""
         value = request.cookies.get(self.cookie)
         if not value or len(value) > 200:
             return None
@@ -97,7 +98,7 @@ class Login:
 
 
 def from_our_page(request: HTTPConnection) -> bool:
-    """Whether a form was sent from a page of ours, as far as the browser says; other programs say nothing."""
+    """Whether a form was sent from one of our pages, as browsers report it; other programs report nothing."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")

@@ -1,19 +1,19 @@
-"""The staff's pages, made on the server: who waits, what runs, what failed and why, the last scores, a repository.
+"""The pages for staff, rendered on the server: jobs that wait, run or failed and why, the latest scores, repositories.
 
-Read-only; what staff do to jobs they do with `autograder jobs`, which asks who they are and why. No page needs
-JavaScript, and nothing is loaded from elsewhere. Without a session every path answers the same.
+They are read-only: staff change jobs with `autograder jobs`, which records who did so and why. No page needs
+JavaScript, and nothing is loaded from other servers. Without a login every path gets the same response.
 
-Everything that a stranger may have written is shown on one line, with control and direction characters as escapes,
-escaped for HTML, and apart from the text around it (`bdi`).
+Text that a stranger may have written is shown on one line, with control and direction characters as escapes, escaped
+for HTML, and isolated from the text around it (`bdi`).
 """
 
 import json
 import logging
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 import anyio
@@ -25,14 +25,12 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from autograder.course.deadline import Deadline, Decision, Extension, duration
+from autograder.course.deadline import Decision, duration
 from autograder.errors import GraderError
 from autograder.ledger import (
-    Cutoffs,
     Job,
     JobHistory,
     JobState,
-    Ledger,
     LedgerError,
     RecordedPush,
     RepositoryName,
@@ -40,74 +38,33 @@ from autograder.ledger import (
     ScorePolicy,
     Unknown,
 )
-from autograder.report import ALL_PASSED, ICONS, NOT_ALL_PASSED, one_line
+from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
 from autograder.service.http.login import Login, from_our_page
-from autograder.service.metrics import Depth
+from autograder.service.service import Service
 
 _log = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 10
-ON_FRONT = 10  # rows of each table of the front page
+ON_FRONT = 10  # rows in each table of the front page
 ON_PAGE = 50
 PUSHES = 15  # of a repository on one page
 MAX_PAGE = 100_000
 MAX_FORM = 4096  # bytes
-MAX_TEXT = 2000  # characters of anything
+MAX_TEXT = 2000  # characters of any one text
 THREADS = 4
 
 STATES = {
     JobState.QUEUED: "waiting",
     JobState.RUNNING: "running",
-    JobState.FAILED: "tried again soon",
+    JobState.FAILED: "will be retried",
     JobState.DEAD: "needs staff",
     JobState.SUPERSEDED: "superseded",
     JobState.FINAL: "final",
 }
 _JOB = re.compile(r"[!-~]{1,1000}")
-Answer = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
-_PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path of ours, never another site
-
-
-class Target(Protocol):
-    """To which assignment a branch of a repository belongs."""
-
-    @property
-    def assignment(self) -> str: ...
-
-
-class Course(Protocol):
-    """What the pages need of the configuration. Everything may raise a GraderError."""
-
-    def target(self, repository: RepositoryName, branch: str) -> Target | None:
-        """Return what a branch is graded as, None where it is not graded."""
-
-    def extension(self, target: Any) -> Extension | None:
-        """Return the later deadline of the student to whom `target`, one of the course's own, belongs."""
-
-    def deadline(self, assignment: str) -> Deadline:
-        """Return when an assignment opens and closes."""
-
-    def policy(self, assignment: str) -> ScorePolicy:
-        """Return which push of several counts."""
-
-    def cutoffs(self, assignment: str, repositories: Collection[RepositoryName]) -> Cutoffs:
-        """Return until when pushes of these repositories count."""
-
-
-class Site(Protocol):
-    """What the pages need of the service."""
-
-    @property
-    def ledger(self) -> Ledger: ...
-    @property
-    def course(self) -> Course: ...
-
-    def depths(self) -> Mapping[str, Depth]:
-        """Return how full each queue is."""
-
-    def ready(self) -> list[str]:
-        """Return the reasons why the service is not ready."""
+_PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # our own path, never another site
 
 
 # one page ----------------------------------------------------------------------------------------------------
@@ -115,12 +72,12 @@ class Site(Protocol):
 
 @dataclass(frozen=True)
 class Page:
-    """A part of a long list.
+    """One page of a long list.
 
     Attributes:
-        number: from 1 on.
+        number: counted from 1.
         size: rows.
-        more: whether there is another one behind it.
+        more: whether there is a next page.
     """
 
     number: int
@@ -129,32 +86,26 @@ class Page:
 
     @property
     def offset(self) -> int:
-        """How many rows come before it."""
+        """How many rows come before this page."""
         return (self.number - 1) * self.size
 
 
 @dataclass(frozen=True)
 class PushRow:
-    """A push with what came of it."""
+    """A push and its jobs."""
 
     push: RecordedPush
     jobs: tuple[JobHistory, ...]
-    decisions: Mapping[str, Decision]  # by job
+    decisions: Mapping[str, Decision]  # by id of the job
 
 
 class Pages:
-    """The pages, for whom `login` lets in."""
+    """The pages of a service, for those who have logged in."""
 
-    def __init__(
-        self,
-        site: Site,
-        login: Login,
-        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
-    ) -> None:
-        self._site = site
+    def __init__(self, service: Service, login: Login) -> None:
+        self._service = service
         self._login = login
-        self._clock = clock
-        self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
+        self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
         self._templates = _environment()
         self._router = Router(
             [
@@ -170,7 +121,7 @@ class Pages:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer staff; send everybody else to the login, whatever they ask for."""
+        """Show staff the page; send everybody else to the login, whatever the path."""
         request = Request(scope, receive)
         if self._login.is_staff(request):
             await self._router(scope, receive, send)
@@ -189,21 +140,21 @@ class Pages:
     # login -----------------------------------------------------------------------------------------------
 
     async def log_in(self, request: Request) -> Response:
-        """Show the form, or take what was filled in."""
+        """Show the form, or check what was entered in it."""
         if request.method != "POST":
             return self._login_form(request.query_params.get("next", ""))
         if not from_our_page(request):
             return PlainTextResponse("this form was sent from another site\n", 403)
         form = await _form(request)
         if form is None:
-            return PlainTextResponse("this is not the form of the login\n", 400)
+            return PlainTextResponse("this is not the login form\n", 400)
         wanted = form.get("next", "")
         seconds = self._login.wait(request)
         if seconds:
             message = f"Too many attempts. Try again in {int(seconds) + 1} seconds."
             return self._login_form(wanted, message, 429, {"Retry-After": str(int(seconds) + 1)})
         if not self._login.is_token(form.get("token", "").strip()):
-            _log.warning("a wrong staff token was shown")
+            _log.warning("wrong staff token")
             return self._login_form(wanted, "That is not the staff token.", 401)
         response = RedirectResponse(_own_path(wanted), 303)
         self._login.begin(response)
@@ -226,37 +177,39 @@ class Pages:
 
     # pages -----------------------------------------------------------------------------------------------
 
-    def _page(self, make: Callable[[Request], tuple[str, dict[str, Any]]]) -> Answer:
-        """Return what answers a request with the page that `make` reads in a thread."""
+    def _page(self, make: Callable[[Request], tuple[str, dict[str, Any]]]) -> Handler:
+        """Return a handler that renders the template and the values which `make` returns. It runs in a thread."""
 
-        def read(request: Request) -> Response:
+        def render(request: Request) -> Response:
             try:
                 template, values = make(request)
                 status = 404 if template == "missing.html" else 200
             except Unknown:
                 template, values, status = "missing.html", {}, 404
             except LedgerError:
-                _log.exception("a page could not be read")
+                _log.exception("a page could not be rendered")
                 template, values, status = "broken.html", {}, 503
-            text = self._templates.get_template(template).render(now=self._clock(), staff=True, **values)
+            text = self._templates.get_template(template).render(
+                now=self._service.clock(), staff=True, **values
+            )
             return HTMLResponse(text, status)
 
-        async def answer(request: Request) -> Response:
+        async def respond(request: Request) -> Response:
             if self._threads is None:
                 self._threads = anyio.CapacityLimiter(THREADS)
-            return await anyio.to_thread.run_sync(read, request, limiter=self._threads)
+            return await anyio.to_thread.run_sync(render, request, limiter=self._threads)
 
-        return answer
+        return respond
 
     def _front(self, request: Request) -> tuple[str, dict[str, Any]]:
-        ledger = self._site.ledger
+        ledger = self._service.ledger
         paused = request.query_params.get("refresh") == "off"
         return "front.html", {
             "refresh": None if paused else REFRESH_SECONDS,
             "paused": paused,
-            "problems": self._site.ready(),
+            "problems": self._service.problems(),
             "counts": ledger.count_jobs(),
-            "depths": self._site.depths(),
+            "depths": self._service.depths(),
             "dead": ledger.jobs(states=[JobState.DEAD], limit=ON_FRONT),
             "running": ledger.jobs(states=[JobState.RUNNING], limit=ON_FRONT),
             "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
@@ -271,10 +224,10 @@ class Pages:
             return "missing.html", {}
         wanted = JobState(state)
         if wanted is JobState.FINAL:
-            results = self._site.ledger.results(limit=page.size + 1, offset=page.offset)
+            results = self._service.ledger.results(limit=page.size + 1, offset=page.offset)
             rows, page = _cut(results, page)
             return "jobs.html", {"results": rows, "jobs": (), "state": wanted, "page": page}
-        jobs = self._site.ledger.jobs(states=[wanted], limit=page.size + 1, offset=page.offset)
+        jobs = self._service.ledger.jobs(states=[wanted], limit=page.size + 1, offset=page.offset)
         rows, page = _cut(jobs, page)
         return "jobs.html", {"results": (), "jobs": rows, "state": wanted, "page": page}
 
@@ -282,13 +235,13 @@ class Pages:
         job = request.path_params["job"]
         if not _JOB.fullmatch(job):
             return "missing.html", {}
-        history = self._site.ledger.job_history(job)
+        history = self._service.ledger.job_history(job)
         return "job.html", {"history": history, "job": history.job}
 
     def _repositories(self, request: Request) -> tuple[str, dict[str, Any]]:
-        part = one_line(request.query_params.get("q", ""))  # no database takes every character
+        part = one_line(request.query_params.get("q", ""))  # a database does not accept every character
         page = _page_of(request, ON_PAGE)
-        found = self._site.ledger.repositories(part=part, limit=page.size + 1, offset=page.offset)
+        found = self._service.ledger.repositories(part=part, limit=page.size + 1, offset=page.offset)
         rows, page = _cut(found, page)
         return "repositories.html", {"repositories": rows, "part": part, "page": page}
 
@@ -298,7 +251,7 @@ class Pages:
         except LedgerError:
             return "missing.html", {}
         page = _page_of(request, PUSHES)
-        history = self._site.ledger.history(repository, limit=page.size + 1, offset=page.offset)
+        history = self._service.ledger.history(repository, limit=page.size + 1, offset=page.offset)
         pushes, page = _cut(list(reversed(history.pushes)), page)
         if not pushes and page.number == 1:
             return "missing.html", {}
@@ -323,8 +276,8 @@ class Pages:
         await response(scope, receive, send)
 
     def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
-        """Return whether a push was in time for a job's assignment; None where the course does not say."""
-        course = self._site.course
+        """Return whether a push was in time for a job's assignment; None if the course cannot tell."""
+        course = self._service.course
         try:
             target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
             if target is None or target.assignment != job.assignment:
@@ -336,36 +289,36 @@ class Pages:
     def _standing(
         self, repository: RepositoryName, assignment: str
     ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and by which rule; None where the course does not have the assignment."""
-        course = self._site.course
+        """Return the score that counts and the score policy; None if the course cannot tell."""
+        course = self._service.course
         try:
             policy = course.policy(assignment)
             cutoffs = course.cutoffs(assignment, [repository])
         except GraderError:
             return None
-        found = self._site.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
+        found = self._service.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
         return (found[0] if found else None), policy
 
 
 def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
-    """Return the rows of a page, of which one more was asked for than it shows."""
+    """Return the rows of a page, given one row more than it shows if there is a next page."""
     return rows[: page.size], Page(page.number, page.size, len(rows) > page.size)
 
 
 def _page_of(request: Request, size: int) -> Page:
-    """Return the page that the query names; the first where it names none."""
+    """Return the page that the query names; by default the first."""
     text = request.query_params.get("page", "")
     number = int(text) if re.fullmatch(r"[0-9]{1,6}", text) else 1
     return Page(min(max(number, 1), MAX_PAGE), size)
 
 
 def _own_path(path: str) -> str:
-    """Return `path` where it is one of ours, else the front page."""
+    """Return `path` if it is one of our pages, else that of the front page."""
     return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str] | None:
-    """Return the fields of a small form, None where it is none."""
+    """Return the fields of a small form, None if the body is something else."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return None
@@ -404,7 +357,6 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "STATES": STATES,
-        "ICONS": ICONS,
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,
@@ -413,12 +365,12 @@ def _environment() -> jinja2.Environment:
 
 
 def inert(text: object) -> Markup:
-    """Return HTML that shows `text` as it is, on one line, and apart from what stands around it."""
+    """Return HTML that shows `text` literally, on one line, and isolated from the text around it."""
     return Markup("<bdi>{}</bdi>").format(one_line(str(text), MAX_TEXT))
 
 
 def ago(then: datetime | None, now: datetime) -> Markup:
-    """Return HTML that says how long ago a moment was, in its largest unit; the moment itself on request."""
+    """Return HTML that says how long ago a moment was, in the largest unit; the moment itself as a tooltip."""
     if then is None:
         return Markup("–")
     seconds = max(0.0, (now - then).total_seconds())
@@ -442,7 +394,7 @@ def moment(then: datetime | None) -> Markup:
 
 
 def with_query(path: str, **values: object) -> str:
-    """Return `path` with a query of those values that are something."""
+    """Return `path` with a query of the values that are not empty."""
     given = {name: value for name, value in values.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path
 

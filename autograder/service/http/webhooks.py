@@ -1,12 +1,13 @@
-"""The HTTP edge of the webhooks: bytes are read within limits, `autograder.hosts.webhook` says what they are.
+"""Webhooks over HTTP: the body is read within limits, the module of the host's kind turns it into an event.
 
-    429  this source asks too often
-    413  the body is too large: said before it is read where the sender announces its size
-    408  the body did not come in time
-    503  the ledger fails, or too much is in hand: the host shows it as failed, and may be told to send it again
+    404  no configured host has this address
+    408  the body did not arrive in time
+    413  the body is too large; decided before it is read if the sender announces its size
+    429  this client sends too many requests
+    503  the ledger fails, or the service is busy: the host shows the delivery as failed and can send it again
 
-and whatever `webhook.Refused` says. Everything else is a 2xx, and only after the push is on disk. Answers are JSON:
-`{"result": "recorded"}`.
+or the status of `webhook.Refused`. Every other status is a 2xx and is sent only once the push is on disk. Responses are
+JSON: `{"result": "recorded"}`.
 """
 
 import logging
@@ -16,35 +17,35 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Protocol
 
 import anyio
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
+from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.hosts import PARSERS, webhook
-from autograder.hosts.push import Ignored, Ping, Push
-from autograder.service.http.client_address import source
+from autograder.hosts.push import Ignored, Ping
+from autograder.service.http.client_address import client_address
 from autograder.service.http.rate_limit import TokenBucket
-from autograder.service.metrics import Metrics
+from autograder.service.service import Service
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is allowed.
+    """What webhooks may use.
 
     Attributes:
-        rate, burst: requests of one source: so many at once, then so many a second. All students of a course push
-            through one git host, at the same hour, and none of these pushes may be lost.
-        body_seconds: for a whole body.
-        held_bytes: of bodies, all requests together.
+        rate, burst: requests from one client address: so many at once, then so many a second. All students of a course
+            push through one git host, often in the same hour, and none of these pushes may be lost.
+        body_seconds: until a whole body has arrived.
+        held_bytes: of bodies in memory, over all requests.
         threads: that record pushes.
-        waiting: requests that wait for one of them.
-        retry_seconds: after which a sender may try again, when there is too much to do.
+        waiting: requests that wait for one of these threads or are in one.
+        retry_seconds: after which a sender should try again if the service is busy.
     """
 
     rate: float = 50.0
@@ -56,107 +57,78 @@ class Limits:
     retry_seconds: int = 30
 
 
-class Outcome(Protocol):
-    """What became of a push.
-
-    Attributes:
-        result: `recorded`, `known` or `ignored`.
-        reason: why it was ignored; one line, ours.
-    """
-
-    @property
-    def result(self) -> str: ...
-    @property
-    def reason(self) -> str: ...
-
-
-class _TooMuch(Exception):
-    """There is too much to do at the moment."""
+class _Busy(Exception):
+    """The service has too much to do at the moment."""
 
 
 class Webhooks:
-    """Answers `POST /webhook/KIND` and `POST /webhook/KIND/HOST`."""
+    """Responds to `POST /webhook/KIND` and `POST /webhook/KIND/HOST`."""
 
     def __init__(
         self,
-        endpoint: Callable[[str, str | None], webhook.Endpoint | None],
-        receive: Callable[[Push, datetime], Outcome],
-        metrics: Metrics,
+        service: Service,
         limits: Limits | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin with no request in hand.
+        """Start with no request in progress.
 
         Args:
-            endpoint: returns at once what we know of a host of some kind; None where there is none, or where
-                none is named and there are several. Raises a GraderError where its secret cannot be read.
-            receive: brings a push to the disk and sees that it is graded. Blocks. Raises a GraderError where it
-                could not be recorded.
-            metrics: where requests are counted.
-            limits: what is allowed.
-            monotonic: seconds, for the limit of requests.
+            service: receives the pushes, and counts the requests.
+            limits: what they may use.
+            monotonic: seconds, for the rate limit.
         """
-        self._endpoint = endpoint
-        self._receive = receive
-        self._metrics = metrics
+        self._service = service
         self._limits = limits or Limits()
         self._monotonic = monotonic
-        self._sources = TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
-        # Lines of the log, so that nobody fills the disk.
-        self._noted = TokenBucket(rate=0.1, burst=10)
+        self._clients = TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
+        self._logged = TokenBucket(rate=0.1, burst=10)  # so that nobody can fill the disk with log lines
         self._held = 0
         self._waiting = 0
-        self._threads: anyio.CapacityLimiter | None = None  # made in the loop that uses it
+        self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
 
-    async def answer(self, request: Request) -> Response:
-        """Answer one request, whose path names the `kind`, and perhaps the `host`."""
+    async def respond(self, request: Request) -> Response:
+        """Respond to one request; its path names the `kind` and may name the `host`."""
         received = datetime.now(timezone.utc)  # the headers are here; a slow body does not make a push late
         kind = request.path_params["kind"]
-        answer = await self._answer(request, kind, received)
+        result = await self._result(request, kind, received)
         if kind in PARSERS:
-            self._metrics.webhook(kind, answer.outcome)
-        asker = source(request)
-        if answer.status >= 400 and not self._noted.wait(asker, self._monotonic()):
+            self._service.metrics.webhook(kind, result.label)
+        client = client_address(request)
+        if result.status >= 400 and not self._logged.wait(client, self._monotonic()):
+            facts = {"path": request.scope["path"][:200], "client": client}
             _log.warning(
-                "a webhook was not taken",
-                extra={
-                    "path": request.scope["path"][:200],
-                    "source": asker,
-                    "status": answer.status,
-                    "why": answer.reason,
-                },
+                "webhook not accepted", extra=facts | {"status": result.status, "reason": result.reason}
             )
-        return answer.response()
+        return result.response()
 
-    async def _answer(self, request: Request, kind: str, received: datetime) -> "_Answer":
-        seconds = self._sources.wait(source(request), self._monotonic())
+    async def _result(self, request: Request, kind: str, received: datetime) -> "_Result":
+        retry = self._limits.retry_seconds
+        seconds = self._clients.wait(client_address(request), self._monotonic())
         if seconds:
-            return _Answer(429, "refused", "too many requests from this address", math.ceil(seconds))
+            return _Result(429, "refused", "too many requests from this address", math.ceil(seconds))
         try:
-            endpoint = self._endpoint(kind, request.path_params.get("host"))
+            endpoint = _endpoint(self._service.course, kind, request.path_params.get("host"))
             if endpoint is None:
-                return _Answer(404, "refused", "no such webhook; see docs/webhooks.md for its address")
+                return _Result(404, "refused", "no such webhook; docs/webhooks.md lists the addresses")
             async with self._body(request, endpoint.max_body) as body:
                 headers = [
                     (name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw
                 ]
                 return await self._in_thread(self._handle, kind, headers, body, endpoint, received)
         except webhook.Refused as refused:
-            return _Answer(refused.status, "refused", refused.reason)
-        except _TooMuch:
-            return _Answer(503, "busy", "too much to do; send it again", self._limits.retry_seconds)
+            return _Result(refused.status, "refused", refused.reason)
+        except _Busy:
+            return _Result(503, "busy", "the service is busy; send it again", retry)
         except ClientDisconnect:
-            return _Answer(400, "refused", "the sender went away")  # nobody reads it
+            return _Result(400, "refused", "the sender disconnected")  # only logged and counted
         except GraderError:
-            _log.exception("a push was not recorded")
-            return _Answer(
-                503, "failed", "the push is not recorded; send it again", self._limits.retry_seconds
-            )
+            _log.exception("a push could not be recorded")
+            return _Result(503, "failed", "the push could not be recorded; send it again", retry)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """Read the body, and count what is held in memory until its request is answered."""
+        """Read the body; count the bytes held in memory until the response is ready."""
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
             raise webhook.Refused(413, f"the body is larger than {limit} bytes")
@@ -172,17 +144,17 @@ class Webhooks:
                         if size > limit:
                             raise webhook.Refused(413, f"the body is larger than {limit} bytes")
                         if self._held > self._limits.held_bytes:
-                            raise _TooMuch
+                            raise _Busy
             except TimeoutError:
-                raise webhook.Refused(408, "the body did not come in time") from None
+                raise webhook.Refused(408, "the body did not arrive in time") from None
             yield b"".join(chunks)
         finally:
             self._held -= size
 
-    async def _in_thread(self, work: Callable[..., "_Answer"], *arguments: object) -> "_Answer":
-        """Run what blocks in one of a few threads. What has begun goes on when the sender goes away."""
+    async def _in_thread(self, work: Callable[..., "_Result"], *arguments: object) -> "_Result":
+        """Run blocking work in one of a few threads. Once started it finishes, even if the sender disconnects."""
         if self._waiting >= self._limits.waiting:
-            raise _TooMuch
+            raise _Busy
         if self._threads is None:
             self._threads = anyio.CapacityLimiter(self._limits.threads)
         self._waiting += 1
@@ -198,31 +170,45 @@ class Webhooks:
         body: bytes,
         endpoint: webhook.Endpoint,
         received: datetime,
-    ) -> "_Answer":
+    ) -> "_Result":
         event = PARSERS[kind](headers, body, endpoint)
         if isinstance(event, Ignored):
-            return _Answer(200, "ignored", event.reason)
+            return _Result(200, "ignored", event.reason)
         if isinstance(event, Ping):
-            return _Answer(200, "pong")
-        outcome = self._receive(event, received)
-        return _Answer(202 if outcome.result == "recorded" else 200, outcome.result, outcome.reason)
+            return _Result(200, "pong")
+        receipt = self._service.receive(event, received)
+        return _Result(202 if receipt.result == "recorded" else 200, receipt.result, receipt.reason)
+
+
+def _endpoint(course: Course, kind: str, host: str | None) -> webhook.Endpoint | None:
+    """Return the endpoint for the named host of a kind, or for the only host of that kind if `host` is None.
+
+    Returns None if there is no such host, or if several hosts could be meant.
+
+    Raises:
+        GraderError: the host's secret cannot be read.
+    """
+    names = [name for name, its in course.config.hosts.items() if its.kind == kind and kind in PARSERS]
+    if host is not None:
+        names = [name for name in names if name == host]
+    return course.endpoint(names[0]) if len(names) == 1 else None
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Result:
     status: int
     result: str
     reason: str = ""
     retry_after: int = 0
 
     @property
-    def outcome(self) -> str:
-        """What is counted."""
+    def label(self) -> str:
+        """The result as metrics count it."""
         return f"{self.result} {self.status}" if self.status >= 400 else self.result
 
     def response(self) -> Response:
         headers = {"Retry-After": str(self.retry_after)} if self.retry_after else {}
         if self.status >= 400:
-            headers["Connection"] = "close"  # the rest of a body is not read
+            headers["Connection"] = "close"  # the rest of the body is not read
         content = {"result": self.result} | ({"reason": self.reason} if self.reason else {})
         return JSONResponse(content, self.status, headers)

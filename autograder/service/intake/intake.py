@@ -1,10 +1,10 @@
-"""A push comes in: it is recorded, its job is opened, older ones are superseded, and a worker gets to know.
+"""Takes a push: records it, opens its job, supersedes older jobs, and queues the job for a worker.
 
-Only what the ledger holds matters. A push that was recorded is never lost: where the queue cannot be reached, the
-reconciler puts the job there later, under the same id.
+Only the ledger matters. A push that is recorded is never lost: if the queue cannot be reached, the reconciler queues
+the job later, under the same id.
 
-Between students it is fair: a job waits behind those of students who have fewer in the queue, however many one
-student pushes.
+The queue is fair between students: a job waits for those of students who have fewer jobs in the queue, however many
+pushes one student makes.
 """
 
 from collections.abc import Callable
@@ -14,35 +14,38 @@ from typing import Literal, Protocol
 
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
+from autograder.git.names import HEADS
 from autograder.hosts.push import Push
 from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName
 from autograder.service.logs import LOG, about
 
-PUSHES, REGRADES = 1_000, 1_000_000  # bands of priority: lower goes first
-HEADS = "refs/heads/"
+PUSHES, REGRADES = (
+    1_000,
+    1_000_000,
+)  # the lowest priorities of pushes and of regrades; the lowest is taken first
 
 Later = Callable[[Callable[[], None]], object]
 
 
 class Queue(Protocol):
-    """Where jobs wait for a worker; see `queue.Queue`."""
+    """Where jobs wait for a worker: `queue.Queue`, or `ci.NoQueue` where nothing waits and DBOS is not needed."""
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta) -> bool:
-        """Put a job there once, however often it is asked; return whether it was new. Raises a GraderError."""
+        """Put a job there, if it is not there already; return whether it was put there now. Raises a GraderError."""
 
     def cancel(self, job_id: str) -> None:
-        """Take a job away, or end it. Raises a GraderError."""
+        """Take a job out, or end it if it runs. Raises a GraderError."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a push.
+    """What was done with a push.
 
     Attributes:
-        result: `recorded`, `known` (we were told before) or `ignored`.
-        reason: why it is ignored, one line of ours.
-        push: as it is recorded; None where it is ignored.
-        job: that answers it; likewise, or where it is opened later.
+        result: `recorded`, `known` (it was recorded before) or `ignored`.
+        reason: why it is ignored, one line; never text from the sender.
+        push: the push as it is recorded; None if it is ignored.
+        job: the job of its commit; None if the push is ignored or the job is opened later.
     """
 
     result: Literal["recorded", "known", "ignored"]
@@ -53,13 +56,13 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Intake:
-    """Takes pushes. Safe to share between threads, and between processes by the ledger.
+    """Takes pushes. Threads may share it, and processes may take pushes for one ledger at the same time.
 
     Attributes:
-        ledger: where they are recorded.
-        course: which of them are graded.
+        ledger: where pushes are recorded.
+        course: says which pushes are graded.
         queue: where their jobs wait.
-        wait: how long a failed job still waits for its next try.
+        wait: returns how long a failed job must still wait for its next try.
         clock: returns the present moment, aware.
     """
 
@@ -70,16 +73,16 @@ class Intake:
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(self, push: Push, received: datetime, *, later: Later | None = None) -> Receipt:
-        """Take a push that a host or a hook told us of. It is on the disk when this returns.
+        """Take a push from a git host or a hook. It is on the disk when this returns.
 
         Args:
-            push: checked and signed.
-            received: when it reached us.
-            later: takes what need not be done before whoever sent the push is answered: to open its job. What it
-                never does, the reconciler will. None: do it now.
+            push: checked, and from an authenticated sender.
+            received: when it reached the service.
+            later: runs the rest, which opens the job, after the sender got its response. If it never does, the
+                reconciler opens the job. None: open the job now.
 
         Raises:
-            GraderError: it could not be recorded; whoever sent it should send it again.
+            GraderError: the push could not be recorded; its sender should send it again.
         """
         repository = RepositoryName(push.host, push.owner, push.name)
         target = self.course.target(repository, push.branch)
@@ -98,37 +101,39 @@ class Intake:
         )
 
     def notice(self, target: Target, head: str) -> None:
-        """Take a push that nobody told us of: the branch is at a commit that we do not know."""
-        LOG.warning("a push that nobody told us of", extra={"repository": str(target.repository)})
+        """Take a push whose webhook was lost: the branch is at a commit of which no push is recorded."""
+        LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
         self._take(target, commit=head, received=self.clock())
 
     def resume(self, push: RecordedPush) -> None:
-        """Open the job of a push that was recorded when the process ended."""
+        """Open the job of a push that was recorded by a process which ended before it opened the job."""
         target = self.target_of(push)
         if target is not None:
             self._open(target, push, new=True)
 
     def revive(self, job: Job) -> None:
-        """Queue a superseded job again: its commit is what the branch is at."""
+        """Queue a superseded job again, because the branch is at its commit."""
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
 
     def target_of(self, push: RecordedPush) -> Target | None:
-        """Return what a push is graded as, None where it is not graded any more."""
+        """Return what a push is graded as, None if it is not graded any more."""
         return self.course.target(push.repository, push.ref.removeprefix(HEADS))
 
     def counts(self, target: Target, received: datetime) -> bool:
-        """Return whether a push that was received then may change the score."""
+        """Return whether a push that was received at that moment may change the score."""
         try:
             deadline = self.course.deadline(target.assignment)
             return deadline.decide(received, self.course.extension(target)).timing.counts
-        except GraderError as error:  # a file of extensions that is wrong; the job waits for it to be mended
-            LOG.error("nobody knows whether a push is late", extra={"reason": str(error)})
+        except (
+            GraderError
+        ) as error:  # the file of extensions has a mistake; the job waits until it is corrected
+            LOG.error("cannot decide whether a push is late", extra={"reason": str(error)})
             return False
 
     def dispatch(self, job: Job) -> bool:
-        """Put an open job into the queue, if it is not there; return whether it was put there now.
+        """Put an open job into the queue, if it is not there already; return whether it was put there now.
 
-        A queue that cannot be reached is logged and left to the reconciler.
+        If the queue cannot be reached, that is logged, and the reconciler tries again.
         """
         try:
             target = self._target(job)
@@ -181,7 +186,9 @@ class Intake:
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            if new and self.counts(target, push.received):  # a late one takes nothing from one in time
+            if new and self.counts(
+                target, push.received
+            ):  # a late push does not supersede one that was in time
                 self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
@@ -193,8 +200,13 @@ class Intake:
             LOG.info("superseded", extra={"job": older.id, "by": job.id})
             try:
                 self.queue.cancel(older.id)
-            except GraderError as error:  # a worker that takes it finds it superseded
-                LOG.warning("a job stays in the queue", extra={"job": older.id, "reason": str(error)})
+            except (
+                GraderError
+            ) as error:  # a worker that takes it will see in the ledger that it is superseded
+                LOG.warning(
+                    "a superseded job could not be taken out of the queue",
+                    extra={"job": older.id, "reason": str(error)},
+                )
 
     def _target(self, job: Job) -> Target | None:
         for push in reversed(self.ledger.pushes(job.repository, commit=job.commit)):
@@ -204,7 +216,7 @@ class Intake:
         return None
 
     def priority(self, job: Job) -> int:
-        """Return the place in the queue: behind those who have fewer waiting; regrades behind all pushes."""
+        """Return the job's priority: students with fewer open jobs come first, and pushes before regrades."""
         waiting = self.ledger.jobs(states=OPEN, repository=job.repository)
         backlog = sum(other.id != job.id and other.created <= job.created for other in waiting)
         return (PUSHES if job.attempt == 1 else REGRADES) + backlog

@@ -1,7 +1,7 @@
 #!/bin/sh
-@MARK@ hands each push to the grading service; autograder hook uninstall takes it away.
-# It never makes a push fail. A hook of yours goes into @KEPT@ beside this one, which is run after it.
-trap '' HUP INT PIPE TERM # what was pushed is handed over even when the student hangs up
+@MARK@ reports each push to the grading service; remove it with: autograder hook uninstall
+# It never makes a push fail. Put a hook of your own beside it as @KEPT@: it runs after this one.
+trap '' HUP INT PIPE TERM # report the push even if the student's connection ends
 umask 027
 LC_ALL=C
 spool=@SPOOL@
@@ -10,7 +10,7 @@ pushed=$(cat)
 hand_over() {
     pushes='' count=0
     while read -r before after ref; do
-        # what a graded branch can be called needs no escaping in JSON
+        # the name of a graded branch needs no escaping in JSON
         case $before$after in *[!0-9a-f]*) continue ;; esac
         case $ref in *[!A-Za-z0-9._/-]*) continue ;; refs/heads/*) ;; *) continue ;; esac
         count=$((count + 1))
@@ -26,11 +26,11 @@ END
     now=$(date +%s) || return 1
     for try in 1 2 3 4 5 6 7 8 9; do
         draft=$spool/.new-$now-$$-$try
-        (set -C && : >"$draft") 2>/dev/null || continue # somebody else's
+        (set -C && : >"$draft") 2>/dev/null || continue # the file of another hook
         if printf '{"format":@FORMAT@,"host":"%s","owner":"%s","name":"%s",' @HOST@ @OWNER@ @NAME@ >"$draft" &&
             printf '"pusher":"%s","received":%s,"pushes":[%s]}\n' "$pusher" "$now" "${pushes#,}" >>"$draft" &&
             { sync "$draft" 2>/dev/null || sync; }; then
-            if ln "$draft" "$spool/$now-$$-$try.json" 2>/dev/null; then # never over another one
+            if ln "$draft" "$spool/$now-$$-$try.json" 2>/dev/null; then # never replaces another file
                 rm -f "$draft"
                 sync "$spool" 2>/dev/null || sync
                 return 0

@@ -1,7 +1,7 @@
-"""The `post-receive` hook of a bare repository: how it is put there, and what it does.
+"""The `post-receive` hook of a bare repository: how it is installed, and what it does.
 
-It is a small shell script without anything of ours: the student waits for it. It writes one file into the spool, on
-the disk before the push returns, and never makes a push fail. `spool` says what the file holds.
+It is a small shell script that needs nothing of this program, because the student waits for it. It writes one file into
+the spool, which is on the disk before the push returns. It never makes a push fail. `spool` describes the file.
 """
 
 import os
@@ -9,31 +9,34 @@ import re
 import shlex
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.git.names import is_commit
+from autograder.git.process import closed_environment
+from autograder.hosts import KINDS
 from autograder.ledger import RepositoryName
 from autograder.service.intake.spool import FORMAT, MAX_PUSHES, Spool
 
 NAME = "post-receive"
-KEPT = "post-receive.local"  # a hook that was there before ours; ours runs it
+KEPT = "post-receive.local"  # the hook that was there before; the new one runs it
 SCRIPT = Path(__file__).parent / "post-receive.sh"
 MARK = "# autograder hook:"
 
 
 class HookError(GraderError):
-    """A hook cannot be installed; the message says what to do."""
+    """A hook cannot be installed or removed; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A bare repository of this machine, and what it is called.
+    """A bare repository of this machine, and its name.
 
     Attributes:
-        path: of the repository, absolute.
+        path: absolute path of the repository.
         repository: its name in the ledger.
     """
 
@@ -42,28 +45,30 @@ class Place:
 
 
 def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Place:
-    """Return what the bare repository at `path` is called: where it lies below a host of the kind `folder` says it.
+    """Return the name of the bare repository at `path`, inferred from its path below the folder of a host.
 
     Args:
-        course: knows the hosts.
-        path: of the repository, BASE/OWNER/NAME.git.
-        host: the host's name; needed where several hosts have that folder, or none has (links, mounts).
-        owner: likewise.
+        course: has the hosts.
+        path: path of the repository, BASE/OWNER/NAME.git.
+        host: name of the host; required if the path is in the folders of several hosts, or of no host (links, mounts).
+        owner: the owner; required in the same cases.
 
     Raises:
-        HookError: it is no bare repository, or lies below no host, or no assignment takes its pushes.
+        HookError: the path is not a bare repository, is not below the folder of one host, or no assignment grades its
+            pushes.
     """
     path = path.resolve()
     if not (path / "objects").is_dir() or not (path / "HEAD").is_file():
-        raise HookError(f"{path} is no bare repository; git init --bare makes one")
+        raise HookError(f"{path} is not a bare repository; git init --bare makes one")
     folders = {
         name: Path(course.config.base(name).removeprefix("file://")).resolve()
         for name, settings in course.config.hosts.items()
-        if settings.kind == "folder" and host in ("", name)
+        if KINDS[settings.kind].is_folder and host in ("", name)
     }
     if not folders:
         raise HookError(
-            f'no host {host or "of the kind folder"} is configured: [hosts.NAME] with kind = "folder"'
+            f"autograder.toml has no host {host and host + ' '}of the kind folder; "
+            'add [hosts.NAME] with kind = "folder"'
         )
     if host and owner:
         found = [(host, owner)]
@@ -76,23 +81,23 @@ def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Pla
     if len(found) != 1:
         places = ", ".join(f"{name} ({base})" for name, base in folders.items())
         raise HookError(
-            f"{path} is in {'no' if not found else 'more than one'} folder of {places}; say --host and --owner"
+            f"{path} is in {'more than one' if found else 'none'} of the folders {places}; pass --host and --owner"
         )
     name = path.name.removesuffix(".git")
     repository = RepositoryName(found[0][0], owner or found[0][1], name)
     if not any(course.target(repository, each.branch) for each in course.config.assignments.values()):
-        raise HookError(f"no assignment takes pushes of {repository}; see repositories in autograder.toml")
+        raise HookError(f"no assignment grades pushes to {repository}; see repositories in autograder.toml")
     return Place(path, repository)
 
 
 def script(repository: RepositoryName, spool: Path) -> str:
-    """Return the hook of one repository."""
+    """Return the text of the hook of one repository."""
     values = {
         "MARK": MARK,
         "KEPT": KEPT,
         "MOST": str(MAX_PUSHES),
         "FORMAT": str(FORMAT),
-        "HOST": repository.host,  # names of nothing but letters, digits, dots, hyphens, underscores and slashes
+        "HOST": repository.host,  # these names have only letters, digits, dots, hyphens, underscores and slashes
         "OWNER": repository.owner,
         "NAME": repository.name,
         "SPOOL": shlex.quote(str(spool)),
@@ -101,15 +106,15 @@ def script(repository: RepositoryName, spool: Path) -> str:
 
 
 def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
-    """Put the hook into a repository; return whether anything changed.
+    """Install the hook in a repository; return whether anything changed.
 
     Args:
-        at: where.
-        spool: what it writes to; made where it is missing.
-        chain: keep a hook that is there as `post-receive.local`, which ours runs after itself.
+        at: the repository.
+        spool: the spool that the hook writes to; made if it is missing.
+        chain: keep an existing hook as `post-receive.local`, and run it after the new one.
 
     Raises:
-        HookError: there is another hook and `chain` was not asked for, or it cannot be written.
+        HookError: there is another hook and `chain` is false, or the hook cannot be written.
     """
     spool.make()
     hook = _hooks(at.path) / NAME
@@ -121,10 +126,10 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
         if before is not None and MARK not in before:
             if not chain:
                 raise HookError(
-                    f"{hook} is there already; --chain keeps it as {KEPT}, and it runs after ours"
+                    f"{hook} already exists; --chain keeps it as {KEPT}, and runs it after the new one"
                 )
             if (hook.parent / KEPT).exists():
-                raise HookError(f"{hook.parent / KEPT} is there already; join the two by hand")
+                raise HookError(f"{hook.parent / KEPT} already exists; join the two hooks by hand")
             hook.rename(hook.parent / KEPT)
         hook.parent.mkdir(exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=f".{NAME}-", dir=hook.parent)
@@ -138,10 +143,10 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
 
 
 def uninstall(path: Path) -> bool:
-    """Take the hook out of a repository, and put back what was there before; return whether it was there.
+    """Remove the hook from a repository, and restore the one before; return whether the hook was installed.
 
     Raises:
-        HookError: it cannot be removed.
+        HookError: the hook cannot be removed.
     """
     hook = _hooks(path.resolve()) / NAME
     try:
@@ -157,9 +162,9 @@ def uninstall(path: Path) -> bool:
 
 
 def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
-    """Hand over what the graded branches of a repository are at now, as its hook would; return the commits.
+    """Put the current commits of the graded branches into the spool, as the hook would; return the commits.
 
-    For pushes from before the hook was there. What the ledger knows already is not graded again.
+    This is for pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
 
     Raises:
         HookError: the repository cannot be read.
@@ -170,20 +175,27 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     for line in listed.splitlines():
         commit, _, ref = line.partition(" ")
         if is_commit(commit) and course.target(at.repository, ref.removeprefix("refs/heads/")):
-            pushes.append(("", commit, ref))  # no `before`: then a commit that is known is no new push
+            pushes.append(("", commit, ref))  # without `before`, a known commit is not a new push
     if pushes:
         spool.put(at.repository.host, at.repository.owner, at.repository.name, pushes)
     return [commit for _, commit, _ in pushes]
 
 
 def _hooks(repository: Path) -> Path:
-    """Return the folder in which git looks for hooks of a repository; its configuration may say another."""
-    return repository / _git(repository, "rev-parse", "--git-path", "hooks").strip()
+    """Return the folder in which git looks for the hooks of a repository.
+
+    A push looks where core.hooksPath says, also that of the account or the system, so git is asked in the caller's
+    environment here.
+    """
+    return repository / _git(repository, "rev-parse", "--git-path", "hooks", environment=os.environ).strip()
 
 
-def _git(repository: Path, *arguments: str) -> str:
+def _git(repository: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
     command = ["git", "-c", "safe.directory=*", f"--git-dir={repository}", *arguments]
-    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    environment = closed_environment() if environment is None else environment
+    done = subprocess.run(
+        command, cwd=repository, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         raise HookError(f"git {arguments[0]} failed in {repository}: {done.stderr.strip()[:300]}")
     return done.stdout

@@ -1,14 +1,14 @@
-"""Compares the ledger with the queue, and mends the difference. The ledger is right.
+"""Compares the ledger with the queue, and repairs differences. The ledger is right.
 
-    a push without a job                      its job is opened
-    an open job that is in no queue           it is put there, under the same id
-    a job said to run that nobody has         it failed, and is tried again
-    a branch at a commit that we do not know  its webhook was lost: it is taken as a push of now
-    pushes that a hook left in the spool      are taken
-    workflows that ended long ago             are deleted
-    a disk that is nearly full                is a problem that staff see
+    a push without a job                       its job is opened
+    an open job that is in no queue            it is queued under the same id
+    a running job that no worker has           it failed, and is tried again
+    a branch at a commit without a push        its webhook was lost: the push is recorded as received now
+    pushes that a hook left in the spool       they are taken
+    workflows that ended long ago              they are deleted
+    a disk that is nearly full                 it is logged, and /readyz reports it
 
-Everything may happen twice, at once, in several processes: each act is one that may be repeated.
+Several processes may do this at the same time: each of these acts may be repeated.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from autograder.service.jobs.queue import Queue
 from autograder.service.logs import LOG
 
 SPOOL_SECONDS = 0.25
-MEND_SECONDS = 10.0
+REPAIR_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
 LOOK_SECONDS = 5.0  # between two repositories whose branch is looked at: 500 of them in 42 minutes
 RECENT = timedelta(days=2)
@@ -36,14 +36,15 @@ MIN_FREE_BYTES = 200 << 20
 
 @dataclass
 class Reconciler:
-    """Mends, in a thread of its own.
+    """Compares and repairs in two threads.
 
     Attributes:
-        ledger, queue, intake: what is compared, and who mends.
+        ledger, queue: what is compared.
+        intake: opens jobs and queues them.
         head: returns the commit that the branch of a target is at.
-        drain: takes what lies in the spool; returns how many pushes that were.
-        folders: on whose disks there must be room.
-        patience: how long a job may be between two places before it counts as lost.
+        drain: takes the pushes in the spool; returns how many files it took.
+        folders: their disks must have free space.
+        patience: how long a running job may be missing in the queue before it counts as lost.
         keep: how long workflows that ended are kept.
         clock: returns the present moment, aware.
     """
@@ -63,11 +64,9 @@ class Reconciler:
     _looked_at_all: bool = False
 
     def start(self) -> None:
-        """Begin, with a look at everything."""
-        for work in (
-            self._loop,
-            self._look_around,
-        ):  # a git host that is slow must not keep the spool waiting
+        """Start the threads; the first comparison includes everything that was ever pushed."""
+        # two threads: a slow git host must not keep the spool waiting
+        for work in (self._loop, self._look_at_branches):
             self._threads.append(threading.Thread(target=work, name="reconciler", daemon=True))
             self._threads[-1].start()
 
@@ -77,14 +76,14 @@ class Reconciler:
         for thread in self._threads:
             thread.join(2)
 
-    def mend(self) -> int:
-        """Compare once; return how many jobs were queued.
+    def repair(self) -> int:
+        """Compare once, and repair; return how many jobs were queued.
 
         Raises:
             GraderError: a database cannot be used.
         """
         self._open_missing_jobs()
-        # The queue first: what comes in behind it is in the ledger, and queueing it once more changes nothing.
+        # Read the queue first: a job that comes in afterwards is in the ledger, and queueing it twice changes nothing.
         known = {entry.job for entry in self.queue.entries()}
         queued = 0
         for job in self.ledger.jobs(states=OPEN):
@@ -92,15 +91,15 @@ class Reconciler:
                 continue
             if job.state is JobState.RUNNING:
                 if self.clock() - job.updated < self.patience:
-                    continue  # it may have begun behind our look at the queue
+                    continue  # it may have started after the queue was read
                 job = self.ledger.move(job.id, JobState.FAILED, reason="its worker was lost")
             if self.intake.dispatch(job):
-                LOG.info("queued what was missing", extra={"job": job.id, "state": job.state.value})
+                LOG.info("a job was missing in the queue", extra={"job": job.id, "state": job.state.value})
                 queued += 1
         return queued
 
     def clean(self) -> int:
-        """Delete the workflows that ended long ago; return how many.
+        """Delete workflows that ended long ago; return how many.
 
         Raises:
             GraderError: the queue's database cannot be used.
@@ -108,9 +107,9 @@ class Reconciler:
         return self.queue.delete_ended(self.clock() - self.keep)
 
     def look(self) -> bool:
-        """Look at the branch of the next repository; return whether it is at a commit that we did not know.
+        """Look at the branch of the next repository; return whether a push was found that was not recorded.
 
-        Only repositories that pushed before are known, and only while a push of now would count.
+        A repository is looked at if it pushed before, and as long as a push received now would count.
 
         Raises:
             GraderError: the git host or a database cannot be used.
@@ -132,12 +131,12 @@ class Reconciler:
         return True
 
     def problems(self) -> list[str]:
-        """Return which disks are nearly full."""
+        """Return a line for each folder whose disk is nearly full."""
         found = []
         for folder in self.folders:
             free = shutil.disk_usage(folder).free if folder.is_dir() else 0
             if free < MIN_FREE_BYTES:
-                found.append(f"only {free >> 20} MiB are free for {folder}; make room")
+                found.append(f"only {free >> 20} MiB are free for {folder}; delete something on that disk")
         return found
 
     def _open_missing_jobs(self) -> None:
@@ -148,39 +147,34 @@ class Reconciler:
         self._looked_at_all = True
 
     def _loop(self) -> None:
-        due = {self._drain: 0.0, self._mend: 0.0, self._clean: 0.0}
+        acts: list[tuple[Callable[[], object], float]] = [
+            (self.drain, SPOOL_SECONDS),
+            (self._repair, REPAIR_SECONDS),
+            (self.clean, CLEAN_SECONDS),
+        ]
+        due = [0.0] * len(acts)
         while not self._stop.wait(SPOOL_SECONDS):
-            for act, seconds in (
-                (self._drain, SPOOL_SECONDS),
-                (self._mend, MEND_SECONDS),
-                (self._clean, CLEAN_SECONDS),
-            ):
-                if time.monotonic() < due[act]:
+            for index, (act, seconds) in enumerate(acts):
+                if time.monotonic() < due[index]:
                     continue
                 try:
                     act()
                 except GraderError as error:
-                    LOG.warning("not reconciled", extra={"reason": str(error)})
-                except Exception:  # noqa: BLE001 (the thread must go on; it is in the log)
-                    LOG.exception("not reconciled")
-                due[act] = time.monotonic() + seconds
+                    LOG.warning("the reconciler failed", extra={"reason": str(error)})
+                except Exception:  # noqa: BLE001 (logged; the thread must go on)
+                    LOG.exception("the reconciler failed")
+                due[index] = time.monotonic() + seconds
 
-    def _look_around(self) -> None:
+    def _look_at_branches(self) -> None:
         while not self._stop.wait(LOOK_SECONDS):
             try:
                 self.look()
             except GraderError as error:
                 LOG.warning("a branch could not be looked at", extra={"reason": str(error)})
-            except Exception:  # noqa: BLE001 (the thread must go on; it is in the log)
+            except Exception:  # noqa: BLE001 (logged; the thread must go on)
                 LOG.exception("a branch could not be looked at")
 
-    def _drain(self) -> None:
-        self.drain()
-
-    def _mend(self) -> None:
-        self.mend()
+    def _repair(self) -> None:
+        self.repair()
         for problem in self.problems():
-            LOG.error("disk", extra={"reason": problem})
-
-    def _clean(self) -> None:
-        self.clean()
+            LOG.error("a disk is nearly full", extra={"reason": problem})

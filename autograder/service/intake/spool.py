@@ -1,12 +1,12 @@
 """A folder in which hooks leave pushes until the service takes them: small files, written whole or not at all.
 
-The hook of a bare repository (`hooks`) writes there while the student waits; the service drains it, and need not run
-when the push comes. A file is removed only when the push is in the ledger. Taking it twice is harmless: the ledger
-knows the delivery. What cannot be read is set aside in `rejected/`, never removed.
+The hook of a bare repository (`post_receive`) writes a file while the student waits; the service need not run then. The
+service drains the folder, and removes a file only when its pushes are in the ledger. Taking a file twice is harmless,
+because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
 
 A file is named `SECONDS-...json` and holds, in JSON: format 1, host, owner, name, pusher, received (seconds since
-1970), and pushes, a list of [before, after, ref]; before may be empty: not known. Whoever may write to the folder may
-claim any of that, the time included: it belongs to the account that git runs under, and to the service.
+1970), and pushes, a list of [before, after, ref]; an empty `before` is unknown. Whoever may write to the folder may
+claim any of that, even the time. So only the account that git runs under, and the service, may write to it.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pathlib import Path
 import msgspec
 
 from autograder.errors import GraderError
-from autograder.git.names import is_commit, is_host, is_ref, is_repository_path
+from autograder.git.names import HEADS, is_commit, is_host, is_ref, is_repository_path
 from autograder.hosts.push import Push
 from autograder.hosts.webhook import MAX_SENDER
 from autograder.ledger import Conflict
@@ -33,13 +33,13 @@ from autograder.report import one_line
 
 FORMAT = 1
 SUFFIX = ".json"
-DRAFT = ".new-"  # a file that is being written, or that was left when the machine stopped
+DRAFT = ".new-"  # the name of a file begins so while it is being written, or if the machine stopped meanwhile
 REJECTED = "rejected"
 MAX_BYTES = 512 << 10
-MAX_PUSHES = 1000  # in one file; the hook takes no more either
-BATCH = 1000  # files that are taken in one go
-ABANDONED_SECONDS = 60.0
-AHEAD_SECONDS = 300.0  # clocks differ
+MAX_PUSHES = 1000  # in one file; the hook writes no more either
+BATCH = 1000  # files that are taken in one round
+ABANDONED_SECONDS = 60.0  # after which a draft counts as complete
+AHEAD_SECONDS = 300.0  # how far in the future a push may have been received, since clocks differ
 
 
 class SpoolError(GraderError):
@@ -58,7 +58,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Drained:
-    """What came of a round.
+    """The result of a round.
 
     Attributes:
         taken: files that were handed over and removed.
@@ -71,26 +71,26 @@ class Drained:
 
 @dataclass(frozen=True)
 class Spool:
-    """The folder at `folder`. One process drains it; any number write."""
+    """The folder at `folder`. One process drains it; any number of processes may write to it."""
 
     folder: Path
 
     def make(self) -> None:
-        """Make the folder, for its owner and group alone.
+        """Create the folder, for its owner and group alone.
 
         Raises:
-            SpoolError: it cannot be made.
+            SpoolError: it cannot be created.
         """
         try:
             self.folder.mkdir(mode=0o770, parents=True, exist_ok=True)
         except OSError as error:
-            raise SpoolError(f"cannot make the spool {self.folder}: {error}") from error
+            raise SpoolError(f"cannot create the spool {self.folder}: {error}") from error
 
     def problems(self) -> list[str]:
-        """Return why hooks cannot leave pushes here; none when they can."""
+        """Return the reasons why hooks cannot leave pushes here."""
         if self.folder.is_dir():
             return []
-        return [f"the spool {self.folder} is gone, and hooks lose pushes; start the service again"]
+        return [f"the spool {self.folder} is gone, so hooks lose pushes; start the service again"]
 
     def put(
         self,
@@ -108,7 +108,7 @@ class Spool:
             host, owner, name: of the repository.
             pushes: before, after and ref of each branch that moved.
             pusher: who pushed.
-            received: when; default: now.
+            received: when the push was received; default: now.
 
         Raises:
             SpoolError: it cannot be written.
@@ -130,15 +130,15 @@ class Spool:
         return path
 
     def waiting(self) -> int:
-        """Return how many files wait. Cheap: a glance at the folder."""
+        """Return how many files wait, at most BATCH. Reads only the names in the folder."""
         return sum(1 for _ in itertools.islice(self._files(), BATCH))
 
     def drain(self, take: Callable[[Push, datetime], object]) -> Drained:
-        """Hand over what waits, the oldest first; at most BATCH files.
+        """Hand over the pushes in the spool, oldest first; at most BATCH files.
 
         Args:
-            take: records a push that was received then. When it raises, its file stays, and so do all after it;
-                but a file whose push contradicts the ledger is set aside.
+            take: records a push with the moment at which it was received. If it raises an error, that file and all
+                later ones stay; but a file whose push contradicts the ledger is moved to `rejected/`.
 
         Raises:
             SpoolError: the folder cannot be read, or a file cannot be removed.
@@ -158,7 +158,7 @@ class Spool:
             try:
                 for push, received in pushes:
                     take(push, received)
-            except Conflict as error:  # another try would not help, and must not keep the others waiting
+            except Conflict as error:  # another try would not help, and the other files must not wait for it
                 rejected.append(self._set_aside(path, error))
                 continue
             try:
@@ -186,33 +186,33 @@ class Spool:
         aside = self.folder / REJECTED
         try:
             aside.mkdir(mode=0o770, exist_ok=True)
-            place = aside / path.name.removeprefix(".")
+            to = aside / path.name.removeprefix(".")
             for number in itertools.count(2):
-                if not os.path.lexists(place):
+                if not os.path.lexists(to):
                     break
-                place = aside / f"{path.name.removeprefix('.')}.{number}"
-            path.rename(place)
+                to = aside / f"{path.name.removeprefix('.')}.{number}"
+            path.rename(to)
         except OSError as error:
-            raise SpoolError(f"cannot set {path} aside: {error}; make its folder writable") from error
-        return place.name, one_line(str(why))
+            raise SpoolError(f"cannot move {path} to {aside}: {error}; make both folders writable") from error
+        return to.name, one_line(str(why))
 
 
 def _read(path: Path) -> list[tuple[Push, datetime]]:
     """Return the pushes in a file.
 
     Raises:
-        ValueError: it is none of ours; says why.
-        OSError: it cannot be read.
+        ValueError: no hook wrote this file; the message says why.
+        OSError: the file cannot be read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
-            raise ValueError("it is no plain file") from None
+            raise ValueError("it is not a regular file") from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise ValueError("it is no plain file")
+        raise ValueError("it is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(MAX_BYTES + 1)
     if len(content) > MAX_BYTES:
@@ -222,13 +222,15 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"not what a hook writes: {error}") from None
     if entry.format != FORMAT:
-        raise ValueError(f"of format {entry.format}, only {FORMAT} is known; update autograder")
+        raise ValueError(f"it is of format {entry.format}, only {FORMAT} is known; update autograder")
     if len(entry.pushes) > MAX_PUSHES:
         raise ValueError(f"it has more than {MAX_PUSHES} pushes")
     if not is_host(entry.host) or not is_repository_path(f"{entry.owner}/{entry.name}"):
-        raise ValueError("host, owner and name are those of no repository")
+        raise ValueError("no repository can have this host, owner and name")
     if not 0 <= entry.received <= time.time() + AHEAD_SECONDS:
-        raise ValueError("received at no time that has been; check the clock of the machine with the hook")
+        raise ValueError(
+            "it was received in the future or before 1970; check the clock of the machine with the hook"
+        )
     received = datetime.fromtimestamp(entry.received, timezone.utc)
     digest = hashlib.sha256(content).hexdigest()
     return [
@@ -239,17 +241,17 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
 
 
 def _push(entry: _Entry, digest: str, number: int, before: str, after: str, ref: str) -> Push | None:
-    """Return one push; None where a branch was deleted, or something moved that is no branch of ours."""
+    """Return one push; None if a branch was deleted, or if the ref is not a branch."""
     if not ((not before or is_commit(before)) and is_commit(after)):
         raise ValueError("a push is not [before, after, ref] with full commit ids")
-    if set(after) == {"0"} or not is_ref(ref) or not ref.startswith("refs/heads/"):
+    if set(after) == {"0"} or not is_ref(ref) or not ref.startswith(HEADS):
         return None
     return Push(
         host=entry.host,
         owner=entry.owner,
         name=entry.name,
         ref=ref,
-        branch=ref.removeprefix("refs/heads/"),
+        branch=ref.removeprefix(HEADS),
         commit=after,
         before=before,
         sender=one_line(entry.pusher)[:MAX_SENDER],

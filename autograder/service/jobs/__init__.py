@@ -1,10 +1,9 @@
 """How jobs become feedback.
 
-worker_names    names, locks and folders of this machine's workers
 lease           which workers are alive, and whose jobs must be taken over
-queue           the seam to DBOS
 pipeline        fetch, grade, publish
-graders         one suite server for each assignment
+queue           the seam to DBOS
+graders         a suite server for each assignment
 feedback_files  what a student gets; pure
-observer        what is counted in a worker
+worker_names    names, locks and folders of this machine's workers
 """

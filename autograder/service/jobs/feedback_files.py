@@ -1,4 +1,4 @@
-"""What a student gets for a push: the files of one commit on the feedback branch. Pure."""
+"""The feedback files that a student gets for a push: score.md and score.json. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -12,19 +12,19 @@ from autograder.report import Report, dumps, markdown
 
 @dataclass(frozen=True)
 class Standing:
-    """The score that counts, and the commit that it is from."""
+    """The score that counts, and the commit that it was given for."""
 
     commit: str
     report: Report
 
 
 def graded(report: Report, note: str, standing: Standing | None = None) -> dict[str, bytes]:
-    """Return the answer to a push that was graded.
+    """Return the feedback files for a push that was graded.
 
     Args:
-        report: what was found.
-        note: Markdown of ours, above the table.
-        standing: what counts in its place, where an earlier push was better and the best one counts.
+        report: of the push.
+        note: Markdown, shown above the table.
+        standing: the score that counts, if an earlier push was better and the best one counts; otherwise None.
     """
     if standing is not None:
         note = f"{note} {_stands(standing)}"
@@ -32,9 +32,9 @@ def graded(report: Report, note: str, standing: Standing | None = None) -> dict[
 
 
 def not_graded(assignment: str, commit: str, note: str, standing: Standing | None) -> dict[str, bytes]:
-    """Return the answer to a push that is recorded and not graded.
+    """Return the feedback files for a push that is recorded and not graded.
 
-    score.json is the report that stands; where there is none, one without cases.
+    score.json is the report that counts; if there is no such report, it is one without cases.
     """
     if standing is not None:
         return _files(markdown([standing.report], f"{note} {_stands(standing)}"), standing.report.to_json())
@@ -43,14 +43,14 @@ def not_graded(assignment: str, commit: str, note: str, standing: Standing | Non
 
 
 def not_lowered(report: Report, note: str, standing: Standing) -> dict[str, bytes]:
-    """Return the answer where staff had something graded again and another score stands: that one, and why."""
+    """Return the feedback files after a regrade that does not count: the score that counts, and why."""
     again = f"This commit was graded again, with {report.points} / {report.max_points} points; that does not count."
     text = markdown([standing.report], f"{note} {again} {_stands(standing)}")
     return _files(text, standing.report.to_json())
 
 
 def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, bytes]:
-    """Return an answer with the seal of the course in its score.json, see `autograder.grading.seal`."""
+    """Return feedback files with the seal of the course in score.json, see `autograder.grading.seal`."""
     data = seal.sealed(
         json.loads(files["score.json"]),
         files["score.md"],

@@ -1,7 +1,7 @@
-"""Warm suite servers, one for each assignment, for one worker slot.
+"""The suite servers of a worker, one for each assignment.
 
-A server is started before it is needed, kept, and started anew when it died or when the suite or the reference
-changed on disk: the next submission is graded with what staff have just corrected.
+A server is started before it is needed and kept. It is started again when it has ended, or when the suite or the
+reference has changed on disk: the next submission is graded with what staff have just corrected.
 """
 
 import contextlib
@@ -14,17 +14,18 @@ from autograder.errors import GraderError, SubmissionError
 from autograder.grading.grader import Grader
 from autograder.report import Report
 from autograder.service.logs import LOG
+from autograder.submission import PACKAGE
 
 Signature = frozenset[tuple[str, int, int]]
 
 
 class Graders:
-    """The suite servers of one slot. Grades one submission at a time; `interrupt` may come from any thread.
+    """The suite servers of one worker. They grade one submission at a time; any thread may call `interrupt`.
 
     Args:
         config: of the course.
-        config_file: that it was read from.
-        make: what makes a grader, for tests.
+        config_file: the file that `config` was read from.
+        make: creates a grader; tests replace it.
     """
 
     def __init__(self, config: Config, config_file: Path, make: Callable[..., Grader] = Grader) -> None:
@@ -33,7 +34,7 @@ class Graders:
         self._lock = threading.RLock()
 
     def warm(self, assignments: Iterable[str]) -> None:
-        """Start the servers of `assignments`; returns at once, whether or not they will come to work."""
+        """Start the servers of `assignments`. Returns at once; a server that cannot start is noticed by `grade`."""
         for assignment in assignments:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
@@ -47,15 +48,15 @@ class Graders:
         return self._working(assignment, lambda grader: grader.grade(folder, commit))
 
     def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report:
-        """Return the report of a submission that cannot be graded at all.
+        """Return the report of a submission that must not be graded: every case has the error's verdict.
 
         Raises:
-            GraderError: as `grade`.
+            GraderError: the suite server cannot start, so the cases are not known.
         """
         return self._working(assignment, lambda grader: grader.refused(error, commit))
 
     def interrupt(self, assignment: str) -> None:
-        """End the server that may be grading for `assignment`, and the sandbox with it."""
+        """End the server of `assignment`, which may be grading, and its sandbox."""
         found = self._graders.get(assignment)
         if found:
             found[0].kill()
@@ -73,7 +74,7 @@ class Graders:
             grader.ready()
             return work(grader)
         except BaseException:
-            # Whatever it was, the server may be out of step with us: an answer that comes later has no one to read it.
+            # The server may still reply to this submission, and that must not be taken for the reply to the next one.
             self._drop(assignment)
             raise
 
@@ -84,7 +85,7 @@ class Graders:
             if found and found[0].alive and found[1] == signature:
                 return found[0]
             if found:
-                LOG.info("starting the suite server anew", extra={"assignment": assignment})
+                LOG.info("starting the suite server again", extra={"assignment": assignment})
                 self._drop(assignment)
             grader = self._make(
                 self._config, assignment, config_file=self._config_file, sandbox=self._config.sandbox.kind
@@ -101,10 +102,10 @@ class Graders:
             found[0].close()
 
     def _signature(self, assignment: str) -> Signature:
-        """Return what changes when the suite or the reference changes."""
+        """Return a value that changes when a file of the suite or the reference changes."""
         roots = (
             self._config.path(self._config.assignment(assignment).suite),
-            self._config.path(self._config.reference) / "src",
+            self._config.path(self._config.reference) / PACKAGE,
         )
         found = set()
         for root in roots:

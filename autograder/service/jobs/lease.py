@@ -1,13 +1,13 @@
-"""Which worker slots live. Each renews its row in the ledger's database; who stops doing so is dead, and others give
-what it had back to the queue.
+"""Which workers are alive. Each renews its row in the ledger's database. A worker that stops doing so is dead, and the
+others put its jobs back into the queue.
 
-DBOS recovers the jobs of a slot when a slot of the same name starts again, and never those of another. So it is done
-here. A slot that lives must never be recovered, for then two would work on one job. (Even then nothing is published
-twice: the ledger takes one report, the feedback branch one answer.) Therefore
+DBOS recovers the jobs of a worker when one of the same name starts again, and never those of another one; that is done
+here. A living worker must never be recovered, because two would then work on one job. (Even then nothing is published
+twice: the ledger takes one report, the feedback branch one commit.) Therefore
 
-- death is seen by a number that does not change, over a time by the watcher's own clock: clocks differ;
-- only while the watcher itself could write: where the database was locked or away for a while, nobody could renew
-  anything, and everybody is watched anew.
+- death is seen by a number that does not change over a period of the watcher's own clock, because clocks differ;
+- and only while the watcher itself could write: if the database was locked or away, no worker could renew its row, and
+  the watcher starts again.
 """
 
 import threading
@@ -22,15 +22,15 @@ from autograder.ledger import workers as rows
 from autograder.service.jobs.queue import Entry, Queue
 from autograder.service.logs import LOG, about
 
-BEATS = 4  # renewals in the time after which a slot is taken for dead
+BEATS = 4  # renewals in the period after which a worker counts as dead
 
 
 class Watch:
-    """Tells who has not changed for a while. Pure.
+    """Finds whose value has not changed for a while. Pure.
 
     Args:
         seconds: how long that is.
-        gap: the longest time between two looks; after a longer one everybody is watched anew.
+        gap: the longest time between two looks; after a longer one the watch starts again for everybody.
     """
 
     def __init__(self, seconds: float, gap: float) -> None:
@@ -39,7 +39,7 @@ class Watch:
         self._last: float | None = None
 
     def look(self, now: float, values: Mapping[Hashable, object]) -> list[Hashable]:
-        """Look at everybody's value; return who has had the same for long enough."""
+        """Look at all values; return who has had the same one for long enough."""
         if self._last is not None and now - self._last > self._gap:
             self._seen.clear()
         self._last = now
@@ -52,25 +52,25 @@ class Watch:
 
 
 class Lease:
-    """One slot's row, and its look at the others.
+    """One worker's row, and its watch over the other workers.
 
     Args:
-        ledger: in whose database the rows are.
-        queue: where jobs of the dead are given back.
-        executor: the slot's name.
-        origin: where that is unique: machine and folder.
-        queues: which it serves.
-        seconds: after which a slot that is not heard of is dead.
-        running: returns the workflows that run here.
+        ledger: its database holds the rows.
+        queue: gets the jobs of dead workers back.
+        worker: the worker's name.
+        origin: where that name is unique: machine and folder.
+        queues: those that the worker serves.
+        seconds: how long a worker may be silent before it counts as dead.
+        running: returns the workflows that run in this worker.
         clock: returns the present moment, aware.
-        monotonic: seconds of a clock that does not go back.
+        monotonic: returns the seconds of a clock that does not go back.
     """
 
     def __init__(
         self,
         ledger: Ledger,
         queue: Queue,
-        executor: str,
+        worker: str,
         *,
         origin: str,
         queues: Sequence[str],
@@ -79,7 +79,7 @@ class Lease:
         clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ledger, self._queue, self.executor, self._origin = ledger, queue, executor, origin
+        self._ledger, self._queue, self.worker, self._origin = ledger, queue, worker, origin
         self._queues, self._seconds, self._running = tuple(queues), seconds, running
         self._clock, self._monotonic = clock, monotonic
         self._interval = seconds / BEATS
@@ -89,25 +89,25 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def claim(self, wait: Callable[[float], object] = time.sleep) -> None:
-        """Take the slot's name.
+        """Write the worker's row.
 
         Raises:
-            GraderError: a living worker of another machine has it.
+            GraderError: a living worker of another machine has the same name.
         """
         before = self._row()
         if before is not None and before.origin != self._origin:
             LOG.info(
-                "another worker had this name; waiting whether it lives", extra={"worker": self.executor}
+                "another worker has this name; checking whether it is alive", extra={"worker": self.worker}
             )
             wait(self._seconds)
             after = self._row()
             if after is not None and after.beats != before.beats:
                 raise GraderError(
-                    f"another worker is called {self.executor}, and lives; give this one a name of its own: --name"
+                    f"another living worker is called {self.worker}; give this one a name of its own with --name"
                 )
         rows.start(
             self._ledger.database,
-            self.executor,
+            self.worker,
             origin=self._origin,
             queues=self._queues,
             version=__version__,
@@ -115,7 +115,7 @@ class Lease:
         )
 
     def start(self) -> None:
-        """Renew the row, and watch the others, in a thread of their own."""
+        """Renew the row and watch the others, in a thread."""
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._thread.start()
 
@@ -124,16 +124,16 @@ class Lease:
         self._stop.set()
         if self._thread is not None:
             self._thread.join(self._interval)
-        rows.end(self._ledger.database, self.executor)
+        rows.end(self._ledger.database, self.worker)
 
     def turn(self) -> None:
-        """Renew the row once, and look at the others once.
+        """Renew the row once, and look at all workers once.
 
         Raises:
             GraderError: a database cannot be used.
         """
-        if not rows.beat(self._ledger.database, self.executor, now=self._clock()):
-            LOG.warning("this worker was taken for dead; did the machine sleep?")
+        if not rows.beat(self._ledger.database, self.worker, now=self._clock()):
+            LOG.warning("the others took this worker for dead; did the machine sleep?")
             self.claim(wait=lambda _seconds: None)
         running = [entry for entry in self._queue.entries() if entry.running]
         self._recover_others(running)
@@ -141,11 +141,11 @@ class Lease:
 
     def _recover_others(self, running: Sequence[Entry]) -> None:
         beats: dict[Hashable, object] = {
-            row.name: row.beats for row in rows.workers(self._ledger.database) if row.name != self.executor
+            row.name: row.beats for row in rows.workers(self._ledger.database) if row.name != self.worker
         }
-        for entry in running:  # it may have left no row
-            if entry.executor != self.executor:
-                beats.setdefault(entry.executor, None)
+        for entry in running:  # a worker whose row is gone may still have jobs
+            if entry.worker != self.worker:
+                beats.setdefault(entry.worker, None)
         for who in self._others.look(self._monotonic(), beats):
             dead = str(who)
             given = self._queue.recover(dead, running)
@@ -155,27 +155,27 @@ class Lease:
             LOG.warning("a worker is dead", extra={"dead": dead, "jobs": given})
 
     def _recover_own(self, running: Sequence[Entry]) -> None:
-        """Give back what is said to run here and does not: the disk was full when it ended."""
+        """Put back jobs that DBOS believes to run here although they do not, as after a full disk."""
         lost = {
             entry.workflow: entry
             for entry in running
-            if entry.executor == self.executor and entry.workflow not in self._running()
+            if entry.worker == self.worker and entry.workflow not in self._running()
         }
         stuck = self._own.look(self._monotonic(), dict.fromkeys(lost))
         if stuck:
-            given = self._queue.recover(self.executor, [lost[str(name)] for name in stuck])
-            LOG.warning("jobs were stuck here", extra={"jobs": given})
+            given = self._queue.recover(self.worker, [lost[str(name)] for name in stuck])
+            LOG.warning("jobs that were stuck here were queued again", extra={"jobs": given})
 
     def _row(self) -> rows.Worker | None:
         found = rows.workers(self._ledger.database)
-        return next((row for row in found if row.name == self.executor), None)
+        return next((row for row in found if row.name == self.worker), None)
 
     def _loop(self) -> None:
-        with about(worker=self.executor):
+        with about(worker=self.worker):
             while not self._stop.wait(self._interval):
                 try:
                     self.turn()
                 except GraderError as error:
                     LOG.warning("the lease could not be renewed", extra={"reason": str(error)})
-                except Exception:  # noqa: BLE001 (the thread must go on; it is in the log)
+                except Exception:  # noqa: BLE001 (logged; the thread must go on)
                     LOG.exception("the lease could not be renewed")

@@ -1,18 +1,18 @@
-"""The three steps of a job on plain values: fetch, grade, publish. What comes of each goes into the ledger.
+"""The three steps of a job on plain values: fetch, grade, publish. Their results go into the ledger.
 
-Every step takes a job's id and what the step before returned, and returns plain JSON: which step is next, and what
-it needs to know. `run` takes them one after the other; `queue` does the same with a checkpoint behind each. A step
-may be repeated, by this worker or another one, at any time: a report that is in the ledger is not made again, a
-feedback commit that answers is not made again, and a job that is settled stays as it is.
+Each step takes a job's id and what the step before returned. It returns plain JSON: the next step, and what that step
+needs. `run` takes the steps one after the other; `queue` does the same with a checkpoint after each. Any worker may
+repeat a step at any time: a report that is in the ledger is not made again, feedback that is on the branch is not
+published again, and a settled job stays as it is.
 
-No step raises for what can be foreseen. Whose fault decides what happens:
+No step raises an error for what can be foreseen. What happens depends on whose fault it was:
 
-    SubmissionError       the student is answered, with a report in which every case has that verdict
-    NotFound              the student pushed over that commit: final, without a report
-    RepositoryError       another try does not help: dead, staff must look
-    any other of ours     failed, and tried again later; after the last try dead
+    SubmissionError       the student gets a report in which every case has the error's verdict
+    NotFound              the student pushed over the commit: final, without a report
+    RepositoryError       another try would not help: dead, staff must look
+    other GraderErrors    failed, and tried again later; dead after the last try
 
-What is not foreseen leaves the job as it is, and the reconciler finds it.
+An error that is not foreseen and leaves the job open is noticed by the reconciler.
 """
 
 import hashlib
@@ -31,6 +31,7 @@ from autograder.course.deadline import Decision
 from autograder.errors import GraderError, SubmissionError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head, fetch_commit
+from autograder.git.names import HEADS
 from autograder.git.process import GitHostError, NotFound, RepositoryError
 from autograder.ledger import (
     OPEN,
@@ -47,105 +48,96 @@ from autograder.ledger import (
 from autograder.ledger.scores import Candidate, current
 from autograder.report import Report
 from autograder.service.jobs import feedback_files
-from autograder.service.jobs.observer import Observer, Unobserved
+from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
+from autograder.service.metrics import STEPS, Metrics
 from autograder.verdict import Verdict
 
 Facts = dict[str, Any]
 
-FETCH, GRADE, PUBLISH, RETRY, END = "fetch", "grade", "publish", "retry", "end"
-STEPS = (FETCH, GRADE, PUBLISH)
-HEADS = "refs/heads/"
+FETCH, GRADE, PUBLISH = STEPS
+RETRY, END = "retry", "end"
 MAX_WAIT = timedelta(hours=1)
 _REASON = 500  # characters of an unforeseen error in the ledger
 
 
-class Graders(Protocol):
-    """What grades; see `graders.Graders`."""
-
-    def grade(self, assignment: str, folder: Path, commit: str) -> Report: ...
-
-    def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report: ...
-
-    def interrupt(self, assignment: str) -> None: ...
-
-
-class Notices(Protocol):
-    """Who is told what a step finds out on the way; see `intake.Intake`."""
+class Intake(Protocol):
+    """What a step needs of `intake.Intake`, which lies above this package and so cannot be imported."""
 
     def notice(self, target: Target, head: str) -> None: ...
 
     def revive(self, job: Job) -> None: ...
 
+    def dispatch(self, job: Job) -> bool: ...
+
 
 @dataclass
 class Pipeline:
-    """The steps, for one worker slot.
+    """The steps, in one worker.
 
     Attributes:
-        ledger: the truth.
-        course: what belongs to what.
-        graders: what grades.
-        notices: who is told of pushes that nobody told us of.
-        folder: where files of submissions lie while they are graded; private, emptied by us.
-        worker: the slot's name, `host:slot`.
+        ledger: where the results go.
+        course: which assignment a repository belongs to.
+        graders: the suite servers.
+        intake: takes pushes that are found on a branch, and queues jobs.
+        folder: holds the files of submissions while they are graded; private, emptied by the steps.
+        worker: the worker's name, `host:number`.
         retries: how often a job is tried again.
         clock: returns the present moment, aware.
-        observer: what is counted.
+        metrics: what is counted in this process.
     """
 
     ledger: Ledger
     course: Course
     graders: Graders
-    notices: Notices
+    intake: Intake
     folder: Path
     worker: str
     retries: int = 5
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
-    observer: Observer = field(default_factory=Unobserved)
+    metrics: Metrics = field(default_factory=Metrics)
 
     # the steps -------------------------------------------------------------------------------------------
 
     def run(self, job_id: str) -> Facts:
-        """Take all steps of a job; return what the last one said: the next is `retry` or `end`."""
+        """Take all steps of a job; return what the last one returned: `retry` or `end` is next."""
         facts = self.begin(job_id)
         while facts["next"] in STEPS:
             facts = self.step(facts["next"], job_id, facts)
         return facts
 
     def begin(self, job_id: str) -> Facts:
-        """Note that this worker has the job; each worker that takes it up anew does so. Return the first step.
+        """Record that this worker has taken the job; return the first step. Each worker that takes a job calls this.
 
         Raises:
-            LedgerError: the ledger cannot be asked; nothing is decided then.
+            LedgerError: the ledger cannot be read or written; nothing is decided then.
         """
         with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
             try:
                 job = self.ledger.job(job_id)
                 if job.state not in OPEN:
-                    return _end(f"is {job.state.value}")
+                    return _settled_meanwhile(f"the job is {job.state.value}")
                 job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
                 if self.ledger.report(job_id) is None:
-                    # A try that ended without a word was the end of its worker.
+                    # A try without a recorded end was cut off by the end of its worker.
                     tries = self.ledger.recent_tries(job_id)
                     if tries > self.retries + 1:
-                        return self._dead(
-                            job, f"started {tries - 1} times without an answer; does it end its worker?"
-                        )
+                        reason = f"started {tries - 1} times without a result; does it end its worker?"
+                        return self._settle(job, JobState.DEAD, reason)
                 return {"next": FETCH}
             except (IllegalTransition, Unknown) as error:
-                return _end(str(error))
+                return _settled_meanwhile(str(error))
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
-        """Take one step of a job that has begun.
+        """Take one step of a job that was begun.
 
         Args:
-            name: which, one of STEPS.
+            name: one of STEPS.
             job_id: of the job.
             facts: what the step before returned.
 
         Raises:
-            LedgerError: the ledger cannot be asked; nothing is decided then.
+            LedgerError: the ledger cannot be read or written; nothing is decided then.
         """
         work = {FETCH: self._fetch, GRADE: self._grade, PUBLISH: self._publish}[name]
         started = time.monotonic()
@@ -153,18 +145,18 @@ class Pipeline:
             try:
                 job = self.ledger.job(job_id)
                 if job.state is not JobState.RUNNING:
-                    return _end(f"is {job.state.value}")
+                    return _settled_meanwhile(f"the job is {job.state.value}")
                 return work(job, facts)
-            except (IllegalTransition, Unknown) as error:  # somebody else has settled it meanwhile
-                return _end(str(error))
+            except (IllegalTransition, Unknown) as error:
+                return _settled_meanwhile(str(error))
             except GraderError as error:
                 return self._failed(job_id, name, error, str(error))
-            except Exception as error:  # noqa: BLE001 (a bug of ours: no verdict, and staff see it)
+            except Exception as error:  # noqa: BLE001 (a bug of the grader: no verdict, and staff see it)
                 LOG.exception("a step failed", extra={"step": name})
                 return self._failed(job_id, name, error, _described(error))
             finally:
                 seconds = time.monotonic() - started
-                self.observer.step(name, seconds)
+                self.metrics.step(name, seconds)
                 LOG.info("step", extra={"step": name, "seconds": round(seconds, 4)})
 
     def _push_of(self, job_id: str) -> int | None:
@@ -177,8 +169,12 @@ class Pipeline:
         return pushes[-1].id if pushes else None
 
     def interrupt(self, job_id: str) -> None:
-        """End the grading of a job that runs here at once, and its sandbox. From any thread."""
+        """End the grading of a job that runs here, and its sandbox, at once. From any thread."""
         self.graders.interrupt(self.ledger.job(job_id).assignment)
+
+    def queue_again(self, job_id: str) -> None:
+        """Put a job whose try failed into the queue again; it waits there until its next try is due."""
+        self.intake.dispatch(self.ledger.job(job_id))
 
     # fetch -----------------------------------------------------------------------------------------------
 
@@ -191,23 +187,22 @@ class Pipeline:
         head = branch_head(target.remote, target.branch, credentials=credentials)
         mark = self._last_push(job.repository, push.ref)
         if self._overtaken(job, target, head):
-            return _end("superseded")
+            return {"next": END}
         facts: Facts = {"note": note, "timing": decision.timing.value, "mark": mark}
         if not decision.timing.counts:
-            return {"next": PUBLISH, **facts, "standing": self._standing(job)}
+            return {"next": PUBLISH, **facts}
         try:
             self._bring(job, target)
         except SubmissionError as error:
             return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
         except NotFound as error:
-            if head == job.commit:  # the host contradicts itself; it may not have caught up
+            if head == job.commit:  # the host contradicts itself: it may need a moment to catch up
                 raise GitHostError(str(error)) from error
-            self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
-            return _end("pushed over")
+            return self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
         return {"next": GRADE, **facts}
 
     def _found(self, job: Job) -> tuple[Target, RecordedPush, Decision]:
-        """Return the job's target, and of the pushes of its commit the one whose time is best for the student."""
+        """Return the job's target, the push of its commit whose time is best for the student, and what that means."""
         best: tuple[Target, RecordedPush, Decision] | None = None
         for push in self.ledger.pushes(job.repository, commit=job.commit):
             target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
@@ -229,19 +224,19 @@ class Pipeline:
         return times.decide(received, self.course.extension(target))
 
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
-        """Supersede the job if its branch moved on to a commit that we grade in its place.
+        """Supersede the job if its branch has moved on to a commit that is graded in its place.
 
-        Webhooks come out of order, so the branch itself is asked: what it is at now is the newest. A head that
-        nobody told us of is recorded; one that was taken for older is brought back.
+        Webhooks may come out of order, so the branch itself decides which commit is the newest. If the service has no
+        push of that commit, one is recorded. If its job was superseded as the older one, that job is queued again.
         """
         if head is None or head == job.commit or job.attempt > 1:
             return False
         pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
         if not pushes:
-            self.notices.notice(target, head)
+            self.intake.notice(target, head)
             pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
         if not any(self._decide(target, push.received).timing.counts for push in pushes):
-            return False  # a late push takes nothing from one that was in time
+            return False  # a late push does not supersede one that was in time
         newer = [
             other
             for other in self.ledger.jobs(repository=job.repository, assignment=job.assignment)
@@ -251,31 +246,31 @@ class Pipeline:
             return False
         self._settle(job, JobState.SUPERSEDED, f"the branch is at {head[:10]}")
         if newer[0].state is JobState.SUPERSEDED:
-            self.notices.revive(newer[0])
+            self.intake.revive(newer[0])
         return True
 
     def _last_push(self, repository: RepositoryName, ref: str) -> int:
         return max((push.id for push in self.ledger.pushes(repository, ref=ref)), default=0)
 
     def _bring(self, job: Job, target: Target) -> Path:
-        """Put the files of the job's commit into a folder of ours; return that."""
+        """Write the files of the job's commit into a folder for it; return that folder."""
         submission = fetch_commit(
             target.remote, job.commit, credentials=self.course.credentials(target.repository.host)
         )
-        place = self._place(job)
+        checkout = self._checkout(job)
         self._remove(job)
         for name, content in submission.files.items():
-            path = place / name
+            path = checkout / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        (place / "complete").touch()
-        return place
+        (checkout / "complete").touch()
+        return checkout
 
-    def _place(self, job: Job) -> Path:
+    def _checkout(self, job: Job) -> Path:
         return self.folder / hashlib.sha256(job.id.encode()).hexdigest()[:20]
 
     def _remove(self, job: Job) -> None:
-        shutil.rmtree(self._place(job), ignore_errors=True)
+        shutil.rmtree(self._checkout(job), ignore_errors=True)
 
     # grade -----------------------------------------------------------------------------------------------
 
@@ -288,21 +283,21 @@ class Pipeline:
                 error = SubmissionError(facts["refused"], Verdict(facts["verdict"]))
                 report = self.graders.refused(job.assignment, error, job.commit)
             else:
-                place = self._place(job)
-                if not (place / "complete").is_file():  # another worker fetched it
-                    place = self._bring(job, self._found(job)[0])
-                report = self.graders.grade(job.assignment, place, job.commit)
+                checkout = self._checkout(job)
+                if not (checkout / "complete").is_file():  # another worker fetched it
+                    checkout = self._bring(job, self._found(job)[0])
+                report = self.graders.grade(job.assignment, checkout, job.commit)
         finally:
             self._remove(job)
         if self._overtaken_while_graded(job, facts["mark"]):
-            return _end("superseded")
+            return {"next": END}
         stored = self.ledger.add_report(job.id, report)
         if stored.new:
-            self.observer.report(stored.row.report)
+            self.metrics.report(stored.row.report)
         return following
 
     def _overtaken_while_graded(self, job: Job, mark: int) -> bool:
-        """Look again, if pushes came in since the fetch: a report that is recorded would have to be published."""
+        """Do as `_overtaken` if there were pushes since the fetch; once the report is recorded it must be published."""
         target, push, _ = self._found(job)
         others = self.ledger.pushes(job.repository, ref=push.ref, after=mark)
         if all(other.commit == job.commit for other in others):
@@ -318,9 +313,9 @@ class Pipeline:
         target, push, _ = self._found(job)
         stored = self.ledger.report(job.id)
         if stored is not None:
-            files, when, reason = self._answer(job, stored, facts["note"]), stored.recorded, "graded"
+            files, when, reason = self._files(job, stored, facts["note"]), stored.recorded, "graded"
         else:
-            standing = self._stands(facts.get("standing"))
+            standing = self._stands(self._standing(job))
             files = feedback_files.not_graded(job.assignment, job.commit, facts["note"], standing)
             when, reason = push.received, f"not graded: {facts['timing']}"
         settings = self.course.feedback
@@ -336,11 +331,10 @@ class Pipeline:
             signing_key=settings.signing_key,
         )
         self.ledger.add_feedback(job.id, commit=published.commit, branch=settings.branch)
-        self._settle(job, JobState.FINAL, reason)
-        return _end(reason)
+        return self._settle(job, JobState.FINAL, reason)
 
-    def _answer(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
-        """Return what to publish: the report; after a regrade that does not count, the one that does."""
+    def _files(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
+        """Return what to publish: the job's report or, after a regrade that does not count, the one that counts."""
         if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
             return feedback_files.graded(stored.report, note)
         counts = self._standing(job, stored.report)
@@ -350,11 +344,11 @@ class Pipeline:
         return feedback_files.graded(stored.report, note, standing)
 
     def _standing(self, job: Job, report: Report | None = None) -> str | None:
-        """Return the id of the job whose report is the repository's score, None where there is none.
+        """Return the id of the job whose report is the repository's score, None if the repository has no score.
 
         Args:
-            job: whose repository.
-            report: of that job, which is not final yet: taken as if it were.
+            job: of the repository.
+            report: of `job`, which is not final yet; it is treated as if it were.
         """
         candidates = self.ledger.candidates(job.assignment, repository=job.repository)
         if report is not None:
@@ -372,34 +366,31 @@ class Pipeline:
 
     # the end ---------------------------------------------------------------------------------------------
 
-    def _settle(self, job: Job, state: JobState, reason: str) -> None:
+    def _settle(self, job: Job, state: JobState, reason: str) -> Facts:
         self.ledger.move(job.id, state, reason=reason, worker=self.worker)
         self._remove(job)
         seconds = (self.clock() - job.created).total_seconds()
         LOG.info("job", extra={"state": state.value, "reason": reason, "after": round(seconds, 3)})
-
-    def _dead(self, job: Job, reason: str) -> Facts:
-        self._settle(job, JobState.DEAD, reason)
-        return _end(reason)
+        return {"next": END}
 
     def _failed(self, job_id: str, step: str, error: Exception, reason: str) -> Facts:
-        """Record a failed try; say when the next one is due."""
-        self.observer.fault(step)
+        """Record a failed try: the job is tried again later, or dead."""
+        self.metrics.fault(step)
         LOG.warning("a try failed", extra={"step": step, "error": type(error).__name__, "reason": reason})
         job = self.ledger.job(job_id)
         if job.state is not JobState.RUNNING:
-            return _end(f"is {job.state.value}")
+            return _settled_meanwhile(f"the job is {job.state.value}")
         try:
             self._remove(job)
             if isinstance(error, RepositoryError):
-                return self._dead(job, reason)
+                return self._settle(job, JobState.DEAD, reason)
             tries = self.ledger.recent_tries(job_id)
             if tries > self.retries:
-                return self._dead(job, f"{reason} (given up after {tries} tries)")
+                return self._settle(job, JobState.DEAD, f"{reason} (given up after {tries} tries)")
             self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
         except IllegalTransition as settled:
-            return _end(str(settled))
-        return {"next": RETRY, "reason": reason}
+            return _settled_meanwhile(str(settled))
+        return {"next": RETRY}
 
 
 def wait_before_next_try(
@@ -408,22 +399,24 @@ def wait_before_next_try(
     first: timedelta,
     now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
 ) -> timedelta:
-    """Return how long a failed job still waits for its next try; nothing for any other."""
+    """Return how long a failed job must still wait for its next try; zero for any other job."""
     if job.state is not JobState.FAILED:
         return timedelta(0)
     return max(timedelta(0), job.updated + backoff(first, ledger.recent_tries(job.id)) - now())
 
 
 def backoff(first: timedelta, tries: int) -> timedelta:
-    """Return how long to wait after so many tries: `first`, then twice as long each time, at most MAX_WAIT."""
+    """Return how long to wait after a number of tries: `first`, then twice as long each time, at most MAX_WAIT."""
     return min(first * (1 << min(max(tries - 1, 0), 20)), MAX_WAIT)
 
 
-def _end(reason: str) -> Facts:
-    return {"next": END, "reason": reason}
+def _settled_meanwhile(reason: str) -> Facts:
+    """End the work on a job that another process has settled."""
+    LOG.info("the job needs no more work", extra={"reason": reason})
+    return {"next": END}
 
 
 def _described(error: Exception) -> str:
     last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" in {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
-    return f"a bug of ours: {type(error).__name__}: {error}{place}"[:_REASON]
+    line = f" in {Path(last[0].filename).name}:{last[0].lineno}" if last else ""
+    return f"a bug in the grader: {type(error).__name__}: {error}{line}"[:_REASON]

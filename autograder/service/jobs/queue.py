@@ -1,16 +1,29 @@
 """The seam to DBOS: jobs that survive the process which runs them. The only module that imports it.
 
-    Queue     puts jobs in and takes them out, from any process
-    Slot      runs them, one at a time, in this process
+    Queue       puts jobs in and takes them out, from any process
+    Consumer    runs them, one at a time, in a worker
 
-A job of the ledger is a workflow of DBOS with the job's id; a job that was queued once more is another round and gets
-the time of that behind its id, so that everybody who sees the same row of the ledger asks for the same workflow. The
-steps are those of a `Work`, each a checkpoint. Nothing but ids and plain JSON goes into this database, and all of it
-could be deleted: the reconciler would queue again what the ledger says is open.
+A job of the ledger is a workflow of DBOS under the job's id. A job that is queued again is a new workflow: the time of
+that change is appended to the id, so that everybody who sees the same row of the ledger asks for the same workflow.
+The steps are those of a `Work`; each is a checkpoint.
 
-What was measured and is obeyed here: the name of a slot is unique and stable; the version is pinned, since the steps
-themselves can be repeated; values are plain JSON, never pickle; every workflow has a priority, since none beats all;
-queues are registered before anybody listens; SQLite is switched to WAL once.
+What the two databases hold. The ledger holds the facts: which jobs there are, the state of each, how often and by whom
+it was tried, its report and its feedback. DBOS holds what is needed to hand out work: which workflow waits in which
+queue with which priority and until when, which worker runs it, and which steps it has finished. No result and no reason
+is in DBOS: a checkpoint holds the next step and what that step needs. Two things are in both, because the databases may
+be two files without a common transaction:
+
+- That a job waits or runs. DBOS decides under its own locks who gets a workflow; the ledger records what came of it.
+- Which worker has a job. In DBOS it is the key by which the jobs of a dead worker are given back; in the ledger it is
+  part of the job's history.
+
+Where they differ the ledger is right, and the reconciler repairs the difference. All of DBOS's database could be
+deleted: the reconciler would queue again what is open in the ledger.
+
+Measurements showed that the following is needed: the name of a worker is unique and the same at its next start; the
+version is pinned, because a newer autograder may repeat the steps of an older one; values are plain JSON, never pickle;
+every workflow has a priority, because DBOS prefers one without to all others; queues are registered before anybody
+listens to them; SQLite is switched to WAL once.
 """
 
 import asyncio
@@ -23,7 +36,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from dbos import (
@@ -37,18 +50,16 @@ from dbos import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
+from autograder.config.schema import QUEUES
 from autograder.errors import GraderError
 from autograder.ledger import Job
 from autograder.ledger.database import mask
 from autograder.service.logs import LOG
 
-QUEUES = ("cpu", "gpu")
 WORKFLOW = "grade"
 APPLICATION = "autograder"
-VERSION = (
-    "1"  # of the workflow below, never of the code: what waits or runs is taken up by a newer autograder
-)
-POLL_SECONDS = 0.15  # a look costs 2 ms
+VERSION = "1"  # of the workflow below, not of the code: a newer autograder takes over what waits or runs
+POLL_SECONDS = 0.15  # one look takes 2 ms
 WAITING, RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _ROUND = "~"
@@ -56,27 +67,26 @@ _BATCH = 500
 _POOL = 4
 
 Facts = dict[str, Any]
-Result = TypeVar("Result")
 
 
 class QueueError(GraderError):
-    """The queue's database cannot be used; what is in the ledger will be queued later."""
+    """The queue's database cannot be used. What is open in the ledger will be queued later."""
 
 
 class Work(Protocol):
-    """What a slot does. Called in threads."""
+    """What is done with a job, without DBOS; see `pipeline.Pipeline`. Called in threads."""
 
     def begin(self, job_id: str) -> Facts:
-        """Take a job up, the first time or again; return the first step, or the end. Not a checkpoint."""
+        """Take up a job, for the first time or again; return the first step, or the end. Not a checkpoint."""
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
         """Take one step, see `pipeline.Pipeline.step`; `facts` and the result are plain JSON."""
 
     def interrupt(self, job_id: str) -> None:
-        """Make the step that runs for a job end soon: the job was cancelled."""
+        """Make the running step of a job end soon, because the job was cancelled."""
 
-    def again(self, job_id: str) -> None:
-        """Queue a job that failed once more."""
+    def queue_again(self, job_id: str) -> None:
+        """Put a job whose try failed into the queue again."""
 
 
 @dataclass(frozen=True)
@@ -84,20 +94,20 @@ class Entry:
     """A job in the queue.
 
     Attributes:
-        job: the ledger's id.
-        workflow: DBOS's.
+        job: its id in the ledger.
+        workflow: its id in DBOS.
         queue: `cpu` or `gpu`.
-        running: whether a slot has it.
-        executor: which slot had it last; empty for none.
-        since: when it was put there (UTC).
-        due: when it may begin, where it has to wait for that.
+        running: whether a worker has it.
+        worker: the worker that runs it; empty while it waits.
+        since: when it was put into the queue (UTC).
+        due: the moment before which it must not start; None where there is no such moment.
     """
 
     job: str
     workflow: str
     queue: str
     running: bool
-    executor: str
+    worker: str
     since: datetime
     due: datetime | None
 
@@ -110,13 +120,13 @@ def workflow_id(job: Job) -> str:
 
 
 def prepare(url: str) -> None:
-    """Make the queue's database where it is missing, or bring it up to date. Safe to do at once from several processes.
+    """Create the queue's database, or bring it up to date. Several processes may do so at once.
 
     Args:
         url: sqlite+pysqlite:///FILE or postgresql+psycopg://…; may hold a password.
 
     Raises:
-        QueueError: it cannot be made.
+        QueueError: it cannot be created.
     """
     parsed = sa.make_url(url)
     with _errors(url):
@@ -138,10 +148,10 @@ def prepare(url: str) -> None:
 
 
 class Queue:
-    """The queue as seen from outside: put jobs in, look, take them out. Safe to share between threads."""
+    """The queue from outside: puts jobs in, lists them, takes them out. Safe to share between threads."""
 
     def __init__(self, url: str) -> None:
-        """Connect to a database that `prepare` made.
+        """Connect to a database that `prepare` created.
 
         Raises:
             QueueError: it cannot be reached.
@@ -155,18 +165,18 @@ class Queue:
         self._client.destroy()
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta = timedelta(0)) -> bool:
-        """Put a job into a queue, once however often it is asked; return whether that was new.
+        """Put a job into a queue, if it is not there already; return whether it was put there now.
 
         Args:
-            job: as the ledger shows it now.
+            job: as it is in the ledger now.
             queue: one of QUEUES.
-            priority: lower goes first; from 1 on.
-            delay: after which it may begin.
+            priority: from 1; the lowest number is taken first.
+            delay: how long the job must wait at least.
 
         Raises:
             QueueError: there is no such queue, or its database cannot be written.
         """
-        if queue not in QUEUES:  # it would wait there for ever
+        if queue not in QUEUES:  # nobody would ever take it
             raise QueueError(f"there is no queue {queue!r}, only {' and '.join(QUEUES)}")
         name = workflow_id(job)
         options: EnqueueOptions = {
@@ -184,20 +194,20 @@ class Queue:
                 self._client.enqueue(options, job.id)
                 return True
             except error.DBOSWorkflowIDInUseError:
-                return self._again(name, queue)
+                return self._rewind(name, queue)
 
-    def _again(self, name: str, queue: str) -> bool:
-        """Begin a workflow anew that ended while the ledger still says that its job is open."""
+    def _rewind(self, name: str, queue: str) -> bool:
+        """Start a workflow again that has ended although its job is still open in the ledger."""
         found = self._client.list_workflows(workflow_ids=[name], load_input=False, load_output=False)
         if not found or found[0].status not in ENDED:
             return False
-        with contextlib.suppress(error.DBOSException):  # somebody else was faster
+        with contextlib.suppress(error.DBOSException):  # another process was faster
             self._client.rewind_workflow(name, queue_name=queue, application_version=VERSION)
             return True
         return False
 
     def cancel(self, job_id: str) -> None:
-        """Take a job out of the queue; if a slot has it, the step that grades ends within seconds.
+        """Take a job out of the queue. If a worker has it, the step that grades ends within seconds.
 
         Raises:
             QueueError: the database cannot be written.
@@ -214,7 +224,7 @@ class Queue:
                 self._client.cancel_workflows(names)
 
     def entries(self) -> list[Entry]:
-        """Return the jobs that wait or run, those that were put there first first.
+        """Return the jobs that wait or run, in the order in which they were queued.
 
         Raises:
             QueueError: the database cannot be read.
@@ -236,24 +246,26 @@ class Queue:
             for status in found
         ]
 
-    def recover(self, executor: str, entries: Collection[Entry]) -> int:
-        """Give jobs of a slot that is dead back to their queue; return how many were.
+    def recover(self, worker: str, entries: Collection[Entry]) -> int:
+        """Put jobs of a dead worker back into their queues; return how many.
 
-        A job that another slot has taken over meanwhile is left alone.
+        A job that another worker has taken over meanwhile is left alone.
 
         Raises:
             QueueError: the database cannot be written.
         """
         with _errors(self._url):
             return sum(
-                # Not public. It moves a row only while that names this executor, so it is safe to race.
-                self._client._sys_db.reenqueue_for_recovery(entry.workflow, [executor], entry.queue)
+                # Not public, but nothing public does it: DBOS itself recovers only workflows of the executor that
+                # starts again, and `resume_workflow` also moves one that a living executor has just taken. This moves
+                # a row only while it names this executor, so that several workers may do it at the same time.
+                self._client._sys_db.reenqueue_for_recovery(entry.workflow, [worker], entry.queue)
                 for entry in entries
-                if entry.running and entry.executor == executor
+                if entry.running and entry.worker == worker
             )
 
     def delete_ended(self, before: datetime) -> int:
-        """Delete what ended before that moment; return how many workflows were deleted.
+        """Delete the workflows that ended before a moment; return how many.
 
         Raises:
             QueueError: the database cannot be written.
@@ -275,31 +287,31 @@ class Queue:
                     return deleted
 
     def check(self) -> None:
-        """Do nothing, if the database can be reached.
+        """Connect to the database.
 
         Raises:
-            QueueError: it cannot.
+            QueueError: it cannot be reached.
         """
         with _errors(self._url):
             self._client.check_connection()
 
 
-class Slot:
-    """Runs jobs in this process, one at a time. There can be one in a process.
+class Consumer:
+    """Takes jobs from queues and runs them in this process, one at a time. A process can have one.
 
     Args:
-        url: of a database that `prepare` made.
-        executor: the slot's name: unique, and the same at the next start.
-        queues: which to take jobs from, of QUEUES.
-        work: what to do with them.
-        steps: the names of the steps of `work`; any other that it names is the end.
-        preemptible: those of them that end when the job is cancelled.
+        url: of a database that `prepare` created.
+        worker: the worker's name: unique, and the same at the next start.
+        queues: those of QUEUES to take jobs from.
+        work: what to do with a job.
+        steps: the names of the steps of `work`; any other name that it returns is the end.
+        preemptible: the steps that end when the job is cancelled.
     """
 
     def __init__(
         self,
         url: str,
-        executor: str,
+        worker: str,
         queues: Sequence[str],
         work: Work,
         *,
@@ -311,20 +323,15 @@ class Slot:
             raise QueueError(
                 f"there is no queue {', '.join(unknown) or 'named'}, only {' and '.join(QUEUES)}"
             )
-        self.executor, self.queues = executor, tuple(queues)
-        self._url, self._work, self._steps, self._preemptible = (
-            url,
-            work,
-            tuple(steps),
-            frozenset(preemptible),
-        )
+        self._url, self._worker, self._queues = url, worker, tuple(queues)
+        self._work, self._steps, self._preemptible = work, tuple(steps), frozenset(preemptible)
         self._running: set[str] = set()
         self._ending = False
-        self._at_work = 0  # threads that take a step
+        self._active_steps = 0  # threads that run a step
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Begin to take jobs; first those that this slot had when it died.
+        """Start to take jobs, first those that a worker of this name had when it died.
 
         Raises:
             QueueError: the database cannot be used.
@@ -333,7 +340,7 @@ class Slot:
             "name": APPLICATION,
             "system_database_url": self._url,
             "application_version": VERSION,
-            "executor_id": self.executor,
+            "executor_id": self._worker,
             "serializer": DBOSPortableJSONSerializer(),
             "sys_db_pool_size": _POOL,
             "run_migrations": False,
@@ -341,34 +348,34 @@ class Slot:
             "max_executor_threads": 16,
         }
 
-        async def run(job_id: str) -> str:
-            return await self._workflow(job_id)
+        async def run(job_id: str) -> None:
+            await self._workflow(job_id)
 
-        logging.getLogger("dbos").addHandler(logging.NullHandler())  # else DBOS prints by itself
+        logging.getLogger("dbos").addHandler(logging.NullHandler())  # otherwise DBOS prints to standard error
         logging.getLogger("dbos").addFilter(_CANCELLED)
         with _errors(self._url):
             DBOS(config=config)
             DBOS.workflow(name=WORKFLOW)(run)
-            DBOS.listen_queues(list(self.queues))
+            DBOS.listen_queues(list(self._queues))
             DBOS.launch()
 
     def stop(self, seconds: float) -> bool:
-        """Take no more jobs, and wait for the one that runs; return whether it came to its end.
+        """Take no more jobs, and wait for the one that runs; return whether it finished.
 
         Args:
-            seconds: how long to wait. What is cut off is begun again at the next start, or by another slot.
+            seconds: how long to wait. A job that is cut off starts again at the next start, or in another worker.
         """
         self._ending = True
         wait = int(max(1.0, seconds)) if self.running() and seconds > 0 else 0
         DBOS.destroy(destroy_registry=True, workflow_completion_timeout_sec=wait)
-        return self._at_work == 0
+        return self._active_steps == 0
 
     def running(self) -> frozenset[str]:
         """Return the ids of the workflows that run here."""
         with self._lock:
             return frozenset(self._running)
 
-    async def _workflow(self, job_id: str) -> str:
+    async def _workflow(self, job_id: str) -> None:
         name = DBOS.workflow_id or job_id
         with self._lock:
             self._running.add(name)
@@ -379,29 +386,29 @@ class Slot:
                 options: StepOptions = {"name": step, "preemptible": step in self._preemptible}
                 facts = await DBOS.run_step_async(options, self._step, step, job_id, facts)
             if facts["next"] == "retry":
-                await asyncio.to_thread(self._work.again, job_id)
-            return str(facts.get("reason", ""))
+                await asyncio.to_thread(self._work.queue_again, job_id)
         finally:
             with self._lock:
                 self._running.discard(name)
 
-    def _take(self, name: str, job_id: str, facts: Facts) -> Facts:
+    def _counted(self, name: str, job_id: str, facts: Facts) -> Facts:
+        """Take a step in the thread that calls this."""
         with self._lock:
-            self._at_work += 1
+            self._active_steps += 1
         try:
             return self._work.step(name, job_id, facts)
         finally:
             with self._lock:
-                self._at_work -= 1
+                self._active_steps -= 1
 
     async def _step(self, name: str, job_id: str, facts: Facts) -> Facts:
-        task = asyncio.ensure_future(asyncio.to_thread(self._take, name, job_id, facts))
+        task = asyncio.ensure_future(asyncio.to_thread(self._counted, name, job_id, facts))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            if self._ending:  # the process ends, and what runs with it
+            if self._ending:  # the process is ending, and the step ends with it
                 raise
-            LOG.info("cancelled", extra={"job": job_id, "step": name})
+            LOG.info("a running job was cancelled", extra={"job": job_id, "step": name})
             await asyncio.to_thread(self._work.interrupt, job_id)
             with contextlib.suppress(Exception):
                 await task
@@ -409,7 +416,7 @@ class Slot:
 
 
 class _Cancelled(logging.Filter):
-    """Leaves out that a job was cancelled: it was meant to be."""
+    """Drops the errors that DBOS logs for cancelled jobs: somebody cancelled them on purpose."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         cause = record.exc_info[1] if record.exc_info else None
@@ -427,7 +434,7 @@ def _client(url: str) -> DBOSClient:
         serializer=DBOSPortableJSONSerializer(),
         application_name=APPLICATION,
         system_database_pool_size=_POOL,
-        retry_connection_errors=False,  # whoever brings a push must not wait for it
+        retry_connection_errors=False,  # the sender of a push must not wait for it
     )
 
 
@@ -440,7 +447,7 @@ def _moment(milliseconds: float) -> datetime:
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    """Switch a file to WAL mode. SQLite does not wait for others here by itself."""
+    """Switch a file to WAL mode, and wait for other processes that use it: SQLite itself does not wait here."""
     deadline = time.monotonic() + 60
     while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
@@ -453,7 +460,7 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _errors(url: str) -> Iterator[None]:
-    """Turn what DBOS and the driver raise into a QueueError without the password."""
+    """Turn the errors of DBOS and the driver into a QueueError without the password."""
     try:
         yield
     except (error.DBOSException, SQLAlchemyError, sqlite3.Error, OSError) as cause:
@@ -464,4 +471,4 @@ def _errors(url: str) -> Iterator[None]:
         raise QueueError(f"the queue {mask(url)}: {text[:300]}") from None
 
 
-__all__ = ["QUEUES", "Entry", "Queue", "QueueError", "Slot", "Work", "prepare", "workflow_id"]
+__all__ = ["QUEUES", "Consumer", "Entry", "Queue", "QueueError", "Work", "prepare", "workflow_id"]

@@ -1,8 +1,11 @@
-"""Worker slots of this machine: their names, the locks that keep these unique, and a folder for each.
+"""The workers of this machine: their names, the locks that keep the names unique, and a folder for each.
 
-A slot is a process. Its number is the lowest that no living process holds, so a slot that is started again has the
-name that it had before, and DBOS gives it back the job on which it died. Everything temporary of a slot lies in one
-folder, which is emptied when the slot starts: nothing that a killed process left behind stays.
+A worker's number is the lowest that no living process holds. So a worker that is started again has the same name, and
+DBOS gives it back the job on which it died. All temporary files of a worker lie in one folder, which is emptied when
+the worker starts: nothing that a killed process left there stays.
+
+The names of locks and folders on disk (`slots/HOST-N.lock`, `autograder-UID-HASH-N`) are those of earlier versions and
+must stay: an older version that still runs holds the same locks.
 """
 
 import contextlib
@@ -20,66 +23,66 @@ from typing import IO
 
 from autograder.errors import GraderError
 
-MAX_SLOTS = 1000
+MAX_WORKERS = 1000
 
 
 @dataclass(frozen=True)
-class Place:
-    """A slot that this process holds until it ends.
+class Identity:
+    """The name of a worker, which this process holds until it ends, and what belongs to the name.
 
     Attributes:
-        executor: `host:slot`.
-        origin: where that name is unique.
-        folder: for everything temporary; private and empty.
-        lock: held as long as the file is open.
+        name: `host:number`.
+        origin: the machine and folder in which the lock makes the name unique.
+        folder: for temporary files; private, and empty at first.
+        lock: an open file; the name is held until it is closed.
     """
 
-    executor: str
+    name: str
     origin: str
     folder: Path
     lock: IO[bytes]
 
     def release(self) -> None:
-        """Empty the folder and let others have the slot."""
+        """Remove the folder, and let other processes have the name."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.lock.close()
 
 
-def take(state: Path, host: str = "") -> Place:
-    """Take the lowest free slot.
+def take(state: Path, host: str = "") -> Identity:
+    """Take the name with the lowest number that is free.
 
     Args:
-        state: the service's folder for what it keeps.
-        host: the machine's name among all machines; default: its host name.
+        state: the folder in which the service keeps its state.
+        host: the machine's name among all machines. Default: its host name.
 
     Raises:
-        GraderError: its folders cannot be made, or the name is none.
+        GraderError: a folder cannot be created, or the machine's name is not allowed.
     """
     host = host or socket.gethostname()
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", host):
         raise GraderError(
-            f"{host!a:.200} is no name of a machine; give one of letters, digits, '.' and '-': --name"
+            f"{host!a:.200} cannot name a machine; give a name of letters, digits, '.' and '-' with --name"
         )
     try:
         folder = state / "slots"
         folder.mkdir(parents=True, exist_ok=True)
         about = folder.stat()
         origin = f"{_boot()}:{about.st_dev}:{about.st_ino}"
-        for number in range(MAX_SLOTS):
+        for number in range(MAX_WORKERS):
             lock = _locked(folder / f"{host}-{number}.lock")
             if lock is not None:
-                return Place(f"{host}:{number}", origin, _emptied(state, number), lock)
+                return Identity(f"{host}:{number}", origin, _emptied(state, number), lock)
     except OSError as error:
         raise GraderError(
-            f"cannot take a slot: {error}; make {state} and the folder of TMPDIR writable"
+            f"cannot start a worker: {error}; make {state} and the folder of TMPDIR writable"
         ) from error
-    raise GraderError(f"more than {MAX_SLOTS} slots on one machine")
+    raise GraderError(f"more than {MAX_WORKERS} workers on one machine")
 
 
-def use(place: Place) -> None:
-    """Let everything temporary of this process, and of those that it starts, lie in the slot's folder."""
-    os.environ["TMPDIR"] = str(place.folder)
-    tempfile.tempdir = str(place.folder)
+def use(identity: Identity) -> None:
+    """Put all temporary files of this process, and of those that it starts, into the worker's folder."""
+    os.environ["TMPDIR"] = str(identity.folder)
+    tempfile.tempdir = str(identity.folder)
 
 
 def _locked(path: Path) -> IO[bytes] | None:
@@ -99,7 +102,7 @@ def _emptied(state: Path, number: int) -> Path:
         folder.mkdir(mode=0o700)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
-        raise GraderError(f"{folder} is not a private folder of ours; remove it")
+        raise GraderError(f"{folder} is not a private folder of this user; remove it")
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry, ignore_errors=True)
@@ -109,7 +112,7 @@ def _emptied(state: Path, number: int) -> Path:
 
 
 def _boot() -> str:
-    """Return what tells this run of this machine from any other; nothing where the system does not say."""
+    """Return an id of this boot of this machine; empty if the system has no such id."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
