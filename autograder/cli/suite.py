@@ -10,6 +10,7 @@ import click
 
 from autograder.cli.options import config_option
 from autograder.errors import GraderError
+from autograder.sandbox.kinds import CHOICES
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -30,7 +31,7 @@ def suite() -> None:
     "--only", default="", metavar="NAME", help="One case or its function, or mutants whose id contains NAME."
 )
 @click.option(
-    "--seed", default="0", show_default=True, help="Of the inputs and of the choice of mutants: any text."
+    "--seed", default="0", show_default=True, help="Any text; inputs and the choice of mutants depend on it."
 )
 @click.option(
     "--min-kill",
@@ -53,8 +54,8 @@ def suite() -> None:
 )
 @click.option(
     "--sandbox",
-    type=click.Choice(["auto", "bwrap", "docker", "none"]),
-    help="Default: as in autograder.toml.",
+    type=click.Choice(CHOICES),
+    help="Sandbox to run in. Default: as in autograder.toml.",
 )
 @click.option("--jobs", type=click.IntRange(1, 256), help="Trials at a time. Default: one per processor.")
 @config_option
@@ -74,7 +75,7 @@ def check(
     jobs: int | None,
     config_file: Path,
 ) -> None:
-    """Try wrong solutions on the suite of ASSIGNMENT, and the reference in many draws; say what the suite misses.
+    """Try wrong solutions on the suite of ASSIGNMENT, and the reference in many draws; report what the suite misses.
 
     The wrong solutions are mutants of the reference: one small mistake each. Ctrl-C reports what is known by then.
     """
@@ -116,7 +117,7 @@ def check(
 
 
 def _with_history(settings: "Config", found: "Findings") -> "Findings":
-    """Join what real pushes came to, if there is a ledger."""
+    """Add the results of real pushes to the findings, if there is a ledger."""
     from dataclasses import replace
 
     from autograder.ledger import Ledger

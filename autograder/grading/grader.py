@@ -47,7 +47,7 @@ class Graded:
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of one trial: its rows, what the suite says of its cases, why the build failed; or a fault of ours."""
+    """The result of one trial: its rows, the facts about the suite's cases, why the build failed; or our fault."""
 
     rows: tuple[TrialCase, ...]
     cases: tuple[CaseFacts, ...]

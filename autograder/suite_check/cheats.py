@@ -99,7 +99,7 @@ def _function(source: PythonSource, region: markers.Region) -> FunctionNode | No
 
 
 def _counting(path: str, text: str) -> str:
-    """Return a file in which each function with a solution gives the result of its first call for ever."""
+    """Return a file in which each function with a solution always gives the result of its first call."""
     source = PythonSource(path, text)
     functions = {_function(source, region) for region in source.regions if region.indent} - {None}
     names = sorted(source.names[function] for function in functions if function is not None)

@@ -104,9 +104,22 @@ def sizes(node: Node) -> Iterator[Edit]:
     elif node.type == "init_declarator":
         value = node.child_by_field_name("value")
         sized = value if value is not None and value.type == "argument_list" else None
+    elif node.type == "function_declarator" and _is_local(node):
+        sized = node.child_by_field_name("parameters")
     if sized is not None and sized.named_children:
         size = sized.named_children[0]
         yield _edit("memory", size, f"({_text(size)}) - 1")
+
+
+def _is_local(declarator: Node) -> bool:
+    """Whether this is a variable: `vector<float> z(n);` in a function reads as the declaration of a function."""
+    statement = declarator.parent
+    return (
+        statement is not None
+        and statement.type == "declaration"
+        and statement.parent is not None
+        and statement.parent.type == "compound_statement"
+    )
 
 
 def types(node: Node) -> Iterator[Edit]:

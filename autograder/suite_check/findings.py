@@ -71,7 +71,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Tried:
-    """A mutant and what came of it.
+    """A mutant and its status.
 
     Attributes:
         id, path, function, kind, line, diff: see `mutant.Mutant`.
@@ -175,7 +175,7 @@ class Findings:
 
     @property
     def kill_rate(self) -> float | None:
-        """Caught mutants as a part of those that count: neither equivalent nor invalid; None when there are none."""
+        """Caught mutants as a part of those that count: neither equivalent nor invalid; None without any."""
         caught, escaped = len(self.of(CAUGHT)), len(self.of(*ESCAPED))
         return caught / (caught + escaped) if caught + escaped else None
 
@@ -190,7 +190,7 @@ class Findings:
 
 
 def status_of(cells: Mapping[str, Cell], faults: int) -> str:
-    """Return what became of a mutant, from its cells: caught means that one case catches it in every draw."""
+    """Return a mutant's status from its cells: caught means that one case catches it in every draw."""
     if any(cell.caught == cell.draws for cell in cells.values()):
         return CAUGHT
     if any(cell.caught for cell in cells.values()):
@@ -221,8 +221,8 @@ def advice(findings: Findings) -> list[str]:
     for case in findings.cases:
         if case.failed:
             said.append(
-                f"{case.name} ({case.function}): the reference fails {case.failed} of {case.draws} draws; mend the "
-                f"check or the draw, for right solutions lose {case.points} points: {case.failures[0][2]}"
+                f"{case.name} ({case.function}): the reference fails {case.failed} of {case.draws} draws; fix the "
+                f"check or the draw, because right solutions lose {case.points} points: {case.failures[0][2]}"
             )
         slowest = max(case.slowest, case.slowest_loaded)
         if slowest > NEAR_LIMIT * case.timeout:

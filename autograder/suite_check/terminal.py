@@ -22,7 +22,7 @@ def render(findings: Findings) -> str:
     """Return the text of a report."""
     parts = [_head(findings), _files(findings), _cases(findings), _survivors(findings), _cheats(findings)]
     parts += [_coverage(findings), _list("Worse than in the run before", findings.since)]
-    parts += [_list("Declared, but not to be found or caught", findings.stale)]
+    parts += [_list("Declared equivalent, but caught, or not found", findings.stale)]
     parts += [_list("What to do next", advice(findings)[:15]) or "Nothing to do: no finding.\n"]
     return "\n".join(part for part in parts if part)
 
