@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help test demo check format bench clean
+PARALLEL := -n auto --dist loadfile
+SLOW := sandbox or service or release or docker or browser or postgres
+
+.PHONY: help test quick demo check format bench clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,10 +22,13 @@ $(READY): requirements.txt pyproject.toml autograder/__init__.py
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt -e '.[dev]'
 	@touch $@
 
-test: $(READY) ## run every test
-	$(BIN)/python -m pytest
+test: $(READY) ## run every test, in parallel
+	$(BIN)/python -m pytest $(PARALLEL)
 
-demo: $(READY) ## visible tests, training, and a university: pushes that are answered with a score.md
+quick: $(READY) ## run the tests that need no sandbox, service, browser or container: under a minute
+	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))"
+
+demo: $(READY) ## visible tests, training, and four students who push and get a score.md
 	$(BIN)/python -m pytest -q test_toy.py
 	$(BIN)/python -m src.train softmax-cpp --epochs 3
 	$(BIN)/python -m demo.university

@@ -67,7 +67,7 @@ def assert_close(
 
     Args:
         actual: what `student` returned.
-        expected: what `ref` returned, or an answer computed by the check; may nest lists, tuples and dicts.
+        expected: what `ref` returned, or a value computed by the check; may nest lists, tuples and dicts.
         rtol, atol: tolerances; None: those of the dtype in `TOLERANCE`.
         what: what the message calls `actual`.
 
@@ -131,7 +131,7 @@ def agreed(
     atol: float | None = None,
     what: str = "the result",
 ) -> Data:
-    """Return `reference` if the check's own answer agrees with it, so that two independent answers decide.
+    """Return `reference` if the check's own value agrees with it, so that two independent computations decide.
 
     Raises:
         ValueError: they differ. That is our fault, so it is not an AssertionError and costs no points.

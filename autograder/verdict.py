@@ -14,7 +14,7 @@ class Traits:
         earns_points: whether the case gets its points; otherwise it gets none.
         junit: the element that marks the test case in JUnit XML; empty for a test case that passed.
         gradescope: the status of the test in Gradescope's results.json.
-        meaning: when a case gets this verdict, as docs/report-format.md says it to staff.
+        meaning: when a case gets this verdict, as docs/report-format.md explains it to staff.
     """
 
     icon: str

@@ -34,9 +34,9 @@ from autograder.hosts.push import Push
 from autograder.ledger import JobState, Ledger, tables
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.jobs import pipeline
-from tests.ledgers import commit as commit_of
-from tests.ledgers import report
-from tests.university import HALF, RIGHT, PretendedGraders, University
+from tests.support.ledgers import commit as commit_of
+from tests.support.ledgers import report
+from tests.support.university import HALF, RIGHT, PretendedGraders, University
 
 RESULTS = Path(__file__).parent / "results" / "service.json"
 SECRET = "0123456789" * 4

@@ -23,9 +23,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.ledger import Job, JobState, Ledger
-from tests.samples import ALL, REPOSITORY, build
+from tests.support import ROOT
+from tests.support.samples import ALL, build
 
-BUILD = REPOSITORY / "build"
+BUILD = ROOT / "build"
 PATIENCE_SECONDS = 120.0
 SETTINGS = """\
 course = "deep-learning-systems"
@@ -152,17 +153,16 @@ def make(folder: Path, students: Sequence[Student]) -> None:
     now = datetime.now(timezone.utc)
     (folder / "autograder.toml").write_text(
         SETTINGS.format(
-            reference=REPOSITORY,
+            reference=ROOT,
             soon=f"{now + timedelta(days=14):%Y-%m-%d %H:%M}",
             past=f"{now - timedelta(hours=1):%Y-%m-%d %H:%M}",
         )
     )
-    samples = {sample.name: sample for sample in ALL}
     for student in students:
         git("init", "--quiet", "--bare", str(student.bare), folder=folder)
         git("init", "--quiet", "-b", "main", str(student.checkout), folder=folder)
         git("remote", "add", "origin", str(student.bare), folder=student.checkout)
-        build(samples[student.sample], student.checkout)
+        build(ALL[student.sample], student.checkout)
     bares = [str(student.bare.relative_to(folder)) for student in students]
     command = [sys.executable, "-m", "autograder", "hook", "install", *bares, "--config", "autograder.toml"]
     subprocess.run(command, cwd=folder, check=True)

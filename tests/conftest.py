@@ -16,8 +16,10 @@ import pytest
 
 from autograder.ledger import Ledger, tables
 from autograder.ledger.database import Database, parse_url
-from tests import postgres
-from tests.ledgers import Clock, Course
+from tests.support import ROOT, chromium, postgres
+from tests.support.engine import why_no_engine
+from tests.support.ledgers import Clock, Semester
+from tests.support.walls import why_no_wall
 
 # Other programs may use the processors: how long an example takes says nothing about it.
 hypothesis.settings.register_profile(
@@ -46,18 +48,37 @@ def pytest_make_parametrize_id(config, val, argname):
     return "-".join([*words, digest])
 
 
+NEEDS = {
+    "sandbox": why_no_wall,
+    "docker": why_no_engine,
+    "browser": chromium.missing,
+    "postgres": postgres.missing,
+}
+"""What a machine may lack, by marker: returns the reason to skip, or an empty text."""
+ROOMS = ("service", "release")
+"""Folders whose tests have a marker of the same name: they start many processes, or compile."""
+
+
 def pytest_collection_modifyitems(items):
-    """Refuse ids that change between runs, which pytest-xdist cannot use, and ids that nobody can read."""
+    """Mark tests by their room; refuse ids that change between runs, and ids that nobody can read."""
     for item in items:
+        for room in ROOMS:
+            if item.path.is_relative_to(ROOT / "tests" / room):
+                item.add_marker(room)
         if len(item.nodeid) > MAX_TEST_ID or re.search(r" at 0x[0-9a-f]+", item.nodeid):
             raise pytest.UsageError(f"give the parameters of this test shorter, stable ids: {item.nodeid}")
+
+
+def pytest_runtest_setup(item):
+    """Skip a test that needs what this machine lacks, with the reason."""
+    for name, missing in NEEDS.items():
+        if item.get_closest_marker(name) and missing():
+            pytest.skip(missing())
 
 
 @pytest.fixture(scope="session")
 def postgresql_server():
     """A PostgreSQL server of our own."""
-    if postgres.missing():
-        pytest.skip(postgres.missing())
     with postgres.running() as server:
         yield server
 
@@ -97,7 +118,7 @@ def postgresql_database(postgresql_server):
     database.close()
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def database(request):
     """An open database with an empty ledger, once on each."""
     database, empty = request.getfixturevalue(f"{request.param}_database")
@@ -118,9 +139,9 @@ def ledger(database, clock):
 
 
 @pytest.fixture
-def course(ledger, clock):
+def semester(ledger, clock):
     """Students who push, and a grader that grades, on `ledger`."""
-    return Course(ledger, clock)
+    return Semester(ledger, clock)
 
 
 @pytest.fixture
@@ -130,7 +151,7 @@ def folder():
         yield folder
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
 def new_url(request, folder):
     """The URL of a database in which there is nothing yet, once on each."""
     if request.param == "sqlite":

@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import fields
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autograder.ledger import tables
 from autograder.report import (
     MAX_MESSAGE,
     Report,
@@ -135,6 +137,12 @@ def test_json_round_trip():
 def test_what_is_no_report_is_refused(data):
     with pytest.raises(ValueError, match="this is not a report"):
         from_json(data)
+
+
+def test_the_ledger_keeps_every_field_of_a_case():
+    """A field without a column would be dropped without an error when a report is recorded."""
+    columns = [column.name for column in tables.report_cases.columns]
+    assert columns == ["report_id", "position", *(field.name for field in fields(CaseResult))]
 
 
 @pytest.mark.parametrize("verdict", Verdict, ids=lambda verdict: verdict.value)

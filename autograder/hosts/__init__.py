@@ -5,8 +5,8 @@
     push                    the events that a request can stand for
 
 `KINDS` is the registry: the configuration, the routes of the webhooks and `Course` follow it. A new kind is a module
-with `parse`, a name in `KindName` and an entry in `KINDS`. Tests then require its payload in tests/payloads and its
-place in docs/webhooks.md and docs/configuration.md.
+with `parse`, a name in `KindName` and an entry in `KINDS`. Tests then require its payload in tests/support/payloads and
+its place in docs/webhooks.md and docs/configuration.md.
 """
 
 from collections.abc import Callable, Mapping

@@ -198,10 +198,9 @@ def test_edges_of_relu_and_powers(student, ref, rng):
 @case(task=2, points=6)
 def test_topological_order(student, ref, rng):
     """The post-order of random graphs, one output and several; rejects other orders, values twice."""
-    leaves, count = 3, 14
+    leaves = 3
     for outputs in (1, 3):
-        pairs = [tuple(int(i) for i in rng.integers(max(0, j - 5), j, 2)) for j in range(leaves, count)]
-        ends = [*(int(i) for i in rng.integers(leaves, count - 1, outputs - 1)), count - 1]
+        pairs, ends = draw_graph(rng, leaves, outputs)
         inputs = (leaves, pairs, ends)
         expected = post_order([()] * leaves + pairs, ends)
         agreed(ref(probes.topological_order, *inputs), expected, what="the order")
@@ -372,6 +371,19 @@ def draw_products(rng, products):
         left, right = (tuple(extent[letter] for letter in word) for word in letters)
         drawn.append((f"a @ b of shapes {left} and {right}", [normal(rng, left), normal(rng, right)]))
     return drawn
+
+
+def draw_graph(rng, leaves, outputs, count=14):
+    """Return the inputs of the values that are not leaves, by number, and the outputs.
+
+    It is drawn again where the order is the same with the right input first.
+    """
+    while True:
+        pairs = [tuple(int(i) for i in rng.integers(max(0, j - 5), j, 2)) for j in range(leaves, count)]
+        ends = [*(int(i) for i in rng.integers(leaves, count - 1, outputs - 1)), count - 1]
+        inputs = [()] * leaves + pairs
+        if post_order(inputs, ends) != post_order([pair[::-1] for pair in inputs], ends):
+            return pairs, ends
 
 
 def network(rng, m, batch):

@@ -2,9 +2,6 @@
 
 Only the ledger matters. A push that is recorded is never lost: if the queue cannot be reached, the reconciler queues
 the job later, under the same id.
-
-The queue is fair between students: a job waits for those of students who have fewer jobs in the queue, however many
-pushes one student makes.
 """
 
 from collections.abc import Callable
@@ -17,12 +14,8 @@ from autograder.errors import GraderError
 from autograder.git.names import HEADS
 from autograder.hosts.push import Push
 from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName
+from autograder.service.jobs.fairness import priority
 from autograder.service.logs import LOG, about
-
-PUSHES, REGRADES = (
-    1_000,
-    1_000_000,
-)  # the lowest priorities of pushes and of regrades; the lowest is taken first
 
 Later = Callable[[Callable[[], None]], object]
 
@@ -141,8 +134,8 @@ class Intake:
                 raise GraderError(
                     f"{job.repository} belongs to no assignment any more; see autograder config show"
                 )
-            priority = self.priority(job)
-            return self.queue.enqueue(job, target.queue, priority=priority, delay=self.wait(job))
+            place = priority(self.ledger, job)
+            return self.queue.enqueue(job, target.queue, priority=place, delay=self.wait(job))
         except GraderError as error:
             LOG.error("a job could not be queued", extra={"job": job.id, "reason": str(error)})
             return False
@@ -214,9 +207,3 @@ class Intake:
             if target is not None and target.assignment == job.assignment:
                 return target
         return None
-
-    def priority(self, job: Job) -> int:
-        """Return the job's priority: students with fewer open jobs come first, and pushes before regrades."""
-        waiting = self.ledger.jobs(states=OPEN, repository=job.repository)
-        backlog = sum(other.id != job.id and other.created <= job.created for other in waiting)
-        return (PUSHES if job.attempt == 1 else REGRADES) + backlog

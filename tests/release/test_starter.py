@@ -1,0 +1,251 @@
+"""What is in a starter, for a small course and for ours."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from autograder import config
+from autograder.errors import ConfigError, GraderError
+from autograder.release import handout, starter
+from tests.support import ROOT
+from tests.support.staff import CHINESE, ENGLISH, SETTINGS, WORK, Staff
+
+TOP_LEVEL = {
+    "src",
+    "test_toy.py",
+    "test_with_ref.py",
+    "test_score.py",
+    "test_script.sh",
+    "run_docker.sh",
+    "Dockerfile",
+    "requirements.txt",
+    ".github",
+    "README.md",
+    "README.zh-CN.md",
+    ".gitignore",
+}
+
+
+def build(staff, assignment="t"):
+    return starter.build(config.load(staff.config_file), assignment)
+
+
+@pytest.fixture(scope="module", params=["a0", "a1", "a2"])
+def ours(request):
+    return starter.build(config.load(ROOT / "autograder.toml"), request.param)
+
+
+# a small course ------------------------------------------------------------------------------------------
+
+
+def test_a_starter_has_the_top_level_that_students_know(tmp_path):
+    assert {path.partition("/")[0] for path in build(Staff(tmp_path)).files} == TOP_LEVEL
+
+
+def test_its_own_task_is_stripped_earlier_ones_solved_later_ones_absent(tmp_path):
+    made = build(Staff(tmp_path))
+    assert b'raise NotImplementedError("Task1: double")' in made.files["src/work.py"]
+    assert b'return "".join((text, text, ""))' in made.files["src/earlier.py"]
+    assert "src/later.py" not in made.files
+    assert made.theirs == {"src/work.py", "test_toy.py", "test_with_ref.py"}
+    assert set(made.withheld) == {"src/work.py", "src/later.py"}
+
+
+def test_an_assignment_that_is_given_complete_has_no_stub(tmp_path):
+    made = build(Staff(tmp_path), "s")
+    assert b"NotImplementedError" not in b"".join(made.files.values())
+    assert made.theirs == {"test_toy.py", "test_with_ref.py"}
+    assert [path for path in made.files if path.startswith("src/")] == ["src/__init__.py", "src/earlier.py"]
+
+
+def test_an_import_that_becomes_unused_vanishes(tmp_path):
+    assert build(Staff(tmp_path)).files["src/work.py"].decode() == (
+        '"""Task1: numbers."""\n\n__all__ = ["double"]\n\n\n'
+        'def double(x):\n    """Return twice x."""\n    raise NotImplementedError("Task1: double")\n'
+    )
+
+
+def test_given_code_that_needs_a_solution_s_helper_is_refused(tmp_path):
+    staff = Staff(tmp_path)
+    staff.write("src/work.py", WORK + "\n\ndef given(x):\n    return _scaled_by_a_factor(x, 3)\n")
+    with pytest.raises(GraderError, match=r"(?s)has mistakes.*_scaled_by_a_factor"):
+        build(staff)
+
+
+def test_a_marker_out_of_order_is_refused(tmp_path):
+    staff = Staff(tmp_path)
+    staff.write("src/work.py", WORK.replace("    ### END SOLUTION\n", "", 1))
+    with pytest.raises(GraderError, match=r"^src/work\.py:14: nested markers"):
+        build(staff)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('files = ["src/work.py"]', 'files = ["src/nothing.py"]', "matches no file"),
+        ('files = ["src/work.py"]', 'files = ["src/work.py", "src/later.py"]', "belongs to two assignments"),
+        ('files = ["src/work.py"]', 'files = ["src/__init__.py"]', "src/work.py has solutions, but belongs"),
+        ('given = ["s"]', 'given = ["x"]', "there is no assignment 'x'"),
+        ('given = ["s"]', 'given = ["t"]', "t cannot be given with t"),
+        ("score = 0", 'score = "none"', "Expected `int`"),
+        ("complete = true", "completed = true", "this key is not allowed; allowed are task, files"),
+    ],
+    ids=["no-file", "two-owners", "unlisted", "unknown", "itself", "type", "key"],
+)
+def test_a_declaration_that_makes_no_sense_is_refused(tmp_path, old, new, message):
+    staff = Staff(tmp_path, settings=SETTINGS.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        build(staff)
+
+
+def test_an_assignment_without_a_release_says_what_to_add(tmp_path):
+    with pytest.raises(ConfigError, match=r"add \[assignments\.t\.release\]"):
+        build(Staff(tmp_path, settings=""))
+
+
+def test_a_file_that_is_not_committed_is_refused(tmp_path):
+    staff = Staff(tmp_path)
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    subprocess.run(["git", "add", "."], cwd=tmp_path, check=True)
+    build(staff)
+    staff.write("src/notes.py", "x = 1\n")
+    with pytest.raises(GraderError, match=r"src/notes\.py is not committed"):
+        build(staff)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    staff = Staff(tmp_path)
+    (tmp_path / "test_toy.py").unlink()
+    with pytest.raises(GraderError, match=r"a starter needs .*test_toy\.py: No such file"):
+        build(staff)
+
+
+# the files themselves ------------------------------------------------------------------------------------
+
+DIRECTIVE = re.compile(
+    r"\b(ruff|mypy|pyright|pylint|flake8|isort|codespell): *\w|\bnoqa\b|\btype: *ignore|\bfmt: *(on|off|skip)\b"
+    r"|\bnosec\b|\bpragma: *no|\bNOLINT|\bclang-format o|\bGCC diagnostic"
+    r"|\b(shellcheck|hadolint|zizmor)\W+(disable|enable|ignore)"
+)
+
+
+def test_no_file_that_students_see_holds_a_directive_for_a_linter(ours):
+    files = {path: content.decode() for path, content in ours.files.items()}
+    files |= {
+        str(path): path.read_text()
+        for path in (ROOT / "src").rglob("*")
+        if path.suffix in (".py", ".cpp", ".hpp")
+    }
+    for path, content in files.items():
+        assert not (found := DIRECTIVE.search(content)), f"{path}: {found[0]}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x = 1  # noqa",
+        "x = 1  # noqa: E501",
+        "# ruff: noqa: ARG002",
+        "import a  # type: ignore[import]",
+        "# pylint: disable=invalid-name",
+        "# fmt: off",
+        "# shellcheck disable=SC2086",
+        "# hadolint ignore=DL3008",
+        "int x;  // NOLINT",
+        "# pragma: no cover",
+    ],
+)
+def test_such_a_directive_is_found(line):
+    assert DIRECTIVE.search(line)
+
+
+# the handout ---------------------------------------------------------------------------------------------
+
+
+def test_a_readme_holds_one_language_and_only_what_is_released():
+    text = handout.readme(ENGLISH, {"src/work.py"})
+    assert "[中文版](README.zh-CN.md)" in text
+    assert "| [`src/work.py`](src/work.py) | `double` |" in text
+    assert "`descending`" not in text
+    assert "Read [`src/work.py`](src/work.py), not `src/later.py`." in text
+    assert "Only with the later file" not in text
+    assert "[One](#one) · Two" in text
+    assert "Always." in text
+    assert "内容" not in text
+    text = handout.readme(CHINESE, {"src/work.py"})
+    assert "[English](README.md)" in text
+    assert "[一](#one)" in text
+    assert "Always." not in text
+
+
+def test_a_section_is_there_with_its_file():
+    text = handout.readme(ENGLISH, {"src/work.py", "src/later.py"})
+    assert "Only with the later file" in text
+    assert "[Two](#two)" in text
+    assert "<!-- with" not in text
+
+
+# ours ----------------------------------------------------------------------------------------------------
+
+
+def test_our_starters_have_the_top_level_that_students_know(ours):
+    assert {path.partition("/")[0] for path in ours.files} == set(TOP_LEVEL)
+    assert ours.files["test_score.py"] == (ROOT / "test_score.py").read_bytes()
+
+
+def test_each_starter_holds_its_own_tasks(ours):
+    tasks = {path.split("/")[1] for path in ours.files if path.startswith("src/")}
+    expected = {
+        "a0": {"__init__.py", "linear.py"},
+        "a1": {"__init__.py", "linear.py", "mnist.py", "softmax.py", "softmax_ext", "train.py"},
+        "a2": {"__init__.py", "linear.py", "mnist.py", "softmax.py", "softmax_ext", "train.py", "needle"},
+    }
+    assert tasks == expected[ours.assignment]
+    stubs = set(re.findall(rb'(?:Error\(|NotImplemented\{)"(Task\d): ', b"".join(ours.files.values())))
+    examples = {b"Task1"}  # in the handout
+    assert stubs - examples == {"a0": set(), "a1": set(), "a2": {b"Task2"}}[ours.assignment]
+
+
+def docstrings(text):
+    """Return owner and name of each function -> its docstring; the setter of a property has its getter's name."""
+    tree = ast.parse(text)
+    owners = [tree, *(node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    return {
+        (getattr(owner, "name", ""), node.name, number): ast.get_docstring(node)
+        for owner in owners
+        for number, node in enumerate(
+            n for n in owner.body if isinstance(n, ast.FunctionDef) and n.name[0] != "_"
+        )
+    }
+
+
+def test_docstrings_are_kept(ours):
+    for path, content in ours.files.items():
+        if path.startswith("src/") and path.endswith(".py"):
+            wanted, released = docstrings((ROOT / path).read_text()), docstrings(content)
+            assert released == {place: wanted[place] for place in released}, path
+
+
+def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
+    english, chinese = (ours.files[name].decode() for name in ("README.md", "README.zh-CN.md"))
+    assert english.startswith("# The assignments\n\n[中文版](README.zh-CN.md)\n")
+    assert chinese.startswith("# 作业说明\n\n[English](README.md)\n")
+    assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
+    assert "You write the core of a deep-learning system" not in chinese
+    assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
+
+
+@pytest.mark.parametrize("readme", handout.READMES)
+def test_every_link_of_the_readme_leads_somewhere(ours, readme):
+    text = ours.files[readme].decode()
+    anchors = re.findall(r'<a id="([^"]+)">', text)
+    assert len(anchors) == len(set(anchors))
+    folders = {str(Path(path).parent) for path in ours.files}
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        elif not target.startswith("http"):
+            assert target in ours.files or target in folders, target

@@ -1,0 +1,156 @@
+"""Regrades, from the staff's command to what the student reads; and pushes that come by a hook."""
+
+import pytest
+from click.testing import CliRunner
+
+from autograder.cli import main
+from autograder.ledger import JobState
+from autograder.service import serve
+from autograder.service.intake import post_receive
+from autograder.service.intake.spool import Spool
+from autograder.service.jobs.pipeline import Pipeline
+from autograder.service.staff import Staff
+from tests.support.ledgers import problems
+from tests.support.university import HALF, RIGHT, PretendedGraders, University, git, now
+
+
+class Office:
+    """Staff of a university, and a worker that runs a job when a test says so."""
+
+    def __init__(self, university, parts, folder):
+        self.university, self.parts, self.ledger = university, parts, parts.ledger
+        self.staff = Staff(parts.ledger, parts.course, parts.intake, "tutor")
+        self.graders = PretendedGraders()
+        self.pipeline = Pipeline(
+            parts.ledger, parts.course, self.graders, parts.intake, folder / "work", "host:0"
+        )
+
+    def push(self, work=RIGHT):
+        job = self.parts.intake.receive(self.university.push(work), now()).job.id
+        self.run(job)
+        return job
+
+    def run(self, job):
+        self.pipeline.run(job)
+        assert self.ledger.job(job).state is JobState.FINAL
+
+    def regrade(self, **values):
+        (choice,) = self.staff.choices("t")
+        job = self.staff.regrade(choice, "a case was wrong", **values).id
+        self.run(job)
+        return job
+
+    def now_graded_as(self, report):
+        """Let the suite grade differently from now on."""
+        self.graders.grade = report
+
+
+@pytest.fixture
+def office(folder):
+    university = University(folder)
+    with university.parts() as parts:
+        office = Office(university, parts, folder)
+        yield office
+        assert problems(office.ledger) == []
+
+
+def verify(office, expected):
+    repository = str(office.university.bare().path)
+    result = CliRunner().invoke(main, ["verify", repository, "--config", str(office.university.config_file)])
+    assert result.exit_code == (0 if expected == "unchanged" else 1), result.output
+    assert result.output.startswith(f"{expected}: ")
+    return result.output
+
+
+def swapped(office):
+    """A suite under which what was right is wrong, and the other way round."""
+    grade = PretendedGraders().grade
+
+    def other(assignment, folder, commit):
+        work = folder / "src" / "work.py"
+        work.write_text(HALF if work.read_text() == RIGHT else RIGHT)
+        return grade(assignment, folder, commit)
+
+    office.now_graded_as(other)
+
+
+def test_a_higher_score_is_published(office):
+    office.push(HALF)
+    swapped(office)
+    office.regrade()
+    assert office.university.score() == 100
+    assert len(office.university.published()) == 2
+    verify(office, "unchanged")
+
+
+def test_a_lower_score_is_not_published_but_the_one_that_stands(office):
+    office.push()
+    swapped(office)
+    job = office.regrade()
+    assert office.ledger.report(job).report.points == 40
+    assert office.university.score() == 100
+    text = office.university.text()
+    assert "graded again, with 40 / 100 points; that does not count. Your score is 100 / 100" in text
+    assert "attempt 2: t, 100 of 100 points" in verify(office, "unchanged")
+
+
+def test_a_lower_score_is_published_when_staff_say_so(office):
+    office.push()
+    swapped(office)
+    office.regrade(allow_lower=True)
+    assert office.university.score() == 40
+    assert "graded again" not in office.university.text()
+
+
+def test_a_regrade_that_comes_after_a_newer_push_shows_the_newer_score(office):
+    office.push(HALF)
+    (choice,) = office.staff.choices("t")
+    job = office.staff.regrade(choice, "a case was wrong").id
+    office.push()
+    office.run(job)
+    assert office.university.score() == 100
+
+
+def test_a_preview_and_the_regrade_agree(office):
+    office.push(HALF)
+    swapped(office)
+    (preview,) = office.staff.preview(office.staff.choices("t"), office.graders)
+    assert (preview.before.points, preview.after.points) == (40, 100)
+    assert [name for name, _, _ in preview.changed] == ["Task1 - Case1"]
+    office.regrade()
+    assert office.university.score() == preview.after.points
+
+
+def test_what_a_student_edits_is_seen(office):
+    office.push(HALF)
+    verify(office, "unchanged")
+    bare = office.university.bare()
+    files = {name: bare.show(f"score-feedback:{name}") for name in ("score.md", "score.json")}
+    bare.commit(
+        {**files, "score.md": files["score.md"].replace(b"40 / 100", b"100 / 100")}, branch="score-feedback"
+    )
+    verify(office, "edited")
+
+
+def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
+    """The spool is what `serve` drains."""
+    bare = office.university.bare()
+    spool = Spool(office.parts.course.spool())
+    post_receive.install(post_receive.place(office.parts.course, bare.path), spool)
+    git(tmp_path, "clone", "--quiet", str(bare.path), "ann")
+    checkout = tmp_path / "ann"
+    (checkout / "src").mkdir()
+    (checkout / "src" / "work.py").write_text(RIGHT)
+    git(checkout, "switch", "--quiet", "-c", "main")
+    git(checkout, "add", "src")
+    git(checkout, "commit", "--quiet", "-m", "work")
+    git(checkout, "push", "--quiet", "origin", "main")
+    drain = serve._drain(spool, office.parts.intake)
+    assert (drain(), drain()) == (1, 0)
+    post_receive.hand_over(post_receive.place(office.parts.course, bare.path), office.parts.course, spool)
+    assert drain() == 1
+    (job,) = office.ledger.jobs()
+    assert len(office.ledger.pushes(office.university.repository())) == 1
+    office.run(job.id)
+    assert office.university.score() == 100
+    assert spool.waiting() == 0  # the service's push to score-feedback runs no hook
