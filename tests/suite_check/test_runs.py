@@ -3,7 +3,6 @@
 import contextlib
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,9 +11,11 @@ from autograder import config
 from autograder.cli.root import main
 from autograder.suite_check import plan, run
 from autograder.suite_check.findings import ESCAPED, FAULT, advice
-from tests.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
+from tests.support import ROOT
+from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
 
-ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.sandbox
+
 FEW = plan.Form("short", draws=6, sandboxed=4, mutant_draws=1, again=1, sample_draws=1)
 
 
@@ -159,7 +160,7 @@ def a0(tmp_path_factory):
         shutil.copy(ROOT / "src" / name, folder / "src")
     settings = '[assignments.a0]\nsuite = "hidden/a0"\npreload = ["numpy", "torch"]\n\n'
     (folder / "autograder.toml").write_text(
-        settings + '[assignments.a0.release]\ntask = "Task0"\nfiles = ["src/linear.py"]\n'
+        settings + '[assignments.a0.release]\ntask = "Task0"\nscore = 0\nfiles = ["src/linear.py"]\n'
     )
     first = check(folder / "autograder.toml", "a0")
     run.with_earlier(folder / ".autograder", first, keep=True)

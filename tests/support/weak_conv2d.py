@@ -1,6 +1,6 @@
 """A small course for the suite check: conv2d forward and backward by hand, with a weak suite and a mended one."""
 
-from tests.course import CourseFolder
+from tests.support.course import CourseFolder
 
 SOURCE = '''\
 import numpy as np
@@ -155,7 +155,7 @@ def test_sizes(student, ref, rng):
         assert_equal(raised, "ValueError", what=f"the exception for a filter of shape {shape}")
 '''
 
-SETTINGS = '[assignments.t.release]\ntask = "Task3"\nfiles = ["src/conv.py"]\n'
+SETTINGS = '[assignments.t.release]\ntask = "Task3"\nscore = 0\nfiles = ["src/conv.py"]\n'
 
 
 def course(folder, score):
