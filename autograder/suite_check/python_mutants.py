@@ -45,6 +45,9 @@ REDUCED_OTHERWISE = {"sum": "mean", "mean": "sum"}
 TRANSPOSES = ("transpose", "swapaxes", "permute", "moveaxis", "t")
 COPIES = ("copy", "clone")
 CASTS = ("astype", "float", "double", "half", "to", "type_as")
+MAKERS = re.compile(
+    r"(zeros|ones|empty|full)(_like)?|eye|arange|array|copy|clone|exp|matmul|list|dict|set|int|float|sum"
+)
 ARRAY = re.compile(r"ndarray|Tensor\b")
 
 
@@ -258,7 +261,10 @@ def _is_raised(node: ast.AST, source: PythonSource) -> bool:
 
 
 def ranges(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
-    """A range that drops a smaller last minibatch, or ends one too early; a loop in the other order."""
+    """A range that drops a smaller last minibatch, or ends one too early; a loop in the other order.
+
+    A loop over all indices is left in its order: such loops nearly always compute the same in any order.
+    """
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
         parts = [source.of(argument) for argument in node.args]
         if len(parts) == 3:
@@ -267,8 +273,14 @@ def ranges(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
             yield Edit("last minibatch", *source.span(node), whole)
         if 1 <= len(parts) <= 2 and not isinstance(node.args[-1], ast.Starred):
             yield Edit("off by one", *source.span(node.args[-1]), f"({parts[-1]}) - 1")
-    if isinstance(node, ast.For):
+    if isinstance(node, ast.For) and not _counts_indices(node.iter):
         yield Edit("order", *source.span(node.iter), f"reversed(list({source.of(node.iter)}))")
+
+
+def _counts_indices(node: ast.expr) -> bool:
+    """Whether an expression is a range without a step."""
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
+    return called and len(node.args) < 3  # type: ignore[attr-defined]
 
 
 # Statements ------------------------------------------------------------------------------------------------
@@ -304,13 +316,14 @@ def raises(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
 
 
 def augmented(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
-    """`=` for `+=`, `-=` for `+=`, and a new object where the old one must change."""
+    """`=` for `+=`, `-=` for `+=`, and a new object where others may hold the old one."""
     if not isinstance(node, ast.AugAssign) or type(node.op) not in SYMBOLS:
         return
     symbol = SYMBOLS[type(node.op)]
     span, target, value = source.span(node), source.of(node.target), source.of(node.value)
     yield Edit("assignment", *span, f"{target} = {value}")
-    yield Edit("in place", *span, f"{target} = {target} {symbol} ({value})")
+    if not isinstance(node.target, ast.Subscript) and not _is_fresh(node.target, source):
+        yield Edit("in place", *span, f"{target} = {target} {symbol} ({value})")
     if symbol in SWAPPED:
         yield Edit("sign", *span, f"{target} {SWAPPED[symbol]}= {value}")
 
@@ -323,8 +336,42 @@ def assignments(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     if isinstance(node.targets[0], ast.Attribute):
         text = f"{target} = ({value}) if {target} is None else {target} + ({value})"
         yield Edit("accumulate", *source.span(node), text)
-    elif isinstance(node.targets[0], ast.Subscript):
+    elif isinstance(node.targets[0], ast.Subscript) and not _is_fresh(node.targets[0].value, source):
         yield Edit("accumulate", *source.span(node), f"{target} += {value}")
+
+
+def _is_fresh(node: ast.expr, source: PythonSource) -> bool:
+    """Whether a name only ever holds objects that its function has just made: nobody else can see them change."""
+    function = source.functions.get(node)
+    if not isinstance(node, ast.Name) or function is None or node.id in arguments(function):
+        return False
+    assigned = []
+    for other in ast.walk(function):
+        if isinstance(other, ast.Assign):
+            for target in other.targets:
+                assigned += list(_assigned(node.id, target, other.value))
+        elif isinstance(other, (ast.For, ast.comprehension)) and node.id in _names_in(other.target):
+            return False
+    return bool(assigned) and all(
+        isinstance(value, (ast.Call, ast.BinOp, ast.Constant)) for value in assigned
+    )
+
+
+def _assigned(name: str, target: ast.expr, value: ast.expr) -> Iterator[ast.expr]:
+    """Yield what an assignment gives to a name; the whole value where it is unpacked from something else."""
+    if isinstance(target, ast.Name) and target.id == name:
+        yield value
+    elif (
+        isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts)
+    ):
+        for left, right in zip(target.elts, value.elts, strict=True):
+            yield from _assigned(name, left, right)
+    elif not isinstance(target, (ast.Attribute, ast.Subscript)) and name in _names_in(target):
+        yield ast.Name(name)  # unpacked: it may be anybody's
+
+
+def _names_in(target: ast.expr) -> set[str]:
+    return {node.id for node in ast.walk(target) if isinstance(node, ast.Name)}
 
 
 def writes_to_inputs(node: ast.AST, source: PythonSource) -> Iterator[Edit]:

@@ -110,3 +110,31 @@ def test_ids_differ_and_outlive_changes_elsewhere_in_the_file():
 def test_no_two_mutants_are_the_same_program():
     texts = [m.text for m in python_mutants("src/work.py", BODY.format("return x + y - lr * n"))]
     assert len(set(texts)) == len(texts) > 5
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines"),
+    [
+        ("in place", ["z = np.zeros(3)", "z += y"]),
+        ("in place", ["x[0] += y"]),
+        ("accumulate", ["z = np.zeros(3)", "z[0] = y"]),
+        ("order", ["for i in range(3): print(i)"]),
+    ],
+)
+def test_what_nobody_could_notice_is_not_made(kind, lines):
+    assert changes(*lines, kind=kind) == []
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["z = x", "z += y"],
+        ["z = x.detach()", "z += y"],
+        ["z, u = x, y", "z += y"],
+        ["for z in y: z += x"],
+        ["z, u = y", "z += x"],
+        ["x.g += y"],
+    ],
+)
+def test_a_new_object_in_the_place_of_one_that_others_may_hold(lines):
+    assert len(changes(*lines, kind="in place")) == 1

@@ -11,7 +11,7 @@ def conv2d(x: np.ndarray, w: np.ndarray, stride: int = 1) -> np.ndarray:
 
     Args:
         x: images of shape (n, height, width); not changed.
-        w: one filter of shape (k, l).
+        w: one filter of shape (k, l); not changed.
         stride: the step between neighbouring windows, in both directions.
 
     Returns:
@@ -38,7 +38,7 @@ def conv2d_backward(x: np.ndarray, w: np.ndarray, grad: np.ndarray, stride: int 
 
     Args:
         x: the images; not changed.
-        w: the filter.
+        w: the filter; not changed.
         grad: the gradient for the result of conv2d.
         stride: as in conv2d.
     """
@@ -64,7 +64,14 @@ def forward(x, w, stride):
 def backward(x, w, grad, stride):
     from src.conv import conv2d_backward
     grad_x, grad_w = conv2d_backward(x, w, grad, stride)
-    return {"grad_x": grad_x, "grad_w": grad_w, "x": x}
+    return {"grad_x": grad_x, "grad_w": grad_w}
+
+
+def unchanged(x, w, grad, stride):
+    from src.conv import conv2d, conv2d_backward
+    conv2d(x, w, stride)
+    conv2d_backward(x, w, grad, stride)
+    return {"x": x, "w": w}
 
 
 def refused(x, w):
@@ -137,11 +144,13 @@ def test_forward(student, ref, rng):
 
 @case(task=3, points=40)
 def test_backward(student, ref, rng):
-    """Both gradients with strides 1 and 2; the images are not changed."""
+    """Both gradients with strides 1 and 2; the images and the filter are not changed."""
     for stride in (1, 2):
         inputs = draw(rng, stride)
         expected = ref(probes.backward, *inputs, stride)
         assert_close(student(probes.backward, *inputs, stride), expected, **TIGHT, what=f"stride {stride}")
+    x, w, grad = inputs
+    assert_equal(student(probes.unchanged, x, w, grad, 2), {"x": x, "w": w}, what="the inputs after both calls")
 
 
 @case(task=3, points=20)
