@@ -352,9 +352,15 @@ def _is_fresh(node: ast.expr, source: PythonSource) -> bool:
                 assigned += list(_assigned(node.id, target, other.value))
         elif isinstance(other, (ast.For, ast.comprehension)) and node.id in _names_in(other.target):
             return False
-    return bool(assigned) and all(
-        isinstance(value, (ast.Call, ast.BinOp, ast.Constant)) for value in assigned
-    )
+    return bool(assigned) and all(map(_makes, assigned))
+
+
+def _makes(value: ast.expr) -> bool:
+    """Whether an expression makes a new object; a method may return a view of an old one."""
+    if isinstance(value, ast.Call):
+        name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+        return MAKERS.fullmatch(name) is not None
+    return isinstance(value, (ast.BinOp, ast.Constant))
 
 
 def _assigned(name: str, target: ast.expr, value: ast.expr) -> Iterator[ast.expr]:
