@@ -21,6 +21,7 @@ from autograder.cli.jobs import jobs, regrade
 from autograder.cli.ledger import ledger
 from autograder.cli.release import release
 from autograder.cli.service import serve, status, worker
+from autograder.cli.suite import suite
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
@@ -28,7 +29,7 @@ COMMANDS = {
     "Grade": (grade, export, verify, ci),
     "Serve": (serve, worker, status, jobs, regrade),
     "Set up and maintain": (config_group, doctor, hook, ledger),
-    "Hand out": (release,),
+    "Hand out": (release, suite),
 }
 """The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2

@@ -18,13 +18,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.grading.trial import CaseFacts, Trial, TrialCase
 from autograder.own_process import own_process
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult
+
+Key = TypeVar("Key")
 
 MAX_DATAGRAM = 1 << 20
 START_SECONDS = 300.0  # importing torch from a cold disk takes minutes on some machines
@@ -40,6 +43,16 @@ class Graded:
     path: Path
     report: Report | None
     fault: str | None
+
+
+@dataclass(frozen=True)
+class Tried:
+    """The result of one trial: its rows, the facts about the suite's cases, why the build failed; or our fault."""
+
+    rows: tuple[TrialCase, ...]
+    cases: tuple[CaseFacts, ...]
+    fault: str | None
+    build_failure: str | None = None
 
 
 class Grader:
@@ -120,20 +133,39 @@ class Grader:
 
     def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
         """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order."""
+        requests = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
+        for path, result in self._exchange(requests, jobs):
+            report = from_json(result["report"]) if "report" in result else None
+            yield Graded(path, report, result.get("fault"))
+
+    def try_many(
+        self, trials: Iterable[tuple[Key, Path, Trial]], *, jobs: int
+    ) -> Iterator[tuple[Key, Tried]]:
+        """Run trials on folders that contain src/, up to `jobs` at a time; yield each with its key as it is done."""
+        requests = (
+            (key, {"path": str(path.resolve()), "trial": trial.to_json()}) for key, path, trial in trials
+        )
+        for key, result in self._exchange(requests, jobs):
+            rows = tuple(TrialCase(**row) for row in result.get("rows", ()))
+            cases = tuple(CaseFacts(**facts) for facts in result.get("cases", ()))
+            yield key, Tried(rows, cases, result.get("fault"), result.get("build"))
+
+    def _exchange(
+        self, requests: Iterable[tuple[Key, dict[str, Any]]], jobs: int
+    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        """Keep up to `jobs` requests in flight; yield each key with its result, in any order."""
         self.ready()
-        waiting, running = iter(submissions), dict[int, Path]()
+        waiting, running = iter(requests), dict[int, Key]()
         while True:
             while len(running) < jobs and (following := next(waiting, None)) is not None:
-                path, commit = following
+                key, request = following
                 self._next_id += 1
-                running[self._next_id] = path
-                self._send({"id": self._next_id, "path": str(path.resolve()), "commit": commit})
+                running[self._next_id] = key
+                self._send({"id": self._next_id} | request)
             if not running:
                 return
             result = self._receive(SUBMISSION_SECONDS + 60)
-            path = running.pop(result["id"])
-            report = from_json(result["report"]) if "report" in result else None
-            yield Graded(path, report, result.get("fault"))
+            yield running.pop(result["id"]), result
 
     def kill(self) -> None:
         """Kill the server and all its processes at once, from any thread. A caller that waits gets a GraderError."""

@@ -17,6 +17,8 @@ Requests and results are JSON, one datagram each, on a socket. The starting proc
     <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
     <- {"id": 1, "report": {...}}  or  {"id": 1, "fault": "..."}
+    -> {"id": 2, "path": "/mutant", "deadline": 600, "trial": {...}}     see `autograder.grading.trial`
+    <- {"id": 2, "rows": [{...}, ...], "cases": [{...}, ...], "build": null}  or  {"id": 2, "fault": "..."}
 
 When that socket is closed, the server, the wall and every checking process end.
 """
@@ -38,10 +40,12 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import tracemalloc
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -50,17 +54,20 @@ from autograder import __version__
 from autograder.config import AssignmentConfig, Config, load
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.messages import failure_of
+from autograder.grading.observation import Observer
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
+from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
 from autograder.report import Report
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
 from autograder.sandbox.wall import Wall
-from autograder.submission import digest, read_tree
+from autograder.submission import PACKAGE, digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
+MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
 PYTEST_ARGUMENTS = (
     "--assert=plain",  # a rewritten assertion would put expected values into the message
     "--capture=no",
@@ -78,6 +85,7 @@ class Request:
     path: Path
     commit: str | None
     deadline: float
+    trial: Trial | None = None
 
 
 class Server:
@@ -252,6 +260,8 @@ class Server:
         """Grade a submission; return its report, or our fault instead of a report."""
         started, clock = datetime.now(timezone.utc), time.monotonic()
         try:
+            if request.trial is not None:
+                return self.try_out(session, request.path, request.trial)
             cases, facts = self.grade(session, request)
         except GraderError as error:
             return {"fault": str(error)}
@@ -302,6 +312,75 @@ class Server:
             raise GraderError(f"there is no result for {', '.join(missing)}; fix the suite, then grade again")
         return [run.results[item.nodeid] for item in items]
 
+    # a trial (in the child) ------------------------------------------------------------------------------
+
+    def try_out(self, session: pytest.Session, path: Path, trial: Trial) -> dict[str, Any]:
+        """Run chosen cases for each draw; a check that fails becomes a row, not the end of the trial."""
+        cases = session.config.stash[CASES]
+        by_name = {cases[item.nodeid].name: item for item in session.items}
+        unknown = [name for name in trial.cases if name not in by_name]
+        if unknown:
+            raise GraderError(f"the suite {self.suite} has no case {', '.join(unknown)}")
+        items = [by_name[name] for name in trial.cases] if trial.cases else list(session.items)
+        rows: list[TrialCase] = []
+        sandbox, failure = None, None
+        try:
+            with contextlib.ExitStack() as stack:
+                if not trial.here:
+                    files = self.with_given(read_tree(path))
+                    sandbox = stack.enter_context(self.wall.open(files, self.limits))
+                    if any(cases[item.nodeid].needs_build for item in items):
+                        failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
+                for draw in trial.draws:
+                    seed = hashlib.sha256(draw.encode()).digest()
+                    run = Run(sandbox, self.limits, seed, failure, trial.seconds)
+                    rows += self.run_trial(session, items, run, draw, trial)
+        except SubmissionError as refused:
+            rows = [
+                TrialCase(draw, cases[item.nodeid].name, refused.verdict.value, str(refused))
+                for draw in trial.draws
+                for item in items
+            ]
+        refusal = None if failure is None else str(failure)
+        return {"rows": [row.to_json() for row in rows], "cases": self.case_facts(session), "build": refusal}
+
+    def run_trial(
+        self, session: pytest.Session, items: Sequence[pytest.Item], run: Run, draw: str, trial: Trial
+    ) -> list[TrialCase]:
+        """Run the items of one draw, until the first that is not passed if the trial says so."""
+        session.config.stash[RUN] = run
+        names = session.config.stash[CASES]
+        rows: list[TrialCase] = []
+        for item in items:
+            run.fault = None
+            tracemalloc.stop()  # a probe of the case before may have started it, and it slows everything down
+            observer = run.observer = Observer(trial.scale)
+            with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+            name, result = names[item.nodeid].name, run.results.get(item.nodeid)
+            if run.fault is not None or result is None:
+                row = TrialCase(draw, name, FAULT, str(run.fault or "no result")[:MAX_MESSAGE])
+            else:
+                verdict, message = result.verdict.value, result.message[:MAX_MESSAGE]
+                row = TrialCase(draw, name, verdict, message, round(result.seconds, 4), lines)
+                if trial.watch:
+                    row = replace(row, inputs=observer.inputs, dtypes=sorted(observer.dtypes))
+            rows.append(row)
+            if trial.stop and row.verdict != Verdict.PASSED.value:
+                break
+        return rows
+
+    def case_facts(self, session: pytest.Session) -> list[dict[str, Any]]:
+        """Return what the suite says of each case, in its order."""
+        cases = session.config.stash[CASES]
+        facts = []
+        for item in session.items:
+            case, function = cases[item.nodeid], getattr(item, "originalname", item.name)
+            facts.append(
+                CaseFacts(case.name, function, case.purpose, case.points, case.timeout, case.needs_build)
+            )
+        return [asdict(fact) for fact in facts]
+
     # files and builds ------------------------------------------------------------------------------------
 
     def given(self) -> dict[str, bytes]:
@@ -321,8 +400,13 @@ class Server:
         }
         return own | self.given()
 
-    def build(self, session: Session, files: Mapping[str, bytes]) -> SubmissionError | None:
-        """Build a submission, or take the build from the cache. Return the error if the build failed, else None."""
+    def build(
+        self, session: Session, files: Mapping[str, bytes], *, keep: bool = True
+    ) -> SubmissionError | None:
+        """Build a submission, or take the build from the cache. Return the error if the build failed, else None.
+
+        `keep` says whether the build goes into the cache.
+        """
         build = self.assignment.build
         if build is None:
             return None
@@ -343,7 +427,8 @@ class Server:
             if isinstance(built, SubmissionError):
                 return built
             made = dict(built)
-            self.cache(key, made)
+            if keep:
+                self.cache(key, made)
         session.add_files(made)
         return None
 
@@ -419,7 +504,33 @@ def _processor() -> str:
 
 
 def _request(data: Mapping[str, Any]) -> Request:
-    return Request(int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]))
+    trial = Trial.from_json(data["trial"]) if "trial" in data else None
+    return Request(int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]), trial)
+
+
+@contextlib.contextmanager
+def _traced(root: Path, *, on: bool) -> Iterator[dict[str, list[int]]]:
+    """Collect the lines that run in the files of `root`/src, by path; the dict is filled at the end."""
+    lines: dict[str, list[int]] = {}
+    if not on:
+        yield lines
+        return
+    prefix, seen = f"{root / PACKAGE}{os.sep}", set[tuple[str, int]]()
+
+    def watch(frame: FrameType, event: str, _argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(prefix):
+            return None
+        if event == "line":
+            seen.add((frame.f_code.co_filename, frame.f_lineno))
+        return watch
+
+    sys.settrace(watch)
+    try:
+        yield lines
+    finally:
+        sys.settrace(None)
+        for file, line in sorted(seen):
+            lines.setdefault(Path(file).relative_to(root).as_posix(), []).append(line)
 
 
 def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:

@@ -83,6 +83,26 @@ class Reports(Part):
         with self.database.reading() as connection:
             return [rows.record(Result, row, job=rows.job(row)) for row in connection.execute(query)]
 
+    def case_history(self, assignment: str) -> dict[str, dict[str, float]]:
+        """Return, for each case of an assignment, how many reports there are, how many passed, and the longest time.
+
+        All reports count, those of earlier versions of the suite too.
+        """
+        passed = sa.case((_rc.verdict == "passed", 1), else_=0)
+        query = (
+            sa.select(_rc.name, sa.func.count(), sa.func.sum(passed), sa.func.max(_rc.seconds))
+            .select_from(tables.report_cases)
+            .join(tables.reports, _rc.report_id == _re.id)
+            .join(tables.jobs, _re.job_id == _j.id)
+            .where(_j.assignment == assignment)
+            .group_by(_rc.name)
+        )
+        with self.database.reading() as connection:
+            return {
+                name: {"reports": count, "passed": int(good), "slowest": float(seconds or 0)}
+                for name, count, good, seconds in connection.execute(query)
+            }
+
 
 def report_of(connection: sa.Connection, job: str) -> StoredReport | None:
     """Return the report of a job, or None if the job has no report.

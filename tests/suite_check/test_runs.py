@@ -1,0 +1,210 @@
+"""Whole runs in the sandbox, with few draws: a weak suite and a mended one, a0, Ctrl-C, the gate, and the cache."""
+
+import contextlib
+import json
+import shutil
+
+import pytest
+from click.testing import CliRunner
+
+from autograder import config
+from autograder.cli.root import main
+from autograder.suite_check import plan, run
+from autograder.suite_check.findings import ESCAPED, FAULT, advice
+from tests.support import ROOT
+from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
+
+pytestmark = pytest.mark.sandbox
+
+FEW = plan.Form("short", draws=6, sandboxed=4, mutant_draws=1, again=1, sample_draws=1)
+
+
+@contextlib.contextmanager
+def silent(_name, _total):
+    yield lambda: None
+
+
+def check(config_file, assignment="t", *, form=FEW, progress=silent, **options):
+    settings = config.load(config_file)
+    chosen = run.Options(form=form, jobs=2, **options)
+    return run.check(settings, config_file, assignment, chosen, progress)
+
+
+@pytest.fixture(scope="module")
+def weak(tmp_path_factory):
+    return check(course(tmp_path_factory.mktemp("weak"), WEAK_SCORE).config_file)
+
+
+def test_a_weak_suite_is_found_out(weak):
+    said = "\n".join(advice(weak))
+    assert weak.complete
+    assert weak.kill_rate < 0.8
+    assert "Task3 - Case1: the same in every draw: forward 1[0]" in said
+    assert "Task3 - Case2: overlooks" in said
+    assert {m.kind for m in weak.of(*ESCAPED)} >= {"check", "raise"}
+    assert not weak.of(FAULT)
+
+
+def test_the_mended_suite_is_good(weak, tmp_path):
+    mended = check(course(tmp_path, GOOD_SCORE).config_file)
+    assert [m.id for m in mended.mutants] == [m.id for m in weak.mutants]
+    assert mended.kill_rate >= 0.9
+    assert len(mended.of(*ESCAPED)) < len(weak.of(*ESCAPED)) / 2
+    said = "\n".join(advice(mended))
+    assert "overlooks" not in said
+    assert "the same in every draw" not in said
+    assert all(case.draws == 16 and case.failed == 0 for case in mended.cases)
+
+
+SOMETIMES_WRONG = """
+import probes
+
+from autograder.testing import assert_close, case
+
+
+@case(task=3, points=100)
+def test_forward(student, ref, rng):
+    '''A check that is wrong in 2 % of the draws.'''
+    x, w = rng.standard_normal((2, 4, 5)), rng.standard_normal((2, 3))
+    wrong = rng.random() < 0.02
+    assert_close(student(probes.forward, x, w, 1), ref(probes.forward, x, w, 1) + wrong, what="y")
+"""
+
+
+def test_a_case_that_its_reference_fails_in_2_percent_of_the_draws_is_found(tmp_path):
+    file = course(tmp_path, SOMETIMES_WRONG).config_file
+    form = plan.Form("short", draws=200, sandboxed=4, mutant_draws=1, again=0, sample_draws=1)
+    found = check(file, form=form, only="conv2d:raise")
+    (case,) = found.cases
+    assert 1 <= case.failed <= 12
+    assert f"the reference fails {case.failed} of {case.draws} draws" in advice(found)[0]
+
+
+def test_a_second_run_after_a_change_of_one_case_tries_only_that_case(tmp_path, monkeypatch):
+    folder = course(tmp_path, GOOD_SCORE)
+    first = check(folder.config_file, only="conv2d:")
+    tried = []
+    real = run.Grader.try_many
+
+    def counting(self, trials, *, jobs):
+        def seen():
+            for key, path, trial in trials:
+                tried.append(trial)
+                yield key, path, trial
+
+        return real(self, seen(), jobs=jobs)
+
+    monkeypatch.setattr(run.Grader, "try_many", counting)
+    score = GOOD_SCORE.replace("higher or wider.", "higher, or wider.")
+    folder.write("hidden/t/test_score.py", score.replace("(3, 5)", "(3, 6)"))
+    second = check(folder.config_file, only="conv2d:")
+    changed = {name for trial in tried if not trial.here or trial.scale for name in trial.cases}
+    loaded = [trial for trial in tried if len(trial.cases) == 3]  # times under load are measured in each run
+    assert "Task3 - Case3" in changed
+    assert all(trial.cases == ("Task3 - Case3",) for trial in tried if trial.cases and trial not in loaded)
+    assert second.kill_rate == first.kill_rate
+
+
+def interrupted_at(step, parts):
+    @contextlib.contextmanager
+    def progress(name, _total):
+        left = iter(range(parts))
+
+        def advance():
+            if name == step and next(left, None) is None:
+                raise KeyboardInterrupt
+
+        yield advance
+
+    return progress
+
+
+def test_ctrl_c_keeps_what_is_known(tmp_path, monkeypatch):
+    monkeypatch.setattr("autograder.cli.suite._step", interrupted_at("mutants", 4))
+    monkeypatch.setattr(plan, "SHORT", FEW)
+    folder = course(tmp_path, GOOD_SCORE)
+    result = CliRunner().invoke(main, ["suite", "check", "t", "--config", str(folder.config_file)])
+    report = json.loads((tmp_path / ".autograder/suite-check/t/report.json").read_text())
+    known = [mutant for mutant in report["mutants"] if mutant["status"] != "not tried"]
+    assert "interrupted: what follows is what is known" in result.output
+    assert report["complete"] is False
+    assert 4 <= len(known) < len(report["mutants"])
+    assert report["cases"][0]["draws"] == 16
+
+
+@pytest.mark.parametrize(("least", "status"), [("0.0", 0), ("1.0", 1)])
+def test_min_kill_is_a_gate(tmp_path, monkeypatch, least, status):
+    monkeypatch.setattr(plan, "SHORT", FEW)
+    folder = course(tmp_path, WEAK_SCORE)
+    command = ["suite", "check", "t", "--config", str(folder.config_file), "--min-kill", least]
+    result = CliRunner().invoke(main, [*command, "--only", "conv2d:raise"])
+    assert result.exit_code == status, result.output
+    assert ("is not good enough" in result.output) == bool(status)
+
+
+def test_an_unknown_name_is_refused(tmp_path):
+    folder = course(tmp_path, WEAK_SCORE)
+    command = ["suite", "check", "t", "--config", str(folder.config_file), "--only", "nothing"]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "no mutant and no case is called 'nothing'" in result.output
+
+
+@pytest.fixture(scope="module")
+def a0(tmp_path_factory):
+    """A course with a0 alone, and the findings of a first run."""
+    folder = tmp_path_factory.mktemp("a0")
+    shutil.copytree(ROOT / "hidden/a0", folder / "hidden/a0", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "src").mkdir()
+    for name in ("__init__.py", "linear.py"):
+        shutil.copy(ROOT / "src" / name, folder / "src")
+    settings = '[assignments.a0]\nsuite = "hidden/a0"\npreload = ["numpy", "torch"]\n\n'
+    (folder / "autograder.toml").write_text(
+        settings + '[assignments.a0.release]\ntask = "Task0"\nscore = 0\nfiles = ["src/linear.py"]\n'
+    )
+    first = check(folder / "autograder.toml", "a0")
+    run.with_earlier(folder / ".autograder", first, keep=True)
+    return folder, first
+
+
+def test_a0_is_checked_in_the_sandbox(a0):
+    _, first = a0
+    assert first.complete
+    assert len(first.mutants) > 20
+    assert first.kill_rate > 0.7
+    assert all(case.failed == 0 for case in first.cases)
+    assert "'zero'" not in "\n".join(advice(first))
+
+
+CHANGES = {
+    "a tolerance times 1000": [("torch.float32: 1e-5", "torch.float32: 1e-2")],
+    "a constant input": [("rng.standard_normal(shape)", "__import__('numpy').ones(shape)")],
+    "a case deleted": [
+        ("@case(task=0, points=20)\ndef test_memory_layout", "def _test_memory_layout"),
+        ("points=20)\ndef test_matrix", "points=40)\ndef test_matrix"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("a tolerance times 1000", "the smallest error noticed in float32"),
+        ("a constant input", "the same in every draw"),
+        ("a case deleted", "test_memory_layout is gone"),
+    ],
+)
+def test_a_weaker_a0_is_noticed(a0, change, named):
+    folder, first = a0
+    score = folder / "hidden/a0/test_score.py"
+    good = text = score.read_text()
+    for old, new in CHANGES[change]:
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    score.write_text(text)
+    try:
+        weaker = run.with_earlier(folder / ".autograder", check(folder / "autograder.toml", "a0"), keep=False)
+    finally:
+        score.write_text(good)
+    assert named in "\n".join(weaker.since)
+    assert weaker.kill_rate <= first.kill_rate
