@@ -14,7 +14,7 @@ class Observer:
     """Called with each probe call of one case; returns the reply that the check gets.
 
     Attributes:
-        inputs: where an input array stands -> a digest of it.
+        inputs: where an input array stands -> a digest of it; arrays full of one number have one digest.
         dtypes: the floating-point dtypes of the reply's arrays, by name.
     """
 
@@ -29,9 +29,15 @@ class Observer:
         self._calls += 1
         for place, leaf in leaves(inputs, f"{probe} {self._calls}"):
             if dtype_of(leaf) and len(self.inputs) < MAX_LEAVES:
-                self.inputs[place] = hashlib.sha256(repr(_array(leaf).tolist()).encode()).hexdigest()[:12]
+                self.inputs[place] = _digest(_array(leaf))
         self.dtypes |= {name for _, leaf in leaves(value) if (name := dtype_of(leaf))}
         return value if self.scale is None else scaled(value, *self.scale)
+
+
+def _digest(array: Any) -> str:
+    """Return the digest of an array's values; of the one value, whatever the size, if all are equal."""
+    values = array.ravel()[:1] if array.size and (array == array.flat[0]).all() else array
+    return hashlib.sha256(repr(values.tolist()).encode()).hexdigest()[:12]
 
 
 def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
