@@ -194,3 +194,13 @@ def test_the_observer_notes_inputs_and_dtypes():
 def test_a_trial_survives_its_way_through_json():
     trial = Trial(draws=("a",), cases=("b",), stop=True, seconds={"b": 2.0}, scale=("float64", 0.1))
     assert Trial.from_json(trial.to_json()) == trial
+
+
+def test_arrays_full_of_one_number_are_the_same_input_whatever_their_sizes():
+    digests = []
+    for array in (np.ones(3), np.ones((2, 4)), np.zeros(3), np.arange(3.0)):
+        observer = Observer(None)
+        observer("probe", (array,), None)
+        digests.append(observer.inputs["probe 1[0]"])
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
