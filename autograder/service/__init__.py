@@ -1,6 +1,8 @@
-"""The grading service: from a push to the feedback branch, durable on one machine, the same on many.
+"""The grading service: it takes pushes, grades them, and publishes feedback on the feedback branch.
 
-    serve         the processes: web, jobs and workers in one; signals
+It survives a crash, and runs on one machine or on several.
+
+    serve         starts and ends the processes: web, reconciler and workers; handles signals
     http/         webhooks, pages, health
     status, staff, ci   what `autograder status`, `jobs`, `regrade` and `ci` do
     service       the parts that every process of the service shares
@@ -8,5 +10,6 @@
     jobs/         a job -> feedback
     metrics, logs what is counted and logged
 
-The ledger is the truth, the queue only says who works on what. Every step may be repeated.
+If the ledger and the queue differ, the ledger is right. The queue only records which worker has which job. Every step
+may be repeated.
 """

@@ -1,11 +1,12 @@
 """Grades one commit for a CI job that runs under another account, where no webhook can reach the service.
 
-The job hands over three lines: owner/name, the commit, and its own token. Everything else is decided by the course: the
-assignment of the repository, its deadline, its suite. Git uses the job's token in place of the course's, so whoever
-cannot write to a repository can neither have it graded nor read its score. Only the tip of the branch is taken as a
-push.
+The CI job hands over three lines: owner/name, the commit, and its own token. The course decides everything else: the
+assignment of the repository, its deadline, its suite. Git uses the CI job's token instead of the course's token. So
+somebody who cannot write to a repository can neither have it graded nor read its score. Only the commit at the tip of
+the branch is taken as a push.
 
-Such a push is recorded like any other, and its job takes the same steps, but in this process and without a queue.
+Such a push is recorded like any other. Its job in the ledger takes the same steps as others, but in this process and
+without a queue.
 """
 
 import fcntl
@@ -38,7 +39,7 @@ WORKER = "ci:0"
 
 @dataclass(frozen=True)
 class Request:
-    """What a CI job asks for. The token is kept nowhere else."""
+    """The request of a CI job. The token is stored nowhere else."""
 
     repository: str
     commit: str
@@ -46,33 +47,33 @@ class Request:
 
 
 class JobsCourse(Course):
-    """The course, but repositories are opened with the token of a CI job."""
+    """The course, except that git opens repositories with the token of a CI job."""
 
     def __init__(self, config: Config, token: str) -> None:
         super().__init__(config)
         self._token = token
 
     def credentials(self, host: str) -> Credentials:
-        """Return the job's token; of the course's credentials only the certificates to trust are used."""
+        """Return the CI job's token, with the user name and the trusted certificates of the course."""
         ours = super().credentials(host)
         return Credentials(token=self._token, username=ours.username, ca_file=ours.ca_file)
 
 
 class NoQueue:
-    """The queue of a process that does the job itself: nothing waits."""
+    """Stands for the queue in a process that does its job itself: no job ever waits."""
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta) -> bool:  # noqa: ARG002
         return False
 
     def cancel(self, job_id: str) -> None:
-        """Do nothing: a worker that takes the job will see in the ledger that it is superseded."""
+        """Do nothing: a worker that takes the job will see in the ledger that the job is superseded."""
 
 
 def read_request(stream: BinaryIO) -> Request:
-    """Return the request in `stream`: a line each for owner/name, commit and token. The token may be empty.
+    """Return the request in `stream`: three lines with owner/name, commit and token. The token may be empty.
 
     Raises:
-        GraderError: the stream holds something else.
+        GraderError: the stream does not hold such a request.
     """
     content = stream.read(MAX_REQUEST + 1)
     lines = content.decode("ascii", "replace").splitlines()
@@ -97,19 +98,19 @@ def grade(
     """Grade the commit of a request, publish feedback with the job's token, and return the text to show.
 
     Args:
-        config: the course's.
-        request: what the CI job asks for.
+        config: of the course.
+        request: of the CI job.
         graders: the suite servers.
-        host: the git host of the repository, as in the configuration. Default: the only one there.
-        clock: returns the present moment, aware.
+        host: the name of the repository's git host in the configuration. Default: the only host in the configuration.
+        clock: returns the present moment, with a time zone.
 
     Raises:
-        GraderError: no score can be given, through no fault of the student, or there is nothing to grade.
+        GraderError: there is nothing to grade, or no score can be given for a reason that is not the student's fault.
     """
     course = JobsCourse(config, request.token)
     target = _target(course, request, host)
-    # The token must open the repository for writing. Reading would not do, since anybody can read a public repository:
-    # a stranger's tries, which could not be published, would use up the tries of the owner's job.
+    # The token must open the repository for writing. To read it is not enough, since anybody can read a public
+    # repository. The tries of a stranger could not be published, and would use up the tries of the owner's job.
     credentials = course.credentials(target.repository.host)
     feedback.require_write(
         target.remote,
@@ -129,7 +130,7 @@ def grade(
                 f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more); the push that "
                 "came after it has a job of its own"
             )
-        # The push is recorded with its time. Grading waits until earlier requests of the repository are done.
+        # The push is recorded with its time already. Grading waits until earlier requests of the repository are done.
         with (
             _alone(config, target.repository),
             tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder,
@@ -140,7 +141,10 @@ def grade(
 
 @contextmanager
 def _alone(config: Config, repository: RepositoryName) -> Iterator[None]:
-    """Wait until no other CI job of the repository is graded: each takes the memory of a suite server."""
+    """Wait until no other CI job of the repository is being graded, then keep others waiting.
+
+    Each CI job takes the memory of a suite server.
+    """
     folder = config.state / "ci"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -168,7 +172,7 @@ def _target(course: Course, request: Request, host: str) -> Target:
 
 
 def _push(ledger: Ledger, target: Target, request: Request) -> Push:
-    """Return the push that led to this request. The ledger knows what the branch was at before."""
+    """Return the push that led to this request. The ledger knows at which commit the branch was before."""
     earlier = ledger.pushes(target.repository, ref=HEADS + target.branch)
     if not earlier:
         before = "0" * len(request.commit)

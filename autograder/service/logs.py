@@ -1,11 +1,11 @@
-"""Structured logs: one JSON object per line. Each line about a push or a job names it.
+"""Structured logs: one JSON object per line. Each line about a push or a job has its id.
 
     with about(push=push.id, job=job.id):
         LOG.info("fetched", extra={"files": 12})
 
-Call `about` once, where the work starts. Everything that is logged inside it has these fields, also in other threads
-if the context is copied to them, as `asyncio.to_thread` does. No secret is ever bound or logged: git and the ledger
-remove secrets from their errors.
+Call `about` once, where the work starts. Every line that is logged inside the `with` block has these fields. Lines from
+other threads have them too if the context is copied to the thread, as `asyncio.to_thread` does. No secret is ever
+logged: our git and ledger modules remove secrets from their errors.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ _MAX_TEXT = 4000
 
 @contextlib.contextmanager
 def about(**facts: object) -> Iterator[None]:
-    """Add `facts` to every line that is logged inside."""
+    """Add `facts` to every line that is logged inside the `with` block."""
     token = _bound.set({**(_bound.get() or {}), **facts})
     try:
         yield
@@ -51,12 +51,12 @@ class JsonLines(logging.Formatter):
             line["logger"] = record.name
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)[-_MAX_TEXT:]
-        # ASCII: no character of a value breaks the line in two or reverses the direction of the text
+        # ASCII only: no character of a value can break the line in two or reverse the direction of the text
         return json.dumps(line, ensure_ascii=True, default=str)
 
 
 class _Handler(logging.StreamHandler[IO[str]]):
-    """Writes to standard error, and ignores that nobody reads it any more."""
+    """Writes to a stream, and ignores the error if nobody reads the stream any more."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
         if not isinstance(sys.exc_info()[1], OSError):

@@ -30,8 +30,8 @@ class Depth:
     """How full a queue is.
 
     Attributes:
-        waiting: jobs that could start now, or wait for their next try.
-        running: jobs that a worker has taken.
+        waiting: the number of jobs that could start now, or wait for their next try.
+        running: the number of jobs that a worker has taken.
         oldest: how long the oldest job that could start now has waited, in seconds; 0 if there is no such job.
     """
 
@@ -67,17 +67,17 @@ class Metrics:
             ["step"],
             registry=self._registry,
         )
-        for step in STEPS:  # so that each is exported as 0 from the start
+        for step in STEPS:  # so that each step is exported as 0 from the start
             self._seconds.labels(step)
             self._faults.labels(step)
         ProcessCollector(registry=self._registry)
 
     def webhook(self, kind: str, result: str) -> None:
-        """Count a webhook. Both become labels, so neither may hold text of the request."""
+        """Count a webhook. Both arguments become labels, so neither may contain text from the request."""
         self._webhooks.labels(kind, result).inc()
 
     def step(self, step: str, seconds: float) -> None:
-        """Count a step of a job that ended."""
+        """Count a step that ended, with the seconds that it took."""
         self._seconds.labels(step).observe(seconds)
 
     def report(self, report: Report) -> None:
@@ -86,7 +86,7 @@ class Metrics:
             self._verdicts.labels(report.assignment, case.verdict.value).inc()
 
     def fault(self, step: str) -> None:
-        """Count a step that failed through our fault or the git host's."""
+        """Count a step that failed because of the service or the git host, not because of the student."""
         self._faults.labels(step).inc()
 
     def text(self, gauges: Iterable[Metric]) -> bytes:
@@ -97,7 +97,7 @@ class Metrics:
 
 
 class _Snapshot(Collector):
-    """Metrics that were read once."""
+    """Metrics that were read before, for one scrape."""
 
     def __init__(self, metrics: Iterable[Metric]) -> None:
         self._metrics = list(metrics)

@@ -3,12 +3,12 @@
     autograder serve     the web, the reconciler and workers
     autograder worker    workers alone, on this machine or another one
 
-Both commands are `run`. A worker takes one job at a time. The first worker runs in this process. Each further one runs
-in a child process that ends when this process ends, however that happens.
+Both commands call `run`. A worker takes one job at a time. The first worker runs in this process. Each further worker
+runs in a child process, which ends when this process ends, even if this process is killed.
 
-On SIGTERM or Ctrl-C the workers take no more jobs, and the jobs that run may finish within `drain_seconds`; pushes are
+On SIGTERM or Ctrl-C the workers take no more jobs. Jobs that run may finish within `drain_seconds`, and pushes are
 still recorded meanwhile. Then everything stops. A job that was cut off starts again at the next start. A second Ctrl-C
-ends the process at once and loses nothing either.
+ends the process at once, and nothing is lost then either.
 """
 
 import contextlib
@@ -55,12 +55,12 @@ Say = Callable[[str], None]
 ENDED_AT_ONCE = 130
 WEB_STOP_SECONDS = 5.0
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
-CHILD_GRACE_SECONDS = 10.0  # beyond drain_seconds, before a child is killed
+CHILD_GRACE_SECONDS = 10.0  # a child that runs for longer than drain_seconds plus this time is killed
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What every process of the service has."""
+    """The objects that every process of the service has."""
 
     config: Config
     config_file: Path
@@ -104,17 +104,17 @@ def run(
     name: str = "",
     child: bool = False,
 ) -> None:
-    """Run the web and workers, as asked for, until SIGTERM or Ctrl-C.
+    """Run the web server, workers, or both, until SIGTERM or Ctrl-C.
 
     Args:
         config_file: of the course.
         say: shows a line to the person who started the process.
-        web: take pushes, over HTTP and from the spool, and reconcile the ledger with the queue.
-        listen: address and port, in place of the configured ones.
-        queues: take jobs from these. Default: those that assignments use.
-        workers: how many. With 0 this process only takes pushes.
-        name: of this machine among those that run workers. Default: its host name.
-        child: end when standard input ends.
+        web: whether to take pushes, over HTTP and from the spool, and to reconcile the ledger with the queue.
+        listen: the address and port to use instead of the configured ones.
+        queues: the queues to take jobs from. Default: the queues that assignments use.
+        workers: the number of workers. With 0 this process only takes pushes.
+        name: the name of this machine among the machines that run workers. Default: its host name.
+        child: whether this process is a child, which ends when its standard input ends.
 
     Raises:
         GraderError: something is missing or wrong, and nothing was started; or the web server ended by itself.
@@ -130,14 +130,14 @@ def run(
         identity = worker_names.take(shared.config.state, name) if workers else None
         front = Web(shared, listen, metrics, signals) if web else None
         if front is not None:
-            stack.callback(front.stop)  # after the workers: pushes are recorded until they have stopped
+            stack.callback(front.stop)  # called after the workers stopped: pushes are recorded until then
         worker = Worker(shared, queues, metrics, identity) if identity is not None else None
         children = Children(max(0, workers - 1), _command(config_file, queues, name), identity)
         stack.callback(children.wait, drain_seconds + CHILD_GRACE_SECONDS)
         if worker is not None:
             worker.start()
             stack.callback(worker.stop, drain_seconds)
-        stack.callback(children.stop)  # first of all, so that all workers finish their jobs at the same time
+        stack.callback(children.stop)  # called first, so that all workers finish their jobs at the same time
         children.watch()
         if front is not None:
             front.start()
@@ -157,7 +157,7 @@ def run(
 
 
 class Worker:
-    """The worker of this process: its name, its suite servers, its lease, and what takes jobs from the queues."""
+    """The worker of this process: its name, its suite servers, its lease, and its consumer of the queues."""
 
     def __init__(
         self, shared: Parts, queues: Sequence[str], metrics: Metrics, identity: worker_names.Identity
@@ -207,7 +207,7 @@ class Worker:
         self._lease.start()
 
     def stop(self, seconds: float) -> None:
-        """Take no more jobs, wait for the one that runs, and end.
+        """Take no more jobs, wait for the job that runs, and end.
 
         A job that takes longer than `seconds` runs until the process ends; see `end_process`.
         """
@@ -222,10 +222,10 @@ class Worker:
             self._identity.release()
 
     def end_process(self) -> None:
-        """End the process at once if a job was cut off: the interpreter would wait for the job's thread.
+        """End the process at once if a job was cut off. Otherwise the interpreter would wait for the job's thread.
 
-        The suite server and its sandbox end with the process. In the ledger the job still runs; the worker that takes
-        it over starts it again.
+        The suite server and its sandbox end with the process. In the ledger the job is still running. The worker that
+        takes the job over starts it again.
         """
         if not self._drained:
             for stream in (sys.stdout, sys.stderr):
@@ -234,17 +234,18 @@ class Worker:
 
 
 class Children:
-    """Further workers, each in a process of its own. One that ends by itself is started again."""
+    """Further workers, each in a child process of its own. A child that ends by itself is started again."""
 
     def __init__(self, number: int, command: Sequence[str], identity: worker_names.Identity | None) -> None:
         self._command = list(command)
-        # The temporary folders of the children lie beside that of this worker, which is emptied at its next start.
+        # The temporary folders of the children lie beside the folder of this worker, not in it: that folder is emptied
+        # at the next start of this worker.
         self._environment = {**os.environ, **({"TMPDIR": str(identity.folder.parent)} if identity else {})}
         self._children: list[subprocess.Popen[bytes] | None] = [None] * number
         self._not_before = [0.0] * number
 
     def watch(self) -> None:
-        """Start those that do not run."""
+        """Start each child that does not run."""
         for index, child in enumerate(self._children):
             if child is not None and child.poll() is None:
                 continue
@@ -254,20 +255,20 @@ class Children:
                 self._children[index] = None
                 self._not_before[index] = time.monotonic() + RESTART_SECONDS
             if time.monotonic() >= self._not_before[index]:
-                # In a session of its own: Ctrl-C reaches this process alone. The pipe closes when this process ends,
-                # and the child ends when the pipe closes.
+                # The child has a session of its own, so that Ctrl-C reaches only this process. The pipe closes when
+                # this process ends, and the child ends when the pipe closes.
                 self._children[index] = subprocess.Popen(
                     self._command, stdin=subprocess.PIPE, env=self._environment, start_new_session=True
                 )
 
     def stop(self) -> None:
-        """Ask all to end."""
+        """Ask all children to end."""
         for child in self._children:
             if child is not None and child.poll() is None:
                 child.terminate()
 
     def wait(self, seconds: float) -> None:
-        """Wait until all have ended; kill those that take longer."""
+        """Wait until all children have ended; kill the children that take longer than `seconds`."""
         deadline = time.monotonic() + seconds
         for child in self._children:
             if child is None:
@@ -282,7 +283,7 @@ class Children:
 
 
 class Signals:
-    """The first SIGTERM or Ctrl-C asks the process to stop, a second Ctrl-C ends it at once."""
+    """Handles signals: the first SIGTERM or Ctrl-C asks the process to stop, a second Ctrl-C ends it at once."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -296,12 +297,12 @@ class Signals:
 
 
 class Web:
-    """What takes pushes: the HTTP server in a thread, and the reconciler, which also drains the spool.
+    """The part that takes pushes: the HTTP server in a thread, and the reconciler, which also drains the spool.
 
     Args:
         shared: the parts of this process.
-        listen: address and port, in place of the configured ones.
-        metrics: what is counted in this process.
+        listen: the address and port to use instead of the configured ones.
+        metrics: the counters of this process.
         signals: say whether the service is ending.
 
     Raises:
@@ -311,7 +312,7 @@ class Web:
     def __init__(self, shared: Parts, listen: str, metrics: Metrics, signals: Signals) -> None:
         spool = Spool(shared.course.spool())
         self._reconciler = _reconciler(shared, spool)
-        # A job that is still to be opened when the process ends is opened by the reconciler of the next start.
+        # If the process ends before this thread has opened a job, the reconciler opens that job at the next start.
         self._opener = ThreadPoolExecutor(1, "opener")
         service = Service(
             shared.ledger,
@@ -370,7 +371,7 @@ def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
 
 
 def _heads(course: Course) -> Callable[[Target], str | None]:
-    """Return what asks a git host for the commit that a branch is at."""
+    """Return a function that asks a git host for the commit at the tip of a target's branch."""
 
     def head(target: Target) -> str | None:
         credentials = course.credentials(target.repository.host)
@@ -380,7 +381,7 @@ def _heads(course: Course) -> Callable[[Target], str | None]:
 
 
 def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:
-    """Return what takes the pushes that hooks left in the spool; the spool is created if it is missing."""
+    """Return a function that takes the pushes in the spool. The spool is created if it is missing."""
     spool.make()
 
     def drain() -> int:
@@ -397,7 +398,7 @@ def _ending(signals: Signals) -> list[str]:
 
 
 def _in_use(config: Config) -> tuple[QueueName, ...]:
-    """Return the queues that assignments use: looking into an empty one has a cost, too."""
+    """Return the queues that assignments use. Others are left out, because each look into a queue costs time."""
     used = {assignment.queue for assignment in config.assignments.values() if assignment.repositories}
     return tuple(name for name in QUEUES if name in used) or QUEUES[:1]
 
@@ -420,7 +421,7 @@ def _listening(address: str) -> socket.socket:
 
 
 def _end_with_parent(signals: Signals) -> None:
-    """Wait until the pipe from the parent closes: the parent has ended."""
+    """Wait until the pipe from the parent closes, which means that the parent has ended. Then set `signals.stop`."""
     with contextlib.suppress(OSError):
         while os.read(0, 1):
             pass
@@ -443,7 +444,7 @@ def _lines(
     queues: Sequence[str],
     workers: int,
 ) -> Iterator[str]:
-    """Yield what is shown at the start."""
+    """Yield the lines that are shown at the start."""
     assignments = [name for name, one in shared.config.assignments.items() if one.repositories]
     yield f"autograder {__version__}, {shared.config_file}"
     yield f"  grades   {', '.join(assignments) or 'nothing: no assignment names repositories'}"

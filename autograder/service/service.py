@@ -1,4 +1,4 @@
-"""One running service, as its HTTP edge sees it: its parts, their state, and where a push is handed in."""
+"""One running service as the HTTP server sees it: its parts, their state, and the method that takes a push."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,21 +27,21 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
 
 
 def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has been heard from within the last two leases."""
+    """Whether a worker has renewed its row within the last two leases."""
     return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
 
 
 @dataclass(frozen=True)
 class Service:
-    """The parts of one service. Safe to share between threads; its methods may block.
+    """The parts of one service. Threads may share it, and its methods may block.
 
     Attributes:
         ledger, course, queue, intake: the parts.
         metrics: the counters of this process.
         lease_seconds: how long a worker's lease lasts, see `is_alive`.
-        later: opens the jobs of recorded pushes after the response is sent; None: before.
+        later: opens the jobs of recorded pushes after the response is sent; None: jobs are opened before that.
         checks: further sources of problems, besides the workers and the queue.
-        clock: returns the present moment, aware.
+        clock: returns the present moment, with a time zone.
     """
 
     ledger: Ledger
@@ -55,10 +55,10 @@ class Service:
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
-        """Record a push and see that it is graded, see `Intake.receive`.
+        """Record a push and make sure that it is graded, see `Intake.receive`.
 
         Raises:
-            GraderError: it could not be recorded; the sender should send it again.
+            GraderError: the push could not be recorded; its sender should send it again.
         """
         return self.intake.receive(push, received, later=self.later)
 
@@ -80,7 +80,7 @@ class Service:
         return sum(is_alive(worker, now, self.lease_seconds) for worker in workers(self.ledger.database))
 
     def problems(self) -> list[str]:
-        """Return the reasons why pushes are not accepted or graded as they should be; an empty list if all is well."""
+        """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""
         found: list[str] = []
         try:
             if self.workers() == 0:

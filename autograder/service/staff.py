@@ -1,10 +1,10 @@
-"""What staff do to jobs: try them again, cancel them, grade again. Each change is recorded in the audit trail first.
+"""Changes that staff make to jobs: try again, cancel, regrade. Each change is recorded in the audit trail first.
 
-A regrade never changes what was recorded. It is a further attempt with a report of its own, and it lowers a score only
-if staff allow that. `preview` shows what a regrade would change, and records nothing.
+A regrade never changes an earlier record. It is a further attempt with a report of its own, and it lowers a score only
+if staff allow that. `preview` shows the changes that a regrade would make, and records nothing.
 
-Only commits that can count are graded again: under the score policy `last` the last push in time of each repository,
-under `best` every commit that was pushed in time.
+Only commits that can count are graded again. Under the score policy `last` that is the last push in time of each
+repository. Under `best` it is every commit that was pushed in time.
 """
 
 import tempfile
@@ -38,7 +38,7 @@ from autograder.service.logs import LOG
 
 
 class StaffError(GraderError):
-    """A request that cannot be fulfilled; the message says what can be done instead."""
+    """A request of staff that cannot be fulfilled; the message says what staff can do instead."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,9 @@ class Choice:
 
     Attributes:
         target: the repository and its assignment.
-        pushes: those of the commit that were in time.
-        last: the last attempt at grading it.
-        obstacle: why it cannot be graded again; empty if it can.
+        pushes: the pushes of the commit that were in time.
+        last: the job of the last attempt to grade the commit.
+        obstacle: why the commit cannot be graded again; empty if it can.
     """
 
     target: Target
@@ -65,14 +65,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a regrade of one repository would change.
+    """The changes that a regrade of one repository would make.
 
     Attributes:
         repository: the repository.
-        before, after: the score that counts, and the one that would count.
+        before, after: the score that counts now, and the score that would count after the regrade.
         best: the highest points among the new reports; None if nothing could be graded.
         changed: name, old and new verdict of each case whose verdict changes.
-        obstacles: why a commit was not graded.
+        obstacles: for each commit that was not graded, the commit and the reason.
     """
 
     repository: RepositoryName
@@ -106,7 +106,7 @@ def find(ledger: Ledger, text: str) -> Job:
 
 @dataclass(frozen=True)
 class Staff:
-    """What a member of staff may do.
+    """The changes that one member of staff can make.
 
     Attributes:
         ledger, course, intake: parts of the service.
@@ -119,7 +119,7 @@ class Staff:
     who: str
 
     def retry(self, job: Job, why: str) -> Job:
-        """Queue a job again that is dead, or failed and waiting for its next try.
+        """Queue a job again. The job must be dead, or failed and waiting for its next try.
 
         Raises:
             StaffError: the job is in another state.
@@ -136,7 +136,7 @@ class Staff:
         return job
 
     def cancel(self, job: Job, why: str) -> Job:
-        """End a job that waits or runs. It is dead then: the student gets no feedback until it is tried again.
+        """End a job that waits or runs. The job is dead then, and the student gets no feedback until it is tried again.
 
         Raises:
             StaffError: the job has ended already.
@@ -147,7 +147,7 @@ class Staff:
         job = self.ledger.move(job.id, JobState.DEAD, reason=f"cancelled by {self.who}: {why}")
         try:
             self.intake.queue.cancel(job.id)
-        except GraderError as error:  # a worker that takes it will see in the ledger that it is dead
+        except GraderError as error:  # a worker that takes the job will see in the ledger that it is dead
             LOG.warning(
                 "a cancelled job could not be taken out of the queue",
                 extra={"job": job.id, "reason": str(error)},
@@ -162,12 +162,12 @@ class Staff:
         """Return the commits that can count for an assignment.
 
         Args:
-            assignment: its name.
-            repositories: only these; None: all that ever pushed.
+            assignment: the name of the assignment.
+            repositories: only these repositories; None: all repositories that ever pushed.
 
         Raises:
             ConfigError: there is no such assignment.
-            StaffError: one of `repositories` does not belong to it.
+            StaffError: one of `repositories` does not belong to the assignment.
         """
         branch = self.course.config.assignment(assignment).branch
         found: list[Choice] = []
@@ -203,7 +203,7 @@ class Staff:
                 return
 
     def regrade(self, choice: Choice, why: str, *, allow_lower: bool = False) -> Job:
-        """Open a further attempt at a commit, and queue it.
+        """Open a job for a further attempt at a commit, and queue the job.
 
         Raises:
             StaffError: the commit cannot be graded again now.
@@ -225,7 +225,7 @@ class Staff:
     def preview(
         self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False
     ) -> Iterator[Preview]:
-        """Grade in this process as `regrade` would, and yield what would change, repository by repository.
+        """Grade in this process as after `regrade`, and yield a preview for each repository.
 
         Nothing is recorded or published.
 

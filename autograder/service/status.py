@@ -1,4 +1,4 @@
-"""What `autograder status` shows: jobs by state, queues, workers, and the jobs that need staff."""
+"""Finds the state that `autograder status` shows: jobs by state, queues, workers, and the jobs that need staff."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -19,7 +19,7 @@ SHOWN = 10
 
 
 def look(config_file: Path) -> dict[str, Any]:
-    """Return the state of a configuration's service as plain data; times in UTC.
+    """Return the state of a configuration's service as plain data. All times are in UTC.
 
     Raises:
         GraderError: the ledger does not exist or cannot be read.
@@ -67,7 +67,7 @@ def look(config_file: Path) -> dict[str, Any]:
 
 
 def lines(found: dict[str, Any]) -> Iterator[str]:
-    """Return what `look` found as lines for people."""
+    """Return the result of `look` as lines for people."""
     jobs = [f"{number} {state}" for state, number in found["jobs"].items() if number]
     yield "jobs     " + (", ".join(jobs) or "none")
     for name, queue in found["queues"].items():

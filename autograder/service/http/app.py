@@ -2,7 +2,7 @@
 
 POST /webhook/KIND[/HOST]   a push; the kinds are those of `hosts.PARSERS`, see `webhooks`
 GET  /healthz               the process is alive
-GET  /readyz                it can accept and grade pushes; 503 if not
+GET  /readyz                the service can accept and grade pushes; 503 if not
 GET  /metrics               for Prometheus: from this machine, or with the staff token
 GET  /login, /static/...    for everybody
 everything else             for staff, see `pages`
@@ -49,8 +49,8 @@ def create(
 
     Args:
         service: its methods may block and are called in threads.
-        limits: of webhooks.
-        monotonic: seconds, for rate limits.
+        limits: for webhooks.
+        monotonic: returns the seconds of a clock that does not go back, for rate limits.
 
     Raises:
         ConfigError: the staff token is too short, or cannot be read.
@@ -71,13 +71,13 @@ def create(
             *(Route(f"/static/{name}", _static(name)) for name in STATIC),
         ]
     )
-    app.router.redirect_slashes = False  # a redirect would name the host that the client claims to ask
+    app.router.redirect_slashes = False  # a redirect would contain the host name that the client sent
     app.router.default = pages
     return _Headers(app)
 
 
 class _Machines:
-    """What programs request."""
+    """The paths that programs request: health and metrics."""
 
     def __init__(self, service: Service, login: Login) -> None:
         self._service = service
@@ -88,7 +88,10 @@ class _Machines:
         return PlainTextResponse("ok\n")
 
     async def ready(self, request: Request) -> Response:
-        """Report whether pushes are accepted and graded; the problems only to those who may see metrics."""
+        """Report whether pushes are accepted and graded.
+
+        Only those who may see metrics are told the problems.
+        """
         problems = await anyio.to_thread.run_sync(self._service.problems)
         content: dict[str, object] = {"ready": not problems}
         if problems and self._refusal(request) is None:
@@ -114,7 +117,10 @@ class _Machines:
         )
 
     def _refusal(self, request: Request) -> Response | None:
-        """Return the response for a client that is not on this machine and lacks the staff token, None for others."""
+        """Return the response for a client that may not see metrics, None for a client that may.
+
+        A client may see metrics if it is on this machine, or if it shows the staff token.
+        """
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if not token:
             if is_local(request, self._service.course.config.service.url):

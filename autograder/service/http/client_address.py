@@ -9,9 +9,10 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 def client_address(request: HTTPConnection) -> str:
-    """Return the address that stands for the client; for IPv6 its /64 network, since a host has all addresses of one.
+    """Return the address that stands for the client.
 
-    If a proxy on this machine connects, the client is the last address in `X-Forwarded-For`: the proxy added that one.
+    For IPv6 this is the client's /64 network, since one host can use all addresses of its /64 network. If a proxy on
+    this machine connects, the client is the last address in `X-Forwarded-For`, which the proxy added.
     """
     address = request.client.host if request.client else ""
     forwarded = request.headers.getlist("x-forwarded-for")
@@ -27,8 +28,8 @@ def client_address(request: HTTPConnection) -> str:
 def is_local(request: HTTPConnection, url: str) -> bool:
     """Whether the client is on this machine, and is not a proxy that forwards for somebody else.
 
-    This can be known only if the service is not reached through a proxy: `url`, the address for people, must be local.
-    The Host header must be local too, so that a foreign DNS name which points here is not trusted.
+    This can be known only if the service is not reached through a proxy. So `url`, the address for people, must be
+    local. The Host header must be local too, so that a foreign DNS name that points to this machine is not trusted.
     """
     address = request.client.host if request.client else ""
     if any(name in request.headers for name in _FORWARDED):

@@ -1,8 +1,8 @@
 """How uvicorn listens: one process, limits on number, size and time, and no server header.
 
-uvicorn waits indefinitely for the head of a request, that is its request line and headers. `timeout_keep_alive` starts
-only after a response and ends with the first byte, `h11_max_incomplete_event_size` limits bytes, and an application is
-called only once the head is there. `Listener` adds the missing time limit.
+uvicorn waits indefinitely for the head of a request, which is its request line and headers. `timeout_keep_alive` starts
+only after a response and ends with the first byte. `h11_max_incomplete_event_size` limits bytes, not time. The
+application is called only after the head has arrived. `Listener` adds the missing time limit.
 """
 
 import asyncio
@@ -16,14 +16,15 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 HEAD_SECONDS = 10.0  # for the head of a request
 HEAD_BYTES = 64 * 1024
 KEEP_ALIVE_SECONDS = 5
-CONNECTIONS = 600  # at the same time; the files of a process are limited, too
+CONNECTIONS = 600  # at the same time; a process can also have only so many open files
 
 
 class Listener(H11Protocol):
     """HTTP/1.1 that closes a connection if the whole head of a request does not arrive in time.
 
-    `uvicorn.Config` takes a protocol class as `http`, but uvicorn documents none to derive from. `H11Protocol` is used
-    all the same, since no setting does this. Only asyncio's callbacks and `conn`, its h11 connection, are relied on.
+    `uvicorn.Config` takes a protocol class as `http`, but uvicorn documents no class to derive from. This class derives
+    from `H11Protocol` nevertheless, since no setting has this effect. It relies only on asyncio's callbacks and on
+    `conn`, the h11 connection.
     """
 
     head_seconds = HEAD_SECONDS
@@ -36,7 +37,7 @@ class Listener(H11Protocol):
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer if the head is complete; keep it, or start one, if it is not."""
+        """Stop the timer if the head is complete. Otherwise make sure that a timer runs."""
         super().data_received(data)
         if self.conn.their_state is h11.IDLE:
             self._start_timer()
@@ -63,7 +64,7 @@ def config(app: ASGIApp, **settings: Any) -> uvicorn.Config:
 
     Args:
         app: the application.
-        settings: further ones of `uvicorn.Config`, such as host and port, or fd.
+        settings: further settings of `uvicorn.Config`, such as host and port, or fd.
     """
     return uvicorn.Config(
         app,

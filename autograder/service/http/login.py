@@ -1,7 +1,7 @@
 """Staff log in with one token and receive a signed cookie that lasts twelve hours.
 
-The cookie holds a random id of the login and the time at which it began, signed with a key derived from the token: a
-new token ends every login. The server stores only the logins that were ended early.
+The cookie holds a random id of the login and the time at which the login began. It is signed with a key derived from
+the token, so a new token ends every login. The server stores only the logins that were ended early.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ from autograder.errors import ConfigError
 from autograder.service.http.client_address import client_address
 from autograder.service.http.rate_limit import TokenBucket
 
-SECONDS = 12 * 3600  # that a login lasts
+SECONDS = 12 * 3600  # how long a login lasts
 MIN_TOKEN = 16  # characters
-ATTEMPTS, PAUSE = 5, 10.0  # attempts of one client address at once, then one in so many seconds
+ATTEMPTS, PAUSE = 5, 10.0  # attempts of a client address: ATTEMPTS at once, then one every PAUSE seconds
 
 
 class Login:
@@ -30,12 +30,12 @@ class Login:
     def __init__(
         self, token: str, *, secure: bool = False, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Start with no login ended.
+        """Create the object; no login has been ended yet.
 
         Args:
             token: the staff token.
             secure: whether the cookie is restricted to https.
-            monotonic: seconds, for the limit on attempts.
+            monotonic: returns the seconds of a clock that does not go back, for the limit on attempts.
 
         Raises:
             ConfigError: the token is too short to be safe.
@@ -60,7 +60,7 @@ class Login:
         return self._attempts.wait(client_address(request), self._monotonic())
 
     def is_token(self, shown: str) -> bool:
-        """Whether this is the staff token. Takes the same time for every wrong one."""
+        """Whether `shown` is the staff token. The check takes the same time for every wrong token."""
         return hmac.compare_digest(
             hashlib.sha256(shown.encode("utf-8", "backslashreplace")).digest(), self._digest
         )
@@ -87,7 +87,7 @@ class Login:
         return login is not None and login not in self._ended
 
     def _login_of(self, request: HTTPConnection) -> str | None:
-        """Return the id of the login in the cookie of `request`, None if there is no valid one."""
+        """Return the id of the login in the cookie of `request`, None if there is no valid login."""
         value = request.cookies.get(self.cookie)
         if not value or len(value) > 200:
             return None
@@ -98,7 +98,7 @@ class Login:
 
 
 def from_our_page(request: HTTPConnection) -> bool:
-    """Whether a form was sent from one of our pages, as browsers report it; other programs report nothing."""
+    """Whether the browser reports that the form was sent from one of our pages. Other programs report nothing."""
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")

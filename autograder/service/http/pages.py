@@ -1,10 +1,11 @@
-"""The pages for staff, rendered on the server: jobs that wait, run or failed and why, the latest scores, repositories.
+"""The pages for staff, rendered on the server.
 
-They are read-only: staff change jobs with `autograder jobs`, which records who did so and why. No page needs
-JavaScript, and nothing is loaded from other servers. Without a login every path gets the same response.
+They show jobs that wait, run or failed (and why), the latest scores, and repositories. They are read-only: staff
+change jobs with `autograder jobs`, which records who did so and why. No page needs JavaScript, and nothing is loaded
+from other servers. Without a login every path gets the same response.
 
-Text that a stranger may have written is shown on one line, with control and direction characters as escapes, escaped
-for HTML, and isolated from the text around it (`bdi`).
+Text that a stranger may have written is shown on one line, escaped for HTML, and isolated from the text around it
+(`bdi`). Its control and direction characters are shown as escapes.
 """
 
 import json
@@ -47,10 +48,10 @@ _log = logging.getLogger(__name__)
 REFRESH_SECONDS = 10
 ON_FRONT = 10  # rows in each table of the front page
 ON_PAGE = 50
-PUSHES = 15  # of a repository on one page
+PUSHES = 15  # on one page of a repository
 MAX_PAGE = 100_000
 MAX_FORM = 4096  # bytes
-MAX_TEXT = 2000  # characters of any one text
+MAX_TEXT = 2000  # characters that are shown of a text
 THREADS = 4
 
 STATES = {
@@ -64,7 +65,7 @@ STATES = {
 _JOB = re.compile(r"[!-~]{1,1000}")
 Handler = Callable[[Request], Awaitable[Response]]
 
-_PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # our own path, never another site
+_PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path on this server, never on another site
 
 
 # one page ----------------------------------------------------------------------------------------------------
@@ -75,8 +76,8 @@ class Page:
     """One page of a long list.
 
     Attributes:
-        number: counted from 1.
-        size: rows.
+        number: the number of this page, counted from 1.
+        size: the number of rows on a page.
         more: whether there is a next page.
     """
 
@@ -96,11 +97,11 @@ class PushRow:
 
     push: RecordedPush
     jobs: tuple[JobHistory, ...]
-    decisions: Mapping[str, Decision]  # by id of the job
+    decisions: Mapping[str, Decision]  # the key is the id of a job
 
 
 class Pages:
-    """The pages of a service, for those who have logged in."""
+    """The pages of a service, for staff who have logged in."""
 
     def __init__(self, service: Service, login: Login) -> None:
         self._service = service
@@ -121,7 +122,7 @@ class Pages:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Show staff the page; send everybody else to the login, whatever the path."""
+        """Show the page to staff. Send everybody else to the login, whatever the path is."""
         request = Request(scope, receive)
         if self._login.is_staff(request):
             await self._router(scope, receive, send)
@@ -140,7 +141,7 @@ class Pages:
     # login -----------------------------------------------------------------------------------------------
 
     async def log_in(self, request: Request) -> Response:
-        """Show the form, or check what was entered in it."""
+        """Show the login form, or check the token that was entered in it."""
         if request.method != "POST":
             return self._login_form(request.query_params.get("next", ""))
         if not from_our_page(request):
@@ -178,7 +179,7 @@ class Pages:
     # pages -----------------------------------------------------------------------------------------------
 
     def _page(self, make: Callable[[Request], tuple[str, dict[str, Any]]]) -> Handler:
-        """Return a handler that renders the template and the values which `make` returns. It runs in a thread."""
+        """Return a handler that renders a page; `make` returns the template and its values, and runs in a thread."""
 
         def render(request: Request) -> Response:
             try:
@@ -276,7 +277,7 @@ class Pages:
         await response(scope, receive, send)
 
     def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
-        """Return whether a push was in time for a job's assignment; None if the course cannot tell."""
+        """Return whether a push was in time for a job's assignment; None if the course cannot decide."""
         course = self._service.course
         try:
             target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
@@ -289,7 +290,7 @@ class Pages:
     def _standing(
         self, repository: RepositoryName, assignment: str
     ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and the score policy; None if the course cannot tell."""
+        """Return the score that counts and the score policy; None if the course cannot decide."""
         course = self._service.course
         try:
             policy = course.policy(assignment)
@@ -301,7 +302,10 @@ class Pages:
 
 
 def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
-    """Return the rows of a page, given one row more than it shows if there is a next page."""
+    """Return the rows of `page`, and the page with `more` set.
+
+    The caller fetches one row more than fits. If that row exists, there is a next page.
+    """
     return rows[: page.size], Page(page.number, page.size, len(rows) > page.size)
 
 
@@ -313,12 +317,12 @@ def _page_of(request: Request, size: int) -> Page:
 
 
 def _own_path(path: str) -> str:
-    """Return `path` if it is one of our pages, else that of the front page."""
+    """Return `path` if it is a path on this server, otherwise the path of the front page."""
     return path if _PATH.fullmatch(path) else "/"
 
 
 async def _form(request: Request) -> dict[str, str] | None:
-    """Return the fields of a small form, None if the body is something else."""
+    """Return the fields of a small form, None if the body is not such a form."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/x-www-form-urlencoded":
         return None
@@ -370,7 +374,7 @@ def inert(text: object) -> Markup:
 
 
 def ago(then: datetime | None, now: datetime) -> Markup:
-    """Return HTML that says how long ago a moment was, in the largest unit; the moment itself as a tooltip."""
+    """Return HTML that says how long ago a moment was, in the largest unit. The tooltip shows the moment itself."""
     if then is None:
         return Markup("–")
     seconds = max(0.0, (now - then).total_seconds())
@@ -394,7 +398,7 @@ def moment(then: datetime | None) -> Markup:
 
 
 def with_query(path: str, **values: object) -> str:
-    """Return `path` with a query of the values that are not empty."""
+    """Return `path` with a query of `values`. Empty values are left out."""
     given = {name: value for name, value in values.items() if value not in (None, "")}
     return f"{path}?{urlencode(given)}" if given else path
 

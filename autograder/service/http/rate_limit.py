@@ -6,8 +6,8 @@ from autograder.errors import ConfigError
 class TokenBucket:
     """How often each client may act: `burst` times at once, then `rate` times a second.
 
-    Remembers at most `clients` of them and forgets the one seen longest ago, which can only be lenient.
-    Not locked: use it from one event loop, or hold a lock.
+    It remembers at most `clients` clients, and forgets the client that it has not seen for the longest time. A client
+    that is forgotten may act sooner, never later. It has no lock: use it from one event loop, or hold a lock.
     """
 
     def __init__(self, *, rate: float, burst: int, clients: int = 10_000) -> None:
@@ -18,14 +18,15 @@ class TokenBucket:
         self._rate = rate
         self._burst = burst
         self._clients = clients
-        self._buckets: dict[str, tuple[float, float]] = {}  # client -> tokens, when; oldest first
+        # client -> (tokens, when they were counted); oldest first
+        self._buckets: dict[str, tuple[float, float]] = {}
 
     def wait(self, client: str, now: float) -> float:
         """Take a token of `client`. Return 0.0, or the seconds until the next token.
 
         Args:
-            client: such as its address.
-            now: seconds of a clock; if it goes back, no time has passed.
+            client: identifies the client, for example its address.
+            now: the seconds of a clock. If the clock goes back, no time counts as passed.
         """
         tokens, before = self._buckets.pop(client, (float(self._burst), now))
         now = max(now, before)

@@ -1,13 +1,15 @@
-"""Webhooks over HTTP: the body is read within limits, the module of the host's kind turns it into an event.
+"""Webhooks over HTTP: the body is read within limits, then the module for the kind of git host turns it into an event.
+
+The status of a response is one of these:
 
     404  no configured host has this address
     408  the body did not arrive in time
-    413  the body is too large; decided before it is read if the sender announces its size
+    413  the body is too large; this is decided before the body is read if the sender announces its size
     429  this client sends too many requests
     503  the ledger fails, or the service is busy: the host shows the delivery as failed and can send it again
 
-or the status of `webhook.Refused`. Every other status is a 2xx and is sent only once the push is on disk. Responses are
-JSON: `{"result": "recorded"}`.
+or the status of `webhook.Refused`. Every other status is a 2xx, and it is sent only after the push is on the disk.
+Responses are JSON: `{"result": "recorded"}`.
 """
 
 import logging
@@ -36,16 +38,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What webhooks may use.
+    """The limits of webhooks.
 
     Attributes:
-        rate, burst: requests from one client address: so many at once, then so many a second. All students of a course
-            push through one git host, often in the same hour, and none of these pushes may be lost.
-        body_seconds: until a whole body has arrived.
-        held_bytes: of bodies in memory, over all requests.
-        threads: that record pushes.
-        waiting: requests that wait for one of these threads or are in one.
-        retry_seconds: after which a sender should try again if the service is busy.
+        rate, burst: a client address may send `burst` requests at once, then `rate` a second. All students of a course
+            push through one git host, often in the same hour, and no push may be lost.
+        body_seconds: how long a whole body may take to arrive.
+        held_bytes: how many bytes of bodies may be in memory, over all requests.
+        threads: the number of threads that record pushes.
+        waiting: how many requests may wait for these threads or run in them.
+        retry_seconds: how long a sender should wait before it tries again if the service is busy.
     """
 
     rate: float = 50.0
@@ -58,7 +60,7 @@ class Limits:
 
 
 class _Busy(Exception):
-    """The service has too much to do at the moment."""
+    """The service cannot take this request at the moment."""
 
 
 class Webhooks:
@@ -71,12 +73,12 @@ class Webhooks:
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Start with no request in progress.
+        """Create the object; no request is in progress yet.
 
         Args:
             service: receives the pushes, and counts the requests.
-            limits: what they may use.
-            monotonic: seconds, for the rate limit.
+            limits: for the requests.
+            monotonic: returns the seconds of a clock that does not go back, for the rate limit.
         """
         self._service = service
         self._limits = limits or Limits()
@@ -88,8 +90,9 @@ class Webhooks:
         self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
 
     async def respond(self, request: Request) -> Response:
-        """Respond to one request; its path names the `kind` and may name the `host`."""
-        received = datetime.now(timezone.utc)  # the headers are here; a slow body does not make a push late
+        """Respond to one request. The path of the request names the `kind` and may name the `host`."""
+        # The time is taken before the body is read, so a slow body does not make a push late.
+        received = datetime.now(timezone.utc)
         kind = request.path_params["kind"]
         result = await self._result(request, kind, received)
         if kind in PARSERS:
@@ -121,14 +124,14 @@ class Webhooks:
         except _Busy:
             return _Result(503, "busy", "the service is busy; send it again", retry)
         except ClientDisconnect:
-            return _Result(400, "refused", "the sender disconnected")  # only logged and counted
+            return _Result(400, "refused", "the sender disconnected")  # never sent: only logged and counted
         except GraderError:
             _log.exception("a push could not be recorded")
             return _Result(503, "failed", "the push could not be recorded; send it again", retry)
 
     @asynccontextmanager
     async def _body(self, request: Request, limit: int) -> AsyncIterator[bytes]:
-        """Read the body; count the bytes held in memory until the response is ready."""
+        """Read the body. Its bytes count as held in memory until the response is ready."""
         announced = request.headers.get("content-length", "")
         if announced.isdecimal() and (len(announced) > 15 or int(announced) > limit):
             raise webhook.Refused(413, f"the body is larger than {limit} bytes")
@@ -152,7 +155,7 @@ class Webhooks:
             self._held -= size
 
     async def _in_thread(self, work: Callable[..., "_Result"], *arguments: object) -> "_Result":
-        """Run blocking work in one of a few threads. Once started it finishes, even if the sender disconnects."""
+        """Run blocking work in one of a few threads. Work that has started finishes, even if the sender disconnects."""
         if self._waiting >= self._limits.waiting:
             raise _Busy
         if self._threads is None:
@@ -181,7 +184,7 @@ class Webhooks:
 
 
 def _endpoint(course: Course, kind: str, host: str | None) -> webhook.Endpoint | None:
-    """Return the endpoint for the named host of a kind, or for the only host of that kind if `host` is None.
+    """Return the endpoint of the host of this kind that is named `host`, or of the only one if `host` is None.
 
     Returns None if there is no such host, or if several hosts could be meant.
 
@@ -203,7 +206,7 @@ class _Result:
 
     @property
     def label(self) -> str:
-        """The result as metrics count it."""
+        """The name under which metrics count this result."""
         return f"{self.result} {self.status}" if self.status >= 400 else self.result
 
     def response(self) -> Response:

@@ -1,7 +1,7 @@
 """Takes a push: records it, opens its job, supersedes older jobs, and queues the job for a worker.
 
-Only the ledger matters. A push that is recorded is never lost: if the queue cannot be reached, the reconciler queues
-the job later, under the same id.
+A push that is recorded in the ledger is never lost. If the queue cannot be reached, the reconciler queues the job
+later, under the same id.
 """
 
 from collections.abc import Callable
@@ -21,22 +21,33 @@ Later = Callable[[Callable[[], None]], object]
 
 
 class Queue(Protocol):
-    """Where jobs wait for a worker: `queue.Queue`, or `ci.NoQueue` where nothing waits and DBOS is not needed."""
+    """Where jobs wait for a worker.
+
+    This is a `queue.Queue`, or a `ci.NoQueue` where no job ever waits and DBOS is not needed.
+    """
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta) -> bool:
-        """Put a job there, if it is not there already; return whether it was put there now. Raises a GraderError."""
+        """Put a job into the queue, unless it is there already; return whether it was put there now.
+
+        Raises:
+            GraderError: the queue cannot be used.
+        """
 
     def cancel(self, job_id: str) -> None:
-        """Take a job out, or end it if it runs. Raises a GraderError."""
+        """Take a job out of the queue, or end it if it runs.
+
+        Raises:
+            GraderError: the queue cannot be used.
+        """
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What was done with a push.
+    """The result of taking a push.
 
     Attributes:
-        result: `recorded`, `known` (it was recorded before) or `ignored`.
-        reason: why it is ignored, one line; never text from the sender.
+        result: `recorded`, `known` (the push was recorded before) or `ignored`.
+        reason: why the push is ignored, in one line; it never contains text from the sender.
         push: the push as it is recorded; None if it is ignored.
         job: the job of its commit; None if the push is ignored or the job is opened later.
     """
@@ -56,7 +67,7 @@ class Intake:
         course: says which pushes are graded.
         queue: where their jobs wait.
         wait: returns how long a failed job must still wait for its next try.
-        clock: returns the present moment, aware.
+        clock: returns the present moment, with a time zone.
     """
 
     ledger: Ledger
@@ -66,13 +77,13 @@ class Intake:
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(self, push: Push, received: datetime, *, later: Later | None = None) -> Receipt:
-        """Take a push from a git host or a hook. It is on the disk when this returns.
+        """Take a push from a git host or a hook. The push is on the disk when this method returns.
 
         Args:
             push: checked, and from an authenticated sender.
-            received: when it reached the service.
-            later: runs the rest, which opens the job, after the sender got its response. If it never does, the
-                reconciler opens the job. None: open the job now.
+            received: when the push reached the service.
+            later: takes the function that opens the job, and calls it after the sender got its response. If it never
+                calls it, the reconciler opens the job. None: open the job before this method returns.
 
         Raises:
             GraderError: the push could not be recorded; its sender should send it again.
@@ -94,12 +105,12 @@ class Intake:
         )
 
     def notice(self, target: Target, head: str) -> None:
-        """Take a push whose webhook was lost: the branch is at a commit of which no push is recorded."""
+        """Record a push whose webhook was lost: the branch is at `head`, but no push of that commit is recorded."""
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
         self._take(target, commit=head, received=self.clock())
 
     def resume(self, push: RecordedPush) -> None:
-        """Open the job of a push that was recorded by a process which ended before it opened the job."""
+        """Open the job of a push. The process that recorded the push ended before it opened the job."""
         target = self.target_of(push)
         if target is not None:
             self._open(target, push, new=True)
@@ -109,11 +120,11 @@ class Intake:
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
 
     def target_of(self, push: RecordedPush) -> Target | None:
-        """Return what a push is graded as, None if it is not graded any more."""
+        """Return the target of a push, None if such a push is not graded any more."""
         return self.course.target(push.repository, push.ref.removeprefix(HEADS))
 
     def counts(self, target: Target, received: datetime) -> bool:
-        """Return whether a push that was received at that moment may change the score."""
+        """Return whether a push that was received at the moment `received` may change the score."""
         try:
             deadline = self.course.deadline(target.assignment)
             return deadline.decide(received, self.course.extension(target)).timing.counts
@@ -124,9 +135,9 @@ class Intake:
             return False
 
     def dispatch(self, job: Job) -> bool:
-        """Put an open job into the queue, if it is not there already; return whether it was put there now.
+        """Put an open job into the queue, unless it is there already; return whether it was put there now.
 
-        If the queue cannot be reached, that is logged, and the reconciler tries again.
+        If the queue cannot be reached, this method logs the failure, and the reconciler tries again.
         """
         try:
             target = self._target(job)
@@ -195,7 +206,7 @@ class Intake:
                 self.queue.cancel(older.id)
             except (
                 GraderError
-            ) as error:  # a worker that takes it will see in the ledger that it is superseded
+            ) as error:  # a worker that takes the job will see in the ledger that it is superseded
                 LOG.warning(
                     "a superseded job could not be taken out of the queue",
                     extra={"job": older.id, "reason": str(error)},

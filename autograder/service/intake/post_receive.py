@@ -1,7 +1,7 @@
 """The `post-receive` hook of a bare repository: how it is installed, and what it does.
 
-It is a small shell script that needs nothing of this program, because the student waits for it. It writes one file into
-the spool, which is on the disk before the push returns. It never makes a push fail. `spool` describes the file.
+The hook is a small shell script. The student waits for it, so it does not start this program. It writes one file into
+the spool; the file is on the disk before the push returns. It never makes a push fail. `spool` describes the file.
 """
 
 import os
@@ -22,7 +22,7 @@ from autograder.ledger import RepositoryName
 from autograder.service.intake.spool import FORMAT, MAX_PUSHES, Spool
 
 NAME = "post-receive"
-KEPT = "post-receive.local"  # the hook that was there before; the new one runs it
+KEPT = "post-receive.local"  # the hook that was there before; the new hook runs it
 SCRIPT = Path(__file__).parent / "post-receive.sh"
 MARK = "# autograder hook:"
 
@@ -33,7 +33,7 @@ class HookError(GraderError):
 
 @dataclass(frozen=True)
 class Place:
-    """A bare repository of this machine, and its name.
+    """A bare repository on this machine, and its name.
 
     Attributes:
         path: absolute path of the repository.
@@ -45,12 +45,13 @@ class Place:
 
 
 def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Place:
-    """Return the name of the bare repository at `path`, inferred from its path below the folder of a host.
+    """Return the bare repository at `path` with its name, inferred from its path below the folder of a host.
 
     Args:
         course: has the hosts.
         path: path of the repository, BASE/OWNER/NAME.git.
-        host: name of the host; required if the path is in the folders of several hosts, or of no host (links, mounts).
+        host: name of the host; required if the path is in the folders of several hosts, or of no host (because of
+            links or mounts).
         owner: the owner; required in the same cases.
 
     Raises:
@@ -97,7 +98,7 @@ def script(repository: RepositoryName, spool: Path) -> str:
         "KEPT": KEPT,
         "MOST": str(MAX_PUSHES),
         "FORMAT": str(FORMAT),
-        "HOST": repository.host,  # these names have only letters, digits, dots, hyphens, underscores and slashes
+        "HOST": repository.host,  # safe in a shell: letters, digits, dots, hyphens, underscores and slashes
         "OWNER": repository.owner,
         "NAME": repository.name,
         "SPOOL": shlex.quote(str(spool)),
@@ -110,8 +111,8 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
 
     Args:
         at: the repository.
-        spool: the spool that the hook writes to; made if it is missing.
-        chain: keep an existing hook as `post-receive.local`, and run it after the new one.
+        spool: the spool that the hook writes to; created if it is missing.
+        chain: keep an existing hook as `post-receive.local`, and let the new hook run it afterwards.
 
     Raises:
         HookError: there is another hook and `chain` is false, or the hook cannot be written.
@@ -143,7 +144,7 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
 
 
 def uninstall(path: Path) -> bool:
-    """Remove the hook from a repository, and restore the one before; return whether the hook was installed.
+    """Remove the hook from a repository, and restore the earlier hook; return whether our hook was installed.
 
     Raises:
         HookError: the hook cannot be removed.
@@ -164,7 +165,7 @@ def uninstall(path: Path) -> bool:
 def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     """Put the current commits of the graded branches into the spool, as the hook would; return the commits.
 
-    This is for pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
+    Use it for pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
 
     Raises:
         HookError: the repository cannot be read.
@@ -175,7 +176,8 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     for line in listed.splitlines():
         commit, _, ref = line.partition(" ")
         if is_commit(commit) and course.target(at.repository, ref.removeprefix("refs/heads/")):
-            pushes.append(("", commit, ref))  # without `before`, a known commit is not a new push
+            # `before` is empty, so a commit that the ledger knows is not taken for a new push.
+            pushes.append(("", commit, ref))
     if pushes:
         spool.put(at.repository.host, at.repository.owner, at.repository.name, pushes)
     return [commit for _, commit, _ in pushes]
@@ -184,8 +186,8 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
 def _hooks(repository: Path) -> Path:
     """Return the folder in which git looks for the hooks of a repository.
 
-    A push looks where core.hooksPath says, also that of the account or the system, so git is asked in the caller's
-    environment here.
+    A push looks for hooks where core.hooksPath says. The account or the system may set core.hooksPath too, so git runs
+    in the caller's environment here.
     """
     return repository / _git(repository, "rev-parse", "--git-path", "hooks", environment=os.environ).strip()
 

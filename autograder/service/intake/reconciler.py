@@ -1,14 +1,14 @@
-"""Compares the ledger with the queue, and repairs differences. The ledger is right.
+"""Compares the ledger with the queue, and repairs differences. Where they differ, the ledger is right.
 
     a push without a job                       its job is opened
     an open job that is in no queue            it is queued under the same id
-    a running job that no worker has           it failed, and is tried again
-    a branch at a commit without a push        its webhook was lost: the push is recorded as received now
-    pushes that a hook left in the spool       they are taken
+    a running job that no worker has           its try failed, and it is tried again
+    a branch at a commit without a push        the webhook was lost: the push is recorded as received now
+    pushes that a hook left in the spool       they are recorded
     workflows that ended long ago              they are deleted
     a disk that is nearly full                 it is logged, and /readyz reports it
 
-Several processes may do this at the same time: each of these acts may be repeated.
+Several processes may do this at the same time, because each of these repairs may be repeated.
 """
 
 import shutil
@@ -29,7 +29,7 @@ from autograder.service.logs import LOG
 SPOOL_SECONDS = 0.25
 REPAIR_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
-LOOK_SECONDS = 5.0  # between two repositories whose branch is looked at: 500 of them in 42 minutes
+LOOK_SECONDS = 5.0  # between looks at the branches of two repositories: 500 repositories take 42 minutes
 RECENT = timedelta(days=2)
 MIN_FREE_BYTES = 200 << 20
 
@@ -41,12 +41,12 @@ class Reconciler:
     Attributes:
         ledger, queue: what is compared.
         intake: opens jobs and queues them.
-        head: returns the commit that the branch of a target is at.
-        drain: takes the pushes in the spool; returns how many files it took.
+        head: returns the commit at the tip of a target's branch.
+        drain: takes the pushes in the spool, and returns how many files it took.
         folders: their disks must have free space.
-        patience: how long a running job may be missing in the queue before it counts as lost.
+        patience: how long a running job may be missing in the queue before its worker counts as lost.
         keep: how long workflows that ended are kept.
-        clock: returns the present moment, aware.
+        clock: returns the present moment, with a time zone.
     """
 
     ledger: Ledger
@@ -64,7 +64,7 @@ class Reconciler:
     _looked_at_all: bool = False
 
     def start(self) -> None:
-        """Start the threads; the first comparison includes everything that was ever pushed."""
+        """Start the threads. The first comparison includes all pushes in the ledger."""
         # two threads: a slow git host must not keep the spool waiting
         for work in (self._loop, self._look_at_branches):
             self._threads.append(threading.Thread(target=work, name="reconciler", daemon=True))
@@ -83,7 +83,7 @@ class Reconciler:
             GraderError: a database cannot be used.
         """
         self._open_missing_jobs()
-        # Read the queue first: a job that comes in afterwards is in the ledger, and queueing it twice changes nothing.
+        # Read the queue before the ledger. A job that is queued in between is only queued again, which changes nothing.
         known = {entry.job for entry in self.queue.entries()}
         queued = 0
         for job in self.ledger.jobs(states=OPEN):
@@ -91,7 +91,7 @@ class Reconciler:
                 continue
             if job.state is JobState.RUNNING:
                 if self.clock() - job.updated < self.patience:
-                    continue  # it may have started after the queue was read
+                    continue  # the job may have started after the queue was read
                 job = self.ledger.move(job.id, JobState.FAILED, reason="its worker was lost")
             if self.intake.dispatch(job):
                 LOG.info("a job was missing in the queue", extra={"job": job.id, "state": job.state.value})
@@ -107,9 +107,9 @@ class Reconciler:
         return self.queue.delete_ended(self.clock() - self.keep)
 
     def look(self) -> bool:
-        """Look at the branch of the next repository; return whether a push was found that was not recorded.
+        """Look at the branch of the next repository; return whether this found a push that was not recorded.
 
-        A repository is looked at if it pushed before, and as long as a push received now would count.
+        Only repositories with a recorded push are looked at, and only as long as a push received now would count.
 
         Raises:
             GraderError: the git host or a database cannot be used.

@@ -1,12 +1,13 @@
-"""A folder in which hooks leave pushes until the service takes them: small files, written whole or not at all.
+"""A folder in which hooks leave pushes until the service takes them: small files, each written whole or not at all.
 
-The hook of a bare repository (`post_receive`) writes a file while the student waits; the service need not run then. The
-service drains the folder, and removes a file only when its pushes are in the ledger. Taking a file twice is harmless,
-because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
+The hook of a bare repository (`post_receive`) writes a file while the student waits, even if the service does not run.
+The service drains the folder, and removes a file only when its pushes are in the ledger. To take a file twice is
+harmless, because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
 
-A file is named `SECONDS-...json` and holds, in JSON: format 1, host, owner, name, pusher, received (seconds since
-1970), and pushes, a list of [before, after, ref]; an empty `before` is unknown. Whoever may write to the folder may
-claim any of that, even the time. So only the account that git runs under, and the service, may write to it.
+A file is named `SECONDS-...json`. It holds a JSON object: format (1), host, owner, name, pusher, received (seconds
+since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. Somebody
+who can write to the folder can claim any of these facts, even the time. So only the account that git runs under and the
+service may write to the folder.
 """
 
 import contextlib
@@ -33,17 +34,17 @@ from autograder.report import one_line
 
 FORMAT = 1
 SUFFIX = ".json"
-DRAFT = ".new-"  # the name of a file begins so while it is being written, or if the machine stopped meanwhile
+DRAFT = ".new-"  # prefix of a file that is being written, or was when the machine stopped
 REJECTED = "rejected"
 MAX_BYTES = 512 << 10
-MAX_PUSHES = 1000  # in one file; the hook writes no more either
-BATCH = 1000  # files that are taken in one round
-ABANDONED_SECONDS = 60.0  # after which a draft counts as complete
-AHEAD_SECONDS = 300.0  # how far in the future a push may have been received, since clocks differ
+MAX_PUSHES = 1000  # in one file; the hook has the same limit
+BATCH = 1000  # the most files that one round takes
+ABANDONED_SECONDS = 60.0  # a draft of this age counts as complete
+AHEAD_SECONDS = 300.0  # how far ahead of our clock the time of a push may be, since clocks differ
 
 
 class SpoolError(GraderError):
-    """The folder cannot be used."""
+    """The spool cannot be used."""
 
 
 class _Entry(msgspec.Struct, forbid_unknown_fields=True):
@@ -58,11 +59,11 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class Drained:
-    """The result of a round.
+    """The result of one round of `Spool.drain`.
 
     Attributes:
-        taken: files that were handed over and removed.
-        rejected: names of files that were set aside, with the reason.
+        taken: the number of files whose pushes were handed over; these files are removed.
+        rejected: names of the files that were moved to `rejected/`, each with the reason.
     """
 
     taken: int
@@ -76,10 +77,10 @@ class Spool:
     folder: Path
 
     def make(self) -> None:
-        """Create the folder, for its owner and group alone.
+        """Create the folder. Only its owner and group may use it.
 
         Raises:
-            SpoolError: it cannot be created.
+            SpoolError: the folder cannot be created.
         """
         try:
             self.folder.mkdir(mode=0o770, parents=True, exist_ok=True)
@@ -102,7 +103,7 @@ class Spool:
         pusher: str = "",
         received: datetime | None = None,
     ) -> Path:
-        """Write one file; it is on the disk when this returns.
+        """Write one file. The file is on the disk when this method returns.
 
         Args:
             host, owner, name: of the repository.
@@ -111,7 +112,7 @@ class Spool:
             received: when the push was received; default: now.
 
         Raises:
-            SpoolError: it cannot be written.
+            SpoolError: the file cannot be written.
         """
         self.make()
         seconds = int(received.timestamp() if received else time.time())
@@ -130,19 +131,20 @@ class Spool:
         return path
 
     def waiting(self) -> int:
-        """Return how many files wait, at most BATCH. Reads only the names in the folder."""
+        """Return how many files wait, at most BATCH. This reads only the names of the files, not their content."""
         return sum(1 for _ in itertools.islice(self._files(), BATCH))
 
     def drain(self, take: Callable[[Push, datetime], object]) -> Drained:
         """Hand over the pushes in the spool, oldest first; at most BATCH files.
 
         Args:
-            take: records a push with the moment at which it was received. If it raises an error, that file and all
-                later ones stay; but a file whose push contradicts the ledger is moved to `rejected/`.
+            take: records a push with the moment at which it was received. If it raises a Conflict, the push contradicts
+                the ledger, and the file is moved to `rejected/`. If it raises another error, that file and all later
+                files stay in the spool.
 
         Raises:
             SpoolError: the folder cannot be read, or a file cannot be removed.
-            GraderError: whatever `take` raises.
+            GraderError: any error of `take`, except a Conflict.
         """
         taken, rejected = 0, []
         for path in sorted(itertools.islice(self._files(), BATCH), key=_age):
@@ -241,7 +243,7 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
 
 
 def _push(entry: _Entry, digest: str, number: int, before: str, after: str, ref: str) -> Push | None:
-    """Return one push; None if a branch was deleted, or if the ref is not a branch."""
+    """Return one push; None if the push deleted the branch, or if the ref is not a branch."""
     if not ((not before or is_commit(before)) and is_commit(after)):
         raise ValueError("a push is not [before, after, ref] with full commit ids")
     if set(after) == {"0"} or not is_ref(ref) or not ref.startswith(HEADS):

@@ -1,10 +1,10 @@
 """How jobs become feedback.
 
-lease           which workers are alive, and whose jobs must be taken over
+lease           which workers are alive, and which jobs must be taken over
 pipeline        fetch, grade, publish
-queue           the seam to DBOS
+queue           the only module that uses DBOS
 fairness        whose job is taken first
 graders         a suite server for each assignment
-feedback_files  what a student gets; pure
+feedback_files  the feedback files for a student
 worker_names    names, locks and folders of this machine's workers
 """

@@ -1,6 +1,7 @@
-"""Who comes first in the queue: students with fewer open jobs, and pushes before regrades.
+"""The order of jobs in the queue: pushes before regrades, and students with fewer open jobs first.
 
-A job waits for those of students who have fewer jobs in the queue, however many pushes one student makes.
+A job waits for the jobs of students who have fewer jobs in the queue. So a student who pushes many times delays mainly
+the student's own jobs.
 """
 
 from autograder.ledger import OPEN, Job, Ledger

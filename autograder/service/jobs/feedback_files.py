@@ -1,4 +1,7 @@
-"""The feedback files that a student gets for a push: score.md and score.json. Pure."""
+"""The content of the feedback files that a student gets for a push: score.md and score.json.
+
+The functions are pure: they read and write no files.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +15,7 @@ from autograder.report import Report, dumps, markdown
 
 @dataclass(frozen=True)
 class Standing:
-    """The score that counts, and the commit that it was given for."""
+    """The score that counts: its report and its commit."""
 
     commit: str
     report: Report
@@ -24,7 +27,7 @@ def graded(report: Report, note: str, standing: Standing | None = None) -> dict[
     Args:
         report: of the push.
         note: Markdown, shown above the table.
-        standing: the score that counts, if an earlier push was better and the best one counts; otherwise None.
+        standing: the score that counts, if the best push counts and an earlier push was better; otherwise None.
     """
     if standing is not None:
         note = f"{note} {_stands(standing)}"
@@ -32,9 +35,9 @@ def graded(report: Report, note: str, standing: Standing | None = None) -> dict[
 
 
 def not_graded(assignment: str, commit: str, note: str, standing: Standing | None) -> dict[str, bytes]:
-    """Return the feedback files for a push that is recorded and not graded.
+    """Return the feedback files for a push that is recorded but not graded.
 
-    score.json is the report that counts; if there is no such report, it is one without cases.
+    score.json is the report that counts. If there is no such report, score.json is a report without cases.
     """
     if standing is not None:
         return _files(markdown([standing.report], f"{note} {_stands(standing)}"), standing.report.to_json())
@@ -43,7 +46,10 @@ def not_graded(assignment: str, commit: str, note: str, standing: Standing | Non
 
 
 def not_lowered(report: Report, note: str, standing: Standing) -> dict[str, bytes]:
-    """Return the feedback files after a regrade that does not count: the score that counts, and why."""
+    """Return the feedback files after a regrade that does not count.
+
+    They show the score that counts, and say that the regrade does not count.
+    """
     again = f"This commit was graded again, with {report.points} / {report.max_points} points; that does not count."
     text = markdown([standing.report], f"{note} {again} {_stands(standing)}")
     return _files(text, standing.report.to_json())

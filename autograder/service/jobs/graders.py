@@ -1,7 +1,7 @@
 """The suite servers of a worker, one for each assignment.
 
-A server is started before it is needed and kept. It is started again when it has ended, or when the suite or the
-reference has changed on disk: the next submission is graded with what staff have just corrected.
+A server is started before it is needed, and it is kept. It is started again when it has ended, or when the suite or the
+reference has changed on the disk. So a correction by staff applies to the next submission.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ class Graders:
         self._lock = threading.RLock()
 
     def warm(self, assignments: Iterable[str]) -> None:
-        """Start the servers of `assignments`. Returns at once; a server that cannot start is noticed by `grade`."""
+        """Start the servers of `assignments`, and return at once. If one cannot start, `grade` raises the error."""
         for assignment in assignments:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
@@ -43,7 +43,7 @@ class Graders:
         """Grade the folder src/ in `folder`.
 
         Raises:
-            GraderError: no score could be given, through no fault of the student.
+            GraderError: no score could be given, for a reason that is not the student's fault.
         """
         return self._working(assignment, lambda grader: grader.grade(folder, commit))
 
@@ -56,7 +56,7 @@ class Graders:
         return self._working(assignment, lambda grader: grader.refused(error, commit))
 
     def interrupt(self, assignment: str) -> None:
-        """End the server of `assignment`, which may be grading, and its sandbox."""
+        """End the server of `assignment` and its sandbox, even while it grades."""
         found = self._graders.get(assignment)
         if found:
             found[0].kill()
@@ -74,7 +74,7 @@ class Graders:
             grader.ready()
             return work(grader)
         except BaseException:
-            # The server may still reply to this submission, and that must not be taken for the reply to the next one.
+            # The server may still send the report of this submission. That report must not be taken for the next one.
             self._drop(assignment)
             raise
 

@@ -1,13 +1,15 @@
-"""Which workers are alive. Each renews its row in the ledger's database. A worker that stops doing so is dead, and the
-others put its jobs back into the queue.
+"""Which workers are alive. Each worker renews its row in the ledger's database. A worker that stops doing so is dead,
+and the others put its jobs back into the queue.
 
-DBOS recovers the jobs of a worker when one of the same name starts again, and never those of another one; that is done
-here. A living worker must never be recovered, because two would then work on one job. (Even then nothing is published
-twice: the ledger takes one report, the feedback branch one commit.) Therefore
+DBOS gives a worker's jobs back only to a worker that starts under the same name. This module puts back the jobs
+of a worker that does not start again. The jobs of a living worker must never be put back, because two workers would
+then work on one job. (Even then nothing is published twice: the ledger takes one report, and the feedback branch takes
+one commit.) Therefore:
 
-- death is seen by a number that does not change over a period of the watcher's own clock, because clocks differ;
-- and only while the watcher itself could write: if the database was locked or away, no worker could renew its row, and
-  the watcher starts again.
+- A worker counts as dead only if the number in its row stays the same for a while. The watching worker measures that
+  time with its own clock, because the clocks of machines differ.
+- The time counts only while the watching worker could write to the database itself. If the database was locked or could
+  not be reached, no worker could renew its row, so the watching worker starts to measure again.
 """
 
 import threading
@@ -26,11 +28,11 @@ BEATS = 4  # renewals in the period after which a worker counts as dead
 
 
 class Watch:
-    """Finds whose value has not changed for a while. Pure.
+    """Finds the names whose value has not changed for a while. It has no clock: the caller gives the time.
 
     Args:
-        seconds: how long that is.
-        gap: the longest time between two looks; after a longer one the watch starts again for everybody.
+        seconds: for how long a value must not have changed.
+        gap: the longest time allowed between two looks; after a longer time the watch starts again for all names.
     """
 
     def __init__(self, seconds: float, gap: float) -> None:
@@ -39,7 +41,7 @@ class Watch:
         self._last: float | None = None
 
     def look(self, now: float, values: Mapping[Hashable, object]) -> list[Hashable]:
-        """Look at all values; return who has had the same one for long enough."""
+        """Look at all values; return the names whose value has stayed the same for `seconds` or longer."""
         if self._last is not None and now - self._last > self._gap:
             self._seen.clear()
         self._last = now
@@ -58,11 +60,11 @@ class Lease:
         ledger: its database holds the rows.
         queue: gets the jobs of dead workers back.
         worker: the worker's name.
-        origin: where that name is unique: machine and folder.
-        queues: those that the worker serves.
+        origin: the machine and the folder in which the name is unique.
+        queues: the queues from which the worker takes jobs.
         seconds: how long a worker may be silent before it counts as dead.
         running: returns the workflows that run in this worker.
-        clock: returns the present moment, aware.
+        clock: returns the present moment, with a time zone.
         monotonic: returns the seconds of a clock that does not go back.
     """
 
@@ -115,7 +117,7 @@ class Lease:
         )
 
     def start(self) -> None:
-        """Renew the row and watch the others, in a thread."""
+        """Start a thread that renews the row and watches the other workers."""
         self._thread = threading.Thread(target=self._loop, name="lease", daemon=True)
         self._thread.start()
 
@@ -155,7 +157,7 @@ class Lease:
             LOG.warning("a worker is dead", extra={"dead": dead, "jobs": given})
 
     def _recover_own(self, running: Sequence[Entry]) -> None:
-        """Put back jobs that DBOS believes to run here although they do not, as after a full disk."""
+        """Put back jobs that run here according to DBOS, but do not run. A full disk can cause this."""
         lost = {
             entry.workflow: entry
             for entry in running

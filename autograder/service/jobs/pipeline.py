@@ -1,18 +1,18 @@
-"""The three steps of a job on plain values: fetch, grade, publish. Their results go into the ledger.
+"""The three steps of a job: fetch, grade, publish. Their results go into the ledger.
 
-Each step takes a job's id and what the step before returned. It returns plain JSON: the next step, and what that step
-needs. `run` takes the steps one after the other; `queue` does the same with a checkpoint after each. Any worker may
-repeat a step at any time: a report that is in the ledger is not made again, feedback that is on the branch is not
-published again, and a settled job stays as it is.
+Each step takes a job's id and the result of the step before. Its own result is plain JSON: the name of the next step,
+and the facts that the next step needs. `run` takes the steps one after the other; `queue` does the same with a
+checkpoint after each step. Any worker may repeat a step at any time. A report that is in the ledger is not made again,
+feedback that is on the branch is not published again, and a settled job stays as it is.
 
-No step raises an error for what can be foreseen. What happens depends on whose fault it was:
+No step raises an error for a fault that can be foreseen. Whose fault it was decides what happens:
 
     SubmissionError       the student gets a report in which every case has the error's verdict
-    NotFound              the student pushed over the commit: final, without a report
-    RepositoryError       another try would not help: dead, staff must look
-    other GraderErrors    failed, and tried again later; dead after the last try
+    NotFound              the student replaced the commit by a forced push: the job is final, without a report
+    RepositoryError       another try would not help: the job is dead, and staff must act
+    other GraderErrors    the job failed, and is tried again later; it is dead after the last try
 
-An error that is not foreseen and leaves the job open is noticed by the reconciler.
+If an unforeseen error leaves a job open, the reconciler finds the job.
 """
 
 import hashlib
@@ -58,11 +58,11 @@ Facts = dict[str, Any]
 FETCH, GRADE, PUBLISH = STEPS
 RETRY, END = "retry", "end"
 MAX_WAIT = timedelta(hours=1)
-_REASON = 500  # characters of an unforeseen error in the ledger
+_REASON = 500  # how many characters of an unforeseen error are stored in the ledger
 
 
 class Intake(Protocol):
-    """What a step needs of `intake.Intake`, which lies above this package and so cannot be imported."""
+    """The methods of `intake.Intake` that steps call. `intake` imports this package, so we cannot import it."""
 
     def notice(self, target: Target, head: str) -> None: ...
 
@@ -77,14 +77,14 @@ class Pipeline:
 
     Attributes:
         ledger: where the results go.
-        course: which assignment a repository belongs to.
+        course: says which assignment a repository belongs to.
         graders: the suite servers.
         intake: takes pushes that are found on a branch, and queues jobs.
-        folder: holds the files of submissions while they are graded; private, emptied by the steps.
+        folder: holds the files of submissions while they are graded; it is private, and the steps empty it.
         worker: the worker's name, `host:number`.
         retries: how often a job is tried again.
-        clock: returns the present moment, aware.
-        metrics: what is counted in this process.
+        clock: returns the present moment, with a time zone.
+        metrics: the counters of this process.
     """
 
     ledger: Ledger
@@ -100,14 +100,14 @@ class Pipeline:
     # the steps -------------------------------------------------------------------------------------------
 
     def run(self, job_id: str) -> Facts:
-        """Take all steps of a job; return what the last one returned: `retry` or `end` is next."""
+        """Take all steps of a job; return the result of the last step, in which `retry` or `end` is next."""
         facts = self.begin(job_id)
         while facts["next"] in STEPS:
             facts = self.step(facts["next"], job_id, facts)
         return facts
 
     def begin(self, job_id: str) -> Facts:
-        """Record that this worker has taken the job; return the first step. Each worker that takes a job calls this.
+        """Record that this worker has taken the job; return the first step. Every worker that takes a job calls this.
 
         Raises:
             LedgerError: the ledger cannot be read or written; nothing is decided then.
@@ -119,7 +119,7 @@ class Pipeline:
                     return _settled_meanwhile(f"the job is {job.state.value}")
                 job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
                 if self.ledger.report(job_id) is None:
-                    # A try without a recorded end was cut off by the end of its worker.
+                    # If the end of a try is not recorded, the worker ended during the try.
                     tries = self.ledger.recent_tries(job_id)
                     if tries > self.retries + 1:
                         reason = f"started {tries - 1} times without a result; does it end its worker?"
@@ -129,12 +129,12 @@ class Pipeline:
                 return _settled_meanwhile(str(error))
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
-        """Take one step of a job that was begun.
+        """Take one step of a job for which `begin` was called.
 
         Args:
             name: one of STEPS.
             job_id: of the job.
-            facts: what the step before returned.
+            facts: the result of the step before.
 
         Raises:
             LedgerError: the ledger cannot be read or written; nothing is decided then.
@@ -151,7 +151,7 @@ class Pipeline:
                 return _settled_meanwhile(str(error))
             except GraderError as error:
                 return self._failed(job_id, name, error, str(error))
-            except Exception as error:  # noqa: BLE001 (a bug of the grader: no verdict, and staff see it)
+            except Exception as error:  # noqa: BLE001 (a bug in the grader: no verdict; staff see the error)
                 LOG.exception("a step failed", extra={"step": name})
                 return self._failed(job_id, name, error, _described(error))
             finally:
@@ -169,7 +169,7 @@ class Pipeline:
         return pushes[-1].id if pushes else None
 
     def interrupt(self, job_id: str) -> None:
-        """End the grading of a job that runs here, and its sandbox, at once. From any thread."""
+        """End the grading of a job that runs here, and its sandbox, at once. Any thread may call this."""
         self.graders.interrupt(self.ledger.job(job_id).assignment)
 
     def queue_again(self, job_id: str) -> None:
@@ -196,13 +196,13 @@ class Pipeline:
         except SubmissionError as error:
             return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
         except NotFound as error:
-            if head == job.commit:  # the host contradicts itself: it may need a moment to catch up
+            if head == job.commit:  # the host contradicts itself: it may show the commit in a moment
                 raise GitHostError(str(error)) from error
             return self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
         return {"next": GRADE, **facts}
 
     def _found(self, job: Job) -> tuple[Target, RecordedPush, Decision]:
-        """Return the job's target, the push of its commit whose time is best for the student, and what that means."""
+        """Return the job's target, the push of its commit whose time is best for the student, and its decision."""
         best: tuple[Target, RecordedPush, Decision] | None = None
         for push in self.ledger.pushes(job.repository, commit=job.commit):
             target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
@@ -224,10 +224,11 @@ class Pipeline:
         return times.decide(received, self.course.extension(target))
 
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
-        """Supersede the job if its branch has moved on to a commit that is graded in its place.
+        """Supersede the job if its branch has moved on to another commit, and that commit is graded instead.
 
-        Webhooks may come out of order, so the branch itself decides which commit is the newest. If the service has no
-        push of that commit, one is recorded. If its job was superseded as the older one, that job is queued again.
+        Webhooks may arrive out of order, so the branch itself decides which commit is the newest. If no push of that
+        commit is recorded, a push is recorded now. If the job of that commit was superseded as the older of the two,
+        it is queued again. Return whether `job` was superseded.
         """
         if head is None or head == job.commit or job.attempt > 1:
             return False
@@ -253,7 +254,7 @@ class Pipeline:
         return max((push.id for push in self.ledger.pushes(repository, ref=ref)), default=0)
 
     def _bring(self, job: Job, target: Target) -> Path:
-        """Write the files of the job's commit into a folder for it; return that folder."""
+        """Write the files of the job's commit into the job's folder; return that folder."""
         submission = fetch_commit(
             target.remote, job.commit, credentials=self.course.credentials(target.repository.host)
         )
@@ -284,7 +285,7 @@ class Pipeline:
                 report = self.graders.refused(job.assignment, error, job.commit)
             else:
                 checkout = self._checkout(job)
-                if not (checkout / "complete").is_file():  # another worker fetched it
+                if not (checkout / "complete").is_file():  # another worker fetched the commit
                     checkout = self._bring(job, self._found(job)[0])
                 report = self.graders.grade(job.assignment, checkout, job.commit)
         finally:
@@ -297,7 +298,10 @@ class Pipeline:
         return following
 
     def _overtaken_while_graded(self, job: Job, mark: int) -> bool:
-        """Do as `_overtaken` if there were pushes since the fetch; once the report is recorded it must be published."""
+        """If there were pushes since the fetch, do the same as `_overtaken`.
+
+        After the report is recorded this is not possible any more: a recorded report must be published.
+        """
         target, push, _ = self._found(job)
         others = self.ledger.pushes(job.repository, ref=push.ref, after=mark)
         if all(other.commit == job.commit for other in others):
@@ -334,7 +338,10 @@ class Pipeline:
         return self._settle(job, JobState.FINAL, reason)
 
     def _files(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
-        """Return what to publish: the job's report or, after a regrade that does not count, the one that counts."""
+        """Return the feedback files of the job's report.
+
+        If the job is a regrade that does not count, they show the report that counts.
+        """
         if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
             return feedback_files.graded(stored.report, note)
         counts = self._standing(job, stored.report)
@@ -347,8 +354,8 @@ class Pipeline:
         """Return the id of the job whose report is the repository's score, None if the repository has no score.
 
         Args:
-            job: of the repository.
-            report: of `job`, which is not final yet; it is treated as if it were.
+            job: a job of the repository.
+            report: of `job`. The job is not final yet, but its report is treated as if it were.
         """
         candidates = self.ledger.candidates(job.assignment, repository=job.repository)
         if report is not None:
@@ -374,7 +381,7 @@ class Pipeline:
         return {"next": END}
 
     def _failed(self, job_id: str, step: str, error: Exception, reason: str) -> Facts:
-        """Record a failed try: the job is tried again later, or dead."""
+        """Record a failed try. The job is tried again later, or it is dead."""
         self.metrics.fault(step)
         LOG.warning("a try failed", extra={"step": step, "error": type(error).__name__, "reason": reason})
         job = self.ledger.job(job_id)
@@ -411,7 +418,7 @@ def backoff(first: timedelta, tries: int) -> timedelta:
 
 
 def _settled_meanwhile(reason: str) -> Facts:
-    """End the work on a job that another process has settled."""
+    """Return the result that ends the work on a job that another process has settled."""
     LOG.info("the job needs no more work", extra={"reason": reason})
     return {"next": END}
 

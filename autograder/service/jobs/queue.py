@@ -1,29 +1,34 @@
-"""The seam to DBOS: jobs that survive the process which runs them. The only module that imports it.
+"""Runs jobs with DBOS, so that they survive the process that runs them. No other module imports DBOS.
 
-    Queue       puts jobs in and takes them out, from any process
-    Consumer    runs them, one at a time, in a worker
+    Queue       puts jobs into queues and takes them out, from any process
+    Consumer    runs jobs, one at a time, in a worker
 
-A job of the ledger is a workflow of DBOS under the job's id. A job that is queued again is a new workflow: the time of
-that change is appended to the id, so that everybody who sees the same row of the ledger asks for the same workflow.
-The steps are those of a `Work`; each is a checkpoint.
+For each job of the ledger there is a workflow of DBOS. The id of the first workflow is the job's id. If a job is queued
+again, it gets a new workflow: the time of that change is appended to the id. So all processes that see the same row of
+the ledger ask for the same workflow. The steps of a workflow are those of a `Work`, with a checkpoint after each step.
 
-What the two databases hold. The ledger holds the facts: which jobs there are, the state of each, how often and by whom
-it was tried, its report and its feedback. DBOS holds what is needed to hand out work: which workflow waits in which
-queue with which priority and until when, which worker runs it, and which steps it has finished. No result and no reason
-is in DBOS: a checkpoint holds the next step and what that step needs. Two things are in both, because the databases may
-be two files without a common transaction:
+The ledger and DBOS each have a database. The ledger holds the facts: which jobs there are, the state of each job, how
+often and by whom it was tried, its report and its feedback. DBOS holds the facts that are needed to hand out work:
+which workflow waits in which queue with which priority and until when, which worker runs it, and which steps it has
+finished. DBOS holds no results and no reasons: a checkpoint holds the next step and the facts that this step needs. Two
+facts are in both databases, because the databases may be two files without a common transaction:
 
-- That a job waits or runs. DBOS decides under its own locks who gets a workflow; the ledger records what came of it.
-- Which worker has a job. In DBOS it is the key by which the jobs of a dead worker are given back; in the ledger it is
-  part of the job's history.
+- That a job waits or runs. DBOS decides under its own locks which worker gets a workflow. The ledger records the
+  result.
+- Which worker has a job. In DBOS, the worker's name is the key by which the jobs of a dead worker are given back. In
+  the ledger, it is part of the job's history.
 
-Where they differ the ledger is right, and the reconciler repairs the difference. All of DBOS's database could be
-deleted: the reconciler would queue again what is open in the ledger.
+Where they differ, the ledger is right, and the reconciler repairs the difference. If the whole database of DBOS were
+deleted, the reconciler would queue all jobs that are open in the ledger again.
 
-Measurements showed that the following is needed: the name of a worker is unique and the same at its next start; the
-version is pinned, because a newer autograder may repeat the steps of an older one; values are plain JSON, never pickle;
-every workflow has a priority, because DBOS prefers one without to all others; queues are registered before anybody
-listens to them; SQLite is switched to WAL once.
+Measurements showed that DBOS needs the following:
+
+- The name of a worker is unique, and is the same at the worker's next start.
+- The version is pinned, because a newer autograder may repeat the steps of an older one.
+- Values are plain JSON, never pickle.
+- Every workflow has a priority, because DBOS prefers a workflow without a priority to all others.
+- Queues are registered before any process listens to them.
+- SQLite is switched to WAL once.
 """
 
 import asyncio
@@ -58,7 +63,7 @@ from autograder.service.logs import LOG
 
 WORKFLOW = "grade"
 APPLICATION = "autograder"
-VERSION = "1"  # of the workflow below, not of the code: a newer autograder takes over what waits or runs
+VERSION = "1"  # of the workflow below, not of the code: a newer autograder takes over jobs that wait or run
 POLL_SECONDS = 0.15  # one look takes 2 ms
 WAITING, RUNNING = ("ENQUEUED", "DELAYED"), ("PENDING",)
 ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
@@ -70,17 +75,17 @@ Facts = dict[str, Any]
 
 
 class QueueError(GraderError):
-    """The queue's database cannot be used. What is open in the ledger will be queued later."""
+    """The queue's database cannot be used. Jobs that are open in the ledger will be queued later."""
 
 
 class Work(Protocol):
-    """What is done with a job, without DBOS; see `pipeline.Pipeline`. Called in threads."""
+    """The work on a job, independent of DBOS; see `pipeline.Pipeline`. Its methods are called in threads."""
 
     def begin(self, job_id: str) -> Facts:
-        """Take up a job, for the first time or again; return the first step, or the end. Not a checkpoint."""
+        """Begin a job, for the first time or again; return the first step, or the end. No checkpoint follows."""
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
-        """Take one step, see `pipeline.Pipeline.step`; `facts` and the result are plain JSON."""
+        """Take one step, see `pipeline.Pipeline.step`. Both `facts` and the result are plain JSON."""
 
     def interrupt(self, job_id: str) -> None:
         """Make the running step of a job end soon, because the job was cancelled."""
@@ -94,13 +99,13 @@ class Entry:
     """A job in the queue.
 
     Attributes:
-        job: its id in the ledger.
-        workflow: its id in DBOS.
+        job: the job's id in the ledger.
+        workflow: the job's id in DBOS.
         queue: `cpu` or `gpu`.
         running: whether a worker has it.
         worker: the worker that runs it; empty while it waits.
-        since: when it was put into the queue (UTC).
-        due: the moment before which it must not start; None where there is no such moment.
+        since: when the job was put into the queue (UTC).
+        due: the moment before which the job must not start; None if it may start at any time.
     """
 
     job: str
@@ -113,7 +118,7 @@ class Entry:
 
 
 def workflow_id(job: Job) -> str:
-    """Return the id of the workflow that works on a job as the ledger shows it."""
+    """Return the id of the workflow for a job in its present state in the ledger."""
     if job.updated == job.created:
         return job.id
     return f"{job.id}{_ROUND}{int(job.updated.timestamp() * 1_000_000):x}"
@@ -123,10 +128,10 @@ def prepare(url: str) -> None:
     """Create the queue's database, or bring it up to date. Several processes may do so at once.
 
     Args:
-        url: sqlite+pysqlite:///FILE or postgresql+psycopg://…; may hold a password.
+        url: sqlite+pysqlite:///FILE or postgresql+psycopg://…; may contain a password.
 
     Raises:
-        QueueError: it cannot be created.
+        QueueError: the database cannot be created.
     """
     parsed = sa.make_url(url)
     with _errors(url):
@@ -148,13 +153,13 @@ def prepare(url: str) -> None:
 
 
 class Queue:
-    """The queue from outside: puts jobs in, lists them, takes them out. Safe to share between threads."""
+    """Puts jobs into the queues, lists them, and takes them out. It does not run jobs. Threads may share it."""
 
     def __init__(self, url: str) -> None:
         """Connect to a database that `prepare` created.
 
         Raises:
-            QueueError: it cannot be reached.
+            QueueError: the database cannot be reached.
         """
         self._url = url
         with _errors(url):
@@ -165,18 +170,18 @@ class Queue:
         self._client.destroy()
 
     def enqueue(self, job: Job, queue: str, *, priority: int, delay: timedelta = timedelta(0)) -> bool:
-        """Put a job into a queue, if it is not there already; return whether it was put there now.
+        """Put a job into a queue, unless it is there already; return whether it was put there now.
 
         Args:
             job: as it is in the ledger now.
             queue: one of QUEUES.
-            priority: from 1; the lowest number is taken first.
-            delay: how long the job must wait at least.
+            priority: 1 or more; the job with the lowest number is taken first.
+            delay: the shortest time that the job must wait.
 
         Raises:
-            QueueError: there is no such queue, or its database cannot be written.
+            QueueError: there is no such queue, or the database cannot be written.
         """
-        if queue not in QUEUES:  # nobody would ever take it
+        if queue not in QUEUES:  # no worker would ever take the job
             raise QueueError(f"there is no queue {queue!r}, only {' and '.join(QUEUES)}")
         name = workflow_id(job)
         options: EnqueueOptions = {
@@ -197,7 +202,7 @@ class Queue:
                 return self._rewind(name, queue)
 
     def _rewind(self, name: str, queue: str) -> bool:
-        """Start a workflow again that has ended although its job is still open in the ledger."""
+        """Start a workflow again if it has ended although its job is still open in the ledger."""
         found = self._client.list_workflows(workflow_ids=[name], load_input=False, load_output=False)
         if not found or found[0].status not in ENDED:
             return False
@@ -207,7 +212,7 @@ class Queue:
         return False
 
     def cancel(self, job_id: str) -> None:
-        """Take a job out of the queue. If a worker has it, the step that grades ends within seconds.
+        """Take a job out of the queue. If a worker grades it already, that step ends within seconds.
 
         Raises:
             QueueError: the database cannot be written.
@@ -247,7 +252,7 @@ class Queue:
         ]
 
     def recover(self, worker: str, entries: Collection[Entry]) -> int:
-        """Put jobs of a dead worker back into their queues; return how many.
+        """Put jobs of a dead worker back into their queues; return the number of jobs put back.
 
         A job that another worker has taken over meanwhile is left alone.
 
@@ -256,9 +261,10 @@ class Queue:
         """
         with _errors(self._url):
             return sum(
-                # Not public, but nothing public does it: DBOS itself recovers only workflows of the executor that
-                # starts again, and `resume_workflow` also moves one that a living executor has just taken. This moves
-                # a row only while it names this executor, so that several workers may do it at the same time.
+                # This method is not public, but no public method does the same. DBOS calls a worker an executor, and
+                # recovers only the workflows of the executor that starts again. `resume_workflow` also moves a workflow
+                # that a living executor has just taken. The method below moves a row only while the row names the dead
+                # executor, so several workers may call it at the same time.
                 self._client._sys_db.reenqueue_for_recovery(entry.workflow, [worker], entry.queue)
                 for entry in entries
                 if entry.running and entry.worker == worker
@@ -287,10 +293,10 @@ class Queue:
                     return deleted
 
     def check(self) -> None:
-        """Connect to the database.
+        """Connect to the database, to see whether that is possible.
 
         Raises:
-            QueueError: it cannot be reached.
+            QueueError: the database cannot be reached.
         """
         with _errors(self._url):
             self._client.check_connection()
@@ -302,10 +308,10 @@ class Consumer:
     Args:
         url: of a database that `prepare` created.
         worker: the worker's name: unique, and the same at the next start.
-        queues: those of QUEUES to take jobs from.
-        work: what to do with a job.
-        steps: the names of the steps of `work`; any other name that it returns is the end.
-        preemptible: the steps that end when the job is cancelled.
+        queues: the queues to take jobs from; each is one of QUEUES.
+        work: does the steps of a job.
+        steps: the names of the steps of `work`. If the next step has any other name, the job ends.
+        preemptible: the names of the steps that end when the job is cancelled.
     """
 
     def __init__(
@@ -331,7 +337,7 @@ class Consumer:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start to take jobs, first those that a worker of this name had when it died.
+        """Start to take jobs. Jobs that a worker of this name had when it died are taken first.
 
         Raises:
             QueueError: the database cannot be used.
@@ -360,10 +366,10 @@ class Consumer:
             DBOS.launch()
 
     def stop(self, seconds: float) -> bool:
-        """Take no more jobs, and wait for the one that runs; return whether it finished.
+        """Take no more jobs, and wait for the job that runs; return whether it finished.
 
         Args:
-            seconds: how long to wait. A job that is cut off starts again at the next start, or in another worker.
+            seconds: how long to wait. A job that is cut off starts again with the worker, or in another worker.
         """
         self._ending = True
         wait = int(max(1.0, seconds)) if self.running() and seconds > 0 else 0
@@ -392,7 +398,7 @@ class Consumer:
                 self._running.discard(name)
 
     def _counted(self, name: str, job_id: str, facts: Facts) -> Facts:
-        """Take a step in the thread that calls this."""
+        """Take a step in the calling thread, and count it as active meanwhile."""
         with self._lock:
             self._active_steps += 1
         try:
@@ -416,7 +422,7 @@ class Consumer:
 
 
 class _Cancelled(logging.Filter):
-    """Drops the errors that DBOS logs for cancelled jobs: somebody cancelled them on purpose."""
+    """Drops the errors that DBOS logs for cancelled jobs, because to cancel a job is not an error."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         cause = record.exc_info[1] if record.exc_info else None
@@ -447,7 +453,7 @@ def _moment(milliseconds: float) -> datetime:
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    """Switch a file to WAL mode, and wait for other processes that use it: SQLite itself does not wait here."""
+    """Switch a SQLite file to WAL mode. Wait for other processes that use it, because SQLite itself does not wait."""
     deadline = time.monotonic() + 60
     while raw.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
@@ -460,7 +466,7 @@ def _switch_to_wal(raw: sqlite3.Connection) -> None:
 
 @contextlib.contextmanager
 def _errors(url: str) -> Iterator[None]:
-    """Turn the errors of DBOS and the driver into a QueueError without the password."""
+    """Turn errors of DBOS and of the database driver into a QueueError that does not contain the password."""
     try:
         yield
     except (error.DBOSException, SQLAlchemyError, sqlite3.Error, OSError) as cause:

@@ -1,11 +1,11 @@
 """The workers of this machine: their names, the locks that keep the names unique, and a folder for each.
 
-A worker's number is the lowest that no living process holds. So a worker that is started again has the same name, and
-DBOS gives it back the job on which it died. All temporary files of a worker lie in one folder, which is emptied when
-the worker starts: nothing that a killed process left there stays.
+A worker gets the lowest number that no living process holds. So a worker that is started again has the same name, and
+DBOS gives it back the job that it had when it died. All temporary files of a worker are in one folder. That folder is
+emptied when the worker starts, so files that a killed process left there are removed.
 
-The names of locks and folders on disk (`slots/HOST-N.lock`, `autograder-UID-HASH-N`) are those of earlier versions and
-must stay: an older version that still runs holds the same locks.
+The names of locks and folders on the disk (`slots/HOST-N.lock`, `autograder-UID-HASH-N`) come from earlier versions.
+They must not change, because an older version that still runs holds the same locks.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ MAX_WORKERS = 1000
 
 @dataclass(frozen=True)
 class Identity:
-    """The name of a worker, which this process holds until it ends, and what belongs to the name.
+    """The name of a worker, with its lock and folder. This process holds the name until it ends.
 
     Attributes:
         name: `host:number`.
         origin: the machine and folder in which the lock makes the name unique.
-        folder: for temporary files; private, and empty at first.
-        lock: an open file; the name is held until it is closed.
+        folder: for temporary files; it is private, and empty at first.
+        lock: an open file; the name is held until the file is closed.
     """
 
     name: str
@@ -80,7 +80,7 @@ def take(state: Path, host: str = "") -> Identity:
 
 
 def use(identity: Identity) -> None:
-    """Put all temporary files of this process, and of those that it starts, into the worker's folder."""
+    """Put all temporary files of this process, and of processes that it starts, into the worker's folder."""
     os.environ["TMPDIR"] = str(identity.folder)
     tempfile.tempdir = str(identity.folder)
 
@@ -112,7 +112,7 @@ def _emptied(state: Path, number: int) -> Path:
 
 
 def _boot() -> str:
-    """Return an id of this boot of this machine; empty if the system has no such id."""
+    """Return an id that changes each time this machine boots; empty if the system has no such id."""
     with contextlib.suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     return ""
