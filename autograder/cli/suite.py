@@ -75,9 +75,10 @@ def check(
     jobs: int | None,
     config_file: Path,
 ) -> None:
-    """Try wrong solutions on the suite of ASSIGNMENT, and the reference in many draws; report what the suite misses.
+    """Report what the suite of ASSIGNMENT misses.
 
-    The wrong solutions are mutants of the reference: one small mistake each. Ctrl-C reports what is known by then.
+    Tries wrong solutions on the suite, and the reference in many draws. The wrong solutions are mutants of the
+    reference: one small mistake each. Ctrl-C reports what is known by then.
     """
     from autograder import config
     from autograder.report import dumps
