@@ -376,7 +376,7 @@ def require_own_parts(remote: Remote, *names: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """Return the start of `text` on one line, without control characters or characters that change its direction."""
+    """Return the start of `text` as a single line, with control and text-direction characters removed."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
 

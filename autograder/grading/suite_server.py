@@ -353,7 +353,7 @@ class Server:
         rows: list[TrialCase] = []
         for item in items:
             run.fault = None
-            tracemalloc.stop()  # a probe of the case before may have started it, and it slows everything down
+            tracemalloc.stop()  # a probe of the previous case may have started it; it slows everything down
             observer = run.observer = Observer(trial.scale)
             with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)

@@ -1,8 +1,8 @@
 """A trial: chosen cases of a suite, run on a folder to learn about the suite, not to grade anybody.
 
 A trial may choose the cases, stop at the first one that is not passed, use limits of its own, and repeat the cases
-with several draws of the inputs. It gives no points and no report. `autograder.suite_check` makes trials, the suite
-server runs them, each in a process of its own, like submissions.
+with several draws of the inputs. It gives no points and no report. `autograder.suite_check` makes trials. The
+suite server runs each of them in its own process, as it does a submission.
 """
 
 from collections.abc import Mapping, Sequence

@@ -7,7 +7,7 @@ from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, Sign
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return the event that a request of Gitea or Forgejo stands for.
+    """Return the event that a request from Gitea or Forgejo describes.
 
     Raises:
         Refused: the request is not accepted, see `webhook`.

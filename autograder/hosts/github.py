@@ -36,7 +36,7 @@ MAX_RESPONSE = 64 << 10
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return the event that a request of GitHub stands for.
+    """Return the event that a request from GitHub describes.
 
     Raises:
         Refused: the request is not accepted, see `webhook`.

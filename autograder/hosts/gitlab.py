@@ -7,7 +7,7 @@ from autograder.hosts.webhook import Endpoint, Headers, SignedRequest, unknown
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
-    """Return the event that a request of GitLab stands for.
+    """Return the event that a request from GitLab describes.
 
     Raises:
         Refused: the request is not accepted, see `webhook`.

@@ -170,7 +170,10 @@ class ProcessTable:
         return total
 
     def stack_start(self, pid: str) -> int:
-        """Return the address where the stack begins. A fork has the same address, or 0, until it executes a program."""
+        """Return the address where the stack begins.
+
+        Until it executes a program, a forked process has the address of its parent, or 0.
+        """
         return int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[25])
 
     def address_space(self, pid: str) -> int:
