@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 PARALLEL := -n auto --dist loadfile
-SLOW := sandbox or service or release or docker or browser or postgres
+SLOW := compiler or sandbox or service or release or docker or browser or postgres
 
 .PHONY: help test quick demo check format bench clean
 
@@ -25,7 +25,7 @@ $(READY): requirements.txt pyproject.toml autograder/__init__.py
 test: $(READY) ## run every test, in parallel
 	$(BIN)/python -m pytest $(PARALLEL)
 
-quick: $(READY) ## run the tests that need no sandbox, service, browser or container: under a minute
+quick: $(READY) ## run the tests that need no sandbox, service, browser or container, and few builds: under a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m "not ($(SLOW))"
 
 demo: $(READY) ## run visible tests and a training; then four students push and get a score.md

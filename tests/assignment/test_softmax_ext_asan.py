@@ -14,6 +14,8 @@ from benchmarks.tuned import SOURCE as TUNED
 from src.softmax_ext import build as ext
 from tests.support import ROOT
 
+pytestmark = pytest.mark.compiler
+
 DRIVER = ROOT / "tests" / "support" / "asan_driver.cpp"
 SANITIZE = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 SOLUTION = ext.SOURCE.read_text()

@@ -15,6 +15,8 @@ import pytest
 
 from src.softmax_ext import build as ext
 
+pytestmark = pytest.mark.compiler
+
 FAST = ("-std=c++17", "-O0", "-fPIC", "-fvisibility=hidden", "-Wall")
 HEAD = f'#include "{ext.HEADER.name}"\n'
 SIGNATURE = (
