@@ -41,6 +41,11 @@ class Results:
         """Return the longest time of one case."""
         return max((row.seconds for row in self.of(subject, case)), default=0.0)
 
+    def stopped(self, subject: str) -> list[str]:
+        """Return the cases that a time limit stopped in some draw."""
+        rows = self.rows.get(subject, ())
+        return sorted({row.name for row in rows if row.verdict == Verdict.TIMEOUT.value})
+
     def escaped(self, subject: str, case: str) -> int:
         """Return in how many draws a case was passed."""
         return sum(row.verdict == PASSED for row in self.of(subject, case))

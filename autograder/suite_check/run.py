@@ -7,8 +7,8 @@ Theory of operation
 2. The reference in many draws: in the sandbox with one at a time (its times make the mutants' limits), with all
    processors, and with all processors busy; the rest in the checking process.
 3. How small an error of a whole reply each case notices.
-4. Mutants, each a folder of its own behind the wall, as many at a time as there are processors. A survivor is tried
-   again with other draws.
+4. Mutants, each a folder of its own behind the wall, as many at a time as there are processors. What a time limit
+   stopped runs once more alone, and that result counts. A survivor is tried again with other draws.
 5. Cheats, and the staff's samples.
 
 What is known already comes from the cache, case by case. Ctrl-C ends the step that runs; what is known is reported.
@@ -244,8 +244,22 @@ class _Run:
 
         count = self.form.mutant_draws
         self._execute("mutants", [work(mutant, 0, count) for mutant in mutants])
+        self._stopped_again([work(mutant, 0, count) for mutant in mutants])
         left = [mutant for mutant in mutants if results.survived(mutant.id)]
         self._execute("survivors again", [work(mutant, count, self.form.again) for mutant in left])
+
+    def _stopped_again(self, work: Iterable[_Work]) -> None:
+        """Run the cases that a time limit stopped once more, with nothing beside them: load must not catch a mutant."""
+        again = []
+        for one in work:
+            stopped = set(self.state.results.stopped(one.subject))
+            cases = one.trial.cases
+            places = [place for place, name in enumerate(cases) if name in stopped]
+            # Where the first case that catches ends a mutant, what follows a case that was stopped was never tried.
+            cases = cases[min(places) :] if places and one.trial.stop else tuple(cases[p] for p in places)
+            if cases:
+                again.append(replace(one, trial=replace(one.trial, cases=cases)))
+        self._execute("stopped by time, again", again, jobs=1)
 
     def _known_cheats(self) -> list[cheats.Cheat]:
         loaded = {"numpy", *self.assignment.preload}

@@ -1,6 +1,7 @@
 """Whole runs in the sandbox, with few draws: a weak suite and a mended one, a0, Ctrl-C, the gate, and the cache."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 
@@ -102,6 +103,33 @@ def test_a_second_run_after_a_change_of_one_case_repeats_only_that_case(tmp_path
     assert {name for _, _, name in before & ran} == {"Task3 - Case3"}
     assert second.complete
     assert [mutant.id for mutant in second.mutants] == [mutant.id for mutant in first.mutants]
+
+
+def stopped_once(monkeypatch, subject):
+    """Let the first run of one subject report that a time limit stopped its first case."""
+    real = run.Grader.try_many
+    left = [subject]
+
+    def stopping(self, trials, *, jobs):
+        for key, tried in real(self, trials, jobs=jobs):
+            if key and key[0].subject in left:
+                left.remove(key[0].subject)
+                first = dataclasses.replace(tried.rows[0], verdict="timeout", message="time limit")
+                tried = dataclasses.replace(tried, rows=(first,))
+            yield key, tried
+
+    monkeypatch.setattr(run.Grader, "try_many", stopping)
+    return left
+
+
+def test_a_mutant_that_load_stopped_is_judged_by_a_second_run_alone(weak, tmp_path, monkeypatch):
+    survivor = weak.of(*ESCAPED)[0]
+    left = stopped_once(monkeypatch, survivor.id)
+    again = check(course(tmp_path, WEAK_SCORE).config_file, only=survivor.id)
+    assert not left
+    (mutant,) = again.mutants
+    assert mutant.status == survivor.status
+    assert [cell.verdict for cell in mutant.cells.values()] == ["passed"] * len(mutant.cells)
 
 
 def interrupted_at(step, parts):
