@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
 PARALLEL := -n auto --dist loadfile
+# The tests start hundreds of Python processes. Without cached bytecode each of them compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
 SLOW := compiler or sandbox or service or release or docker or browser or postgres
 
 .PHONY: help test quick demo check format bench clean

@@ -160,7 +160,7 @@ class Server:
             raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
 
     def prepare(self) -> None:
-        """Make the files that every build starts from, from our own files alone. The cache keeps them."""
+        """Make the files that every build starts from, without any file of a student. The cache keeps the result."""
         build = self.assignment.build
         if build is None or not build.prepare:
             return

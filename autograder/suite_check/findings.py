@@ -190,7 +190,7 @@ class Findings:
 
 
 def status_of(cells: Mapping[str, Cell], faults: int) -> str:
-    """Return a mutant's status from its cells: caught means that one case catches it in every draw."""
+    """Return a mutant's status from its cells. It is `CAUGHT` if at least one case catches it in every draw."""
     if any(cell.caught == cell.draws for cell in cells.values()):
         return CAUGHT
     if any(cell.caught for cell in cells.values()):

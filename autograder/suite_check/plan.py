@@ -132,7 +132,8 @@ def concerned(
 
 
 def time_limits(cases: Iterable[CaseFacts], slowest: Mapping[str, float]) -> dict[str, float]:
-    """Return a mutant's time limit for each case: ten times the reference's time, within the case's own limit."""
+    """Return a mutant's time limit for each case: ten times the reference's time, at least `LEAST_SECONDS`,
+    at most the case's own limit."""
     return {
         case.name: min(case.timeout, max(LEAST_SECONDS, PATIENCE * slowest.get(case.name, case.timeout)))
         for case in cases

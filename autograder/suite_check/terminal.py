@@ -1,4 +1,4 @@
-"""The report for a terminal: what is known in a screen or two, and what to do next. Pure."""
+"""The report for a terminal. A screen or two say what is known and what to do next. Pure."""
 
 from collections.abc import Iterable, Sequence
 

@@ -92,7 +92,8 @@ def test_any_batch_size_also_above_m(batch: int) -> None:
     seed=st.integers(0, 2**32),
 )
 def test_any_shape(m: int, n: int, k: int, batch: int, lr: float, seed: int) -> None:
-    assert_agrees(*problem(m, n, k, seed), lr=lr, batch=batch)
+    # Rows of length about 1: with longer ones and lr = 1, each update multiplies the rounding errors of those before.
+    assert_agrees(*problem(m, n, k, seed, scale=n**-0.5), lr=lr, batch=batch)
 
 
 def test_logits_of_ten_thousand_stay_finite_and_right() -> None:

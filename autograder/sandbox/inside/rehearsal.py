@@ -4,8 +4,9 @@ Theory of operation
 -------------------
 The fork server runs the probe `protections` exactly as it runs student code: in a case of a submission. If a reply
 comes back, namespaces and mounts can be made on this machine. The value of the reply lists the protections that the
-case found in force. Some protections leave no trace inside, such as the private System V objects. They come from
-the same `unshare` call as other protections, and that call fails as a whole.
+case found in force. Some protections leave no trace inside: nothing there shows that System V objects are private.
+Such a protection is made by the same `unshare` call as others that do leave a trace. The call makes all of them or
+none, so it is enough to find the others in force.
 """
 
 from __future__ import annotations

@@ -281,7 +281,7 @@ class Writable:
         )
 
     def _look(self) -> object:
-        """Return the entries of the directories and their ctime, which student code cannot set."""
+        """Return the entries and the ctime of each writable directory. Student code cannot set a ctime."""
         if not self.enabled:
             return None
         return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in WRITABLE_DIRECTORIES]  # noqa: PTH116, PTH208
@@ -526,7 +526,7 @@ def _fork() -> int:
 def _kill_all(target: int) -> None:
     """Send SIGKILL to `target`: -1 is every process of the namespace except this one, -PID is a process group.
 
-    A fork in progress fails, so no process escapes.
+    If a process is forking when the signal arrives, its fork fails, so no new process escapes the signal.
     """
     with contextlib.suppress(ProcessLookupError):
         os.kill(target, signal.SIGKILL)

@@ -56,7 +56,7 @@ class Login:
         self.cookie = "__Host-autograder" if secure else "autograder"
 
     def wait(self, request: HTTPConnection) -> float:
-        """Count an attempt to show the token. Return 0.0, or the seconds until the next attempt is allowed."""
+        """Count an attempt to show the token. Return 0.0 if it is allowed, otherwise the seconds until one is."""
         return self._attempts.wait(client_address(request), self._monotonic())
 
     def is_token(self, shown: str) -> bool:

@@ -377,7 +377,7 @@ class Consumer:
         return self._active_steps == 0
 
     def running(self) -> frozenset[str]:
-        """Return the ids of the workflows that run here."""
+        """Return the ids of the workflows that run in this process."""
         with self._lock:
             return frozenset(self._running)
 
