@@ -12,6 +12,7 @@ from autograder.release import markers
 from autograder.suite_check.cpp_mutants import cpp_mutants
 from autograder.suite_check.mutant import MODULE, Mutant
 from autograder.suite_check.python_mutants import python_mutants
+from autograder.suite_check.python_source import immutable_classes
 
 CPP = (".cpp", ".hpp", ".cu", ".cuh")
 PATIENCE = 10.0
@@ -68,11 +69,12 @@ def own_files(assignment: AssignmentConfig, reference: Mapping[str, bytes]) -> d
     return found
 
 
-def all_mutants(files: Mapping[str, str]) -> list[Mutant]:
-    """Return every mutant of the solutions in `files`, in their order."""
+def all_mutants(files: Mapping[str, str], reference: Mapping[str, bytes]) -> list[Mutant]:
+    """Return every mutant of the solutions in `files`, in their order; `reference` holds the classes they work with."""
+    immutable = immutable_classes(text.decode() for path, text in reference.items() if path.endswith(".py"))
     made = []
     for path, text in files.items():
-        made += cpp_mutants(path, text) if path.endswith(CPP) else python_mutants(path, text)
+        made += cpp_mutants(path, text) if path.endswith(CPP) else python_mutants(path, text, immutable)
     return made
 
 

@@ -10,7 +10,13 @@ import re
 from collections.abc import Callable, Iterator
 
 from autograder.suite_check.mutant import Edit, Mutant, Place, apply, mutants
-from autograder.suite_check.python_source import PythonSource, argument_texts, arguments, defaults
+from autograder.suite_check.python_source import (
+    FunctionNode,
+    PythonSource,
+    argument_texts,
+    arguments,
+    defaults,
+)
 
 Operator = Callable[[ast.AST, PythonSource], Iterator[Edit]]
 
@@ -263,7 +269,8 @@ def _is_raised(node: ast.AST, source: PythonSource) -> bool:
 def ranges(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     """A range that drops a smaller last minibatch, or ends one too early; a loop in the other order.
 
-    A loop over all indices is left in its order: such loops nearly always compute the same in any order.
+    A loop over all indices is left in its order, and so is a loop that only adds up or multiplies: such loops nearly
+    always compute the same in any order.
     """
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range":
         parts = [source.of(argument) for argument in node.args]
@@ -273,7 +280,7 @@ def ranges(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
             yield Edit("last minibatch", *source.span(node), whole)
         if 1 <= len(parts) <= 2 and not isinstance(node.args[-1], ast.Starred):
             yield Edit("off by one", *source.span(node.args[-1]), f"({parts[-1]}) - 1")
-    if isinstance(node, ast.For) and not _counts_indices(node.iter):
+    if isinstance(node, ast.For) and not _counts_indices(node.iter) and not _only_accumulates(node.body):
         yield Edit("order", *source.span(node.iter), f"reversed(list({source.of(node.iter)}))")
 
 
@@ -281,6 +288,16 @@ def _counts_indices(node: ast.expr) -> bool:
     """Whether an expression is a range without a step."""
     called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "range"
     return called and len(node.args) < 3  # type: ignore[attr-defined]
+
+
+def _only_accumulates(body: list[ast.stmt]) -> bool:
+    """Whether statements only add to names or multiply them."""
+    return all(
+        isinstance(one, ast.AugAssign)
+        and isinstance(one.target, ast.Name)
+        and isinstance(one.op, ast.Add | ast.Mult)
+        for one in body
+    )
 
 
 # Statements ------------------------------------------------------------------------------------------------
@@ -359,6 +376,8 @@ def _makes(value: ast.expr) -> bool:
     """Whether an expression makes a new object; a method may return a view of an old one."""
     if isinstance(value, ast.Call):
         name = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")
+        if name == "astype":
+            return not any(keyword.arg == "copy" for keyword in value.keywords)
         return MAKERS.fullmatch(name) is not None
     return isinstance(value, (ast.BinOp, ast.Constant))
 
@@ -381,16 +400,27 @@ def _names_in(target: ast.expr) -> set[str]:
 
 
 def writes_to_inputs(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
-    """A sum or product computed in the memory of its first operand, an argument of the function."""
+    """A sum or product computed in the memory of its first operand, an argument of the function.
+
+    A class of the course without methods such as `__iadd__` only gets a new name for a new object from `+=`.
+    """
     if not isinstance(node, (ast.Assign, ast.Return)) or not isinstance(node.value, ast.BinOp):
         return
     left, operator = node.value.left, type(node.value.op)
     function = source.functions.get(node)
-    if isinstance(left, ast.Name) and left.id in arguments(function) and operator in SYMBOLS:
+    if isinstance(left, ast.Name) and operator in SYMBOLS and _writable(left.id, function, source):
         target = f"{source.of(node.targets[0])} = " if isinstance(node, ast.Assign) else "return "
         changed = f"{left.id} {SYMBOLS[operator]}= {source.of(node.value.right)}"
         text = f"{changed}\n{source.indent(node)}{target}{left.id}"
         yield Edit("in place", *source.span(node), text)
+
+
+def _writable(name: str, function: FunctionNode | None, source: PythonSource) -> bool:
+    """Whether a parameter may hold an object that an operator such as `+=` changes."""
+    argument = arguments(function).get(name)
+    if argument is None:
+        return False
+    return argument.annotation is None or ast.unparse(argument.annotation) not in source.immutable
 
 
 def statements(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
@@ -444,13 +474,13 @@ def returns(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
         for part in parts:
             if not isinstance(part, ast.Constant):
                 yield Edit("detach", *source.span(part), f"({source.of(part)}).detach()")
-    for name in _unchanged_inputs(function):
+    for name in _unchanged_inputs(function, source):
         indent = source.indent(node)
         changed = f"result = {text}\n{indent}{name} += 1\n{indent}return result"
         yield Edit("input changed", *source.span(node), changed)
 
 
-def _unchanged_inputs(function: ast.FunctionDef | ast.AsyncFunctionDef | None) -> list[str]:
+def _unchanged_inputs(function: FunctionNode | None, source: PythonSource) -> list[str]:
     """Return the arrays among the parameters of which the docstring says that they are not changed."""
     if function is None:
         return []
@@ -458,7 +488,8 @@ def _unchanged_inputs(function: ast.FunctionDef | ast.AsyncFunctionDef | None) -
     found = []
     for name, argument in arguments(function).items():
         annotation = ast.unparse(argument.annotation) if argument.annotation else ""
-        if "ot changed" in said.get(name, "") and (ARRAY.search(annotation) or not annotation):
+        array = not annotation or ARRAY.search(annotation)
+        if "ot changed" in said.get(name, "") and array and _writable(name, function, source):
             found.append(name)
     return found
 
@@ -497,7 +528,7 @@ def endings(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
     first = next(iter(arguments(function)), None)
     if first:
         yield Edit("return", end, end, f"\n{indent}return {first}")
-    for name in _unchanged_inputs(function):
+    for name in _unchanged_inputs(function, source):
         yield Edit("input changed", end, end, f"\n{indent}{name} += 1")
 
 
@@ -507,13 +538,18 @@ OPERATORS: tuple[Operator, ...] = (
 )  # fmt: skip
 
 
-def python_mutants(path: str, text: str) -> list[Mutant]:
+def python_mutants(path: str, text: str, immutable: frozenset[str] = frozenset()) -> list[Mutant]:
     """Return all mutants of the solutions in one Python file, in the order of the file.
+
+    Args:
+        path: the file's name in the mutants' ids.
+        text: its content.
+        immutable: names of classes that no operator such as `+=` changes.
 
     Raises:
         MarkerError: a solution is not marked as it must be.
     """
-    source = PythonSource(path, text)
+    source = PythonSource(path, text, immutable)
     return list(mutants(path, source.code, _valid(source)))
 
 

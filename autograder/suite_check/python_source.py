@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from autograder.release import markers
 from autograder.suite_check.mutant import MODULE, Place
@@ -18,10 +18,12 @@ class PythonSource:
         parents: node -> the node around it.
         functions: node -> the innermost function around it; a function's node is its own.
         names: function -> its qualified name.
+        immutable: names of classes that no operator such as `+=` changes.
     """
 
-    def __init__(self, path: str, text: str) -> None:
+    def __init__(self, path: str, text: str, immutable: frozenset[str] = frozenset()) -> None:
         """Parse. Raises `MarkerError` where a solution is not marked as it must be."""
+        self.immutable = immutable
         self.path, self.text, self.code = path, text, text.encode()
         self.tree = ast.parse(text)
         self._lines = [0]
@@ -100,6 +102,34 @@ class PythonSource:
             (isinstance(parent, ast.AnnAssign | ast.arg) and parent.annotation is node)
             or (isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef) and parent.returns is node)
         )  # fmt: skip
+
+
+IN_PLACE = re.compile(r"__i(?:add|sub|mul|matmul|truediv|floordiv|mod|pow|and|or|xor|lshift|rshift)__")
+
+
+def immutable_classes(texts: Iterable[str]) -> frozenset[str]:
+    """Return the names of the classes in some Python files that have no method such as `__iadd__`, own or inherited.
+
+    A class with a base from elsewhere may have one.
+    """
+    classes = {
+        node.name: node
+        for text in texts
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.ClassDef)
+    }
+
+    def plain(name: str) -> bool:
+        node = classes.get(name)
+        return name == "object" or (
+            node is not None
+            and not any(
+                isinstance(part, ast.FunctionDef) and IN_PLACE.fullmatch(part.name) for part in node.body
+            )
+            and all(plain(ast.unparse(base)) for base in node.bases)
+        )
+
+    return frozenset(filter(plain, classes))
 
 
 def arguments(function: FunctionNode | None) -> dict[str, ast.arg]:

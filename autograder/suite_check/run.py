@@ -135,7 +135,7 @@ class _Run:
             raise ConfigError(
                 f"no file of {self.name} holds a solution: assignments.{self.name}.release.files"
             )
-        made = plan.all_mutants(self.files)
+        made = plan.all_mutants(self.files, self.reference)
         declared = equivalents.read(self.suite)
         only_case, only_mutant = self._start(made)
         mutants = plan.chosen(made, self.form, seed=self.seed, only=only_mutant, without=declared)

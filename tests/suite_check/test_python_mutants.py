@@ -5,6 +5,7 @@ import ast
 import pytest
 
 from autograder.suite_check.python_mutants import python_mutants
+from autograder.suite_check.python_source import immutable_classes
 
 BODY = '''\
 import numpy as np
@@ -118,7 +119,9 @@ def test_no_two_mutants_are_the_same_program():
         ("in place", ["z = np.zeros(3)", "z += y"]),
         ("in place", ["x[0] += y"]),
         ("accumulate", ["z = np.zeros(3)", "z[0] = y"]),
+        ("in place", ["z = x.astype(float)", "z += y"]),
         ("order", ["for i in range(3): print(i)"]),
+        ("order", ["for i in y: n *= i"]),
     ],
 )
 def test_what_nobody_could_notice_is_not_made(kind, lines):
@@ -130,6 +133,7 @@ def test_what_nobody_could_notice_is_not_made(kind, lines):
     [
         ["z = x", "z += y"],
         ["z = x.detach()", "z += y"],
+        ["z = x.astype(float, copy=False)", "z += y"],
         ["z, u = x, y", "z += y"],
         ["for z in y: z += x"],
         ["z, u = y", "z += x"],
@@ -138,3 +142,25 @@ def test_what_nobody_could_notice_is_not_made(kind, lines):
 )
 def test_a_new_object_in_the_place_of_one_that_others_may_hold(lines):
     assert len(changes(*lines, kind="in place")) == 1
+
+
+CLASSES = """
+import torch
+class Plain: ...
+class Child(Plain): ...
+class Adding(Plain):
+    def __iadd__(self, other): return self
+class Inherits(Adding): ...
+class Elsewhere(torch.nn.Module): ...
+"""
+
+
+def test_classes_that_no_operator_changes():
+    assert immutable_classes([CLASSES]) == {"Plain", "Child"}
+
+
+@pytest.mark.parametrize(("annotation", "count"), [("Plain", 0), ("Adding", 1), ("np.ndarray", 1)])
+def test_in_place_concerns_only_objects_that_can_change(annotation, count):
+    text = BODY.replace("(x, y", f"(x: {annotation}, y").format("return x + y")
+    made = python_mutants("src/work.py", text, immutable_classes([CLASSES]))
+    assert sum(mutant.kind == "in place" for mutant in made) == count
