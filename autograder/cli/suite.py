@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -148,15 +149,18 @@ def _write(file: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def _step(name: str, total: int) -> Iterator[Callable[[], None]]:
-    """Show a bar for one step, where stderr is a terminal."""
+    """Show a bar for one step, where stderr is a terminal, and then its time."""
     from tqdm import tqdm
 
+    started = time.monotonic()
     with tqdm(total=total, desc=name, leave=False, disable=None) as bar:
 
         def advance() -> None:
             bar.update()
 
         yield advance
+    if total:
+        click.echo(f"{name}: {total} in {time.monotonic() - started:.1f} s", err=True)
 
 
 def _processors() -> int:
