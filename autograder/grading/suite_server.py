@@ -335,6 +335,8 @@ class Server:
                     seed = hashlib.sha256(draw.encode()).digest()
                     run = Run(sandbox, self.limits, seed, failure, trial.seconds)
                     rows += self.run_trial(session, items, run, draw, trial)
+                    if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
+                        break
         except SubmissionError as refused:
             rows = [
                 TrialCase(draw, cases[item.nodeid].name, refused.verdict.value, str(refused))

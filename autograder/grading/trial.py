@@ -20,7 +20,7 @@ class Trial:
     Attributes:
         draws: one name for each repetition; the inputs of a case depend on this name and the case's, nothing else.
         cases: names of the cases to run, in this order; empty for all, in the suite's order.
-        stop: end a draw at the first case that is not passed.
+        stop: end the trial at the first case that is not passed.
         seconds: time limits in place of the suite's, by the case's name.
         here: run the reference in the checking process in place of the submission: faster, without a sandbox.
         trace: note which lines of the reference each case runs; needs `here`.

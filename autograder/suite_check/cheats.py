@@ -13,11 +13,19 @@ PACKAGES = ("torch", "scipy", "sklearn", "jax", "tensorflow", "autograd", "panda
 
 @dataclass(frozen=True)
 class Cheat:
-    """One program: what it does, and the files that it changes."""
+    """One program.
+
+    Attributes:
+        name: unique among the cheats.
+        what: what it does.
+        files: path -> text of the files that it changes.
+        package: what it imports, where this is all that it does beside the solution.
+    """
 
     name: str
     what: str
     files: Mapping[str, str]
+    package: str = ""
 
 
 def cheats(files: Mapping[str, str], packages: tuple[str, ...]) -> list[Cheat]:
@@ -59,7 +67,10 @@ def cheats(files: Mapping[str, str], packages: tuple[str, ...]) -> list[Cheat]:
         imported = {path: _with_import(text, package)}
         found.append(
             Cheat(
-                f"import {package}", f"solved, and imports {package}, which the assignment does not", imported
+                f"import {package}",
+                f"solved, and imports {package}, which the assignment does not; tried on one case",
+                imported,
+                package,
             )
         )
     return found

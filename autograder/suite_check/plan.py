@@ -3,6 +3,7 @@ concern. Pure."""
 
 import fnmatch
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from autograder.suite_check.python_source import immutable_classes
 CPP = (".cpp", ".hpp", ".cu", ".cuh")
 PATIENCE = 10.0
 """A mutant gets this many times the reference's time for a case."""
+LEAST_DRAWS = 50
 LEAST_SECONDS = 1.0
 """But not less: a case of 20 ms would be stopped by a moment of load."""
 
@@ -27,18 +29,20 @@ class Form:
 
     Attributes:
         name: short or long.
-        draws: of the reference.
+        draws: of the reference, for each case.
+        seconds: after so much time of the reference's code a case gets no further draws, but at least `LEAST_DRAWS`.
         sandboxed: how many of these draws run in the sandbox; the others run in the checking process.
-        mutant_draws: for each mutant.
-        again: more draws for a mutant that survived.
-        sample_draws: for each sample of the staff and each cheat.
+        mutant_draws: for each mutant; in the short form the first case that catches it ends it.
+        cheat_draws: for each cheat.
+        sample_draws: for each sample of the staff.
     """
 
     name: str
     draws: int
+    seconds: float
     sandboxed: int
     mutant_draws: int
-    again: int
+    cheat_draws: int
     sample_draws: int
 
     @property
@@ -48,8 +52,10 @@ class Form:
         return self.name == "long"
 
 
-SHORT = Form("short", draws=200, sandboxed=20, mutant_draws=1, again=2, sample_draws=3)
-LONG = Form("long", draws=200, sandboxed=200, mutant_draws=2, again=2, sample_draws=50)
+SHORT = Form("short", draws=200, seconds=15.0, sandboxed=12, mutant_draws=3, cheat_draws=2, sample_draws=10)
+LONG = Form(
+    "long", draws=200, seconds=math.inf, sandboxed=200, mutant_draws=2, cheat_draws=50, sample_draws=50
+)
 
 
 def own_files(assignment: AssignmentConfig, reference: Mapping[str, bytes]) -> dict[str, str]:
@@ -131,6 +137,17 @@ def concerned(
         if inside and not form.whole:
             found = inside
     return tuple(sorted(found or names, key=lambda name: seconds.get(name, 0.0)))
+
+
+def with_draws_left(seconds: Mapping[str, float], form: Form, before: int) -> tuple[str, ...]:
+    """Return the cases that get more than `before` draws of the reference.
+
+    Args:
+        seconds: the reference's time in one draw, by the case's name.
+        form: short or long.
+        before: draws that were made.
+    """
+    return tuple(name for name, one in seconds.items() if before < LEAST_DRAWS or before * one < form.seconds)
 
 
 def time_limits(cases: Iterable[CaseFacts], slowest: Mapping[str, float]) -> dict[str, float]:

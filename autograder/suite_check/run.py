@@ -8,7 +8,7 @@ Theory of operation
    processors, and with all processors busy; the rest in the checking process.
 3. How small an error of a whole reply each case notices.
 4. Mutants, each a folder of its own behind the wall, as many at a time as there are processors. What a time limit
-   stopped runs once more alone, and that result counts. A survivor is tried again with other draws.
+   stopped runs once more alone, and that result counts.
 5. Cheats, and the staff's samples.
 
 What is known already comes from the cache, case by case. Ctrl-C ends the step that runs; what is known is reported.
@@ -44,7 +44,7 @@ PER_TRIAL = (
 )
 WATCHED = 3  # draws whose inputs are compared
 QUIET = 3
-LOADED = 10
+LOADED = 5
 ERRORS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-11, 1e-12)
 
 Progress = Callable[[str, int], contextlib.AbstractContextManager[Callable[[], None]]]
@@ -191,19 +191,27 @@ class _Run:
 
     def _reference(self) -> None:
         draws = [self._draw("reference", i) for i in range(self.form.draws)]
-        quiet, walled, here = draws[:QUIET], draws[QUIET : self.form.sandboxed], draws[self.form.sandboxed :]
-        self._execute("reference, quiet", self._reference_work("quiet", quiet), jobs=1)
-        work = [*self._reference_work("reference", walled), *self._reference_work("here", here, here=True)]
-        self._execute("reference", work)
+        count = self.form.sandboxed
+        self._execute("reference, quiet", self._reference_work("quiet", draws[:QUIET]), jobs=1)
+        walled = self._reference_work("reference", draws[QUIET:count], before=QUIET)
+        here = self._reference_work("here", draws[count:], before=count, here=True)
+        self._execute("reference", [*walled, *here])
         loaded = [self._draw("loaded", i) for i in range(LOADED)]
         with _busy(self.options.jobs):
             self._execute("reference, under load", self._reference_work("loaded", loaded), keep=False)
 
-    def _reference_work(self, subject: str, draws: Sequence[str], *, here: bool = False) -> list[_Work]:
-        names = tuple(case.name for case in self.state.cases)
+    def _reference_work(
+        self, subject: str, draws: Sequence[str], *, before: int = 0, here: bool = False
+    ) -> list[_Work]:
+        """Return the trials of some draws of the reference, of which `before` were made already."""
         size = max(1, min(PER_TRIAL, len(draws) // (2 * self.options.jobs)))
-        parts = [tuple(draws[i : i + size]) for i in range(0, len(draws), size)]
-        return [_Work(subject, None, self.tree, Trial(draws=part, cases=names, here=here)) for part in parts]
+        work = []
+        for start in range(0, len(draws), size):
+            part = tuple(draws[start : start + size])
+            names = plan.with_draws_left(self._seconds(), self.form, before + start)
+            if names:
+                work.append(_Work(subject, None, self.tree, Trial(draws=part, cases=names, here=here)))
+        return work
 
     def _precision(self) -> None:
         """Find, for each case and dtype, the smallest error that it notices: down from 10 %, until it notices none."""
@@ -227,26 +235,23 @@ class _Run:
                 step()
 
     def _mutants(self, mutants: Sequence[Mutant]) -> None:
-        results, cases = self.state.results, self.state.cases
-        seconds = {case.name: results.slowest("quiet", case.name) for case in cases}
-        limits = plan.time_limits(cases, seconds)
-        lines = results.lines()
-
-        def work(mutant: Mutant, first: int, count: int) -> _Work:
+        limits, lines = plan.time_limits(self.state.cases, self._seconds()), self.state.results.lines()
+        work = []
+        for mutant in mutants:
             files = {**self.reference, mutant.path: mutant.text.encode()}
             trial = Trial(
-                draws=tuple(self._draw(mutant.id, i) for i in range(first, first + count)),
-                cases=plan.concerned(mutant, cases, lines, seconds, self.form),
+                draws=tuple(self._draw(mutant.id, i) for i in range(self.form.mutant_draws)),
+                cases=plan.concerned(mutant, self.state.cases, lines, self._seconds(), self.form),
                 stop=not self.form.whole,
                 seconds=limits,
             )
-            return _Work(mutant.id, files, digest(files), trial)
+            work.append(_Work(mutant.id, files, digest(files), trial))
+        self._execute("mutants", work)
+        self._stopped_again(work)
 
-        count = self.form.mutant_draws
-        self._execute("mutants", [work(mutant, 0, count) for mutant in mutants])
-        self._stopped_again([work(mutant, 0, count) for mutant in mutants])
-        left = [mutant for mutant in mutants if results.survived(mutant.id)]
-        self._execute("survivors again", [work(mutant, count, self.form.again) for mutant in left])
+    def _seconds(self) -> dict[str, float]:
+        """Return the reference's longest quiet time for each case."""
+        return {case.name: self.state.results.slowest("quiet", case.name) for case in self.state.cases}
 
     def _stopped_again(self, work: Iterable[_Work]) -> None:
         """Run the cases that a time limit stopped once more, with nothing beside them: load must not catch a mutant."""
@@ -269,9 +274,20 @@ class _Run:
     def _cheats(self) -> None:
         work = []
         for cheat in self._known_cheats():
-            changed = {path: text.encode() for path, text in cheat.files.items()}
-            work.append(self._tried(f"cheat:{cheat.name}", {**self.reference, **changed}))
+            files = {**self.reference, **{path: text.encode() for path, text in cheat.files.items()}}
+            one = self._tried(f"cheat:{cheat.name}", files, self.form.cheat_draws)
+            if cheat.package:  # one case shows whether it can be imported; the import takes what it takes
+                trial = replace(one.trial, draws=one.trial.draws[:1], cases=self._fastest(cheat.files))
+            else:
+                trial = replace(one.trial, seconds=plan.time_limits(self.state.cases, self._seconds()))
+            work.append(replace(one, trial=trial))
         self._execute("cheats", work)
+
+    def _fastest(self, paths: Iterable[str]) -> tuple[str, ...]:
+        """Return the case that takes the least time of those that run a line of one of the files."""
+        lines, seconds = self.state.results.lines(), self._seconds()
+        running = [name for name in seconds if any(lines.get(name, {}).get(path) for path in paths)]
+        return tuple(sorted(running or seconds, key=seconds.__getitem__)[:1])
 
     def _samples(self) -> None:
         if self.options.samples is None:
@@ -280,11 +296,13 @@ class _Run:
         for folder in sorted(self.options.samples.iterdir()):
             if (folder / "src").is_dir():
                 with contextlib.suppress(GraderError):
-                    work.append(self._tried(f"sample:{folder.name}", read_tree(folder)))
+                    work.append(
+                        self._tried(f"sample:{folder.name}", read_tree(folder), self.form.sample_draws)
+                    )
         self._execute("samples", work)
 
-    def _tried(self, subject: str, files: Mapping[str, bytes]) -> _Work:
-        draws = tuple(self._draw(subject, i) for i in range(self.form.sample_draws))
+    def _tried(self, subject: str, files: Mapping[str, bytes], count: int) -> _Work:
+        draws = tuple(self._draw(subject, i) for i in range(count))
         return _Work(subject, files, digest(files), Trial(draws=draws))
 
     def _draw(self, subject: str, number: int) -> str:

@@ -116,10 +116,13 @@ def _survivor(mutant: Tried) -> str:
 def _cheats(findings: Findings) -> str:
     lines = []
     for entry in (*findings.cheats, *findings.samples):
+        plural = "s" if entry.draws != 1 else ""
         what = f" ({entry.what})" if entry.what else ""
         passed = f": {', '.join(entry.passed)}" if entry.passed else ""
         unsteady = f"; depends on the draw: {', '.join(entry.unsteady)}" if entry.unsteady else ""
-        lines.append(f"{entry.name}{what}: {entry.points} points in {entry.draws} draws{passed}{unsteady}")
+        lines.append(
+            f"{entry.name}{what}: {entry.points} points in {entry.draws} draw{plural}{passed}{unsteady}"
+        )
     return _list("Cheats and samples", lines)
 
 

@@ -17,7 +17,7 @@ from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
 
 pytestmark = pytest.mark.sandbox
 
-FEW = plan.Form("short", draws=6, sandboxed=4, mutant_draws=1, again=1, sample_draws=1)
+FEW = plan.Form("short", draws=6, seconds=15.0, sandboxed=4, mutant_draws=2, cheat_draws=1, sample_draws=1)
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def test_the_mended_suite_is_good(weak, tmp_path):
     said = "\n".join(advice(mended))
     assert "overlooks" not in said
     assert "the same in every draw" not in said
-    assert all(case.draws == 16 and case.failed == 0 for case in mended.cases)
+    assert all(case.draws == 11 and case.failed == 0 for case in mended.cases)
 
 
 SOMETIMES_WRONG = """
@@ -74,7 +74,9 @@ def test_forward(student, ref, rng):
 
 def test_a_case_that_its_reference_fails_in_2_percent_of_the_draws_is_found(tmp_path):
     file = course(tmp_path, SOMETIMES_WRONG).config_file
-    form = plan.Form("short", draws=200, sandboxed=4, mutant_draws=1, again=0, sample_draws=1)
+    form = plan.Form(
+        "short", draws=200, seconds=15.0, sandboxed=4, mutant_draws=1, cheat_draws=1, sample_draws=1
+    )
     found = check(file, form=form, only="conv2d:raise")
     (case,) = found.cases
     assert 1 <= case.failed <= 12
@@ -156,7 +158,7 @@ def test_ctrl_c_keeps_what_is_known(tmp_path, monkeypatch):
     assert "interrupted: what follows is what is known" in result.output
     assert report["complete"] is False
     assert 4 <= len(known) < len(report["mutants"])
-    assert report["cases"][0]["draws"] == 16
+    assert report["cases"][0]["draws"] == 11
 
 
 @pytest.mark.parametrize(("least", "status"), [("0.0", 0), ("1.0", 1)])
