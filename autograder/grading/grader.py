@@ -25,6 +25,7 @@ from autograder.errors import GraderError, SubmissionError
 from autograder.grading.trial import CaseFacts, Trial, TrialCase
 from autograder.own_process import own_process
 from autograder.report import Report, from_json
+from autograder.sandbox.policy import ONE_THREAD
 from autograder.verdict import CaseResult
 
 Key = TypeVar("Key")
@@ -229,4 +230,4 @@ def _environment() -> dict[str, str]:
     """Return the environment variables that the server needs, without the caller's settings for pytest or Python."""
     keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
     docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
-    return {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}
+    return {**ONE_THREAD, **{name: os.environ[name] for name in (*keep, *docker) if name in os.environ}}

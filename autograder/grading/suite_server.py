@@ -602,8 +602,6 @@ class _Settings:
 
 
 def _preload(assignment: str, modules: tuple[str, ...]) -> None:
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"  # a fork must not inherit a thread pool, and reports must be repeatable
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"  # is_available() must not initialise CUDA before a fork
     for name in modules:
         try:

@@ -26,6 +26,10 @@ from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID, SUBMISSION_DI
 
 SITE_PACKAGES = "/site-packages"
 
+ONE_THREAD: Mapping[str, str] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""For a process that forks: no fork inherits a thread pool, and processes side by side do not compete for processors.
+Must be set before NumPy is imported."""
+
 ENVIRONMENT: Mapping[str, str] = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "HOME": "/tmp",  # noqa: S108  # a tmpfs that belongs to the case
@@ -33,9 +37,7 @@ ENVIRONMENT: Mapping[str, str] = {
     "LOGNAME": "student",
     "LANG": "C.UTF-8",
     "TZ": "UTC",
-    "OMP_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
+    **ONE_THREAD,
     # With this, sets have the same order at each regrade.
     "PYTHONHASHSEED": "0",
 }

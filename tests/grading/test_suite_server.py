@@ -64,6 +64,14 @@ def test_provenance(course_folder, grader):
     assert facts["seconds"] > 0
 
 
+def test_the_process_that_forks_has_one_thread(grader):
+    """A pool of NumPy's threads for each fork would compete for the processors: a product then took four times as long
+    while another submission was graded."""
+    assert [path.name for path in Path(f"/proc/{grader._server.pid}/task").iterdir()] == [
+        str(grader._server.pid)
+    ]
+
+
 VERDICTS = {
     "wrong values": (
         "def double(x):\n    return 3 * x\n",
