@@ -1,7 +1,8 @@
 """The command line: `autograder`.
 
 Every command exits with status 0 if it did what was asked, whatever the score. The status is 1 after a fault of the
-grader, and 2 after wrong usage or a wrong configuration.
+grader, and where a command that checks something says no: an edited score, a suite below `--min-kill`. It is 2 after
+wrong usage or a wrong configuration.
 """
 
 from itertools import chain

@@ -118,7 +118,7 @@ class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         kind: `auto` takes the strongest wall that works here.
-        waive: protections that may be missing; every report names them.
+        waive: protections that may be missing; a report names those that were in force.
         image: the image of the containers, if `kind` is `docker`.
         volumes: folders of this machine that the containers can read, as HOST:INSIDE.
     """
