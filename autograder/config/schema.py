@@ -33,7 +33,7 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         probe: name of the probe that returns a dict of path -> bytes; these files are added to the submission's.
         sources: glob patterns of the files that the build depends on; the probe receives them.
-        prepare: optional name of a probe that prepares, from given files alone, what `probe` starts from.
+        prepare: optional name of a probe that runs once, on given files alone; every build starts from its result.
         seconds: time limit of the build.
     """
 
@@ -49,10 +49,10 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         task: name of the task in its stubs, such as Task1.
         files: glob patterns of the files that belong to this assignment; a file of no assignment is in every starter.
-        score: points that the starter gets as it is handed out.
+        score: points of the starter before anybody works on it.
         given: earlier assignments whose files are included, solved.
-        complete: hand out this assignment itself solved.
-        public: lines that students may see although a solution or a hidden case has them as well.
+        complete: whether this assignment is handed out solved.
+        public: lines that students may see even if a solution or a hidden case contains them.
     """
 
     task: str
@@ -147,8 +147,8 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: one of the kinds below; it decides who reports pushes.
         base: address of the repositories for git: https://HOST, ssh://git@HOST, or a folder. A repository is at
             BASE/OWNER/NAME.git.
-        webhook_secret_file: file of the secrets that sign the host's webhooks, one per line; two while one is being
-            changed.
+        webhook_secret_file: file of the secret that signs the host's webhooks; during a change, the old and the new
+            one, on a line each.
         token_file: file of the password for https, such as a token with access to contents.
         username: user name for https.
         app_id: id or client id of a GitHub App, which is used in place of a token.
@@ -189,7 +189,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drain_seconds: how long running jobs may continue after SIGTERM.
         retries: how often a job is tried again after a fault that is not the student's.
         retry_seconds: wait before the first of these tries; each further wait is twice as long.
-        lease_seconds: after how long without a sign of life a worker counts as dead.
+        lease_seconds: a worker that gives no sign of life for so long counts as dead.
         keep_days: how long finished jobs stay in the queue's database; the ledger keeps everything.
     """
 
@@ -210,9 +210,9 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         branch: the branch for feedback commits, and for nothing else.
-        name: name of their author.
-        email: email address of their author.
-        signing_key_file: file of an SSH private key without a passphrase, which signs them; empty: they are not signed.
+        name: author of the feedback commits.
+        email: email address of this author.
+        signing_key_file: file of an SSH private key without a passphrase, which signs the commits; empty: unsigned.
     """
 
     branch: str = BRANCH
