@@ -52,7 +52,7 @@ class Form:
         return self.name == "long"
 
 
-SHORT = Form("short", draws=200, seconds=60.0, sandboxed=12, mutant_draws=3, cheat_draws=2, sample_draws=10)
+SHORT = Form("short", draws=200, seconds=30.0, sandboxed=12, mutant_draws=3, cheat_draws=2, sample_draws=10)
 LONG = Form(
     "long", draws=200, seconds=math.inf, sandboxed=200, mutant_draws=2, cheat_draws=50, sample_draws=50
 )
