@@ -7,7 +7,7 @@ from typing import Any
 
 SCHEMA = 1
 CAUGHT, SOMETIMES, SURVIVED, INVALID, FAULT, EQUIVALENT, UNTRIED = (
-    "caught", "caught in some draws", "survived", "does not compile", "no verdict", "equivalent", "not tried",
+    "caught", "caught in some draws", "survived", "refused by the compiler", "no verdict", "equivalent", "not tried",
 )  # fmt: skip
 ESCAPED = (SURVIVED, SOMETIMES)
 NEAR_LIMIT = 0.5
@@ -79,7 +79,7 @@ class Tried:
         status: see the constants above.
         nearest: the case that could catch it most likely, by what it meets and says.
         cells: by case; the short form has only those up to the first catch.
-        note: why it is equivalent, does not compile, or got no verdict.
+        note: why it is equivalent, what the compiler said, or why there is no verdict.
     """
 
     id: str
@@ -200,6 +200,11 @@ def status_of(cells: Mapping[str, Cell], faults: int) -> str:
     return SURVIVED if cells else UNTRIED
 
 
+def listed(names: Sequence[str], cases: Sequence[CaseFindings]) -> str:
+    """Return the names of some of the cases, for a sentence."""
+    return "every case" if len(names) == len(cases) > 1 else ", ".join(names)
+
+
 def worst(findings: Findings, count: int = 10) -> list[Tried]:
     """Return survivors worth reading first: one of each kind and function before the second of any, and mistakes that
     students make before those that only a machine makes."""
@@ -236,7 +241,9 @@ def advice(findings: Findings) -> list[str]:
             said.append(f"{entry.name}: the verdict of {', '.join(entry.unsteady)} depends on the draw")
     for cheat in findings.cheats:
         if cheat.points and not cheat.name.startswith(IMPORT):
-            said.append(f"the cheat {cheat.name!r} gets {cheat.points} points: {', '.join(cheat.passed)}")
+            said.append(
+                f"the cheat {cheat.name!r} gets {cheat.points} points: {listed(cheat.passed, findings.cases)}"
+            )
     for mutant in worst(findings):
         promise = f"; the docstring says: {mutant.promise}" if mutant.promise else ""
         state = "is caught in some draws only" if mutant.status == SOMETIMES else "survives"

@@ -12,6 +12,7 @@ from autograder.suite_check.findings import (
     INVALID,
     Findings,
     advice,
+    listed,
     worst,
 )
 
@@ -33,6 +34,7 @@ def render(findings: Findings) -> str:
         ],
         rates=[(path, made, *findings.rate_of(path)) for path, made in findings.made.items()],
         signs=SIGNS,
+        listed=listed,
         whole=findings.form == "long",
         others=findings.of(EQUIVALENT, INVALID, FAULT),
     )

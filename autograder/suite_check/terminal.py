@@ -12,6 +12,7 @@ from autograder.suite_check.findings import (
     Findings,
     Tried,
     advice,
+    listed,
     worst,
 )  # fmt: skip
 
@@ -118,7 +119,7 @@ def _cheats(findings: Findings) -> str:
     for entry in (*findings.cheats, *findings.samples):
         plural = "s" if entry.draws != 1 else ""
         what = f" ({entry.what})" if entry.what else ""
-        passed = f": {', '.join(entry.passed)}" if entry.passed else ""
+        passed = f": {listed(entry.passed, findings.cases)}" if entry.passed else ""
         unsteady = f"; depends on the draw: {', '.join(entry.unsteady)}" if entry.unsteady else ""
         lines.append(
             f"{entry.name}{what}: {entry.points} points in {entry.draws} draw{plural}{passed}{unsteady}"

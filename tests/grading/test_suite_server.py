@@ -14,6 +14,7 @@ from autograder.config import load
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
 from autograder.grading.plugin import Case, Run, Student
+from autograder.grading.trial import Trial
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
@@ -47,6 +48,22 @@ def test_a_right_submission(course_folder, grader):
     assert verdicts(report) == ["passed", "passed"]
     assert report.points == report.max_points == 100
     assert [case.name for case in report.cases] == ["Task1 - Case1", "Task1 - Case2"]
+
+
+@pytest.mark.parametrize(
+    ("code", "stop", "rows"),
+    [
+        (RIGHT, True, 6),
+        ("def double(x):\n    return 3 * x\n", True, 1),
+        ("def double(x):\n    return 3 * x\n", False, 6),
+    ],
+    ids=["nothing to stop at", "stopped", "not stopped"],
+)
+def test_a_trial_may_end_at_the_first_case_that_is_not_passed(course_folder, grader, code, stop, rows):
+    path = course_folder.submission(f"trial-{rows}-{stop}", code)
+    ((_, tried),) = grader.try_many([(0, path, Trial(draws=("a", "b", "c"), stop=stop))], jobs=1)
+    assert tried.fault is None
+    assert len(tried.rows) == rows
 
 
 def test_provenance(course_folder, grader):

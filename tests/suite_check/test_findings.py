@@ -21,6 +21,7 @@ from autograder.suite_check.findings import (
     Tried,
     advice,
     compared,
+    listed,
     status_of,
     worst,
 )
@@ -103,6 +104,12 @@ def test_advice_names_every_weakness():
         "overlooks errors below 0.01 in float64",
     ]:
         assert part in said
+
+
+def test_a_cheat_that_passes_everything_is_not_followed_by_every_name():
+    two = [case(), case(name="Task1 - Case2")]
+    assert listed(["Task1 - Case1", "Task1 - Case2"], two) == "every case"
+    assert listed(["Task1 - Case1"], two) == listed(["Task1 - Case1"], two[:1]) == "Task1 - Case1"
 
 
 def test_a_good_suite_gets_no_advice():

@@ -204,3 +204,10 @@ def test_arrays_full_of_one_number_are_the_same_input_whatever_their_sizes():
         digests.append(observer.inputs["probe 1[0]"])
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
+
+
+@pytest.mark.parametrize(("before", "names"), [(0, ["fast", "slow"]), (49, ["fast", "slow"]), (50, ["fast"])])
+def test_a_case_that_takes_long_gets_fewer_draws_in_the_short_form(before, names):
+    seconds = {"fast": 0.01, "slow": 2.0}
+    assert list(plan.with_draws_left(seconds, plan.SHORT, before)) == names
+    assert list(plan.with_draws_left(seconds, plan.LONG, before)) == ["fast", "slow"]

@@ -203,6 +203,8 @@ def test_a0_is_checked_in_the_sandbox(a0):
     assert first.kill_rate > 0.7
     assert all(case.failed == 0 for case in first.cases)
     assert "'zero'" not in "\n".join(advice(first))
+    imports = [cheat for cheat in first.cheats if cheat.name.startswith("import ")]
+    assert all(cheat.draws == 1 and len(cheat.passed) <= 1 for cheat in imports)
 
 
 CHANGES = {
