@@ -33,6 +33,11 @@ class Results:
         known |= {(row.draw, row.name): row for row in rows}
         self.rows[subject] = list(known.values())
 
+    def refuse(self, subject: str, reason: str) -> None:
+        """Record that a subject cannot be tried at all."""
+        self.rows.setdefault(subject, [])
+        self.faults[subject] = reason
+
     def of(self, subject: str, case: str) -> list[TrialCase]:
         """Return the rows of one subject and case."""
         return [row for row in self.rows.get(subject, ()) if row.name == case]

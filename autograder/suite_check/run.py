@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from autograder.config import Config
-from autograder.errors import ConfigError, GraderError
+from autograder.errors import ConfigError, GraderError, SubmissionError
 from autograder.grading import observation, plugin
 from autograder.grading.grader import Grader
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
@@ -135,6 +135,7 @@ class _Run:
             raise ConfigError(
                 f"no file of {self.name} holds a solution: assignments.{self.name}.release.files"
             )
+        samples = self._read_samples()
         made = plan.all_mutants(self.files, self.reference)
         declared = equivalents.read(self.suite)
         only_case, only_mutant = self._start(made)
@@ -146,7 +147,7 @@ class _Run:
             self._mutants(mutants)
             if not self.options.only:
                 self._cheats()
-                self._samples()
+                self._samples(samples)
             complete = True
         facts = assemble.Facts(
             assignment=self.name, form=self.form, seed=self.seed, complete=complete,
@@ -289,16 +290,28 @@ class _Run:
         running = [name for name in seconds if any(lines.get(name, {}).get(path) for path in paths)]
         return tuple(sorted(running or seconds, key=seconds.__getitem__)[:1])
 
-    def _samples(self) -> None:
+    def _read_samples(self) -> Mapping[str, Mapping[str, bytes]]:
+        """Return the files of each sample; record why a sample is refused as a whole.
+
+        Raises:
+            ConfigError: the folder of samples holds none.
+            GraderError: a sample cannot be read.
+        """
         if self.options.samples is None:
-            return
-        work = []
-        for folder in sorted(self.options.samples.iterdir()):
-            if (folder / "src").is_dir():
-                with contextlib.suppress(GraderError):
-                    work.append(
-                        self._tried(f"sample:{folder.name}", read_tree(folder), self.form.sample_draws)
-                    )
+            return {}
+        folders = [folder for folder in sorted(self.options.samples.iterdir()) if (folder / "src").is_dir()]
+        if not folders:
+            raise ConfigError(f"--samples: no folder in {self.options.samples} contains a folder src/")
+        found = {}
+        for folder in folders:
+            try:
+                found[f"sample:{folder.name}"] = read_tree(folder)
+            except SubmissionError as refused:
+                self.state.results.refuse(f"sample:{folder.name}", str(refused))
+        return found
+
+    def _samples(self, samples: Mapping[str, Mapping[str, bytes]]) -> None:
+        work = [self._tried(subject, files, self.form.sample_draws) for subject, files in samples.items()]
         self._execute("samples", work)
 
     def _tried(self, subject: str, files: Mapping[str, bytes], count: int) -> _Work:

@@ -121,9 +121,9 @@ def _cheats(findings: Findings) -> str:
         what = f" ({entry.what})" if entry.what else ""
         passed = f": {listed(entry.passed, findings.cases)}" if entry.passed else ""
         unsteady = f"; depends on the draw: {', '.join(entry.unsteady)}" if entry.unsteady else ""
-        lines.append(
-            f"{entry.name}{what}: {entry.points} points in {entry.draws} draw{plural}{passed}{unsteady}"
-        )
+        note = f"; {entry.note}" if entry.note else ""
+        points = f"{entry.points} points in {entry.draws} draw{plural}"
+        lines.append(f"{entry.name}{what}: {points}{passed}{unsteady}{note}")
     return _list("Cheats and samples", lines)
 
 

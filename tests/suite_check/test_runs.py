@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from autograder import config
 from autograder.cli.root import main
-from autograder.suite_check import plan, run
+from autograder.suite_check import cheats, plan, run, terminal
 from autograder.suite_check.findings import ESCAPED, FAULT, advice
 from tests.support import ROOT
 from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
@@ -177,6 +177,41 @@ def test_an_unknown_name_is_refused(tmp_path):
     result = CliRunner().invoke(main, command)
     assert result.exit_code == 2
     assert "no mutant and no case is called 'nothing'" in result.output
+
+
+def test_samples_are_tried_and_one_that_is_refused_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "chosen", lambda *_, **__: [])
+    monkeypatch.setattr(cheats, "cheats", lambda *_: [])
+    folder = course(tmp_path, GOOD_SCORE)
+    right = folder.submission("right", (folder.folder / "src/conv.py").read_text())
+    (right / "src/work.py").rename(right / "src/conv.py")
+    broken = folder.submission("broken", "")
+    (broken / "src/link.py").symlink_to("work.py")
+    result = run.check(
+        config.load(folder.config_file), folder.config_file, "t",
+        run.Options(form=FEW, jobs=2, samples=right.parent), silent,
+    )  # fmt: skip
+    by_name = {sample.name: sample for sample in result.samples}
+    assert by_name["right"].points == 100
+    assert by_name["broken"].points == 0
+    assert "symbolic link" in by_name["broken"].note
+    assert "broken: 0 points in 0 draws; src/link.py is a symbolic link" in terminal.render(result)
+
+
+def test_a_folder_without_samples_is_refused(tmp_path):
+    folder = course(tmp_path, WEAK_SCORE)
+    command = [
+        "suite",
+        "check",
+        "t",
+        "--config",
+        str(folder.config_file),
+        "--samples",
+        str(tmp_path / "hidden"),
+    ]
+    result = CliRunner().invoke(main, command)
+    assert result.exit_code == 2
+    assert "contains a folder src/" in result.output
 
 
 @pytest.fixture(scope="module")
