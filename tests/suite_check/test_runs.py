@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from autograder import config
 from autograder.cli.root import main
 from autograder.suite_check import cheats, plan, run, terminal
-from autograder.suite_check.findings import ESCAPED, FAULT, advice
+from autograder.suite_check.findings import CAUGHT, ESCAPED, FAULT, advice
 from tests.support import ROOT
 from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
 
@@ -269,8 +269,11 @@ def test_a_weaker_a0_is_noticed(a0, change, named):
         text = text.replace(old, new)
     score.write_text(text)
     try:
-        weaker = run.with_earlier(folder / ".autograder", check(folder / "autograder.toml", "a0"), keep=False)
+        found = check(folder / "autograder.toml", "a0", only="backward:")
+        weaker = run.with_earlier(folder / ".autograder", found, keep=False)
     finally:
         score.write_text(good)
     assert named in "\n".join(weaker.since)
-    assert weaker.kill_rate <= first.kill_rate
+    caught = {mutant.id for mutant in first.of(CAUGHT)}
+    assert len(weaker.mutants) > 10
+    assert caught.issuperset(mutant.id for mutant in weaker.of(CAUGHT))
