@@ -47,7 +47,9 @@ def staff_token(path: Path) -> str:
 
 
 def kept(path: Path, variable: str, what: str) -> bytes:
-    """Return a secret that the grader makes itself, from a variable or a file. If neither exists, make the file.
+    """Return a secret that the grader can make itself: from the variable if it is set, otherwise from the file.
+
+    If there is no file either, make a secret and write the file.
 
     Raises:
         ConfigError: the secret is too short, or its file cannot be made or read.

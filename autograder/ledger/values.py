@@ -1,4 +1,4 @@
-"""The values that a column can hold: text, times and JSON that both databases store and return unchanged."""
+"""The values that a column can hold: text, times and JSON. SQLite and PostgreSQL store and return them unchanged."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone

@@ -93,7 +93,7 @@ def chosen(
         made: all mutants.
         form: short or long.
         seed: any text.
-        only: a part of the ids; empty for all.
+        only: keep the mutants whose id contains this text.
         without: ids that the short form leaves out.
     """
     left_out = set() if form.whole else set(without)

@@ -219,7 +219,10 @@ def axes(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
 
 
 def calls(node: ast.AST, source: PythonSource) -> Iterator[Edit]:
-    """A call left out, by what it is for: a transpose, a copy, a cast, detach, or any other of one argument."""
+    """A call replaced by its operand; the kind says what it did: a transpose, a copy, a cast, detach, or anything else.
+
+    Also a call of `asarray` in place of `array`, without its dtype, or with its first two arguments exchanged.
+    """
     if not isinstance(node, ast.Call) or _is_raised(node, source):
         return
     span, called = source.span(node), node.func

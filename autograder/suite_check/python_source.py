@@ -1,4 +1,5 @@
-"""A Python file with its syntax tree, as the operators of `python_mutants` see it: spans, texts, parents, solutions."""
+"""A Python file and its syntax tree, for the operators of `python_mutants`. It knows the span, the text and the parent
+of each node, and which nodes belong to solutions."""
 
 import ast
 import re

@@ -80,7 +80,7 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("run", "--interactive", "--rm", "--pull", "never", "--log-driver", "none"),
         *("--label", f"{LABEL}={container.owner}", "--hostname", "sandbox"),
         *("--network", "none", "--ipc", "none", "--cgroupns", "private", "--read-only"),
-        *("--sysctl", "net.ipv4.ping_group_range=1 0"),  # engines allow ICMP sockets to all users
+        *("--sysctl", "net.ipv4.ping_group_range=1 0"),  # no ICMP sockets: by default all users may open them
         *("--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--security-opt", f"seccomp={seccomp}"),
         *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + OWN_PROCESSES)),
         *("--memory", str(memory), "--memory-swap", str(memory), "--cpus", str(container.cpus)),

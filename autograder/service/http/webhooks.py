@@ -184,7 +184,7 @@ class Webhooks:
 
 
 def _endpoint(course: Course, kind: str, host: str | None) -> webhook.Endpoint | None:
-    """Return the endpoint of the host of this kind that is named `host`, or of the only one if `host` is None.
+    """Return the endpoint of the host `host`, which must be of the kind `kind`. Without a name: of the only such host.
 
     Returns None if there is no such host, or if several hosts could be meant.
 

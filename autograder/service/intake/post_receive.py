@@ -176,7 +176,7 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     for line in listed.splitlines():
         commit, _, ref = line.partition(" ")
         if is_commit(commit) and course.target(at.repository, ref.removeprefix("refs/heads/")):
-            # `before` is empty, so a commit that the ledger knows is not taken for a new push.
+            # The commit before is unknown. If the ledger has a push of this commit to this branch, it is the same push.
             pushes.append(("", commit, ref))
     if pushes:
         spool.put(at.repository.host, at.repository.owner, at.repository.name, pushes)

@@ -3,7 +3,7 @@
     Queue       puts jobs into queues and takes them out, from any process
     Consumer    runs jobs, one at a time, in a worker
 
-For each job of the ledger there is a workflow of DBOS. The id of the first workflow is the job's id. If a job is queued
+A job of the ledger that is queued for the first time gets a workflow of DBOS whose id is the job's id. If it is queued
 again, it gets a new workflow: the time of that change is appended to the id. So all processes that see the same row of
 the ledger ask for the same workflow. The steps of a workflow are those of a `Work`, with a checkpoint after each step.
 
