@@ -663,3 +663,16 @@ def test_tries_are_counted_from_the_last_time_that_a_job_was_queued(ledger, seme
     assert ledger.recent_tries(job) == 0
     ledger.move(job, JobState.RUNNING)
     assert (ledger.recent_tries(job), ledger.job(job).tries) == (1, 4)
+
+
+def test_the_history_of_a_case_counts_the_reports_of_its_assignment(semester):
+    assert semester.ledger.case_history("a0") == {}
+    for word in ("one", "two"):
+        semester.push(word)
+        semester.grade(word)
+        semester.grade(word, assignment="a1")
+    assert semester.ledger.case_history("a0") == {
+        "Task0 - Case1": {"reports": 2, "passed": 2, "slowest": 0.0123},
+        "Task0 - Case2": {"reports": 2, "passed": 0, "slowest": 1.5},
+        "Task0 - Case3": {"reports": 2, "passed": 0, "slowest": 10.0},
+    }

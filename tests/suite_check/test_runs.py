@@ -10,9 +10,13 @@ from click.testing import CliRunner
 
 from autograder import config
 from autograder.cli.root import main
+from autograder.ledger import Ledger
+from autograder.report import Report
 from autograder.suite_check import cheats, plan, run, terminal
 from autograder.suite_check.findings import CAUGHT, ESCAPED, FAULT, advice
+from autograder.verdict import CaseResult, Verdict
 from tests.support import ROOT
+from tests.support.ledgers import Clock, Semester
 from tests.support.weak_conv2d import GOOD_SCORE, WEAK_SCORE, course
 
 pytestmark = pytest.mark.sandbox
@@ -159,6 +163,21 @@ def test_ctrl_c_keeps_what_is_known(tmp_path, monkeypatch):
     assert report["complete"] is False
     assert 4 <= len(known) < len(report["mutants"])
     assert report["cases"][0]["draws"] == 11
+
+
+def test_the_history_of_real_pushes_stands_beside_a_case(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SHORT", FEW)
+    folder = course(tmp_path, WEAK_SCORE)
+    settings = config.load(folder.config_file)
+    with Ledger.open(settings.ledger_url(), folder=tmp_path) as ledger:
+        semester = Semester(ledger, Clock())
+        semester.push("one")
+        job = semester.run("one", assignment="t")
+        case = CaseResult("Task3 - Case1", Verdict.PASSED, 30, 30, seconds=0.25)
+        ledger.add_report(job.id, Report("t", (case,), {}))
+    command = ["suite", "check", "t", "--config", str(folder.config_file), "--only", "Task3 - Case1"]
+    result = CliRunner().invoke(main, command)
+    assert "Task3 - Case1: 1 of 1 submissions passed, slowest 0.25 s" in result.output
 
 
 @pytest.mark.parametrize(("least", "status"), [("0.0", 0), ("1.0", 1)])
