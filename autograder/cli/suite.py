@@ -96,13 +96,16 @@ def check(
         sandbox=sandbox or settings.sandbox.kind,
     )
     out = out or settings.state / "suite-check" / assignment
+    page_file = html_file or out / "report.html"
+    for folder in (out, page_file.parent):  # before the work, so that none is lost
+        _make(folder)
     found = run.check(settings, config_file, assignment, options, _step)
     found = _with_history(settings, found)
     found = run.with_earlier(settings.state, found, keep=found.complete and not only)
     data = dumps(found.to_json())
     page = html.render(found)
     _write(out / "report.json", data)
-    _write(html_file or out / "report.html", page)
+    _write(page_file, page)
     click.echo(data if as_json else terminal.render(found))
     click.echo(f"written to {out}", err=True)
     if min_kill is not None:
@@ -139,9 +142,15 @@ def _with_history(settings: "Config", found: "Findings") -> "Findings":
     return replace(found, cases=cases)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GraderError(f"cannot make {folder}: {error.strerror}; name another with --out") from error
+
+
 def _write(file: Path, text: str) -> None:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise GraderError(f"cannot write {file}: {error.strerror}; name another with --out") from error

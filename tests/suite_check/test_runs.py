@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import re
 import shutil
 
 import pytest
@@ -163,6 +164,31 @@ def test_ctrl_c_keeps_what_is_known(tmp_path, monkeypatch):
     assert report["complete"] is False
     assert 4 <= len(known) < len(report["mutants"])
     assert report["cases"][0]["draws"] == 11
+
+
+def test_the_report_as_json_and_as_html(tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "SHORT", FEW)
+    folder = course(tmp_path, WEAK_SCORE)
+    command = ["suite", "check", "t", "--config", str(folder.config_file), "--only", "conv2d:raise", "--json"]
+    page, out = tmp_path / "page.html", tmp_path / "out"
+    result = CliRunner().invoke(main, [*command, "--html", str(page), "--out", str(out)])
+    report = json.loads(result.stdout)
+    assert report == json.loads((out / "report.json").read_text())
+    assert {mutant["kind"] for mutant in report["mutants"]} == {"raise"}
+    assert page.read_text().startswith("<!DOCTYPE html>")
+    assert re.search(r"^mutants: \d+ in [\d.]+ s$", result.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+def test_a_folder_that_cannot_be_made_is_named_before_anything_is_tried(tmp_path, monkeypatch, option):
+    monkeypatch.setattr(run, "check", lambda *_: pytest.fail("the run started"))
+    folder = course(tmp_path, WEAK_SCORE)
+    (tmp_path / "file").write_text("")
+    command = ["suite", "check", "t", "--config", str(folder.config_file)]
+    result = CliRunner().invoke(main, [*command, option, str(tmp_path / "file/x/y")])
+    assert result.exit_code == 1
+    assert "cannot make" in result.output
+    assert "name another with --out" in result.output
 
 
 def test_the_history_of_real_pushes_stands_beside_a_case(tmp_path, monkeypatch):
