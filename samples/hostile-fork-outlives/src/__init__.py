@@ -3,4 +3,4 @@ import time
 
 if os.fork():
     os._exit(0)
-time.sleep(0.1)
+time.sleep(5)
