@@ -281,7 +281,7 @@ def grading(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Grading]:
 
         yield Grading(tmp_path_factory.mktemp("courses"), sandbox, left_behind)
         if not engine.why_no_engine():
-            left_behind += [f"container {name} is left" for name in engine.containers()]
+            left_behind += [f"container {name} is left" for name in engine.containers_left()]
     libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
     left_behind += [f"{path} is left" for path in temporary.rglob("*")]
     assert left_behind == []

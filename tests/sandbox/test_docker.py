@@ -430,7 +430,7 @@ def test_a_wall_that_is_closed_leaves_no_container(new_wall: Any, others: set[st
         wall.close()
         with pytest.raises(GraderError, match="closed"):
             session.run("call", ("go",))
-    assert left(others) == []
+    assert wait_until(lambda: left(others) == [])
 
 
 USER = """

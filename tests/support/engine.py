@@ -20,6 +20,7 @@ from pathlib import Path
 from autograder.errors import GraderError
 from autograder.sandbox import policy
 from autograder.sandbox.docker import engine
+from tests.support import walls
 
 PASSWD = b"root:x:0:0::/root:/bin/sh\n"
 SITE_PACKAGES = "/site-packages"
@@ -99,6 +100,12 @@ def _entry(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
 def containers() -> list[str]:
     """Return every container of `host_image`, running or not; others may use the engine at the same time."""
     return engine.ask("ps", "--all", "--quiet", "--filter", f"ancestor={host_image_name()}").split()
+
+
+def containers_left() -> list[str]:
+    """Return the containers of `host_image` that stay; the engine removes one some time after it ended."""
+    walls.wait_until(lambda: not containers())
+    return containers()
 
 
 def small_image(name: str, programs: tuple[str, ...] = ("bash", "id", "cat", "mkdir", "true")) -> None:
