@@ -1,4 +1,4 @@
-"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `agreed`.
+"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `assert_raised`, `agreed`.
 
     from autograder.testing import assert_close, case
     import probes
@@ -16,6 +16,8 @@ differs, but not the expected number.
 """
 
 import math
+import re
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +26,7 @@ import pytest
 
 from autograder.sandbox.inside import protocol
 
-__all__ = ["agreed", "assert_close", "assert_equal", "case"]
+__all__ = ["agreed", "assert_close", "assert_equal", "assert_raised", "case"]
 
 Data = TypeVar("Data")
 
@@ -57,23 +59,29 @@ def assert_close(
     *,
     rtol: float | None = None,
     atol: float | None = None,
+    check_dtype: bool = True,
     what: str = "the result",
 ) -> None:
-    """Fail unless `actual` equals `expected` up to rounding: in structure, kind, dtype, shape, device and values.
+    """Fail unless `actual` equals `expected` up to rounding: in structure, device, shape, values and dtype.
 
     A difference of at most atol + rtol * |expected| passes. NaN equals nothing, not even NaN; infinities
     equal themselves. Integers and booleans are compared exactly. A Python number, a NumPy scalar and an
     array of shape () count as the same kind, "a number"; their dtypes are compared if both have one.
+    Values come before dtypes, so a message about a dtype says that everything else is right. A complex number
+    never equals a real one, and a boolean never equals a number.
 
     Args:
         actual: what `student` returned.
         expected: what `ref` returned, or a value computed by the check; may nest lists, tuples and dicts.
-        rtol, atol: tolerances; None: those of the dtype in `TOLERANCE`.
+        rtol, atol: tolerances; None: those of the expected dtype in `TOLERANCE`.
+        check_dtype: whether the dtype counts. Let one case of a suite check dtypes, and the others only values: then
+            one mistake costs one case.
         what: the name of `actual` in the message.
 
     Raises:
         AssertionError: with one line for the student.
     """
+    tolerances: Any = {"rtol": rtol, "atol": atol, "check_dtype": check_dtype}
     if isinstance(expected, dict):
         if not isinstance(actual, dict):
             raise AssertionError(_mismatch(what, actual, "a dict"))
@@ -82,33 +90,27 @@ def assert_close(
             f"{what} has the keys {sorted(map(str, actual))[:9]}, expected {sorted(map(str, expected))[:9]}",
         )
         for key, value in expected.items():
-            assert_close(actual[key], value, rtol=rtol, atol=atol, what=str(key))
+            assert_close(actual[key], value, **tolerances, what=str(key))
     elif isinstance(expected, (list, tuple)):
         if not isinstance(actual, (list, tuple)):
             raise AssertionError(_mismatch(what, actual, f"{len(expected)} values"))
         _ensure(len(actual) == len(expected), f"{what} has {len(actual)} values, expected {len(expected)}")
         for index, (a, e) in enumerate(zip(actual, expected, strict=True)):
-            assert_close(a, e, rtol=rtol, atol=atol, what=f"{what}[{index}]")
+            assert_close(a, e, **tolerances, what=f"{what}[{index}]")
     elif _is_number(expected):
         _require(_is_number(actual), what, actual, "a number")
-        _compare(
-            np.asarray(actual),
-            np.asarray(expected),
-            rtol,
-            atol,
-            what,
-            dtype=_has_dtype(actual) and _has_dtype(expected),
-        )
+        dtype = check_dtype and _has_dtype(actual) and _has_dtype(expected)
+        _compare(np.asarray(actual), np.asarray(expected), rtol, atol, what, dtype=dtype)
     elif isinstance(expected, np.ndarray):
         _require(type(actual) is np.ndarray, what, actual, _describe(expected))
-        _compare(actual, expected, rtol, atol, what, dtype=True)
+        _compare(actual, expected, rtol, atol, what, dtype=check_dtype)
     elif _is_tensor(expected):
         _require(_is_tensor(actual), what, actual, _describe(expected))
         _ensure(
             protocol.device_of(actual) == protocol.device_of(expected),
             f"{what} is on {protocol.device_of(actual)}, expected on {protocol.device_of(expected)}",
         )
-        _compare(actual, expected, rtol, atol, what, dtype=True)
+        _compare(actual, expected, rtol, atol, what, dtype=check_dtype)
     else:
         assert_equal(actual, expected, what=what)
 
@@ -121,6 +123,46 @@ def assert_equal(actual: object, expected: object, *, what: str = "the result") 
     """
     _require(type(actual) is type(expected), what, actual, _describe(expected))
     _ensure(actual == expected, f"{what} is {_short(actual)}, expected {_short(expected)}")
+
+
+def assert_raised(
+    actual: object, kind: str, *, naming: Iterable[object] = (), sparing: Iterable[object] = (), what: str
+) -> None:
+    """Fail unless `actual` describes an exception of the right type whose message names what it is about.
+
+    Only names, numbers and other things of the input are looked for, never words of a language: a message may be in
+    any. A number is found where it stands alone, so 1 is not in 13.
+
+    Args:
+        actual: what a probe returned: {"raised": names of the exception's classes, "message": its text}. The list
+            is empty if nothing was raised.
+        kind: the name of the class, which may be a base class of the exception's.
+        naming: what the message must contain: a file's name, a number that was found, one that was expected.
+        sparing: what it must not contain, so that one text for everything is not enough.
+        what: the input, as the object of "for": "3 rows for 4 labels".
+
+    Raises:
+        AssertionError: with one line for the student.
+    """
+    raised = actual.get("raised") if isinstance(actual, dict) else None
+    message = actual.get("message") if isinstance(actual, dict) else None
+    if not isinstance(raised, (list, tuple)) or not isinstance(message, str):
+        raise AssertionError(_mismatch(f"what is raised for {what}", actual, f"a {kind}"))
+    _ensure(len(raised) > 0, f"no {kind} is raised for {what}")
+    found = _short(raised[0], quote=False)
+    _ensure(kind in raised, f"a {found} is raised for {what}, expected a {kind}")
+    for thing in naming:
+        _ensure(_names(message, thing), f"the message of the {found} for {what} does not name {thing}")
+    for thing in sparing:
+        _ensure(
+            not _names(message, thing), f"the message of the {found} for {what} names {thing}, which is right"
+        )
+
+
+def _names(message: str, thing: object) -> bool:
+    if isinstance(thing, int):
+        return re.search(rf"(?<![\d.]){thing}(?![\d]|\.\d)", message) is not None
+    return str(thing) in message
 
 
 def agreed(
@@ -217,16 +259,38 @@ def _compare(
         f"{what} has shape {tuple(actual.shape)}, expected {tuple(expected.shape)}",
     )
     name = _dtype_name(expected)
+    a, e = _plain(actual), _plain(expected)
+    _ensure(
+        _domain(a) == _domain(e),
+        f"{what} has dtype {_dtype_name(actual)}, expected {name}",
+    )
+    _compare_values(a, e, rtol, atol, what, tolerance=TOLERANCE.get(name, 1e-9))
     _ensure(
         not dtype or _dtype_name(actual) == name, f"{what} has dtype {_dtype_name(actual)}, expected {name}"
     )
-    a, e = _plain(actual), _plain(expected)
+
+
+def _domain(array: npt.NDArray[Any]) -> str:
+    """Return what the elements are: booleans, complex numbers, real numbers, or something else."""
+    return {"b": "boolean", "c": "complex"}.get(
+        array.dtype.kind, "real" if array.dtype.kind in "iuf" else "other"
+    )
+
+
+def _compare_values(
+    a: npt.NDArray[Any],
+    e: npt.NDArray[Any],
+    rtol: float | None,
+    atol: float | None,
+    what: str,
+    *,
+    tolerance: float,
+) -> None:
     if a.size == 0:
         return
-    if dtype and e.dtype.kind in "iub":
+    if a.dtype.kind in "iub" and e.dtype.kind in "iub":
         differs, difference = a != e, None
     else:
-        tolerance = TOLERANCE.get(name, 1e-9)
         rtol, atol = tolerance if rtol is None else rtol, tolerance if atol is None else atol
         with np.errstate(all="ignore"):
             difference = np.abs(a - e)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from autograder.sandbox.inside import protocol
-from autograder.testing import assert_close, assert_equal
+from autograder.testing import assert_close, assert_equal, assert_raised
 
 X = np.arange(6, dtype=np.float32).reshape(2, 3)
 
@@ -86,6 +86,10 @@ def test_accepted(actual, expected):
         (1, None, "the result is an int, expected None"),
         (0, False, "the result is an int, expected a bool"),
         (np.float32(3), np.float64(3), "has dtype float32, expected float64"),
+        (X.astype(np.float64) + 1, X, "the result differs in 6 of 6 elements"),
+        (X + 0j, X, "the result has dtype complex64, expected float32"),
+        (1 + 0j, 1.0, "the result has dtype complex128, expected float64"),
+        (X > 0, X, "the result has dtype bool, expected float32"),
         (EqualToEverything(), 1.0, "EqualToEverything object, expected a number"),
         (X.view(LyingArray), X, "LyingArray object, expected a float32 array"),
         (torch.ones(2, requires_grad=True), torch.zeros(2), "largest difference 1 at [0]"),
@@ -116,6 +120,10 @@ def test_accepted(actual, expected):
         "not-none",
         "zero-for-false",
         "scalar-dtype",
+        "values-before-dtype",
+        "complex",
+        "complex-number",
+        "booleans",
         "equal-to-everything",
         "lying-array",
         "requires-grad",
@@ -149,3 +157,52 @@ def test_equal_compares_types():
         assert_equal("b", "a")
     with pytest.raises(AssertionError, match="is an int, expected a bool"):
         assert_equal(1, True)
+
+
+@pytest.mark.parametrize("actual", [X, X.astype(np.float64), X.astype(np.float16), X.astype(np.int64)])
+def test_without_check_dtype_only_values_count(actual):
+    assert_close(across_the_wall(actual), X, check_dtype=False)
+    wrong = actual.copy()
+    wrong[0, 0] += 1
+    with pytest.raises(AssertionError, match="differs in 1 of 6 elements"):
+        assert_close({"a": [across_the_wall(wrong)]}, {"a": [X]}, check_dtype=False)
+
+
+@pytest.mark.parametrize("actual", [X + 0j, X > 0, [0, 1, 2], X[0], torch.from_numpy(X)])
+def test_without_check_dtype_another_kind_or_shape_still_fails(actual):
+    with pytest.raises(AssertionError):
+        assert_close(across_the_wall(actual), X, check_dtype=False)
+
+
+RAISED = {"raised": ["BadFile", "ValueError", "Exception"], "message": "labels.gz: 13 statt 12 Bytes (2.1)"}
+
+
+def test_an_exception_is_recognised_by_type_and_by_what_it_names():
+    assert_raised(
+        RAISED, "ValueError", naming=["labels.gz", 13, 12], sparing=["images.gz", 1, 2, 3], what="a file"
+    )
+
+
+@pytest.mark.parametrize(
+    ("actual", "arguments", "message"),
+    [
+        ({"raised": [], "message": ""}, {}, "no ValueError is raised for a file"),
+        (
+            {"raised": ["KeyError"], "message": ""},
+            {},
+            "a KeyError is raised for a file, expected a ValueError",
+        ),
+        (RAISED, {"naming": ["images.gz"]}, "the BadFile for a file does not name images.gz"),
+        (RAISED, {"naming": [3]}, "the BadFile for a file does not name 3"),
+        (RAISED, {"sparing": ["labels.gz"]}, "names labels.gz, which is right"),
+        (None, {}, "what is raised for a file is None, expected a ValueError"),
+        ({"raised": "ValueError", "message": ""}, {}, "is a dict, expected a ValueError"),
+        ({"raised": [1], "message": "x"}, {}, "a 1 is raised"),
+    ],
+    ids=["nothing", "type", "file", "number", "too much", "none", "text", "not a name"],
+)
+def test_an_exception_that_is_not_the_promised_one_is_refused(actual, arguments, message):
+    with pytest.raises(AssertionError) as caught:
+        assert_raised(across_the_wall(actual), "ValueError", what="a file", **arguments)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
