@@ -1,4 +1,4 @@
-"""The two base classes of our errors, and the error for a wrong configuration.
+"""The two base classes of our errors, and two errors whose cause staff must mend.
 
 No other error crosses from one layer of the autograder to another.
 
@@ -26,3 +26,18 @@ class GraderError(Exception):
 
 class ConfigError(GraderError):
     """The configuration cannot be used; the message names the place and what is allowed there."""
+
+
+class SuiteError(GraderError):
+    """A hidden suite is at fault: another try would end in the same way.
+
+    The message names the case. `detail` is for staff only, because it may show expected values.
+    """
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+    def for_staff(self) -> str:
+        """Return the message and the detail."""
+        return f"{self}: {self.detail}" if self.detail else str(self)

@@ -26,6 +26,15 @@ ALL_PASSED, NOT_ALL_PASSED = "😊", "🥺"
 
 
 @dataclass(frozen=True)
+class SuiteFault:
+    """A draw of a case that the reference failed, so that the case was drawn again."""
+
+    case: str
+    draw: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Report:
     """All cases of one submission.
 
@@ -33,11 +42,14 @@ class Report:
         assignment: its name in autograder.toml.
         cases: in the suite's order.
         provenance: how the submission was graded: commit, digests, versions, sandbox, times. Plain JSON data.
+        suite_faults: what staff must mend. Not part of any rendering: students read those, and a fault may show an
+            expected value.
     """
 
     assignment: str
     cases: tuple[CaseResult, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    suite_faults: tuple["SuiteFault", ...] = ()
 
     @property
     def points(self) -> int:
@@ -53,6 +65,11 @@ class Report:
     def all_passed(self) -> bool:
         """Whether every case passed."""
         return all(case.verdict is Verdict.PASSED for case in self.cases)
+
+    @property
+    def draws(self) -> dict[str, int]:
+        """The number of the draw by case name; 0 for a case that is not listed."""
+        return dict(self.provenance.get("draws", {}))
 
     def to_json(self) -> dict[str, Any]:
         """Return the report as plain data, see docs/report-format.md."""

@@ -105,6 +105,8 @@ def grade(
         f"written to {out}",
         err=True,
     )
+    if done.warnings:
+        click.echo("these cases were drawn again:\n  " + "\n  ".join(done.warnings), err=True)
     if done.faults:
         raise GraderError("these submissions got no score:\n  " + "\n  ".join(done.faults))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.config import Config
-from autograder.errors import GraderError, SubmissionError
+from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
 from autograder.report import Report, dumps, markdown, summary_csv
@@ -29,10 +29,12 @@ class Batch:
     Attributes:
         reports: the reports of each checkout, in the order of the assignments; every checkout is a key.
         faults: one line for staff about each report that could not be made.
+        warnings: one line for staff about each draw of a case that the reference failed.
     """
 
     reports: dict[Path, list[Report]]
     faults: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def find_checkouts(path: Path) -> list[Path]:
@@ -63,10 +65,17 @@ def grade_checkouts(
     for assignment in assignments:
         with Grader(config, assignment, config_file=config_file, sandbox=sandbox, image=image) as grader:
             for graded in grader.grade_many(work, jobs=jobs):
+                name = f"{graded.path.name} {assignment}"
                 if graded.report is None:
-                    batch.faults.append(f"{graded.path.name} {assignment}: {graded.fault}")
+                    fault = graded.fault
+                    reason = fault.for_staff() if isinstance(fault, SuiteError) else fault
+                    batch.faults.append(f"{name}: {reason}")
                 else:
                     batch.reports[graded.path].append(graded.report)
+                    batch.warnings += [
+                        f"{name} {fault.case}, draw {fault.draw}: {fault.reason}"
+                        for fault in graded.report.suite_faults
+                    ]
                 progress(assignment, graded)
     return batch
 

@@ -13,18 +13,18 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, TypeVar
 
 from autograder.config import Config
-from autograder.errors import GraderError, SubmissionError
+from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.trial import CaseFacts, Trial, TrialCase
 from autograder.own_process import own_process
-from autograder.report import Report, from_json
+from autograder.report import Report, SuiteFault, from_json
 from autograder.sandbox.policy import ONE_THREAD
 from autograder.verdict import CaseResult
 
@@ -39,11 +39,11 @@ SUITE_SERVER = "autograder.grading.suite_server"
 
 @dataclass(frozen=True)
 class Graded:
-    """The result of one submission: a report, or a message for staff about our fault."""
+    """The result of one submission: a report, or our fault with a message for staff."""
 
     path: Path
     report: Report | None
-    fault: str | None
+    fault: GraderError | None
 
 
 @dataclass(frozen=True)
@@ -121,23 +121,34 @@ class Grader:
         cases = tuple(CaseResult(name, error.verdict, 0, points, str(error)) for name, points in self.cases)
         return Report(self.assignment, cases, facts)
 
-    def grade(self, path: Path, commit: str | None = None) -> Report:
+    def grade(
+        self, path: Path, commit: str | None = None, draws: Mapping[str, int] = MappingProxyType({})
+    ) -> Report:
         """Grade one folder that contains src/.
 
+        Args:
+            path: the folder.
+            commit: for the report.
+            draws: by case name, the draws of an earlier report (`Report.draws`), so that the inputs are the same.
+
         Raises:
+            SuiteError: no score could be given, and another try would end in the same way.
             GraderError: no score could be given, and it is not the student's fault.
         """
-        (graded,) = self.grade_many([(path, commit)], jobs=1)
-        if graded.report is None:
-            raise GraderError(graded.fault or "no report")
-        return graded.report
+        request = {"path": str(path.resolve()), "commit": commit, "draws": dict(draws)}
+        ((_, result),) = self._exchange([(path, request)], jobs=1)
+        if "report" not in result:
+            raise _fault(result)
+        return _report(result)
 
     def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
         """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order."""
         requests = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
         for path, result in self._exchange(requests, jobs):
-            report = from_json(result["report"]) if "report" in result else None
-            yield Graded(path, report, result.get("fault"))
+            if "report" in result:
+                yield Graded(path, _report(result), None)
+            else:
+                yield Graded(path, None, _fault(result))
 
     def try_many(
         self, trials: Iterable[tuple[Key, Path, Trial]], *, jobs: int
@@ -224,6 +235,16 @@ class Grader:
         if "fault" in message and "id" not in message:
             raise GraderError(message["fault"])
         return message
+
+
+def _report(result: Mapping[str, Any]) -> Report:
+    faults = tuple(SuiteFault(**fault) for fault in result.get("suite_faults", ()))
+    return replace(from_json(result["report"]), suite_faults=faults)
+
+
+def _fault(result: Mapping[str, Any]) -> GraderError:
+    message = result.get("fault") or "the suite server sent neither a report nor a fault"
+    return SuiteError(message, result["suite"]) if "suite" in result else GraderError(message)
 
 
 def _environment() -> dict[str, str]:

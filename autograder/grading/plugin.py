@@ -14,18 +14,22 @@ the stash of the pytest config, and lets pytest run the collected items as usual
 
     nothing raised             passed
     SubmissionError            the error's verdict: error or timeout
-    AssertionError, fail()     wrong
-    anything else              our fault (GraderError), unless the same check succeeds with the reference's values:
-                               then only the student's values can be the cause, and the verdict is wrong
+    AssertionError, fail(),    wrong, if the same check on the same draw succeeds with the reference in the student's
+    any other exception        place: then only the student's values can be the cause
+    GraderError, and all of    our fault. A SuiteError is a fault of this case on this draw: the suite server draws
+    these with the reference   again
 
-So our fault never costs points, and unexpected data from a submission never stops its grading.
+So our fault never costs points, and unexpected data from a submission never stops its grading. A check that asks how
+much memory or time the student's code used is repeated in a sandbox, where the reference uses both as well.
 """
 
 import ast
+import contextlib
 import hashlib
 import hmac
 import sys
 from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -34,10 +38,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autograder.errors import GraderError, SubmissionError
+from autograder import testing
+from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.limits import Limits
+from autograder.sandbox.outcome import SIGKILL, Outcome, Status
 from autograder.sandbox.session import Session
 from autograder.verdict import CaseResult, Verdict
 
@@ -61,15 +67,30 @@ class Run:
     """The grading of one submission: the data that the fixtures need, and the results so far.
 
     Without a session, the reference takes the student's place. A suite checks itself in this way.
+
+    Attributes:
+        session: the submission in its sandbox, or None.
+        limits: of the sandbox.
+        seed: HMAC(course secret, assignment, content of src/); the seeds of the cases derive from it.
+        build_failure: why the build failed, or None.
+        draws: the number of the draw by case name; 0 for a case that is not listed.
+        open_reference: opens the reference in a sandbox of its own. None: a failed check is not repeated, so `wrong`
+            is not proven; a trial does without.
+        seconds: time limits in place of the suite's, by case name.
+        observer: sees the reference's replies in a run without a session.
+        results: by node id.
+        fault: our fault, if the last item ended with it.
     """
 
     session: Session | None
     limits: Limits
-    seed: bytes  # HMAC(course secret, assignment, content of src/); the seeds of the cases derive from it
+    seed: bytes
     build_failure: SubmissionError | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)  # time limits in place of the suite's, by case
-    observer: Callable[[str, tuple[object, ...], Any], Any] | None = None  # of the reference's replies
-    results: dict[str, CaseResult] = field(default_factory=dict)  # by node id
+    draws: dict[str, int] = field(default_factory=dict)
+    open_reference: Callable[[], AbstractContextManager[Session]] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    observer: Callable[[str, tuple[object, ...], Any], Any] | None = None
+    results: dict[str, CaseResult] = field(default_factory=dict)
     fault: GraderError | None = None
 
 
@@ -85,9 +106,10 @@ class Student:
     def __init__(self, case: Case, run: Run, probes: ModuleType) -> None:
         self._case, self._run, self._probes = case, run, probes
         self._timeout = run.seconds.get(case.name, case.timeout)
-        self._impersonated = False
-        self.seconds = self.cpu_seconds = 0.0
-        self.peak_bytes = 0
+        self._session, self._impersonated = run.session, False
+        self._seconds = self._cpu_seconds = 0.0
+        self._peak_bytes = 0
+        self._asked = False  # whether the check asked for one of these figures
 
     def __call__(self, probe: Probe, *inputs: object) -> Any:
         """Run `probe(*inputs)` in the sandbox and return its plain data.
@@ -96,25 +118,70 @@ class Student:
             SubmissionError: the student's code raised, crashed, or broke a limit.
         """
         name = probe_name(self._probes, probe)
-        session = self._run.session
-        if self._impersonated or session is None:
+        if self._session is None:
             value = Reference(self._probes)(probe, *inputs)
             observer = None if self._impersonated else self._run.observer
             return observer(name, inputs, value) if observer is not None else value
-        if self._case.needs_build and self._run.build_failure is not None:
+        if self._case.needs_build and self._run.build_failure is not None and not self._impersonated:
             raise self._run.build_failure
-        outcome = session.run(name, inputs, timeout=max(self._timeout - self.seconds, 0.01))
-        self.seconds += outcome.seconds
-        self.cpu_seconds += outcome.cpu_seconds
-        self.peak_bytes = max(self.peak_bytes, outcome.peak_bytes)
+        outcome = self._call(self._session, name, inputs)
+        if outcome.status is Status.CRASHED and outcome.signal == SIGKILL:
+            # Perhaps somebody else killed it: an operator, or the machine because memory ran out. Code that kills
+            # itself does so again.
+            outcome = self._call(self._session, name, inputs)
         failure = failure_of(outcome, timeout=self._timeout, limits=self._run.limits)
         if failure is not None:
             raise failure
         return outcome.value
 
-    def impersonate(self) -> None:
-        """Return the reference's values from now on."""
+    def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
+        outcome = session.run(name, inputs, timeout=max(self._timeout - self._seconds, 0.01))
+        self._seconds += outcome.seconds
+        self._cpu_seconds += outcome.cpu_seconds
+        self._peak_bytes = max(self._peak_bytes, outcome.peak_bytes)
+        return outcome
+
+    @property
+    def seconds(self) -> float:
+        """The wall time of the student's code so far."""
+        self._asked = True
+        return self._seconds
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The CPU time of the student's code so far."""
+        self._asked = True
+        return self._cpu_seconds
+
+    @property
+    def peak_bytes(self) -> int:
+        """The largest memory that one call of a probe has used, without the memory that every case starts with."""
+        self._asked = True
+        return self._peak_bytes
+
+    def used(self) -> dict[str, Any]:
+        """Return the figures for the report, by their names in `CaseResult`."""
+        return {
+            "seconds": self._seconds,
+            "cpu_seconds": self._cpu_seconds,
+            "peak_bytes": self._peak_bytes,
+        }
+
+    @contextlib.contextmanager
+    def impersonated(self) -> Generator[None, None, None]:
+        """Let the reference take the student's place: in a sandbox if the check has asked for figures, else here."""
+        before = dict(vars(self))
         self._impersonated = True
+        with contextlib.ExitStack() as stack:
+            self._session = None
+            if self._asked and self._run.open_reference is not None:
+                self._session = stack.enter_context(self._run.open_reference())
+                self._seconds = self._cpu_seconds = 0.0
+                self._peak_bytes = 0
+            try:
+                yield
+            finally:
+                vars(self).update(before)
 
 
 class Reference:
@@ -127,15 +194,16 @@ class Reference:
         """Run `probe(*inputs)` here and return its plain data.
 
         Raises:
-            GraderError: the reference raised.
+            SuiteError: the reference raised.
         """
         name = probe_name(self._probes, probe)
         try:
             value = probe(*plain(inputs))
         except Exception as error:  # any exception of the reference is our fault
-            raise GraderError(
-                f"the reference raised {type(error).__name__} in probe {name}: {error}; "
-                "run `autograder grade` on the reference to reproduce it"
+            raise SuiteError(
+                f"the reference raised {type(error).__name__} in probe {name}; "
+                "run `autograder grade` on the reference to reproduce it",
+                str(error),
             ) from error
         return plain(value)
 
@@ -157,9 +225,15 @@ def probe_name(probes: ModuleType, probe: Probe) -> str:
     return name
 
 
-def case_seed(seed: bytes, name: str) -> int:
-    """Return the seed of one case. The same submission gets the same seed when it is graded again."""
-    return int.from_bytes(hmac.new(seed, name.encode(), hashlib.sha256).digest(), "big")
+def case_seed(seed: bytes, name: str, draw: int = 0) -> int:
+    """Return the seed of one draw of one case. The same submission gets the same seed when it is graded again."""
+    text = f"{name}\0{draw}" if draw else name
+    return int.from_bytes(hmac.new(seed, text.encode(), hashlib.sha256).digest(), "big")
+
+
+def _generator(item: pytest.Item) -> np.random.Generator:
+    case, run = item.config.stash[CASES][item.nodeid], item.config.stash[RUN]
+    return np.random.default_rng(case_seed(run.seed, case.name, run.draws.get(case.name, 0)))
 
 
 # Fixtures ------------------------------------------------------------------------------------------------
@@ -181,8 +255,7 @@ def ref(request: pytest.FixtureRequest) -> Reference:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Return a random generator with a seed for this submission and this case."""
-    case = request.config.stash[CASES][request.node.nodeid]
-    return np.random.default_rng(case_seed(request.config.stash[RUN].seed, case.name))
+    return _generator(request.node)
 
 
 # Collection ----------------------------------------------------------------------------------------------
@@ -292,24 +365,49 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """If a check raises an unexpected exception, find out whether the submission's data or the suite is the cause."""
+    """If a check fails, repeat it with the reference, to find out whether the submission or the suite is the cause."""
     try:
         return (yield)
-    except (AssertionError, SubmissionError, GraderError, OSError):
+    except (SubmissionError, GraderError, OSError):
+        raise
+    except (AssertionError, pytest.fail.Exception) as error:
+        run = item.config.stash[RUN]
+        if run.session is not None and run.open_reference is not None:
+            _repeat_with_reference(item, error)
         raise
     except Exception as error:
-        arguments = getattr(item, "funcargs", {})
-        student, run = arguments.get("student"), item.config.stash[RUN]
-        if not isinstance(student, Student):
-            raise
-        student.impersonate()
-        if "rng" in arguments:
-            name = item.config.stash[CASES][item.nodeid].name
-            arguments["rng"] = np.random.default_rng(case_seed(run.seed, name))
-        item.runtest()  # raises again if the suite itself is at fault
+        _repeat_with_reference(item, error)
         raise AssertionError(
             "the result has a type or structure that the check cannot use; compare it with the specification"
         ) from error
+
+
+def _repeat_with_reference(item: pytest.Item, error: BaseException) -> None:
+    """Run a check that has failed once more, on the same draw, with the reference in the student's place.
+
+    Raises:
+        SuiteError: it fails again, so the suite is at fault.
+    """
+    arguments = getattr(item, "funcargs", {})
+    student = arguments.get("student")
+    if not isinstance(student, Student):
+        raise _fault(item, error) from error
+    if "rng" in arguments:
+        arguments["rng"] = _generator(item)
+    with student.impersonated():
+        try:
+            item.runtest()
+        except (GraderError, OSError):
+            raise
+        except (Exception, pytest.fail.Exception) as again:
+            raise _fault(item, again) from again
+
+
+def _fault(item: pytest.Item, error: BaseException) -> SuiteError:
+    return SuiteError(
+        f"the reference fails {item.config.stash[CASES][item.nodeid].name} ({item.nodeid}); fix the suite",
+        f"{type(error).__name__}: {error}",
+    )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -338,21 +436,36 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     elif when == "call" and isinstance(error, SubmissionError):
         verdict, message = error.verdict, str(error)
     elif when == "call" and isinstance(error, (AssertionError, pytest.fail.Exception)):
-        verdict, message = Verdict.WRONG, str(error) or "the result is not what the task asks for"
+        verdict, message = Verdict.WRONG, _sentence(item, error)
+    elif isinstance(error, OSError):
+        raise GraderError(f"{item.nodeid} ({when}) failed on this machine: {error}; grade again") from error
     else:
-        raise GraderError(
-            f"{item.nodeid} ({when}) raised {type(error).__name__}: {error}; "
-            "no score was given; fix the suite, then grade again"
+        raise SuiteError(
+            f"{item.nodeid} ({when}) raised {type(error).__name__}; "
+            "no score was given; fix the suite, then grade again",
+            str(error),
         ) from error
     student = getattr(item, "funcargs", {}).get("student")
-    used = student if isinstance(student, Student) else None
     return CaseResult(
         name=case.name,
         verdict=verdict,
         points=case.points if verdict.traits.earns_points else 0,
         max_points=case.points,
         message=message,
-        seconds=used.seconds if used else 0.0,
-        cpu_seconds=used.cpu_seconds if used else 0.0,
-        peak_bytes=used.peak_bytes if used else 0,
+        **(student.used() if isinstance(student, Student) else {}),
     )
+
+
+def _sentence(item: pytest.Item, error: BaseException) -> str:
+    """Return what the student reads of a failed check: its message, if the suite or `autograder.testing` wrote it.
+
+    Other libraries, such as np.testing, print expected values.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    file = Path(trace.tb_frame.f_code.co_filename) if trace is not None else item.path
+    written = isinstance(error, pytest.fail.Exception) or file.parent == item.path.parent
+    if (written or file == Path(testing.__file__) or file == Path(__file__)) and str(error):
+        return str(error)
+    return "the result is not what the task asks for"

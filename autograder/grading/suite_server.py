@@ -15,12 +15,17 @@ Theory of operation
 Requests and results are JSON, one datagram each, on a socket. The starting process holds the other end:
 
     <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
-    -> {"id": 1, "path": "/checkout", "commit": "..." or null, "deadline": 600}
-    <- {"id": 1, "report": {...}}  or  {"id": 1, "fault": "..."}
+    -> {"id": 1, "path": "/checkout", "commit": "..." or null, "draws": {}, "deadline": 600}
+    <- {"id": 1, "report": {...}, "suite_faults": [{...}, ...]}  or  {"id": 1, "fault": "..."}, and with it
+       {"suite": "detail"} if the suite is at fault
     -> {"id": 2, "path": "/mutant", "deadline": 600, "trial": {...}}     see `autograder.grading.trial`
     <- {"id": 2, "rows": [{...}, ...], "cases": [{...}, ...], "build": null}  or  {"id": 2, "fault": "..."}
 
 When that socket is closed, the server, the wall and every checking process end.
+
+If the reference fails a case on the draw of a submission, the suite is at fault. The other cases keep their verdicts.
+This case is drawn again, at most DRAWS times in all. The report names the draws that count, and a request may name
+the draws to begin with, so a regrade repeats the draws of the report.
 """
 
 import contextlib
@@ -52,12 +57,12 @@ import pytest
 
 from autograder import __version__
 from autograder.config import AssignmentConfig, Config, load
-from autograder.errors import GraderError, SubmissionError
+from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
 from autograder.grading.observation import Observer
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
-from autograder.report import Report
+from autograder.report import Report, SuiteFault
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
@@ -67,6 +72,7 @@ from autograder.submission import PACKAGE, digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
+DRAWS = 5  # of one case; after as many faults of the suite the report waits for staff
 MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
 PYTEST_ARGUMENTS = (
     "--assert=plain",  # a rewritten assertion would put expected values into the message
@@ -85,6 +91,7 @@ class Request:
     path: Path
     commit: str | None
     deadline: float
+    draws: Mapping[str, int]  # by case name; 0 for a case that is not named
     trial: Trial | None = None
 
 
@@ -153,8 +160,8 @@ class Server:
         Raises:
             GraderError: the reference fails a case.
         """
-        report = self.run_items(session, Run(None, self.limits, seed=b"self-check"))
-        failed = [case for case in report if case.verdict is not Verdict.PASSED]
+        results, _ = self.run_items(session, Run(None, self.limits, seed=b"self-check"))
+        failed = [case for case in results if case.verdict is not Verdict.PASSED]
         if failed:
             lines = "\n".join(f"  {case.name}: {case.message}" for case in failed)
             raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
@@ -262,7 +269,9 @@ class Server:
         try:
             if request.trial is not None:
                 return self.try_out(session, request.path, request.trial)
-            cases, facts = self.grade(session, request)
+            cases, facts, faults = self.grade(session, request)
+        except SuiteError as error:
+            return {"fault": str(error), "suite": error.detail[:MAX_MESSAGE]}
         except GraderError as error:
             return {"fault": str(error)}
         except Exception:  # noqa: BLE001 (our bug must not become a verdict)
@@ -272,10 +281,13 @@ class Server:
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 4),
         }
-        return {"report": Report(self.name, tuple(cases), self.provenance | facts).to_json()}
+        report = Report(self.name, tuple(cases), self.provenance | facts)
+        return {"report": report.to_json(), "suite_faults": [asdict(fault) for fault in faults]}
 
-    def grade(self, session: pytest.Session, request: Request) -> tuple[list[CaseResult], dict[str, Any]]:
-        """Return the cases of one submission, and the facts about it for the provenance.
+    def grade(
+        self, session: pytest.Session, request: Request
+    ) -> tuple[list[CaseResult], dict[str, Any], list[SuiteFault]]:
+        """Return the cases of one submission, the facts about it for the provenance, and faults of the suite.
 
         Raises:
             GraderError: no score could be given, and it is not the student's fault.
@@ -289,28 +301,58 @@ class Server:
             facts = {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
             files = self.with_given(files)
             with self.wall.open(files, self.limits) as sandbox:
-                run = Run(sandbox, self.limits, seed=seed, build_failure=self.build(sandbox, files))
-                return self.run_items(session, run), facts
+                failure = self.build(sandbox, files)
+                run = Run(sandbox, self.limits, seed, failure, dict(request.draws), self.open_reference)
+                results, faults = self.run_items(session, run)
+                return results, facts | {"draws": run.draws}, faults
         except SubmissionError as refused:  # no case has run yet, so every case gets this result
             cases = session.config.stash[CASES].values()
-            return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts
+            return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts, []
 
-    def run_items(self, session: pytest.Session, run: Run) -> list[CaseResult]:
-        """Let pytest run every collected item; return the cases in the suite's order.
+    def run_items(self, session: pytest.Session, run: Run) -> tuple[list[CaseResult], list[SuiteFault]]:
+        """Let pytest run every collected item; return the cases in the suite's order, and faults of the suite.
 
         Raises:
-            GraderError: the suite is at fault, or an item has no result.
+            SuiteError: a case has no result on any of its draws.
+            GraderError: the sandbox or this machine is at fault.
         """
         session.config.stash[RUN] = run
-        items = session.items
+        names = {nodeid: case.name for nodeid, case in session.config.stash[CASES].items()}
+        items, faults = session.items, list[SuiteFault]()
         for item, following in zip(items, [*items[1:], None], strict=True):
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            if run.fault is not None:
-                raise run.fault
+            name = names[item.nodeid]
+            first = run.draws.get(name, 0)
+            for draw in range(first, first + (1 if run.session is None else DRAWS)):
+                if draw:
+                    run.draws[name] = draw
+                fault = self.run_item(item, following, run)
+                if not isinstance(fault, SuiteError):
+                    break
+                faults.append(SuiteFault(name, draw, fault.for_staff()[:MAX_MESSAGE]))
+            if fault is not None:
+                raise fault
         missing = [item.nodeid for item in items if item.nodeid not in run.results]
         if missing:
-            raise GraderError(f"there is no result for {', '.join(missing)}; fix the suite, then grade again")
-        return [run.results[item.nodeid] for item in items]
+            raise SuiteError(f"there is no result for {', '.join(missing)}; fix the suite, then grade again")
+        return [run.results[item.nodeid] for item in items], faults
+
+    def run_item(self, item: pytest.Item, following: pytest.Item | None, run: Run) -> GraderError | None:
+        """Let pytest run one item; return our fault, if that is how it ended."""
+        run.fault = None
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        return run.fault
+
+    @contextlib.contextmanager
+    def open_reference(self) -> Iterator[Session]:
+        """Open the reference in a sandbox of its own, built, like a submission."""
+        try:
+            with self.wall.open(self.reference, self.limits) as sandbox:
+                failure = self.build(sandbox, self.reference)
+                if failure is not None:
+                    raise SuiteError(f"the reference cannot be built: {failure}")
+                yield sandbox
+        except SubmissionError as refused:
+            raise SuiteError(f"the sandbox refuses the reference: {refused}") from refused
 
     # a trial (in the child) ------------------------------------------------------------------------------
 
@@ -333,7 +375,7 @@ class Server:
                         failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
                 for draw in trial.draws:
                     seed = hashlib.sha256(draw.encode()).digest()
-                    run = Run(sandbox, self.limits, seed, failure, trial.seconds)
+                    run = Run(sandbox, self.limits, seed, failure, seconds=trial.seconds)
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
                         break
@@ -354,14 +396,14 @@ class Server:
         names = session.config.stash[CASES]
         rows: list[TrialCase] = []
         for item in items:
-            run.fault = None
             tracemalloc.stop()  # a probe of the previous case may have started it; it slows everything down
             observer = run.observer = Observer(trial.scale)
             with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+                fault = self.run_item(item, None, run)
             name, result = names[item.nodeid].name, run.results.get(item.nodeid)
-            if run.fault is not None or result is None:
-                row = TrialCase(draw, name, FAULT, str(run.fault or "no result")[:MAX_MESSAGE])
+            if fault is not None or result is None:
+                reason = fault.for_staff() if isinstance(fault, SuiteError) else str(fault or "no result")
+                row = TrialCase(draw, name, FAULT, reason[:MAX_MESSAGE])
             else:
                 verdict, message = result.verdict.value, result.message[:MAX_MESSAGE]
                 row = TrialCase(draw, name, verdict, message, round(result.seconds, 4), lines)
@@ -507,7 +549,10 @@ def _processor() -> str:
 
 def _request(data: Mapping[str, Any]) -> Request:
     trial = Trial.from_json(data["trial"]) if "trial" in data else None
-    return Request(int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]), trial)
+    draws = {str(case): int(draw) for case, draw in data.get("draws", {}).items()}
+    return Request(
+        int(data["id"]), Path(data["path"]), data.get("commit"), float(data["deadline"]), draws, trial
+    )
 
 
 @contextlib.contextmanager
@@ -580,6 +625,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                     printed.getvalue().strip() or f"pytest ended with {status} before it was ready"
                 )
             return 0
+    except SuiteError as error:
+        _send_fault(channel, error.for_staff())
     except GraderError as error:
         _send_fault(channel, str(error))
     except Exception:  # noqa: BLE001 (sent to the starting process, which shows it)

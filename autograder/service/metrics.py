@@ -67,6 +67,12 @@ class Metrics:
             ["step"],
             registry=self._registry,
         )
+        self._suite_faults = Counter(
+            "autograder_suite_faults",
+            "Draws of a case that the reference failed; the case was drawn again",
+            ["assignment", "case"],
+            registry=self._registry,
+        )
         for step in STEPS:  # so that each step is exported as 0 from the start
             self._seconds.labels(step)
             self._faults.labels(step)
@@ -81,9 +87,11 @@ class Metrics:
         self._seconds.labels(step).observe(seconds)
 
     def report(self, report: Report) -> None:
-        """Count the verdicts of a report."""
+        """Count the verdicts of a report, and the faults of the suite."""
         for case in report.cases:
             self._verdicts.labels(report.assignment, case.verdict.value).inc()
+        for fault in report.suite_faults:
+            self._suite_faults.labels(report.assignment, fault.case).inc()
 
     def fault(self, step: str) -> None:
         """Count a step that failed because of the service or the git host, not because of the student."""

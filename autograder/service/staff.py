@@ -283,7 +283,9 @@ class Staff:
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
-            return graders.grade(target.assignment, Path(folder), choice.commit)
+            stored = self.ledger.report(choice.last.id)
+            draws = stored.report.draws if stored else {}
+            return graders.grade(target.assignment, Path(folder), choice.commit, draws)
 
     def _audit(self, what: str, subject: str, why: str, **details: object) -> None:
         self.ledger.audit(self.who, what, why=why, subject=subject, details=details)

@@ -6,7 +6,7 @@ reference has changed on the disk. So a correction by staff applies to the next 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from autograder.config import Config
@@ -39,13 +39,14 @@ class Graders:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
 
-    def grade(self, assignment: str, folder: Path, commit: str) -> Report:
-        """Grade the folder src/ in `folder`.
+    def grade(self, assignment: str, folder: Path, commit: str, draws: Mapping[str, int]) -> Report:
+        """Grade the folder src/ in `folder`, with the draws of an earlier report.
 
         Raises:
+            SuiteError: no score could be given, and another try would end in the same way.
             GraderError: no score could be given, for a reason that is not the student's fault.
         """
-        return self._working(assignment, lambda grader: grader.grade(folder, commit))
+        return self._working(assignment, lambda grader: grader.grade(folder, commit, draws))
 
     def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report:
         """Return the report of a submission that must not be graded: every case has the error's verdict.

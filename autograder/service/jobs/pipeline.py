@@ -9,7 +9,8 @@ No step raises an error for a fault that can be foreseen. Whose fault it was dec
 
     SubmissionError       the student gets a report in which every case has the error's verdict
     NotFound              the student replaced the commit by a forced push: the job is final, without a report
-    RepositoryError       another try would not help: the job is dead, and staff must act
+    RepositoryError,      another try would not help: the job is dead, and staff must act
+    SuiteError
     other GraderErrors    the job failed, and is tried again later; it is dead after the last try
 
 If an unforeseen error leaves a job open, the reconciler finds the job.
@@ -20,7 +21,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ from typing import Any, Protocol
 from autograder.course import deadline
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
-from autograder.errors import GraderError, SubmissionError
+from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
@@ -287,7 +288,7 @@ class Pipeline:
                 checkout = self._checkout(job)
                 if not (checkout / "complete").is_file():  # another worker fetched the commit
                     checkout = self._bring(job, self._found(job)[0])
-                report = self.graders.grade(job.assignment, checkout, job.commit)
+                report = self.graders.grade(job.assignment, checkout, job.commit, self._draws(job))
         finally:
             self._remove(job)
         if self._overtaken_while_graded(job, facts["mark"]):
@@ -295,7 +296,21 @@ class Pipeline:
         stored = self.ledger.add_report(job.id, report)
         if stored.new:
             self.metrics.report(stored.row.report)
+            for fault in report.suite_faults:
+                LOG.error("the reference fails a case", extra={"assignment": job.assignment, **asdict(fault)})
         return following
+
+    def _draws(self, job: Job) -> dict[str, int]:
+        """Return the draws of the last report of the same commit, so that a regrade has the same inputs."""
+        others = (
+            self.ledger.jobs(repository=job.repository, assignment=job.assignment) if job.attempt > 1 else []
+        )
+        earlier = [other for other in others if other.commit == job.commit and other.attempt < job.attempt]
+        for other in sorted(earlier, key=lambda other: other.attempt, reverse=True):
+            stored = self.ledger.report(other.id)
+            if stored is not None:
+                return stored.report.draws
+        return {}
 
     def _overtaken_while_graded(self, job: Job, mark: int) -> bool:
         """If there were pushes since the fetch, do the same as `_overtaken`.
@@ -383,13 +398,17 @@ class Pipeline:
     def _failed(self, job_id: str, step: str, error: Exception, reason: str) -> Facts:
         """Record a failed try. The job is tried again later, or it is dead."""
         self.metrics.fault(step)
-        LOG.warning("a try failed", extra={"step": step, "error": type(error).__name__, "reason": reason})
+        detail = error.detail if isinstance(error, SuiteError) else ""
+        LOG.warning(
+            "a try failed",
+            extra={"step": step, "error": type(error).__name__, "reason": reason, "detail": detail},
+        )
         job = self.ledger.job(job_id)
         if job.state is not JobState.RUNNING:
             return _settled_meanwhile(f"the job is {job.state.value}")
         try:
             self._remove(job)
-            if isinstance(error, RepositoryError):
+            if isinstance(error, (RepositoryError, SuiteError)):
                 return self._settle(job, JobState.DEAD, reason)
             tries = self.ledger.recent_tries(job_id)
             if tries > self.retries:
