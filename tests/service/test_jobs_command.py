@@ -164,9 +164,9 @@ def test_failed_jobs_are_tried_again_after_a_while(university, processes):
     processes.start(
         before="""
 from autograder.errors import GraderError
-def grade(self, assignment, folder, commit):
+def grade(self, assignment, folder, commit, draws):
     if (HERE / "repaired").exists():
-        return PretendedGraders.grade(self, assignment, folder, commit)
+        return PretendedGraders.grade(self, assignment, folder, commit, draws)
     raise GraderError("the sandbox broke")
 Graders.grade = grade
 """

@@ -4,10 +4,11 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from autograder.errors import GraderError
+from autograder.errors import GraderError, SuiteError
 from autograder.git import feedback
 from autograder.git.process import GitHostError
 from autograder.ledger import JobState
+from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
 from autograder.service.jobs.fairness import priority
@@ -329,6 +330,29 @@ def test_after_the_last_try_a_job_is_dead_until_staff_try_again(desk):
     desk.graders.before = lambda *_: None
     desk.ledger.move(job, JobState.QUEUED, reason="repaired")
     assert desk.run(job) is JobState.FINAL
+
+
+def test_a_suite_that_its_reference_fails_is_a_matter_for_staff_at_once(desk):
+    def fail(*_):
+        raise SuiteError("the reference fails Task1 - Case1; fix the suite", "AssertionError: expected 6.0")
+
+    job = desk.push()
+    desk.graders.before = fail
+    assert desk.run(job) is JobState.DEAD
+    assert desk.ledger.job(job).reason == "the reference fails Task1 - Case1; fix the suite"
+    assert published(desk) == []
+
+
+def test_a_case_that_was_drawn_again_is_counted_and_logged(desk, caplog):
+    desk.graders.suite_faults = (SuiteFault("Task1 - Case1", 0, "AssertionError: expected 6.0"),)
+    assert desk.run(desk.push()) is JobState.FINAL
+    assert (
+        'suite_faults_total{assignment="t",case="Task1 - Case1"} 1.0'
+        in desk.pipeline.metrics.text([]).decode()
+    )
+    (record,) = [record for record in caplog.records if record.getMessage() == "the reference fails a case"]
+    assert record.reason == "AssertionError: expected 6.0"
+    assert "6.0" not in desk.university.text()
 
 
 def test_a_git_host_that_fails_is_tried_again(desk, monkeypatch):

@@ -5,6 +5,7 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from autograder.ledger import JobState
+from autograder.report import SuiteFault
 from autograder.service import serve
 from autograder.service.intake import post_receive
 from autograder.service.intake.spool import Spool
@@ -66,10 +67,10 @@ def swapped(office):
     """A suite under which what was right is wrong, and the other way round."""
     grade = PretendedGraders().grade
 
-    def other(assignment, folder, commit):
+    def other(assignment, folder, commit, draws):
         work = folder / "src" / "work.py"
         work.write_text(HALF if work.read_text() == RIGHT else RIGHT)
-        return grade(assignment, folder, commit)
+        return grade(assignment, folder, commit, draws)
 
     office.now_graded_as(other)
 
@@ -119,6 +120,16 @@ def test_a_preview_and_the_regrade_agree(office):
     assert [name for name, _, _ in preview.changed] == ["Task1 - Case1"]
     office.regrade()
     assert office.university.score() == preview.after.points
+
+
+def test_a_regrade_and_its_preview_repeat_the_draws_of_the_report(office):
+    office.graders.suite_faults = (SuiteFault("Task1 - Case1", 0, "the reference fails"),)
+    office.push(HALF)
+    office.graders.suite_faults = ()
+    (_,) = office.staff.preview(office.staff.choices("t"), office.graders)
+    office.regrade()
+    office.regrade()
+    assert office.graders.draws == [{}, *[{"Task1 - Case1": 1}] * 3]
 
 
 def test_what_a_student_edits_is_seen(office):

@@ -40,10 +40,10 @@ class Graders(PretendedGraders):
         super().__init__()
     def warm(self, names): pass
     def close(self): pass
-    def grade(self, assignment, folder, commit):
+    def grade(self, assignment, folder, commit, draws):
         with (HERE / "graded").open("a") as file:
             file.write(f"{commit} {os.getpid()}\\n")
-        return super().grade(assignment, folder, commit)
+        return super().grade(assignment, folder, commit, draws)
 
 def die(owner, name, when, only=lambda *a, **k: True):
     "Kill this process before or after a call."

@@ -8,6 +8,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
@@ -39,7 +40,9 @@ class Graders:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
 
-    def grade(self, assignment: str, folder: Path, commit: str, draws: Mapping[str, int]) -> Report:
+    def grade(
+        self, assignment: str, folder: Path, commit: str, draws: Mapping[str, int] = MappingProxyType({})
+    ) -> Report:
         """Grade the folder src/ in `folder`, with the draws of an earlier report.
 
         Raises:

@@ -295,7 +295,7 @@ class Pipeline:
             return {"next": END}
         stored = self.ledger.add_report(job.id, report)
         if stored.new:
-            self.metrics.report(stored.row.report)
+            self.metrics.report(report)
             for fault in report.suite_faults:
                 LOG.error("the reference fails a case", extra={"assignment": job.assignment, **asdict(fault)})
         return following
