@@ -1,4 +1,4 @@
-"""The two base classes of our errors, and two errors whose cause staff must mend.
+"""The two base classes of our errors, and three kinds of our own faults.
 
 No other error crosses from one layer of the autograder to another.
 
@@ -26,6 +26,10 @@ class GraderError(Exception):
 
 class ConfigError(GraderError):
     """The configuration cannot be used; the message names the place and what is allowed there."""
+
+
+class BusyError(GraderError):
+    """This machine gave a case too little of a processor to tell whether it is too slow."""
 
 
 class SuiteError(GraderError):

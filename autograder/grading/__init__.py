@@ -5,6 +5,7 @@ grader         owns a suite server and asks it for reports
 suite_server   collects the hidden suite once and forks a checking process for each submission
 plugin         the pytest plugin: `student`, `ref`, `rng`, and how the end of a check becomes a verdict
 messages       turns an outcome of the sandbox into the sentence that a student reads
+turns          lets a submission be graded alone on this machine
 trial          chosen cases, run to learn about the suite; no points
 seal           shows whether a published score was edited
 """

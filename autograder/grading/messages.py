@@ -5,7 +5,7 @@ The functions are pure, so that every sentence can have a test.
 
 import signal
 
-from autograder.errors import SubmissionError
+from autograder.errors import BusyError, SubmissionError
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
@@ -29,10 +29,18 @@ def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> Submissio
         outcome: how one probe call ended.
         timeout: the time limit of the whole case, in seconds.
         limits: the other limits that were in force.
+
+    Raises:
+        BusyError: the machine was too busy to tell whether the submission is too slow.
     """
     status = outcome.status
     if status is Status.RETURNED:
         return None
+    if status is Status.STARVED:
+        raise BusyError(
+            f"a case with a limit of {timeout:g} s waited for a processor most of the time; "
+            "stop other programs on this machine, or grade fewer submissions at a time, then grade again"
+        )
     if status is Status.TIMEOUT:
         return SubmissionError(f"no answer in {timeout:g} s", Verdict.TIMEOUT)
     if status is Status.CPU_TIMEOUT:

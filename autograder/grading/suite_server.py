@@ -57,11 +57,12 @@ import pytest
 
 from autograder import __version__
 from autograder.config import AssignmentConfig, Config, load
-from autograder.errors import GraderError, SubmissionError, SuiteError
+from autograder.errors import BusyError, GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
 from autograder.grading.observation import Observer
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
+from autograder.grading.turns import NO_TURN, Turn, Turns
 from autograder.report import Report, SuiteFault
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
@@ -72,6 +73,7 @@ from autograder.submission import PACKAGE, digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
+ALONE = 3  # runs of one submission with no other beside it
 DRAWS = 5  # of one case; after as many faults of the suite the report waits for staff
 MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
 PYTEST_ARGUMENTS = (
@@ -300,22 +302,32 @@ class Server:
             seed = hmac.new(self.secret, f"{self.name}\0{tree}".encode(), hashlib.sha256).digest()
             facts = {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
             files = self.with_given(files)
-            with self.wall.open(files, self.limits) as sandbox:
+            with (
+                Turns(self.config.state / "turns").together() as turn,
+                self.wall.open(files, self.limits) as sandbox,
+            ):
                 failure = self.build(sandbox, files)
                 run = Run(sandbox, self.limits, seed, failure, dict(request.draws), self.open_reference)
-                results, faults = self.run_items(session, run)
+                results, faults = self.run_items(session, run, turn)
                 return results, facts | {"draws": run.draws}, faults
         except SubmissionError as refused:  # no case has run yet, so every case gets this result
             cases = session.config.stash[CASES].values()
             return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts, []
 
-    def run_items(self, session: pytest.Session, run: Run) -> tuple[list[CaseResult], list[SuiteFault]]:
+    def run_items(
+        self, session: pytest.Session, run: Run, turn: Turn = NO_TURN
+    ) -> tuple[list[CaseResult], list[SuiteFault]]:
         """Let pytest run every collected item; return the cases in the suite's order, and faults of the suite.
+
+        If this machine is too busy to tell whether a case is too slow, the case runs once more, on the same draw and
+        with no other submission beside it. A submission has ALONE such runs.
 
         Raises:
             SuiteError: a case has no result on any of its draws.
+            BusyError: this machine is too busy.
             GraderError: the sandbox or this machine is at fault.
         """
+        alone = ALONE
         session.config.stash[RUN] = run
         names = {nodeid: case.name for nodeid, case in session.config.stash[CASES].items()}
         items, faults = session.items, list[SuiteFault]()
@@ -326,6 +338,10 @@ class Server:
                 if draw:
                     run.draws[name] = draw
                 fault = self.run_item(item, following, run)
+                if isinstance(fault, BusyError) and alone:
+                    alone -= 1
+                    with turn.alone():
+                        fault = self.run_item(item, following, run)
                 if not isinstance(fault, SuiteError):
                     break
                 faults.append(SuiteFault(name, draw, fault.for_staff()[:MAX_MESSAGE]))
@@ -401,7 +417,11 @@ class Server:
             with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
                 fault = self.run_item(item, None, run)
             name, result = names[item.nodeid].name, run.results.get(item.nodeid)
-            if fault is not None or result is None:
+            if isinstance(
+                fault, BusyError
+            ):  # like a case that reached its limit: it is tried once more, alone
+                row = TrialCase(draw, name, Verdict.TIMEOUT.value, str(fault))
+            elif fault is not None or result is None:
                 reason = fault.for_staff() if isinstance(fault, SuiteError) else str(fault or "no result")
                 row = TrialCase(draw, name, FAULT, reason[:MAX_MESSAGE])
             else:

@@ -12,7 +12,12 @@ class Limits:
     """What one case may use. Sizes are in bytes, times in seconds."""
 
     wall_seconds: float = 10.0
-    """Wall-clock time from the moment when student code begins; it includes the import of `src`."""
+    """Time from the moment when student code begins; it includes the import of `src`.
+
+    Time in which the case was ready and had no processor does not count, see `autograder.sandbox.inside.clock`.
+    """
+    starved_seconds: float | None = None
+    """Wall-clock time after which a case is given up that has not used its time. None: 10 * wall_seconds + 5."""
     cpu_seconds: float | None = None
     """CPU time of each process. None means 4 * wall_seconds + 1, which only a process with many threads can reach."""
     memory_bytes: int = 1024 * MIB
@@ -37,10 +42,15 @@ class Limits:
     reply_bytes: int = 64 * MIB
     """The size of the returned value, encoded."""
 
+    def bound(self) -> float:
+        """Return the wall-clock time after which every case ends, in seconds."""
+        return float(10 * self.wall_seconds + 5 if self.starved_seconds is None else self.starved_seconds)
+
     def message(self) -> dict[str, object]:
         """Return the limits by name, in the form that the processes inside the wall read."""
         return {
             "wall_seconds": float(self.wall_seconds),
+            "starved_seconds": self.bound(),
             "cpu_seconds": float(4 * self.wall_seconds + 1 if self.cpu_seconds is None else self.cpu_seconds),
             "memory_bytes": self.memory_bytes,
             "address_space": self.limit_address_space,

@@ -2,7 +2,8 @@
 
 `interpret` makes an Outcome from the facts that pid 1 of the submission measured and the bytes of the case's reply.
 The reply comes from the student's process, so it is not trusted: bytes that are not a reply give `BAD_REPLY`, never an
-exception. The submission is the cause of every outcome. Any other failure raises GraderError and has no outcome.
+exception. The submission is the cause of every outcome but `STARVED`. Any other failure raises GraderError and has no
+outcome.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Status(enum.Enum):
     RETURNED = "returned"
     RAISED = "raised"
     TIMEOUT = "timeout"
+    STARVED = "starved"
+    """The machine was too busy to tell whether the case is too slow. The submission is not at fault."""
     CPU_TIMEOUT = "cpu timeout"
     OUT_OF_MEMORY = "out of memory"
     OUTPUT_LIMIT = "output limit"
@@ -63,7 +66,7 @@ class Outcome:
     exit_code: int | None = None
     """The exit code of the process, if EXITED."""
     seconds: float = 0.0
-    """Wall-clock time of student code, measured outside its process."""
+    """Time of student code that counts against the limit, measured outside its process."""
     cpu_seconds: float = 0.0
     """CPU time of the case's process and of the children that it waited for."""
     peak_bytes: int = 0
@@ -96,6 +99,7 @@ def signal_name(number: int) -> str:
 
 _REASONS = {
     "wall": Status.TIMEOUT,
+    "starved": Status.STARVED,
     "memory": Status.OUT_OF_MEMORY,
     "output": Status.OUTPUT_LIMIT,
     "reply": Status.REPLY_LIMIT,

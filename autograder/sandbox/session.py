@@ -13,7 +13,8 @@ lost while student code runs, the case is repeated, and only a second loss is th
 ended, that is always our fault.
 
 Pid 1 enforces the limits inside the wall, where student code cannot reach it. If pid 1 does not respond, the deadline
-of the session is the last resort: the session closes the stream, which ends every process of the submission.
+of the session is the last resort: the session closes the stream, which ends every process of the submission. That is
+our fault, since student code cannot keep pid 1 from responding.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ MAX_FILES_BYTES = 512 * 2**20
 PREPARATION_SECONDS = 60.0
 """The time until files and inputs have arrived and student code begins. The machine may be busy."""
 GRACE_SECONDS = 10.0
-"""The time after the time limit within which pid 1 must respond."""
+"""The time after the bound for wall time within which pid 1 must respond."""
 
 _OWN_MESSAGE = protocol.DecodeLimits(total_bytes=64 * 2**20)
 INPUTS = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
@@ -181,7 +182,7 @@ class StreamSession:
                 kind, *rest = self._receive(deadline)
                 if kind == "started":
                     began = True
-                    deadline = time.monotonic() + limits.wall_seconds + GRACE_SECONDS
+                    deadline = time.monotonic() + limits.bound() + GRACE_SECONDS
                 elif kind == "ended":
                     reply = protocol.receive_frame(self._fd(), limits.reply_bytes, deadline)
                     return interpret(rest[0], reply, limits)
@@ -191,9 +192,7 @@ class StreamSession:
             raise _LostError(began) from None
         except protocol.DeadlineExceededError:
             self.close()
-            if began:
-                return Outcome(Status.TIMEOUT, seconds=limits.wall_seconds + GRACE_SECONDS)
-            raise _LostError(began) from None
+            raise _LostError(began=False) from None
 
     def _fd(self) -> int:
         if self._channel is None:

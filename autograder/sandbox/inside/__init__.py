@@ -4,6 +4,8 @@ It imports only itself and the standard library, because no other part of the st
 
     fork_server  the first process: imports NumPy or torch and the probes, then forks a submission on request
     submission   pid 1 of one submission's namespaces: holds its files, forks its cases, enforces their limits
+    clock        the time of a case that counts: not the time in which it waited for a processor
+    processes    what the processes of a case use, from /proc
     case         one probe call: gives up every privilege, imports `src`, sends one reply
     reply        loads and calls a probe, and turns the result into a reply
     rehearsal    a case without student code, which checks from the inside that each protection is in force

@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from . import GRADER_DIRECTORY, WRITABLE_DIRECTORIES, fork_server, kernel, protocol, rehearsal, submission
+from .processes import ProcessTable
 
 PRIVATE = frozenset({"boot", "grader", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "var"})
 """Folders in the container's root that no case may read, except for the files of Python itself."""
@@ -88,7 +89,7 @@ def main() -> None:
         for name in os.listdir(GRADER_DIRECTORY):  # noqa: PTH208
             shutil.rmtree(os.path.join(GRADER_DIRECTORY, name), ignore_errors=True)  # noqa: PTH118
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # with a handler, processes of a case could signal pid 1
-        processes = submission.ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        processes = ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         protections = _rehearse(setup, processes)
         protocol.send_frame(writing, protocol.encode(("ready", protections, facts())))
         ContainerSubmission(setup, processes).serve(reading, writing)
@@ -124,7 +125,7 @@ def refuse_packages(names: Iterable[str]) -> None:
                 )
 
 
-def _rehearse(setup: submission.Setup, processes: submission.ProcessTable) -> list[str]:
+def _rehearse(setup: submission.Setup, processes: ProcessTable) -> list[str]:
     """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case fails."""
     probes = rehearsal.module(setup.features)
     rehearsing = ContainerSubmission(replace(setup, probes=probes), processes)

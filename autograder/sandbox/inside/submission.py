@@ -20,9 +20,10 @@ the seccomp filter of a case does not let the case change the priority and the l
 When a case has replied, ended, or reached a limit, every other process in the pid namespace is killed at once, so no
 process survives until the next case. The file systems that the case could write to are replaced.
 
-The memory watch runs every TICK. It adds up the memory of the processes of the case, without the memory that they share
-with this process. RLIMIT_AS stops a single process at the limit; the watch stops many processes that each stay below
-the limit. /proc is hidden from cases, so the watch uses a descriptor of the wall's /proc that was opened earlier.
+The memory watch and the case's clock run every TICK. /proc is hidden from cases, so both use a descriptor of the wall's
+/proc that was opened earlier. RLIMIT_AS stops a single process at the memory limit; the watch stops many processes that
+each stay below it. The clock counts no time in which the case was ready and had no processor. If wall time reaches its
+own bound before the clock reaches the limit, the case has not shown that it is too slow: the reason is "starved".
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, kernel, protocol
+from .clock import CaseClock
+from .processes import MemoryWatch, ProcessTable, oom_kills
 from .reply import PACKAGE, Reply
 
 TICK = 0.05
@@ -122,109 +125,6 @@ def _enter_namespaces(features: frozenset[str]) -> None:
         ):
             with open(f"/proc/self/{name}", "w") as file:  # noqa: PTH123
                 file.write(text)
-
-
-# ── the resources that the processes of a case use ───────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class ProcessTable:
-    """The wall's /proc, read through a descriptor that stays valid when the path is hidden."""
-
-    descriptor: int
-
-    def _read(self, path: str) -> bytes:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
-        try:
-            return os.read(fd, 65536)
-        finally:
-            os.close(fd)
-
-    def own_pid(self) -> str:
-        return os.readlink("self", dir_fd=self.descriptor)
-
-    def descendants(self, pid: str) -> list[str]:
-        """Return the pids of all descendants of `pid`, in the wall's pid namespace."""
-        found: list[str] = []
-        queue = [pid]
-        while queue:
-            parent = queue.pop()
-            with contextlib.suppress(OSError):  # it ended meanwhile
-                task = os.open(f"{parent}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
-                try:
-                    threads = os.listdir(task)  # noqa: PTH208
-                finally:
-                    os.close(task)
-                for thread in threads:
-                    children = self._read(f"{parent}/task/{thread}/children").decode().split()
-                    found += children
-                    queue += children
-        return found
-
-    def own_bytes(self, pid: str) -> int:
-        """Return the size of a process's memory that no file backs: anonymous, shared and swapped out, in bytes."""
-        total = 0
-        for line in self._read(f"{pid}/status").splitlines():
-            if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
-                total += int(line.split()[1]) * 1024
-        return total
-
-    def stack_start(self, pid: str) -> int:
-        """Return the address where the stack begins.
-
-        Until it executes a program, a forked process has the address of its parent, or 0.
-        """
-        return int(self._read(f"{pid}/stat").rpartition(b")")[2].split()[25])
-
-    def address_space(self, pid: str) -> int:
-        return int(self._read(f"{pid}/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
-
-
-@dataclass
-class MemoryWatch:
-    """Measures the memory of the case's processes, without the memory that a fork of this process starts with."""
-
-    processes: ProcessTable
-    enforced: bool
-    own_pid: str = ""
-    baseline: int = 0
-    stack: int = 0
-    peak: int = 0
-    kills: int = 0
-
-    def __post_init__(self) -> None:
-        self.own_pid = self.processes.own_pid()
-        self.stack = self.processes.stack_start(self.own_pid)
-
-    def begin(self) -> None:
-        """Record the memory that this process has now, including the inputs: the next case starts with it."""
-        self.peak = 0
-        self.baseline = self.processes.own_bytes(self.own_pid)
-        self.kills = oom_kills()
-
-    def total(self) -> int:
-        total = 0
-        for pid in self.processes.descendants(self.own_pid):
-            with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
-                own = self.processes.own_bytes(pid)
-                forked = self.processes.stack_start(pid) in (self.stack, 0)
-                total += max(0, own - self.baseline) if forked else own
-        self.peak = max(self.peak, total)
-        return total
-
-
-OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
-"""The counters of this process's control group, if it can see the group: for version 2 and for version 1."""
-
-
-def oom_kills() -> int:
-    """Return the number of processes in the control group that the kernel has killed because memory ran out."""
-    for path in OOM_COUNTERS:
-        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-    return 0
 
 
 # ── output and files of a case ───────────────────────────────────────────────────────────────────────────
@@ -423,6 +323,7 @@ class Case:
             stderr: Excerpt(limits["kept_output_bytes"]),
         }
         self.excerpts = tuple(self.streams.values())
+        self.clock = CaseClock(watch.processes, watch.own_pid)
         self.began = self.ended = time.monotonic()
 
     def follow(self, send: Callable[[tuple[object, ...]], None]) -> dict[str, object]:
@@ -432,6 +333,9 @@ class Case:
         """
         reason = self._wait(send)
         self.ended = time.monotonic()
+        seconds = self.ended - self.began
+        if self.reply.began is not None and seconds > TICK:
+            seconds = self.clock.seconds(self.ended)
         _kill_all(-1 if self.own_namespace else -self.pid)
         _, status, usage = os.wait4(self.pid, 0)
         if reason == "ended" and status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
@@ -444,7 +348,7 @@ class Case:
         return {
             "reason": reason,
             "status": status,
-            "seconds": self.ended - self.began,
+            "seconds": seconds,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "peak_bytes": max(self.watch.peak, usage.ru_maxrss * 1024 - self.watch.baseline, 0),
             "output_bytes": sum(excerpt.total for excerpt in self.excerpts),
@@ -453,7 +357,7 @@ class Case:
         }
 
     def _wait(self, send: Callable[[tuple[object, ...]], None]) -> str:
-        """Wait until the case is over. Return the reason: replied, ended, wall, memory, output or reply."""
+        """Wait until the case is over. Return the reason: replied, ended, wall, starved, memory, output or reply."""
         poll = select.poll()
         process = os.pidfd_open(self.pid)
         for fd in (process, self.reply_fd, *self.streams):
@@ -466,9 +370,19 @@ class Case:
             while True:
                 now = time.monotonic()
                 if now >= deadline:
-                    return "wall"
+                    if self.reply.began is None:
+                        return "wall"
+                    left = self.limits["wall_seconds"] - self.clock.seconds(now)
+                    if left <= 0:
+                        return "wall"
+                    bound = self.began + self.limits["starved_seconds"]
+                    if now >= bound:
+                        return "starved"
+                    deadline = min(now + max(left, TICK), bound)
                 if now >= tick:
                     tick = now + TICK
+                    if self.reply.began is not None:
+                        self.clock.seconds(now)
                     if self.watch.total() > self.limits["memory_bytes"] and self.watch.enforced:
                         return "memory"
                 ready = dict(poll.poll(max(1, int((min(deadline, tick) - now) * 1000))))
@@ -488,7 +402,10 @@ class Case:
                     if self.reply.began is not None and not sent:
                         sent = True
                         self.began = self.reply.began
-                        deadline = self.began + self.limits["wall_seconds"]
+                        self.clock.begin(self.began)
+                        deadline = self.began + min(
+                            self.limits["wall_seconds"], self.limits["starved_seconds"]
+                        )
                         send(("started",))
                     if self.reply.too_large:
                         return "reply"

@@ -1,0 +1,92 @@
+"""The clock of a case: wall time, less the time in which the case was ready to run and had no processor.
+
+Theory of operation
+-------------------
+The same code gets the same verdict on a quiet machine and on a busy one. So a time limit counts what the case did, not
+what other programs did. Sleeping counts, and so does waiting for a disk.
+
+For one thread the kernel knows the difference exactly: its run delay is the time that it spent ready in a queue, see
+`ProcessTable.run_delays`. For several threads and processes, only the time in which one of them was ready and none of
+them ran is to be left out. The kernel does not tell that, but three figures are each at least as large:
+
+    the sum of their run delays
+    wall time less CPU time / processors     at least so long, one of them ran
+    the CPU time of all other programs       while one of them waits, another program has a processor
+
+The smallest of the three is left out. So a case with several threads may get more time than it should, up to the bound
+for wall time, but never less. It cannot make an excuse with processes of its own on a quiet machine, because of the
+third figure. Time that a hypervisor took from this machine is left out too.
+
+Threads are read every tick. A thread that lives less than a tick may be missed; its CPU time is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass, field
+
+from .processes import ProcessTable
+
+NANOSECOND = 1e-9
+
+
+@dataclass
+class CaseClock:
+    """Measures the descendants of one process; `begin` starts the clock, `seconds` reads it."""
+
+    processes: ProcessTable
+    own_pid: str
+    began: float = 0.0
+    machine: tuple[int, int] = (0, 0)
+    """What `machine_ticks` was at the beginning."""
+    delays: dict[str, int] = field(default_factory=dict)
+    """The last run delay of each thread that was seen, in nanoseconds."""
+    first: dict[str, int] = field(default_factory=dict)
+    """The run delay of each thread at the beginning."""
+    ended: int = 0
+    """The run delays of threads whose number has been given to another thread since."""
+    cpu_ticks: int = 0
+    first_cpu_ticks: int = 0
+
+    def begin(self, moment: float) -> None:
+        """Start the clock at a moment of `time.monotonic()`, which may be a little earlier than now."""
+        self.began = moment
+        with contextlib.suppress(OSError, ValueError):  # no Linux, or a kernel that does not say
+            self.machine = self.processes.machine_ticks()
+        self._look()
+        self.first, self.first_cpu_ticks = dict(self.delays), self.cpu_ticks
+
+    def seconds(self, moment: float) -> float:
+        """Return the time that counts, up to a moment that is now."""
+        self._look()
+        wall = moment - self.began
+        return min(wall, max(0.0, wall - self._without_processor(wall)))
+
+    def _look(self) -> None:
+        cpu = 0
+        for pid in self.processes.descendants(self.own_pid):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+                cpu += self.processes.cpu_ticks(pid)
+                for thread, delay in self.processes.run_delays(pid).items():
+                    if delay < self.delays.get(thread, 0):
+                        self.ended += self.delays[thread] - self.first.pop(thread, 0)
+                    self.delays[thread] = delay
+        self.cpu_ticks = max(self.cpu_ticks, cpu)
+
+    def _without_processor(self, wall: float) -> float:
+        waited = NANOSECOND * (
+            self.ended + sum(delay - self.first.get(thread, 0) for thread, delay in self.delays.items())
+        )
+        try:
+            used, stolen = self.processes.machine_ticks()
+        except (OSError, ValueError):
+            return waited if len(self.delays) < 2 else 0.0
+        tick = os.sysconf("SC_CLK_TCK")
+        stolen_seconds = (stolen - self.machine[1]) / tick
+        if len(self.delays) < 2 and not self.ended:
+            return waited + stolen_seconds
+        own = (self.cpu_ticks - self.first_cpu_ticks) / tick
+        others = (used - self.machine[0]) / tick - own
+        processors = len(os.sched_getaffinity(0))
+        return max(0.0, min(waited, wall - own / processors, others)) + stolen_seconds

@@ -1,0 +1,135 @@
+"""What the processes of a case use, read from /proc by pid 1 of the submission."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ProcessTable:
+    """The wall's /proc, read through a descriptor that stays valid when the path is hidden."""
+
+    descriptor: int
+
+    def read(self, path: str) -> bytes:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC, dir_fd=self.descriptor)
+        try:
+            return os.read(fd, 65536)
+        finally:
+            os.close(fd)
+
+    def own_pid(self) -> str:
+        return os.readlink("self", dir_fd=self.descriptor)
+
+    def descendants(self, pid: str) -> list[str]:
+        """Return the pids of all descendants of `pid`, in the wall's pid namespace."""
+        found: list[str] = []
+        queue = [pid]
+        while queue:
+            parent = queue.pop()
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                task = os.open(f"{parent}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+                try:
+                    threads = os.listdir(task)  # noqa: PTH208
+                finally:
+                    os.close(task)
+                for thread in threads:
+                    children = self.read(f"{parent}/task/{thread}/children").decode().split()
+                    found += children
+                    queue += children
+        return found
+
+    def own_bytes(self, pid: str) -> int:
+        """Return the size of a process's memory that no file backs: anonymous, shared and swapped out, in bytes."""
+        total = 0
+        for line in self.read(f"{pid}/status").splitlines():
+            if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
+                total += int(line.split()[1]) * 1024
+        return total
+
+    def stack_start(self, pid: str) -> int:
+        """Return the address where the stack begins.
+
+        Until it executes a program, a forked process has the address of its parent, or 0.
+        """
+        return int(self.read(f"{pid}/stat").rpartition(b")")[2].split()[25])
+
+    def cpu_ticks(self, pid: str) -> int:
+        """Return the CPU time of a process and of the children that it waited for, in clock ticks."""
+        fields = self.read(f"{pid}/stat").rpartition(b")")[2].split()
+        return sum(int(field) for field in fields[11:15])
+
+    def run_delays(self, pid: str) -> dict[str, int]:
+        """Return, for each thread of a process, how long it was ready and had no processor, in nanoseconds.
+
+        It is the second number of schedstat. A kernel without schedstat gives an empty dict.
+        """
+        delays: dict[str, int] = {}
+        task = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+        try:
+            threads = os.listdir(task)  # noqa: PTH208
+        finally:
+            os.close(task)
+        for thread in threads:
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                delays[thread] = int(self.read(f"{pid}/task/{thread}/schedstat").split()[1])
+        return delays
+
+    def machine_ticks(self) -> tuple[int, int]:
+        """Return the time of all processors together that programs used, and that a hypervisor took, in clock ticks."""
+        user, nice, system, _idle, _wait, irq, softirq, stolen, *_ = (
+            int(field) for field in self.read("stat").split(b"\n", 1)[0].split()[1:]
+        )
+        return user + nice + system + irq + softirq, stolen
+
+    def address_space(self, pid: str) -> int:
+        return int(self.read(f"{pid}/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass
+class MemoryWatch:
+    """Measures the memory of the case's processes, without the memory that a fork of this process starts with."""
+
+    processes: ProcessTable
+    enforced: bool
+    own_pid: str = ""
+    baseline: int = 0
+    stack: int = 0
+    peak: int = 0
+    kills: int = 0
+
+    def __post_init__(self) -> None:
+        self.own_pid = self.processes.own_pid()
+        self.stack = self.processes.stack_start(self.own_pid)
+
+    def begin(self) -> None:
+        """Record the memory that this process has now, including the inputs: the next case starts with it."""
+        self.peak = 0
+        self.baseline = self.processes.own_bytes(self.own_pid)
+        self.kills = oom_kills()
+
+    def total(self) -> int:
+        total = 0
+        for pid in self.processes.descendants(self.own_pid):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
+                own = self.processes.own_bytes(pid)
+                forked = self.processes.stack_start(pid) in (self.stack, 0)
+                total += max(0, own - self.baseline) if forked else own
+        self.peak = max(self.peak, total)
+        return total
+
+
+OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+"""The counters of this process's control group, if it can see the group: for version 2 and for version 1."""
+
+
+def oom_kills() -> int:
+    """Return the number of processes in the control group that the kernel has killed because memory ran out."""
+    for path in OOM_COUNTERS:
+        with contextlib.suppress(OSError), open(path) as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+    return 0
