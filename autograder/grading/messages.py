@@ -42,7 +42,8 @@ def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> Submissio
             "stop other programs on this machine, or grade fewer submissions at a time, then grade again"
         )
     if status is Status.TIMEOUT:
-        return SubmissionError(f"no answer in {timeout:g} s", Verdict.TIMEOUT)
+        where = f": the import of {outcome.importing} does not end" if outcome.importing else ""
+        return SubmissionError(f"no answer in {timeout:g} s{where}", Verdict.TIMEOUT)
     if status is Status.CPU_TIMEOUT:
         return SubmissionError("used up the processor time of the case", Verdict.TIMEOUT)
     return SubmissionError(_error(outcome, limits))

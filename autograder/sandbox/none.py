@@ -138,6 +138,7 @@ class PlainSession:
         facts = {
             "reason": reason,
             "status": _wait_status(process.returncode),
+            "importing": reply.importing,
             "seconds": ended - reply.began,
             "cpu_seconds": 0.0,
             "peak_bytes": 0,

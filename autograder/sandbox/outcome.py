@@ -61,6 +61,8 @@ class Outcome:
     file: str | None = None
     """The last file of the submission in the traceback, such as `src/softmax.py`."""
     line: int | None = None
+    importing: str = ""
+    """The module of the submission whose import had begun and not ended, if TIMEOUT."""
     signal: int | None = None
     """The signal that killed the process, if CRASHED."""
     exit_code: int | None = None
@@ -98,7 +100,6 @@ def signal_name(number: int) -> str:
 
 
 _REASONS = {
-    "wall": Status.TIMEOUT,
     "starved": Status.STARVED,
     "memory": Status.OUT_OF_MEMORY,
     "output": Status.OUTPUT_LIMIT,
@@ -121,6 +122,8 @@ def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome
         "stderr": _output(*facts["stderr"]),
     }
     reason = facts["reason"]
+    if reason == "wall":
+        return Outcome(Status.TIMEOUT, importing=facts["importing"][:100], **measured)
     if reason in _REASONS:
         return Outcome(_REASONS[reason], **measured)
     if reason == "replied":

@@ -5,7 +5,8 @@ Theory of operation
 A session is one stream to pid 1 of a submission. Its cases run one after the other. Each case has its own process and
 its own file systems, so it cannot tell whether another case ran before it. Therefore a case can be repeated safely. If
 the submission's processes vanish during a case (the machine ran out of memory, somebody killed them), the session opens
-the submission again and repeats the case, once.
+the submission again and repeats the case, once. A module whose import does not end costs one time limit: a later case
+with the same limit, or a smaller one, ends as soon as it imports that module.
 
 The session decides whose fault a failure is. A failure before student code begins is our fault: it raises GraderError.
 A failure after that is the student's: it becomes an Outcome. There are two exceptions. If pid 1 of the submission is
@@ -105,6 +106,8 @@ class StreamSession:
         self._limits = limits
         self._channel: socket.socket | None = None
         self._awaited = 0
+        self._stuck: dict[str, float] = {}
+        """The modules whose import did not end, and the time limit that they had, in seconds."""
         self._open()
 
     def __enter__(self) -> StreamSession:
@@ -146,7 +149,11 @@ class StreamSession:
         lost_while_running = 0
         for _ in range(3):
             try:
-                return self._run_once(probe, encoded, limits)
+                outcome = self._run_once(probe, encoded, limits)
+                if outcome.status is Status.TIMEOUT and outcome.importing:
+                    tried = self._stuck.get(outcome.importing, 0.0)
+                    self._stuck[outcome.importing] = max(tried, limits.wall_seconds)
+                return outcome
             except protocol.ProtocolError as error:
                 self._fail([f"its message {error}"])
             except _LostError as loss:
@@ -174,7 +181,8 @@ class StreamSession:
         if self._channel is None:
             self._open()
         self._await_ready()
-        self._send(("run", probe, limits.message()), inputs)
+        stuck = [module for module, seconds in self._stuck.items() if seconds >= limits.wall_seconds]
+        self._send(("run", probe, limits.message(), stuck), inputs)
         began = False
         deadline = time.monotonic() + PREPARATION_SECONDS
         try:

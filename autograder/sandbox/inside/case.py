@@ -50,6 +50,8 @@ class Request:
     probe: str
     inputs: bytes
     limits: Mapping[str, Any]
+    stuck: tuple[str, ...] = ()
+    """Modules whose import did not end in an earlier case: this case ends when it begins to import one of them."""
 
 
 def run(

@@ -39,7 +39,7 @@ def module(candidates: frozenset[str]) -> ModuleType:
 def request(channel: int, limits: Mapping[str, Any]) -> None:
     """Send the two requests that a session sends for one case."""
     protocol.send_frame(channel, protocol.encode(("open", {}, limits)))
-    protocol.send_frame(channel, protocol.encode(("run", "protections", limits)))
+    protocol.send_frame(channel, protocol.encode(("run", "protections", limits, [])))
     protocol.send_frame(channel, protocol.encode(()))
 
 

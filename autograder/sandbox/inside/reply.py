@@ -1,7 +1,8 @@
 """Calls a probe by its name, writes the bytes that a case sends on its reply pipe, and reads them.
 
 A case first writes STARTED when student code begins, or FAILED and a text if it fails before that. After STARTED it
-writes one frame with the reply:
+writes a note when the import of a file of the submission begins, and one when it ends, so that a case that never comes
+back can say where it was. Then it writes one frame with the reply:
 
     ("returned", value)
     ("raised", kind, type name, message, file, line)     kind: "exception", "memory" or "reply"
@@ -18,8 +19,9 @@ import importlib.util
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -33,6 +35,10 @@ PROBES_MODULE = "_probes"
 
 STARTED = struct.Struct(">cd")
 """The byte b"S", and the time of `time.monotonic()` at which student code begins."""
+IMPORTING, IMPORTED = b"\xff", b"\xfe"
+"""The first byte of a note; the length of the module's name in one byte and the name follow. No frame begins so."""
+MAX_IMPORTS = 100
+"""How many imports that have begun are remembered."""
 FAILED = b"F"
 FAILED_STATUS = 71
 """The exit status of a case that failed before student code began."""
@@ -83,12 +89,45 @@ def call_and_reply(
 ) -> None:
     """Call a probe beside the submission below `root`. Write the time when student code begins, then the reply."""
     sys.path.insert(0, root)
+    sys.meta_path.insert(0, ImportNotes(write))
     write(STARTED.pack(b"S", time.monotonic()))
     encoded = reply_of_call(call, inputs, limits, root)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
             stream.flush()
     write(protocol.frame(encoded))
+
+
+class ImportNotes:
+    """Finds the submission's modules as Python does, and lets each write a note before and after it runs."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+
+    def find_spec(
+        self,
+        name: str,
+        path: Sequence[str] | None,
+        target: object = None,  # noqa: ARG002 (Python passes it)
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] != PACKAGE:
+            return None
+        spec = PathFinder.find_spec(name, path, None)
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = _NotedLoader(spec.loader.name, spec.loader.path)
+            spec.loader.write = self._write
+        return spec
+
+
+class _NotedLoader(SourceFileLoader):
+    write: Callable[[bytes], object]
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = self.name.encode("utf-8", "replace")[:255]
+        note = bytes([len(name)]) + name
+        self.write(IMPORTING + note)
+        super().exec_module(module)
+        self.write(IMPORTED + note)
 
 
 def reply_of_call(call: Callable[..., Any], inputs: Any, limits: Mapping[str, Any], root: str) -> bytes:
@@ -162,6 +201,8 @@ class Reply:
     """The largest size of the frame's payload, in bytes."""
     began: float | None = None
     """The time when student code began. Our code writes it before student code runs in that process."""
+    imports: list[str] = field(default_factory=list)
+    """The modules whose import has begun and not ended, the innermost last."""
     size: int | None = None
     data: bytearray = field(default_factory=bytearray)
 
@@ -171,8 +212,28 @@ class Reply:
         if self.began is None and self.data[:1] != FAILED and len(self.data) >= head:
             _, self.began = STARTED.unpack_from(self.data)
             del self.data[:head]
-        if self.began is not None and self.size is None and len(self.data) >= 4:
+        while self.began is not None and self.size is None and self._read_note():
+            pass
+        if self.began is not None and self.size is None and self.data[:1] < IMPORTED and len(self.data) >= 4:
             (self.size,) = struct.unpack_from(">I", self.data)
+
+    def _read_note(self) -> bool:
+        """Take one note from the beginning of the data; return whether there was a whole one."""
+        kind, end = self.data[:1], 2 + (self.data[1] if len(self.data) > 1 else 255)
+        if kind not in (IMPORTING, IMPORTED) or len(self.data) < end:
+            return False
+        name = bytes(self.data[2:end]).decode("utf-8", "replace")
+        del self.data[:end]
+        if kind == IMPORTING and len(self.imports) < MAX_IMPORTS:
+            self.imports.append(name)
+        elif kind == IMPORTED and self.imports[-1:] == [name]:
+            self.imports.pop()
+        return True
+
+    @property
+    def importing(self) -> str:
+        """The module whose import has begun and not ended; empty if there is none."""
+        return self.imports[-1] if self.imports else ""
 
     @property
     def too_large(self) -> bool:

@@ -7,7 +7,8 @@ once more to become pid 1 of the new pid namespace, waits for a channel, and ser
 
     ("open", files, limits)     once: write the files below /submission, make them read-only
     ("add", files)              add files, such as a compiled extension
-    ("run", probe, limits)      followed by a frame of encoded inputs: run one case
+    ("run", probe, limits, stuck)   followed by a frame of encoded inputs: run one case. `stuck` lists modules whose
+                                import did not end in an earlier case; the case ends as soon as it imports one
 
 After "open" and "add" this process sends ("ready",). For a case it sends ("started",) when student code begins, then
 ("ended", facts) and a frame with the case's reply, which it does not decode. If the sandbox has a fault, it sends
@@ -225,7 +226,7 @@ class Submission:
             self._send(("ready",))
         else:
             inputs = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
-            self._run(case.Request(request[1], inputs, request[2]))
+            self._run(case.Request(request[1], inputs, request[2], tuple(request[3])))
 
     def _receive(self) -> Any:
         data = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
@@ -276,7 +277,7 @@ class Submission:
             os.close(write_end)
         own_namespace = "pid-namespace" in self.setup.features
         watched = Case(
-            pid, [read_end for read_end, _ in pipes], limits, self.watch, self.reading, own_namespace
+            pid, [read_end for read_end, _ in pipes], request, self.watch, self.reading, own_namespace
         )
         try:
             facts = watched.follow(self._send)
@@ -304,7 +305,7 @@ class Case:
         self,
         pid: int,
         pipes: list[int],
-        limits: Mapping[str, Any],
+        request: case.Request,
         watch: MemoryWatch,
         channel: int,
         own_namespace: bool,
@@ -313,7 +314,8 @@ class Case:
         stdout, stderr, reply = pipes
         self.pid = pid
         self.own_namespace = own_namespace
-        self.limits = limits
+        self.limits = limits = request.limits
+        self.stuck = request.stuck
         self.watch = watch
         self.channel = channel
         self.reply_fd = reply
@@ -348,6 +350,7 @@ class Case:
         return {
             "reason": reason,
             "status": status,
+            "importing": self.reply.importing,
             "seconds": seconds,
             "cpu_seconds": usage.ru_utime + usage.ru_stime,
             "peak_bytes": max(self.watch.peak, usage.ru_maxrss * 1024 - self.watch.baseline, 0),
@@ -407,6 +410,8 @@ class Case:
                             self.limits["wall_seconds"], self.limits["starved_seconds"]
                         )
                         send(("started",))
+                    if self.reply.importing in self.stuck:
+                        return "wall"
                     if self.reply.too_large:
                         return "reply"
                     if self.reply.complete:
