@@ -4,6 +4,7 @@ The functions are pure, so that every sentence can have a test.
 """
 
 import signal
+from collections.abc import Collection
 
 from autograder.errors import BusyError, SubmissionError
 from autograder.sandbox.limits import Limits
@@ -22,13 +23,17 @@ SIGNALS: dict[int, str] = {
 }
 
 
-def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> SubmissionError | None:
+def failure_of(
+    outcome: Outcome, *, timeout: float, limits: Limits, given: Collection[str] = ()
+) -> SubmissionError | None:
     """Return the error with the sentence for the student, or None if the probe returned.
 
     Args:
         outcome: how one probe call ended.
         timeout: the time limit of the whole case, in seconds.
         limits: the other limits that were in force.
+        given: files that the student did not write. The sentence names the innermost line of another file, if there
+            is one.
 
     Raises:
         BusyError: the machine was too busy to tell whether the submission is too slow.
@@ -42,17 +47,20 @@ def failure_of(outcome: Outcome, *, timeout: float, limits: Limits) -> Submissio
             "stop other programs on this machine, or grade fewer submissions at a time, then grade again"
         )
     if status is Status.TIMEOUT:
-        where = f": the import of {outcome.importing} does not end" if outcome.importing else ""
-        return SubmissionError(f"no answer in {timeout:g} s{where}", Verdict.TIMEOUT)
+        if outcome.importing:
+            reason = f": the import of {outcome.importing} does not end"
+        else:
+            reason = f", of which it computed for {outcome.cpu_seconds:.1f} s"
+        return SubmissionError(f"no answer in {timeout:g} s{reason}", Verdict.TIMEOUT)
     if status is Status.CPU_TIMEOUT:
         return SubmissionError("used up the processor time of the case", Verdict.TIMEOUT)
-    return SubmissionError(_error(outcome, limits))
+    return SubmissionError(_error(outcome, limits, given))
 
 
-def _error(outcome: Outcome, limits: Limits) -> str:
+def _error(outcome: Outcome, limits: Limits, given: Collection[str]) -> str:
     status = outcome.status
     if status is Status.RAISED:
-        return _raised(outcome)
+        return _raised(outcome, given)
     if status is Status.OUT_OF_MEMORY:
         return f"killed: used more than {size(limits.memory_bytes)} of memory"
     if status is Status.OUTPUT_LIMIT:
@@ -66,10 +74,14 @@ def _error(outcome: Outcome, limits: Limits) -> str:
     return "your code ended without a readable result"
 
 
-def _raised(outcome: Outcome) -> str:
+def _raised(outcome: Outcome, given: Collection[str]) -> str:
+    own = [place for place in outcome.places if place[0] not in given]
+    file, line = own[-1] if own else (outcome.file, outcome.line)
     place = ""
-    if outcome.file:
-        place = f" ({outcome.file}, line {outcome.line})" if outcome.line else f" ({outcome.file})"
+    if file:
+        place = f" ({file}, line {line})" if line else f" ({file})"
+    if file and "null bytes" in outcome.message and outcome.exception in ("SyntaxError", "ValueError"):
+        return f"cannot be imported: {file} is not a text file in UTF-8 (it has null bytes); save it as UTF-8"
     if outcome.exception == "NotImplementedError":
         return f"not implemented yet: {outcome.message}{place}"
     if outcome.exception == "ModuleNotFoundError":

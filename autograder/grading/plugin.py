@@ -73,6 +73,7 @@ class Run:
         limits: of the sandbox.
         seed: HMAC(course secret, assignment, content of src/); the seeds of the cases derive from it.
         build_failure: why the build failed, or None.
+        given: files that the student did not write; messages name lines of other files, if there are any.
         draws: the number of the draw by case name; 0 for a case that is not listed.
         open_reference: opens the reference in a sandbox of its own. None: a failed check is not repeated, so `wrong`
             is not proven; a trial does without.
@@ -86,6 +87,7 @@ class Run:
     limits: Limits
     seed: bytes
     build_failure: SubmissionError | None = None
+    given: frozenset[str] = frozenset()
     draws: dict[str, int] = field(default_factory=dict)
     open_reference: Callable[[], AbstractContextManager[Session]] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -111,8 +113,14 @@ class Student:
         self._peak_bytes = 0
         self._asked = False  # whether the check asked for one of these figures
 
-    def __call__(self, probe: Probe, *inputs: object) -> Any:
+    def __call__(self, probe: Probe, *inputs: object, what: str = "") -> Any:
         """Run `probe(*inputs)` in the sandbox and return its plain data.
+
+        Args:
+            probe: a function of the suite's probes.py.
+            inputs: plain data.
+            what: what is called, in the student's terms: "softmax_loss for logits of 1e4". It stands before the
+                message if the call fails.
 
         Raises:
             SubmissionError: the student's code raised, crashed, or broke a limit.
@@ -129,9 +137,9 @@ class Student:
             # Perhaps somebody else killed it: an operator, or the machine because memory ran out. Code that kills
             # itself does so again.
             outcome = self._call(self._session, name, inputs)
-        failure = failure_of(outcome, timeout=self._timeout, limits=self._run.limits)
+        failure = failure_of(outcome, timeout=self._timeout, limits=self._run.limits, given=self._run.given)
         if failure is not None:
-            raise failure
+            raise SubmissionError(f"{what}: {failure}", failure.verdict) if what else failure
         return outcome.value
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:

@@ -73,6 +73,7 @@ from autograder.submission import PACKAGE, digest, read_tree
 from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
+SOLUTION = b"### BEGIN SOLUTION"  # see autograder.release.markers
 ALONE = 3  # runs of one submission with no other beside it
 DRAWS = 5  # of one case; after as many faults of the suite the report waits for staff
 MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
@@ -307,7 +308,15 @@ class Server:
                 self.wall.open(files, self.limits) as sandbox,
             ):
                 failure = self.build(sandbox, files)
-                run = Run(sandbox, self.limits, seed, failure, dict(request.draws), self.open_reference)
+                run = Run(
+                    sandbox,
+                    self.limits,
+                    seed,
+                    failure,
+                    self.not_written(),
+                    dict(request.draws),
+                    self.open_reference,
+                )
                 results, faults = self.run_items(session, run, turn)
                 return results, facts | {"draws": run.draws}, faults
         except SubmissionError as refused:  # no case has run yet, so every case gets this result
@@ -391,7 +400,7 @@ class Server:
                         failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
                 for draw in trial.draws:
                     seed = hashlib.sha256(draw.encode()).digest()
-                    run = Run(sandbox, self.limits, seed, failure, seconds=trial.seconds)
+                    run = Run(sandbox, self.limits, seed, failure, self.not_written(), seconds=trial.seconds)
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
                         break
@@ -454,6 +463,10 @@ class Server:
             for path, content in self.reference.items()
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
         }
+
+    def not_written(self) -> frozenset[str]:
+        """Return the reference's files that hold no solution: students do not write them."""
+        return frozenset(path for path, content in self.reference.items() if SOLUTION not in content)
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return a submission's files, with the given files replaced by ours."""

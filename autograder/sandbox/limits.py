@@ -17,7 +17,7 @@ class Limits:
     Time in which the case was ready and had no processor does not count, see `autograder.sandbox.inside.clock`.
     """
     starved_seconds: float | None = None
-    """Wall-clock time after which a case is given up that has not used its time. None: 10 * wall_seconds + 5."""
+    """Wall-clock time after which a case is given up that has not used its time. None: 10 * wall_seconds + 60."""
     cpu_seconds: float | None = None
     """CPU time of each process. None means 4 * wall_seconds + 1, which only a process with many threads can reach."""
     memory_bytes: int = 1024 * MIB
@@ -44,7 +44,7 @@ class Limits:
 
     def bound(self) -> float:
         """Return the wall-clock time after which every case ends, in seconds."""
-        return float(10 * self.wall_seconds + 5 if self.starved_seconds is None else self.starved_seconds)
+        return float(10 * self.wall_seconds + 60 if self.starved_seconds is None else self.starved_seconds)
 
     def message(self) -> dict[str, object]:
         """Return the limits by name, in the form that the processes inside the wall read."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autograder.sandbox.inside import protocol
+from autograder.sandbox.inside.reply import MAX_PLACES
 from autograder.sandbox.limits import Limits
 
 SIGKILL = 9
@@ -61,6 +62,8 @@ class Outcome:
     file: str | None = None
     """The last file of the submission in the traceback, such as `src/softmax.py`."""
     line: int | None = None
+    places: tuple[tuple[str, int | None], ...] = ()
+    """Files and lines of the submission in the traceback, the innermost last. `file` and `line` are the last one."""
     importing: str = ""
     """The module of the submission whose import had begun and not ended, if TIMEOUT."""
     signal: int | None = None
@@ -145,19 +148,30 @@ def _read_reply(reply: bytes, limits: Limits) -> dict[str, Any]:
         return {"status": Status.BAD_REPLY, "message": f"the reply {error}"}
     if type(decoded) is tuple and len(decoded) == 2 and decoded[0] == "returned":
         return {"status": Status.RETURNED, "value": decoded[1]}
-    if type(decoded) is tuple and len(decoded) == 6 and decoded[0] == "raised":
-        _, kind, name, message, file, line = decoded
+    if type(decoded) is tuple and len(decoded) == 5 and decoded[0] == "raised":
+        _, kind, name, message, places = decoded
         texts = all(type(text) is str for text in (kind, name, message))
-        place = (file is None or type(file) is str) and (line is None or type(line) is int)
-        if texts and place and kind in _KINDS:
+        if texts and kind in _KINDS and type(places) is tuple and all(map(_is_place, places)):
+            kept = tuple((file[:200], line) for file, line in places[-MAX_PLACES:])
+            file, line = kept[-1] if kept else (None, None)
             return {
                 "status": _KINDS[kind],
                 "exception": name[:200],
                 "message": message[:1000],
-                "file": None if file is None else file[:200],
+                "file": file,
                 "line": line,
+                "places": kept,
             }
     return {"status": Status.BAD_REPLY, "message": "the reply is of no known form"}
+
+
+def _is_place(place: object) -> bool:
+    return (
+        type(place) is tuple
+        and len(place) == 2
+        and type(place[0]) is str
+        and (place[1] is None or type(place[1]) is int)
+    )
 
 
 def _output(head: bytes, tail: bytes, total: int) -> Output:

@@ -4,6 +4,7 @@ import signal
 
 import pytest
 
+from autograder.errors import BusyError
 from autograder.grading.messages import failure_of, size
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
@@ -15,7 +16,16 @@ LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 2
 @pytest.mark.parametrize(
     ("outcome", "verdict", "message"),
     [
-        (Outcome(Status.TIMEOUT), Verdict.TIMEOUT, "no answer in 10 s"),
+        (
+            Outcome(Status.TIMEOUT, cpu_seconds=9.96),
+            Verdict.TIMEOUT,
+            "no answer in 10 s, of which it computed for 10.0 s",
+        ),
+        (
+            Outcome(Status.TIMEOUT, importing="src.linear"),
+            Verdict.TIMEOUT,
+            "no answer in 10 s: the import of src.linear does not end",
+        ),
         (Outcome(Status.CPU_TIMEOUT), Verdict.TIMEOUT, "used up the processor time of the case"),
         (
             Outcome(Status.RAISED, exception="ValueError", message="bad", file="src/softmax.py", line=41),
@@ -62,6 +72,7 @@ LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 2
     ],
     ids=[
         "timeout",
+        "timeout-in-import",
         "cpu-timeout",
         "raised",
         "raised-without-message",
@@ -83,10 +94,38 @@ def test_sentence(outcome, verdict, message):
     assert str(failure) == message
 
 
-def test_every_status_has_a_sentence():
-    for status in Status:
+PLACES = (("src/softmax.py", 41), ("src/graph.py", 7), ("src/graph.py", 9))
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [((), "src/graph.py, line 9"), (("src/graph.py",), "src/softmax.py, line 41")],
+)
+def test_a_sentence_names_the_innermost_line_that_the_student_wrote(given, place):
+    outcome = Outcome(Status.RAISED, exception="KeyError", file="src/graph.py", line=9, places=PLACES)
+    failure = failure_of(outcome, timeout=10, limits=LIMITS, given=given)
+    assert str(failure) == f"your code raised KeyError ({place})"
+    only_given = failure_of(outcome, timeout=10, limits=LIMITS, given=("src/graph.py", "src/softmax.py"))
+    assert str(only_given) == "your code raised KeyError (src/graph.py, line 9)"
+
+
+def test_a_file_in_utf_16_is_named():
+    message = "source code string cannot contain null bytes [Python 3.11]"
+    outcome = Outcome(Status.RAISED, exception="SyntaxError", message=message, places=(("src/a.py", None),))
+    assert str(failure_of(outcome, timeout=10, limits=LIMITS)) == (
+        "cannot be imported: src/a.py is not a text file in UTF-8 (it has null bytes); save it as UTF-8"
+    )
+
+
+def test_every_status_but_one_has_a_sentence():
+    for status in set(Status) - {Status.STARVED}:
         failure = failure_of(Outcome(status), timeout=10, limits=LIMITS)
         assert (failure is None) == (status is Status.RETURNED)
+
+
+def test_a_machine_that_is_too_busy_is_our_fault():
+    with pytest.raises(BusyError, match="waited for a processor"):
+        failure_of(Outcome(Status.STARVED), timeout=10, limits=LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from autograder.grading.messages import failure_of
 from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.inside.reply import IMPORTED, IMPORTING, STARTED, Reply
 from autograder.sandbox.outcome import Outcome, Status
@@ -101,9 +100,3 @@ def test_modules_are_loaded_as_python_loads_them(wall: BwrapWall) -> None:
             "ModuleNotFoundError",
             "No module named 'src.missing'",
         )
-
-
-def test_the_message_names_the_module() -> None:
-    outcome = Outcome(Status.TIMEOUT, importing="src.linear")
-    failure = failure_of(outcome, timeout=10.0, limits=PATIENT)
-    assert str(failure) == "no answer in 10 s: the import of src.linear does not end"

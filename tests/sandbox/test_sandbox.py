@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -162,6 +163,28 @@ def test_a_syntax_error_names_the_line(wall: BwrapWall) -> None:
     outcome = run(wall, "x = 1\ndef go(:\n")
     assert (outcome.status, outcome.exception) == (Status.RAISED, "SyntaxError")
     assert (outcome.file, outcome.line) == ("src/code.py", 2)
+    assert outcome.message.endswith("[Python {}.{}]".format(*sys.version_info[:2]))
+
+
+def test_a_file_that_python_cannot_read_is_named(wall: BwrapWall) -> None:
+    files = {"src/__init__.py": b"", "src/code.py": "x = 1\n".encode("utf-16")}
+    with wall.open(files) as session:
+        outcome = session.run("call", ("go",))
+    assert (outcome.status, outcome.places[-1]) == (Status.RAISED, ("src/code.py", None))
+    assert "null bytes" in outcome.message
+
+
+@pytest.mark.parametrize("name", ["Code.py", "codes.py", "code .py"])
+def test_a_missing_module_names_a_file_with_nearly_the_same_name(wall: BwrapWall, name: str) -> None:
+    with wall.open({"src/__init__.py": b"", f"src/{name}": b""}) as session:
+        outcome = session.run("call", ("go",))
+    assert outcome.message == f"No module named 'src.code'; there is a file {name} in src"
+
+
+def test_every_line_of_the_submission_in_the_traceback_is_told_up_to_a_bound(wall: BwrapWall) -> None:
+    outcome = run(wall, "def deep(n):\n return deep(n - 1) if n else 1 / 0\ndef go(n):\n return deep(n)\n", 3)
+    assert outcome.places == (("src/code.py", 4), *[("src/code.py", 2)] * 4)
+    assert len(run(wall, "def go():\n return go()\n").places) == 20
 
 
 def test_a_missing_module_is_the_students_error(wall: BwrapWall) -> None:
@@ -586,6 +609,7 @@ def test_protections_are_those_seen_from_inside(wall: BwrapWall) -> None:
 FACTS = {
     "reason": "replied",
     "status": 0,
+    "importing": "",
     "seconds": 1.0,
     "cpu_seconds": 0.5,
     "peak_bytes": 10,
@@ -598,6 +622,7 @@ FACTS = {
     ("facts", "status"),
     [
         ({"reason": "wall"}, Status.TIMEOUT),
+        ({"reason": "starved"}, Status.STARVED),
         ({"reason": "memory"}, Status.OUT_OF_MEMORY),
         ({"reason": "output"}, Status.OUTPUT_LIMIT),
         ({"reason": "reply"}, Status.REPLY_LIMIT),

@@ -5,20 +5,22 @@ writes a note when the import of a file of the submission begins, and one when i
 back can say where it was. Then it writes one frame with the reply:
 
     ("returned", value)
-    ("raised", kind, type name, message, file, line)     kind: "exception", "memory" or "reply"
+    ("raised", kind, type name, message, places)     kind: "exception", "memory" or "reply"
 
-The path of a file is relative to the submission (`src/softmax.py`). A file that does not belong to the submission is
-left out. The `str` and `repr` of a student's object may run student code, so they are called inside the case and within
-its time limit.
+A place is (file, line), with a path relative to the submission (`src/softmax.py`). The places are those of the
+traceback, the innermost last; files that do not belong to the submission are left out. The `str` and `repr` of a
+student's object may run student code, so they are called inside the case and within its time limit.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import struct
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -29,6 +31,7 @@ from . import protocol
 
 PACKAGE = "src"
 MAX_MESSAGE = 500
+MAX_PLACES = 20
 
 PROBES_MODULE = "_probes"
 """The name of the probes module inside: private, so that no submission can take it."""
@@ -138,11 +141,10 @@ def reply_of_call(call: Callable[..., Any], inputs: Any, limits: Mapping[str, An
         return protocol.encode(("returned", value), bounds, describe=_describe)
     except protocol.ProtocolError as error:
         text = _one_line(f"the returned value is {error}")
-        raised: tuple[object, ...] = ("raised", "reply", "", text, None, None)
+        raised: tuple[object, ...] = ("raised", "reply", "", text, ())
     except BaseException as error:  # noqa: BLE001  # SystemExit and KeyboardInterrupt come from student code as well
         kind = "memory" if _is_out_of_memory(error) else "exception"
-        place = _place(error, root)
-        raised = ("raised", kind, protocol.type_name_of(error), _message(error), *place)
+        raised = ("raised", kind, protocol.type_name_of(error), _message(error), _places(error, root))
     return protocol.encode(raised)
 
 
@@ -156,9 +158,27 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _message(error: BaseException) -> str:
     try:
-        return _one_line(str(error))
+        text = str(error)
+        if isinstance(error, SyntaxError):
+            text += f" [Python {sys.version_info.major}.{sys.version_info.minor}]"
+        elif isinstance(error, ModuleNotFoundError):
+            text += _similar_module(error.name)
+        return _one_line(text)
     except BaseException:  # noqa: BLE001  # the student's own __str__
         return ""
+
+
+def _similar_module(name: str | None) -> str:
+    """Return a hint at a file of the submission whose name is nearly that of a missing module."""
+    import difflib
+
+    parent, _, last = (name or "").rpartition(".")
+    folders = getattr(sys.modules.get(parent), "__path__", ()) if parent.partition(".")[0] == PACKAGE else ()
+    for folder in folders:
+        files = {file.casefold(): file for file in sorted(os.listdir(folder))}  # noqa: PTH208
+        for close in difflib.get_close_matches(f"{last}.py".casefold(), files, n=1):
+            return f"; there is a file {files[close]} in {parent.replace('.', '/')}"
+    return ""
 
 
 def _describe(value: object) -> str:
@@ -173,21 +193,27 @@ def _one_line(text: str) -> str:
     return text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
 
 
-def _place(error: BaseException, root: str) -> tuple[str | None, int | None]:
-    """Return the last file and line of the submission in the traceback, or the line that does not parse."""
+def _places(error: BaseException, root: str) -> tuple[tuple[str, int | None], ...]:
+    """Return the last files and lines of the submission in the traceback, and the line that does not parse."""
     prefix = root + "/"
-    if isinstance(error, SyntaxError) and str(error.filename).startswith(prefix):
-        return str(error.filename)[len(prefix) :][:200], error.lineno if type(error.lineno) is int else None
-    place: tuple[str | None, int | None] = (None, None)
+    places: deque[tuple[str, int | None]] = deque(maxlen=MAX_PLACES)
     step: TracebackType | None = error.__traceback__
     # A recursion leaves a long traceback, and hostile code may make an endless one.
     deadline = time.monotonic() + 1.0
     while step is not None and time.monotonic() < deadline:
         name = step.tb_frame.f_code.co_filename
         if name.startswith(prefix + PACKAGE + "/"):
-            place = (name[len(prefix) :][:200], step.tb_lineno)
+            places.append((name[len(prefix) :][:200], step.tb_lineno))
+        elif step.tb_frame.f_code is _NotedLoader.exec_module.__code__:
+            # The file itself, for an error before its first line runs. If it does not parse, the error knows the line.
+            loader = step.tb_frame.f_locals["self"]
+            if str(loader.path).startswith(prefix):
+                places.append((str(loader.path)[len(prefix) :][:200], None))
         step = step.tb_next
-    return place
+    if isinstance(error, SyntaxError) and str(error.filename).startswith(prefix):
+        line = error.lineno if type(error.lineno) is int else None
+        places.append((str(error.filename)[len(prefix) :][:200], line))
+    return tuple(places)
 
 
 # ── reading the reply ────────────────────────────────────────────────────────────────────────────────────
