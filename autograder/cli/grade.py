@@ -1,7 +1,6 @@
 """`autograder grade`: grade checkouts on this machine."""
 
 import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def grade(
     PATH is a checkout with a folder src, or a folder of such checkouts. A score.md and a score.json are written for
     each checkout, and a grades.csv for a folder of them.
     """
-    from autograder import config
+    from autograder import config, processors
     from autograder.grading import batch
     from autograder.report import markdown
 
@@ -79,6 +78,9 @@ def grade(
     single = checkouts == [path]
     out = out or (path if single else Path("grades"))
     batch.prepare(out)
+    jobs = jobs or processors.available()
+    if warning := processors.too_many(jobs, "submissions"):
+        click.echo(warning, err=True)
 
     with _Progress(len(checkouts) * len(assignments), quiet=single or as_json) as progress:
         done = batch.grade_checkouts(
@@ -88,7 +90,7 @@ def grade(
             checkouts,
             sandbox=sandbox,
             image=image,
-            jobs=jobs or _processors(),
+            jobs=jobs,
             progress=progress.step,
         )
     reports = [report for own in done.reports.values() for report in own]
@@ -132,9 +134,3 @@ class _Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-
-
-def _processors() -> int:
-    """Return the number of processors that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,7 +1,6 @@
 """`autograder suite`: what is known about a hidden suite before students meet it."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,7 +80,7 @@ def check(
     Tries wrong solutions on the suite, and the reference in many draws. The wrong solutions are mutants of the
     reference: one small mistake each. Ctrl-C reports what is known by then.
     """
-    from autograder import config
+    from autograder import config, processors
     from autograder.report import dumps
     from autograder.suite_check import html, plan, run, terminal
 
@@ -92,7 +91,7 @@ def check(
         seed=seed,
         only=only,
         samples=samples,
-        jobs=jobs or _processors(),
+        jobs=jobs or processors.available(),
         sandbox=sandbox or settings.sandbox.kind,
     )
     out = out or settings.state / "suite-check" / assignment
@@ -170,8 +169,3 @@ def _step(name: str, total: int) -> Iterator[Callable[[], None]]:
         yield advance
     if total:
         click.echo(f"{name}: {total} in {time.monotonic() - started:.1f} s", err=True)
-
-
-def _processors() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -629,6 +629,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                     f"the suite has no {suite / file}; see autograder.toml, [assignments.{assignment}]"
                 )
         kind = find(sandbox)
+        if not kind.takes_image:  # the engine of containers may be on another machine, and checks by itself
+            _require_devices(assignment, chosen.devices)
         wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
@@ -642,6 +644,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
             sys.dont_write_bytecode = True
             sys.path[:0] = [str(suite), str(config.path(config.reference))]
             _preload(assignment, chosen.preload)
+            _require_gpu(assignment, chosen.devices)
             server = Server(config, assignment, kind, wall, channel)
             arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
             settings = suite / "pytest.ini"
@@ -679,6 +682,25 @@ class _Settings:
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
         config.stash[DEFAULT_TIMEOUT] = self.timeout
+
+
+def _require_devices(assignment: str, devices: Sequence[str]) -> None:
+    """Raise GraderError if a configured device is missing: what is graded without it must not be final."""
+    missing = [device for device in devices if not Path(device).exists()]
+    if missing:
+        raise GraderError(
+            f"assignments.{assignment}.devices: this machine has no {', '.join(missing)}; load the driver, grade on "
+            "another machine, or correct autograder.toml"
+        )
+
+
+def _require_gpu(assignment: str, devices: Sequence[str]) -> None:
+    torch = sys.modules.get("torch")
+    wanted = any(device.startswith("/dev/nvidia") for device in devices)
+    if wanted and torch is not None and not torch.cuda.is_available():
+        raise GraderError(
+            f"assignments.{assignment}.devices: torch cannot use the GPU of this machine; see `autograder doctor`"
+        )
 
 
 def _preload(assignment: str, modules: tuple[str, ...]) -> None:

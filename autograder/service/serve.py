@@ -29,7 +29,7 @@ from types import FrameType
 
 import uvicorn
 
-from autograder import __version__
+from autograder import __version__, processors
 from autograder.config import Config, load
 from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
@@ -454,6 +454,8 @@ def _lines(
         yield f"  web      http://{front.address}"
     if identity is not None:
         yield f"  workers  {workers}, the first is {identity.name}; {', '.join(queues)}"
+        if warning := processors.too_many(workers, "jobs"):
+            yield f"           {warning}"
 
 
 def _facts(

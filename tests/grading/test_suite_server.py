@@ -3,15 +3,17 @@
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
 from autograder.config import load
-from autograder.errors import GraderError
+from autograder.errors import GraderError, SuiteError
+from autograder.grading import suite_server
 from autograder.grading.grader import Grader
 from autograder.grading.plugin import Case, Run, Student
 from autograder.grading.trial import Trial
@@ -342,14 +344,15 @@ def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
     score = SCORE + "\n\ncalls = []\n"
     score = score.replace(
         "    assert_close(student(probes.double, 3.0), 6.0)",
-        "    calls.append(1)\n    student(probes.double, 3.0)\n    assert len(calls) == 1 or calls[7]",
+        "    calls.append(1)\n    student(probes.double, 3.0)\n    assert len(calls) == 1 or calls[99]",
     )
     course_folder = CourseFolder(tmp_path, score=score)
     with (
         Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader,
-        pytest.raises(GraderError, match="raised IndexError: list index out of range; no score was given"),
+        pytest.raises(SuiteError, match="the reference fails Task1 - Case2 .*; fix the suite") as caught,
     ):
         grader.grade(course_folder.submission("right"))
+    assert caught.value.detail == "IndexError: list index out of range"
 
 
 def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
@@ -432,3 +435,18 @@ def test_given_files_replace_the_student_s(tmp_path):
     course_folder = CourseFolder(tmp_path, settings='given = ["src/work.py"]\n')
     with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
         assert grader.grade(course_folder.submission("any", "raise SystemExit")).points == 100
+
+
+def test_a_device_that_this_machine_lacks_is_our_fault(tmp_path):
+    text = refusal(tmp_path, settings='devices = ["/dev/null", "/dev/no-such-device"]\n')
+    assert "this machine has no /dev/no-such-device; load the driver" in text
+
+
+def test_a_gpu_that_torch_cannot_use_is_our_fault(monkeypatch):
+    unusable = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda: False))
+    monkeypatch.setitem(sys.modules, "torch", unusable)
+    suite_server._require_gpu("t", ["/dev/null"])
+    with pytest.raises(GraderError, match="torch cannot use the GPU"):
+        suite_server._require_gpu("t", ["/dev/null", "/dev/nvidia0"])
+    unusable.cuda.is_available = lambda: True
+    suite_server._require_gpu("t", ["/dev/nvidia0"])

@@ -130,7 +130,7 @@ def test_each_case_starts_from_the_same_state(wall: BwrapWall) -> None:
 
 
 def test_seconds_are_those_of_student_code(wall: BwrapWall) -> None:
-    """They last from its beginning to its end, and are not the time that the processor needed."""
+    """They begin and end with it, and sleeping counts, unlike waiting for a processor."""
     code = (
         "import time\nbegan = time.monotonic()\ndef go():\n time.sleep(0.3)\n return began, time.monotonic()"
     )
@@ -139,7 +139,7 @@ def test_seconds_are_those_of_student_code(wall: BwrapWall) -> None:
     returned = time.monotonic()
     began, ended = outcome.value
     assert asked < began < ended < returned
-    assert 0.3 <= ended - began <= outcome.seconds <= returned - asked
+    assert 0.3 <= outcome.seconds <= returned - asked
     assert outcome.cpu_seconds < 0.3
 
 
