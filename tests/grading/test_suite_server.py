@@ -349,7 +349,7 @@ def test_a_check_that_fails_for_any_data_is_our_fault(tmp_path):
     course_folder = CourseFolder(tmp_path, score=score)
     with (
         Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader,
-        pytest.raises(SuiteError, match="the reference fails Task1 - Case2 .*; fix the suite") as caught,
+        pytest.raises(SuiteError, match="the reference fails Task1 - Case2") as caught,
     ):
         grader.grade(course_folder.submission("right"))
     assert caught.value.detail == "IndexError: list index out of range"

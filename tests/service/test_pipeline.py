@@ -214,6 +214,20 @@ def test_a_commit_that_was_pushed_in_time_is_graded_although_it_is_pushed_again_
     assert desk.ledger.report(job) is not None
 
 
+@pytest.mark.parametrize("desk", ['policy = "last"'], indirect=True)
+def test_after_a_lower_score_the_student_reads_which_commit_was_the_best(desk):
+    best = desk.push()
+    assert desk.run(best) is JobState.FINAL
+    assert "An earlier push was better" not in desk.university.text()
+    assert desk.run(desk.push(HALF)) is JobState.FINAL
+    commit = desk.ledger.job(best).commit
+    sentence = f"An earlier push was better: commit `{commit[:10]}` had 100 / 100. The last push counts."
+    assert sentence in desk.university.text()
+    assert desk.university.score() == 40
+    assert desk.run(desk.push()) is JobState.FINAL
+    assert "An earlier push was better" not in desk.university.text()
+
+
 @pytest.mark.parametrize("desk", ['policy = "best"'], indirect=True)
 def test_where_the_best_push_counts_a_worse_one_says_which_that_is(desk):
     best = desk.push()

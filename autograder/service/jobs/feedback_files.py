@@ -34,6 +34,21 @@ def graded(report: Report, note: str, standing: Standing | None = None) -> dict[
     return _files(markdown([report], note), report.to_json())
 
 
+def lower(report: Report, note: str, best: Standing) -> dict[str, bytes]:
+    """Return the feedback files for a push that counts although an earlier one was better.
+
+    Args:
+        report: of the push.
+        note: Markdown, shown above the table.
+        best: the best report of the repository.
+    """
+    earlier = (
+        f"An earlier push was better: commit `{best.commit[:10]}` had "
+        f"{best.report.points} / {best.report.max_points}. The last push counts."
+    )
+    return _files(markdown([report], f"{note} {earlier}"), report.to_json())
+
+
 def not_graded(assignment: str, commit: str, note: str, standing: Standing | None) -> dict[str, bytes]:
     """Return the feedback files for a push that is recorded but not graded.
 

@@ -358,6 +358,9 @@ class Pipeline:
         If the job is a regrade that does not count, they show the report that counts.
         """
         if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
+            best = self._stands(self._standing(job, stored.report, ScorePolicy.BEST))
+            if best is not None and best.report.points > stored.report.points:
+                return feedback_files.lower(stored.report, note, best)
             return feedback_files.graded(stored.report, note)
         counts = self._standing(job, stored.report)
         standing = self._stands(counts) if counts != job.id else None
@@ -365,19 +368,23 @@ class Pipeline:
             return feedback_files.not_lowered(stored.report, note, standing)
         return feedback_files.graded(stored.report, note, standing)
 
-    def _standing(self, job: Job, report: Report | None = None) -> str | None:
+    def _standing(
+        self, job: Job, report: Report | None = None, policy: ScorePolicy | None = None
+    ) -> str | None:
         """Return the id of the job whose report is the repository's score, None if the repository has no score.
 
         Args:
             job: a job of the repository.
             report: of `job`. The job is not final yet, but its report is treated as if it were.
+            policy: in place of the assignment's.
         """
         candidates = self.ledger.candidates(job.assignment, repository=job.repository)
         if report is not None:
             pushes = self.ledger.pushes(job.repository, commit=job.commit)
             candidates += [Candidate.of(push, job, report) for push in pushes]
         cutoffs = self.course.cutoffs(job.assignment, [job.repository])
-        scores = current(candidates, job.assignment, self.course.policy(job.assignment), cutoffs)
+        policy = policy or self.course.policy(job.assignment)
+        scores = current(candidates, job.assignment, policy, cutoffs)
         return scores[0].job_id if scores else None
 
     def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
