@@ -6,8 +6,8 @@
         with turn.alone():               # waits until no other process is in `together`
             ...
 
-Two files are locked with flock. Who waits to be alone keeps the gate, through which everybody comes, so newcomers wait
-behind it. If the files cannot be made, nobody waits. A lock ends with its process, whatever happens to that.
+Two files are locked with flock. Who waits to be alone keeps the gate, through which everybody comes, so newcomers
+come after it. If the files cannot be made, nobody waits. A lock ends with its process, whatever happens to that.
 """
 
 import contextlib

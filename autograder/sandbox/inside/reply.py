@@ -258,7 +258,7 @@ class Reply:
 
     @property
     def importing(self) -> str:
-        """The module whose import has begun and not ended; empty if there is none."""
+        """The module whose import has begun and not ended; empty if there is no such module."""
         return self.imports[-1] if self.imports else ""
 
     @property
