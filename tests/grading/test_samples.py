@@ -22,9 +22,9 @@ import sys
 import tempfile
 import time
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -32,7 +32,8 @@ import pytest
 
 from autograder.config import SECRET_VARIABLE, STATE_FOLDER, load
 from autograder.grading.batch import head_commit, write_single
-from autograder.grading.grader import Graded, Grader
+from autograder.grading.grader import Graded, Grader, Tried
+from autograder.grading.trial import Trial
 from autograder.report import MAX_MESSAGE, Report, markdown
 from autograder.sandbox.inside import kernel
 from autograder.submission import digest
@@ -66,6 +67,8 @@ LIMITS = {
 """Less than what is usual, so that it is reached sooner."""
 IN_FLIGHT = {"a0": 6, "a1": 3, "a2": 3}
 """In a0 some sleep for seconds, so more of them than processors are graded at a time."""
+FURTHER_DRAWS = ("second", "third")
+"""Names of draws for wrong samples, besides the one that is graded; `autograder suite check` makes fifty."""
 PAIR = ("hostile-pair-receiver", "hostile-pair-sender")
 """Graded first, so that they are in flight at the same time."""
 IN_CONTAINERS = (
@@ -154,6 +157,8 @@ class Grading:
     folder: Path
     sandbox: Callable[[str], str]
     left_behind: list[str]
+    redrawn: dict[str, Tried] = field(default_factory=dict)
+    """By sample: the cases that must catch it, in further draws."""
 
     def grade(self, conditions: Conditions, samples: list[Sample]) -> dict[str, Graded]:
         """Grade samples that need the same conditions.
@@ -181,6 +186,14 @@ class Grading:
                 work = [(path, None) for path, sample in checkouts.items() if sample.expected.alone is alone]
                 work.sort(key=lambda one: one[0].name not in PAIR)
                 results |= {graded.path.name: graded for graded in grader.grade_many(work, jobs=jobs)}
+            if conditions.wall == "bwrap":
+                names = [name for name, _ in grader.cases]
+                trials = [
+                    (sample.name, path, Trial(FURTHER_DRAWS, cases))
+                    for path, sample in checkouts.items()
+                    if (cases := catching(sample, names))
+                ]
+                self.redrawn |= dict(grader.try_many(trials, jobs=IN_FLIGHT[conditions.assignment]))
             if (more := settled(lambda: len(descendants(others)), processes)) != processes:
                 self.left_behind.append(f"{conditions}: {more} processes after grading, {processes} before")
         if settled(lambda: len(descendants(others)), 0):
@@ -190,6 +203,13 @@ class Grading:
         self.left_behind += [f"{path} was changed" for path in before if fingerprint(path) != before[path]]
         self.left_behind += [f"{conditions}: the mount {mount} is left" for mount in mounts() - mounted]
         return results
+
+
+def catching(sample: Sample, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the cases that must catch a wrong sample; none for a sample of another family."""
+    verdicts = sample.expected.verdicts
+    must = {*verdicts.wrong, *verdicts.error} - {*verdicts.passed, *verdicts.timeout}
+    return tuple(names[number - 1] for number in sorted(must)) if sample.name.startswith("wrong-") else ()
 
 
 def fingerprint(folder: Path) -> dict[Path, tuple[int, ...]]:
@@ -324,6 +344,25 @@ def test_a_sample_gets_what_it_expects(wall: str, sample: Sample, results: Resul
     message = expected.in_container or expected.message if wall == "docker" else expected.message
     assert [m for m in messages_of(report) if message not in m] == [], table
     assert_messages_are_harmless(report)
+
+
+WRONG = {name: sample for name, sample in ALL.items() if catching(sample, [""] * 1000)}
+
+
+@pytest.mark.sandbox
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("name", WRONG)
+def test_whether_a_mistake_shows_does_not_depend_on_the_draw(
+    name: str, results: Results, grading: Grading
+) -> None:
+    if ("bwrap", name) not in results:
+        pytest.skip("the sample was not asked for")
+    tried, verdicts = grading.redrawn[name], WRONG[name].expected.verdicts
+    assert tried.fault is None
+    numbers = {case.name: number for number, case in enumerate(tried.cases, 1)}
+    missed = [row for row in tried.rows if row.verdict not in verdicts.of(numbers[row.name])]
+    assert missed == []
+    assert {row.draw for row in tried.rows} == {*FURTHER_DRAWS}
 
 
 @pytest.mark.sandbox
