@@ -16,6 +16,7 @@ NumPy, torch, threads, subprocesses and compilers make several hundred different
     sockets      other address families (vsock, netlink, packet, ...) reach the hypervisor or the kernel; the two
                  families that are allowed stay within the submission's own, empty network namespace
     terminal     the call can put input into a terminal, as if somebody typed it
+    sessions     the kernel gives each session an equal share of the processors (autogroup), so a case has only one
     keeper       pid 1 of the namespace has the same user id, and a case must not slow it down or end it; so a case may
                  change limits and priorities only of its own process
 """
@@ -156,6 +157,8 @@ SYSCALLS = (
     Syscall("semget",                      64,     190,  "memory"),
     Syscall("msgget",                      68,     186,  "memory"),
     Syscall("mq_open",                    240,     180,  "memory"),
+
+    Syscall("setsid",                     112,     157,  "sessions"),
 
     # Refused only in part:
     Syscall("clone",                       56,     220,  "namespaces",  EPERM, NO_NAMESPACE),

@@ -111,11 +111,12 @@ def go():
 """
 
 DAEMON = """
-import os, time
+import contextlib, os, time
 def leave():
     read, write = os.pipe()
     if os.fork() == 0:
-        os.setsid()
+        with contextlib.suppress(OSError):
+            os.setsid()
         pid = os.fork()
         if pid == 0:
             os.closerange(0, 64)
@@ -348,8 +349,10 @@ def test_memory_holds_nothing_of_the_trusted_side(wall: BwrapWall) -> None:
             for name in (
                 "",
                 ".case",
+                ".clock",
                 ".fork_server",
                 ".kernel",
+                ".processes",
                 ".protocol",
                 ".rehearsal",
                 ".reply",
@@ -609,6 +612,26 @@ def test_killing_everybody_kills_only_the_case(wall: BwrapWall) -> None:
         assert session.run("call", ("fine",)).value == 2
 
 
+MAKE_SESSION = """
+import os
+def go():
+    read, write = os.pipe()
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            os.write(write, b"made")
+        except OSError:
+            os.write(write, b"refused")
+        os._exit(0)
+    return os.read(read, 10).decode()
+"""
+
+
+def test_a_case_has_one_session_and_so_one_share_of_the_processors(wall: BwrapWall, without: Any) -> None:
+    assert value(wall, MAKE_SESSION) == "refused"
+    assert value(without("seccomp"), MAKE_SESSION) == "made"
+
+
 def test_limits_and_priority_of_the_keeper_cannot_be_changed(wall: BwrapWall) -> None:
     assert value(wall, LIMIT_KEEPER) == "PermissionError"
     code = """
@@ -748,7 +771,8 @@ def test_without_network_namespace_and_landlock_abstract_sockets_are_reached(
 
 
 def test_without_pid_namespace_processes_survive_their_case(without: Any) -> None:
-    assert _process_survives(without("pid-namespace", "landlock")) is True
+    # seccomp refuses the session with which a process would leave the group that is killed.
+    assert _process_survives(without("pid-namespace", "landlock", "seccomp")) is True
 
 
 def test_without_uts_namespace_the_host_is_named(without: Any) -> None:

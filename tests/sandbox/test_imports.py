@@ -36,7 +36,7 @@ def test_notes_say_which_import_has_begun_and_not_ended(piece: int) -> None:
 
 def test_notes_that_student_code_makes_up_change_nothing_but_the_name() -> None:
     reply = Reply(100)
-    reply.add(BEGAN + note(IMPORTED, "never") + note(IMPORTING, "x") * 100_000 + b"\xff\x05ab")
+    reply.add(BEGAN + note(IMPORTED, "never") + note(IMPORTING, "x") * 100_000 + b"\x81\x05ab")
     assert len(reply.imports) <= 100
     assert not reply.complete
     reply.add(b"cde" + FRAME)

@@ -23,11 +23,11 @@ REFUSED = [call for call in SYSCALLS if not call.allowed_if]
 IN_PART = [call for call in SYSCALLS if call.allowed_if]
 DIGESTS = {
     "x86_64": (
-        "666c52bed18ec8aa6ce6c1af68419b0f982d40ac0bb602040327c824650c6c93",
+        "524f9c15061dfcc8291e1102d23b0f41e814ecf78e1f22f5537360dad5dcdde9",
         "54449dbc13213c7b9fce8b814285cd137cf0675996da80330a7daa719d3a844c",
     ),
     "aarch64": (
-        "a88029aa282e27c3fe886f195e140777bff5304960fc259f029c451db760b433",
+        "db37b6e6fd9adbdf18f4e5a30786537bae7cdc37caffca9e9a87845d4f88efe0",
         "963b067e549a52ea146a59594b64ea991bebaf53556ba26ae6d4d87d1a312369",
     ),
 }

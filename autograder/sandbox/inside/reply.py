@@ -38,8 +38,11 @@ PROBES_MODULE = "_probes"
 
 STARTED = struct.Struct(">cd")
 """The byte b"S", and the time of `time.monotonic()` at which student code begins."""
-IMPORTING, IMPORTED = b"\xff", b"\xfe"
-"""The first byte of a note; the length of the module's name in one byte and the name follow. No frame begins so."""
+IMPORTING, IMPORTED = b"\x81", b"\x82"
+"""The first byte of a note; the length of the module's name in one byte and the name follow.
+
+A frame that began so would be longer than any limit.
+"""
 MAX_IMPORTS = 100
 """How many imports that have begun are remembered."""
 FAILED = b"F"
@@ -240,7 +243,8 @@ class Reply:
             del self.data[:head]
         while self.began is not None and self.size is None and self._read_note():
             pass
-        if self.began is not None and self.size is None and self.data[:1] < IMPORTED and len(self.data) >= 4:
+        noted = self.data[:1] in (IMPORTING, IMPORTED)
+        if self.began is not None and self.size is None and not noted and len(self.data) >= 4:
             (self.size,) = struct.unpack_from(">I", self.data)
 
     def _read_note(self) -> bool:
