@@ -1,6 +1,11 @@
 """Drives ManualLinear: knows inputs, never answers. Runs beside the student's code."""
 
+import contextlib
+
 import torch
+
+MODES = {"enabled": torch.enable_grad, "disabled": torch.no_grad, "inference": torch.inference_mode}
+COPIED_ELEMENTS = 1 << 20
 
 
 def warm_up():
@@ -9,60 +14,118 @@ def warm_up():
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
-def train_steps(*steps):
-    """Run one forward and one backward for each of `steps`, each in a new layer.
+def run(*scripts):
+    """Run the first of `scripts` in which no call fails that must not; return its number and its results.
 
-    A step is X, W, G, whether the tensors are to be `scattered` (neither contiguous nor dense), and the device.
+    The scripts ask the same of inputs with other numbers of dimensions. So a layer that knows only some of them is
+    judged by those.
     """
-    return [_train_step(*step) for step in steps]
+    *others, last = scripts
+    for number, script in enumerate(others):
+        with contextlib.suppress(Exception):
+            return number, _run(*script)
+    return len(others), _run(*last)
 
 
-def _train_step(X, W, G, scattered, device):
-    X, W, G = (tensor.to(device) for tensor in (X, W, G))
-    if scattered:
-        X, G = _scattered(X), _scattered(G)
-    layer = _layer(W)
-    Y = layer.forward(X)
+def _run(layers, calls):
+    """Build `layers`, make `calls` one after the other; return what each call gave, and the tensors after all of them.
+
+    Args:
+        layers: of each its W, autograd's mode around its calls, and the device.
+        calls: (number of a layer, what to do, tensor, form). "forward" and "backward" call the layer, "refused forward"
+            and "refused backward" expect an exception, "replace" gives the layer another W. The tensor is passed in
+            a form: "contiguous", or "scattered": neither contiguous nor dense.
+    """
+    built = [(_layer(W.to(device)), MODES[mode], device) for W, mode, device in layers]
+    given = [_in_form(tensor.to(built[number][2]), form) for number, _, tensor, form in calls]
+    results = []
+    for (number, action, *_), tensor in zip(calls, given, strict=True):
+        layer, mode, _ = built[number]
+        with mode():
+            before = torch.is_grad_enabled()
+            result = ACTIONS[action](layer, tensor)
+            result["mode kept"] = torch.is_grad_enabled() == before
+        results.append(result)
+    return {
+        "results": results,
+        "tensors": [_copy(tensor) for tensor in given],
+        "weights": [_copy(layer.W) for layer, _, _ in built],
+    }
+
+
+def _forward(layer, X):
+    return _results(Y=layer.forward(X))
+
+
+def _backward(layer, G):
     grad_input = layer.backward(G)
-    results = {"Y": Y, "W_grad": layer.W_grad, "grad_input": grad_input}
+    return _results(W_grad=layer.W_grad, grad_input=grad_input)
+
+
+def _replace(layer, W):
+    layer.W = W
+    return {}
+
+
+ACTIONS = {
+    "forward": _forward,
+    "backward": _backward,
+    "refused forward": lambda layer, X: _raised(lambda: layer.forward(X)),
+    "refused backward": lambda layer, G: _raised(lambda: layer.backward(G)),
+    "replace": _replace,
+}
+
+
+def construct(sizes, dtypes, device, seeds):
+    """Construct layers; return what is raised, facts about each W that was drawn, and what a new layer computes.
+
+    Args:
+        sizes: (in_features, out_features, whether an exception is expected) of layers with no other argument.
+        dtypes, device: of further layers, which have the first of the right sizes.
+        seeds: two, of generators and of PyTorch's global one.
+    """
+    from src.linear import ManualLinear
+
+    size = n, k = next((n, k) for n, k, refused in sizes if not refused)
+    layer = ManualLinear(n, k, device=device)
+    X = torch.ones(1, 2, n, device=device)
     return {
-        "values": {name: _on_cpu(value) for name, value in results.items()},
-        "devices": {name: _of_tensor(value, lambda t: t.device.type) for name, value in results.items()},
-        "requires_grad": {
-            name: _of_tensor(value, lambda t: t.requires_grad) for name, value in results.items()
-        },
-        "inputs": {"X": _on_cpu(X), "W": _on_cpu(layer.W), "grad_output": _on_cpu(G)},
+        "sizes": [
+            _raised(lambda n=n, k=k: ManualLinear(n, k)) if refused else _facts(ManualLinear(n, k).W)
+            for n, k, refused in sizes
+        ],
+        "dtypes": [ManualLinear(n, k, dtype=dtype).W.dtype for dtype in dtypes],
+        "device": layer.W.device.type,
+        "generator": _same_and_other(lambda seed: ManualLinear(*size, generator=_generator(seed)), seeds),
+        "global seed": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(*size), seeds),
+        "called": _copy(layer(X)),
+        "forward": _copy(layer.forward(X)),
     }
 
 
-def order_of_calls(X1, G1, X2, G2, W):
-    """Call backward before any forward; then, in another layer, forward, backward twice, and a second step."""
-    return {"without forward": _backward_without_forward(W, G1), "steps": _two_steps(X1, G1, X2, G2, W)}
-
-
-def _two_steps(X1, G1, X2, G2, W):
-    layer = _layer(W)
-    layer.forward(X1)
-    layer.backward(G1)
-    layer.backward(G1)
-    again = layer.W_grad.clone()
-    layer.forward(X2)
-    grad_input = layer.backward(G2)
+def _facts(W):
+    """Describe W; of its distribution, the share in each eighth of the documented interval and the share outside."""
+    bound = W.shape[0] ** -0.5
+    inside = W[W.abs() <= bound]
+    shares = torch.histc(inside, bins=8, min=-bound, max=bound) / W.numel()
     return {
-        "W_grad after a second backward": again,
-        "W_grad after another forward and backward": layer.W_grad,
-        "grad_input after another forward": grad_input,
+        "shape": tuple(W.shape),
+        "dtype": W.dtype,
+        "requires_grad": W.requires_grad,
+        "outside": W.numel() - inside.numel(),
+        "shares": shares,
     }
 
 
-def _backward_without_forward(W, G):
-    """Return what backward raises in a new layer: the names of the exception's classes, and its message."""
-    layer = _layer(W)
-    try:
-        layer.backward(G)
-    except Exception as error:  # noqa: BLE001 (whatever it is, the check judges it)
-        return {"raised": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
-    return {"raised": [], "message": ""}
+def _same_and_other(layer, seeds):
+    """Return whether the layers of one seed have the same W, and whether those of two seeds have."""
+    first, second = seeds
+    W = layer(first).W
+    return torch.equal(W, layer(first).W), torch.equal(W, layer(second).W)
+
+
+def _generator(seed):
+    return torch.Generator().manual_seed(seed)
 
 
 def _layer(W):
@@ -73,17 +136,37 @@ def _layer(W):
     return layer
 
 
-def _scattered(tensor):
-    """Return an equal tensor with its axes reversed in memory and a gap after each element."""
+def _results(**results):
+    """Return copies of `results`, which later calls cannot change, and what the results are."""
+    tensors = {name: value for name, value in results.items() if isinstance(value, torch.Tensor)}
+    return {
+        "values": {name: _copy(value) for name, value in results.items()},
+        "devices": {name: value.device.type for name, value in tensors.items()},
+        "requires_grad": {name: value.requires_grad for name, value in tensors.items()},
+    }
+
+
+def _raised(call):
+    """Return what a call raises: the names of the exception's classes, and its message."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 (whatever it is, the check judges it)
+        return {"raised": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
+    return {"raised": [], "message": ""}
+
+
+def _in_form(tensor, form):
+    """Return the tensor, or an equal one with its axes reversed in memory and a gap after each element."""
+    if form == "contiguous":
+        return tensor
     rows, *rest = tensor.shape
     memory = torch.zeros(*reversed(rest), 2 * rows, dtype=tensor.dtype, device=tensor.device)
     view = memory.permute(*reversed(range(tensor.ndim)))[::2]
     return view.copy_(tensor)
 
 
-def _on_cpu(value):
-    return value.cpu() if isinstance(value, torch.Tensor) else value
-
-
-def _of_tensor(value, attribute):
-    return attribute(value) if isinstance(value, torch.Tensor) else None
+def _copy(value):
+    if not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.clone() if value.numel() <= COPIED_ELEMENTS else value

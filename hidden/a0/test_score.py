@@ -1,131 +1,463 @@
 """Task0, 100 points: ManualLinear, a linear layer with gradients written by hand.
 
 Every result is compared with an answer on which the reference and formulas in float64 agree, so that a mistake in
-either of them is noticed. Sizes and numbers are new for each submission. Features in, features out and rows always
-differ, so that a transposed gradient cannot have the right shape.
+either of them is noticed. Sizes and numbers are new for each submission. Features in, features out and all leading
+dimensions of an input differ, so that a wrong product does not have the right shape.
+
+One mistake costs one case:
+
+- Only one case asks for dtypes.
+- Inputs have three dimensions, and two where the layer fails for three. One case asks for all numbers of dimensions.
+- Three cases ask for one result each: Y, W_grad, grad_input. If one of these is wrong for ordinary inputs (W_grad is a
+  mean, say), the other cases compare it with what the same layer computes for ordinary inputs.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 
 import probes
 import pytest
 import torch
 
-from autograder.testing import agreed, assert_close, assert_equal, case
+from autograder.testing import agreed, assert_close, assert_equal, assert_raised, case
 
 # Sums of up to 60 products of numbers near 1, added in any order: a few units in the last place.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 5e-2}
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+using_the_device = pytest.mark.timeout(60 if DEVICE == "cuda" else 10)  # the first use of CUDA takes seconds
+RESULTS = ("Y", "W_grad", "grad_input")
 
 
-@case(task=0, points=20)
-def test_matrix(student, ref, rng):
-    """Y = X W and both gradients of a matrix; rejects swapped or transposed factors, a mean over rows."""
-    check_steps(student, ref, Step("", *draw(rng, leading=1)))
+@case(task=0, points=10)
+def test_output(student, ref, rng):
+    """Y = X W, with forward alone; rejects a bias, a scaled or transposed W, an output of an earlier input."""
+    compare(student, ref, [Step(*draw(rng)) for _ in range(3)], only_forward, "Y")
 
 
-@case(task=0, points=20)
-def test_leading_dimensions(student, ref, rng):
-    """Gradients for 3-D and 4-D input; rejects X.T, which reverses all axes, and one W_grad per matrix."""
-    steps = (Step(f" ({leading + 1}-D input)", *draw(rng, leading=leading)) for leading in (2, 3))
-    check_steps(student, ref, *steps)
+@case(task=0, points=15)
+def test_dimensions(student, ref, rng):
+    """Inputs of one to four dimensions; rejects X.T, which reverses all axes, and "bni,bno->io"."""
+    steps = [Step(*draw(rng, leading=leading)) for leading in rng.permutation(4)]
+    check(student, ref, steps, matrices=False)
 
 
-@case(task=0, points=20)
+@case(task=0, points=8)
 def test_memory_layout(student, ref, rng):
-    """Non-contiguous, gapped and 1-D tensors, left as they are; rejects view() and changes in place."""
-    scattered = Step(" (non-contiguous input)", *draw(rng, leading=2), scattered=True)
-    actual, _ = check_steps(student, ref, scattered, Step(" (1-D input)", *draw(rng, leading=0)))
-    inputs = {"X": scattered.X, "W": scattered.W, "grad_output": scattered.G}
-    for name, before in inputs.items():
+    """Tensors with gaps and reversed axes, left as they are; rejects view() and changes in place."""
+    steps = [Step(*draw(rng), form="scattered", note=", not contiguous"), Step(*draw(rng))]
+    script, given = check(student, ref, steps)
+    for call, tensor in zip(script.calls, given["tensors"], strict=True):
+        name = "X" if call.action == "forward" else "grad_output"
         # Compared exactly: nothing may be written to them.
-        assert_close(
-            actual["inputs"][name], before, rtol=0, atol=0, what=f"{name} after forward and backward"
-        )
+        what = f"{name} after {call.action}{call.step}"
+        assert_close(tensor, call.tensor, rtol=0, atol=0, check_dtype=False, what=what)
+    for (W, *_), weights in zip(script.layers, given["weights"], strict=True):
+        assert_close(weights, W, rtol=0, atol=0, check_dtype=False, what="W after forward and backward")
 
 
-@case(task=0, points=20)
-@pytest.mark.timeout(60)  # the first use of CUDA takes seconds
-def test_dtype_device_and_autograd(student, ref, rng):
-    """float64, bfloat16, CUDA, inputs that require grad; rejects float(), zeros() on the CPU, autograd."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+@case(task=0, points=8)
+@using_the_device
+def test_dtype_and_device(student, ref, rng):
+    """float64, float32, bfloat16, CUDA; rejects float(), and zeros() of the default dtype or on the CPU."""
     steps = [
-        Step(f" ({str(dtype)[6:]} on {device})", *draw(rng, leading=1, dtype=dtype), device=device)
-        for dtype in TOLERANCE
+        Step(*draw(rng, dtype=dtype), device=DEVICE, note=f", {str(dtype)[6:]} on {DEVICE}") for dtype in TOLERANCE
     ]
-    X, W, G = draw(rng, leading=1)
-    steps.append(Step(" (X and W that require grad)", X.requires_grad_(), W.requires_grad_(), G))
-    for step, actual in zip(steps, check_steps(student, ref, *steps), strict=True):
-        for name in ("Y", "W_grad", "grad_input"):
-            assert_equal(actual["devices"][name], step.device, what=f"the device of {name}{step.label}")
-            what = f"requires_grad of {name}{step.label}"
-            assert_equal(actual["requires_grad"][name], False, what=what)
+    script, given = check(student, ref, steps, check_dtype=True)
+    for call, result in zip(script.calls, given["results"], strict=True):
+        for name in call.results:
+            assert_equal(result["devices"][name], call.step.device, what=f"the device of {name}{call.step}")
 
 
-@case(task=0, points=20)
+@case(task=0, points=8)
 def test_order_of_calls(student, ref, rng):
-    """backward twice, after a new forward, and before any; rejects +=, a stale input, an accidental error."""
-    X1, W, G1 = draw(rng, leading=1)
-    rows = X1.shape[0] + 1
-    X2, G2 = (normal(rng, rows, size, dtype=torch.float32) for size in W.shape)
-    inputs = (X1, G1, X2, G2, W)
-    expected = {
-        "W_grad after a second backward": formulas(X1, W, G1)["W_grad"],
-        "W_grad after another forward and backward": formulas(X2, W, G2)["W_grad"],
-        "grad_input after another forward": formulas(X2, W, G2)["grad_input"],
-    }
-    tol = TOLERANCE[torch.float32]
-    expected = agreed(ref(probes.order_of_calls, *inputs)["steps"], expected, rtol=tol, atol=tol)
-    actual = student(probes.order_of_calls, *inputs)
-    assert_close(actual["steps"], expected, rtol=tol, atol=tol)
+    """backward again, after other inputs and with another W; rejects +=, a stale or flattened input, a shared one."""
+    X, W, G = draw(rng)
+    n, k = W.shape
+    rows, examples = X.shape[:-1]
+    first = Step(X, W, G, note=", the first backward")
+    again = Step(X, W, normal(rng, rows, examples, k), note=", the second backward after one forward")
+    # More rows, then fewer than in the first one: what an earlier call kept fits neither.
+    more = Step(normal(rng, rows, examples + 2, n), W, normal(rng, rows, examples + 2, k))
+    fewer = Step(normal(rng, rows, 1, n), W, normal(rng, rows, 1, k), note=", after a forward with more rows")
+    other = Step(*draw(rng), note=", another layer")
+    replaced = Step(
+        normal(rng, rows, examples, n),
+        normal(rng, n, k),
+        normal(rng, rows, examples, k),
+        note=", after W was replaced",
+    )
 
-    error = actual["without forward"]
-    if "RuntimeError" not in error["raised"] or "forward" not in error["message"]:
-        pytest.fail(
-            "backward before forward must raise a RuntimeError whose message says to call forward first"
-        )
+    def calls(steps):
+        first, again, more, fewer, other, replaced = steps
+        script = Script()
+        layer, neighbour = script.layer(first.W), script.layer(other.W)
+        script.call(layer, "forward", first)
+        for step in (first, again, again):
+            script.call(layer, "backward", step)
+        script.call(layer, "forward", more)
+        script.call(neighbour, "forward", other)
+        script.call(layer, "forward", fewer)
+        script.call(layer, "backward", fewer)
+        script.call(neighbour, "backward", other)
+        script.call(layer, "replace", replaced)
+        script.call(layer, "forward", replaced)
+        script.call(layer, "backward", replaced)
+        return script
+
+    check(student, ref, [first, again, more, fewer, other, replaced], calls)
+
+
+@case(task=0, points=15)
+def test_weight_gradient(student, ref, rng):
+    """W_grad = X^T G; rejects a mean over the rows, a transposed gradient, one gradient for each matrix."""
+    compare(student, ref, [Step(*draw(rng)) for _ in range(3)], separately, "W_grad")
+
+
+@case(task=0, points=12)
+def test_input_gradient(student, ref, rng):
+    """grad_input = G W^T; rejects a scaled gradient, and one that lost the dimensions of the input."""
+    compare(student, ref, [Step(*draw(rng)) for _ in range(3)], separately, "grad_input")
+
+
+@case(task=0, points=6)
+def test_autograd(student, ref, rng):
+    """Tensors that require grad, in every mode of autograd; rejects results that require grad, torch.autograd."""
+    steps = []
+    for mode in probes.MODES:
+        X, W, G = draw(rng)
+        X.requires_grad_(), W.requires_grad_(), G.requires_grad_()
+        steps.append(Step(X, W, G, mode=mode, note=f", all of which require grad, with autograd {mode}"))
+    script, given = check(student, ref, steps)
+    for call, result in zip(script.calls, given["results"], strict=True):
+        for name in call.results:
+            assert_equal(result["requires_grad"][name], False, what=f"requires_grad of {name}{call.step}")
+        assert_equal(result["mode kept"], True, what=f"torch.is_grad_enabled() is kept by {call.action}{call.step}")
+
+
+@case(task=0, points=5)
+def test_backward_before_forward(student, ref, rng):
+    """RuntimeError from backward without forward, whatever other layers did; rejects an accidental error."""
+    steps = [Step(*draw(rng)) for _ in range(4)]
+    order = rng.permutation(4)
+
+    def calls(steps):
+        script = Script()
+        for number in order:
+            step, layer = steps[number], script.layer(steps[number].W)
+            if number < 2:
+                script.refused(layer, "backward", step.G, "RuntimeError", "backward without a forward before")
+            else:
+                script.step(layer, step)
+        return script
+
+    check(student, ref, steps, calls)
+
+
+@case(task=0, points=4)
+def test_forward_refuses_shapes(student, ref, rng):
+    """ValueError for an X whose last dimension is not in_features; rejects PyTorch's own error, and none."""
+    steps = [Step(*draw(rng)) for _ in range(5)]
+    order = rng.permutation(5)
+
+    def calls(steps):
+        script = Script()
+        for number in order:
+            step, layer = steps[number], script.layer(steps[number].W)
+            *leading, n = step.X.shape
+            wrong = ((*leading, n + 1), (*leading, n - 1), (n, *leading))
+            if number < len(wrong):
+                shape = wrong[number]
+                what = f"forward of X {shape} with W {tuple(step.W.shape)}"
+                script.refused(layer, "forward", normal(rng, *shape), "ValueError", what)
+            else:
+                script.step(layer, step)
+        return script
+
+    check(student, ref, steps, calls)
+
+
+@case(task=0, points=4)
+def test_backward_refuses_shapes(student, ref, rng):
+    """ValueError for a grad_output without the shape of the latest output; rejects PyTorch's own error, and none."""
+    steps = [Step(*draw(rng)) for _ in range(9)]
+    order = rng.permutation(9)
+
+    def calls(steps):
+        script = Script()
+        for number in order:
+            step, layer = steps[number], script.layer(steps[number].W)
+            *leading, rows, k = step.G.shape
+            examples = math.prod(leading) * rows
+            wrong = (
+                (*leading, rows, k + 1),
+                (*leading, rows + 1, k),
+                (*leading, 1, k),  # would be broadcast
+                (k,),
+                (examples, k) if leading else (1, rows, k),  # as many rows, as other dimensions
+                (rows, *leading, k) if leading else (k, rows),
+            )
+            if number < len(wrong):
+                script.call(layer, "forward", step)
+                shape = wrong[number]
+                what = f"backward of grad_output {shape} after Y {tuple(step.G.shape)}"
+                script.refused(layer, "backward", normal(rng, *shape), "ValueError", what)
+            elif number == len(wrong):
+                earlier = normal(rng, *leading, rows + 2, step.X.shape[-1])
+                script.call(layer, "forward", replace(step, X=earlier, G=normal(rng, *leading, rows + 2, k)))
+                script.call(layer, "forward", step)
+                shape = (*leading, rows + 2, k)
+                what = f"backward of grad_output {shape}, which an earlier Y had, after Y {tuple(step.G.shape)}"
+                script.refused(layer, "backward", normal(rng, *shape), "ValueError", what)
+            else:
+                script.step(layer, step)
+        return script
+
+    check(student, ref, steps, calls)
+
+
+@case(task=0, points=5)
+@using_the_device
+def test_construction(student, rng):
+    """What __init__ promises of W, its errors, and the layer as a function; rejects other bounds and lost arguments."""
+    n, k = (int(size) for size in rng.permutation([*range(40, 60), *range(100, 140)])[:2])
+    sizes = [(n, k, False), (k, n, False), (0, k, True), (n, 0, True), (-n, k, True), (n, -k, True)]
+    sizes = [sizes[number] for number in rng.permutation(len(sizes))]
+    dtypes = [torch.float64, torch.bfloat16, None]
+    seeds = [int(seed) for seed in rng.permutation(2**16)[:2]]
+    given = student(probes.construct, sizes, dtypes, DEVICE, seeds)
+    for (n, k, refused), result in zip(sizes, given["sizes"], strict=True):
+        layer = f"ManualLinear({n}, {k})"
+        if refused:
+            assert_raised(result, "ValueError", what=layer)
+            continue
+        assert_equal(result["shape"], (n, k), what=f"the shape of W of {layer}")
+        assert_equal(result["requires_grad"], False, what=f"requires_grad of W of {layer}")
+        assert_equal(result["outside"], 0, what=f"the number of weights of {layer} beyond 1/sqrt({n})")
+        # Shares of at least 4,000 numbers: 0.06 is eleven standard deviations.
+        what = f"the share of W of {layer} in each eighth of [-1/sqrt({n}), 1/sqrt({n}))"
+        assert_close(result["shares"], torch.full((8,), 1 / 8), rtol=0, atol=0.06, check_dtype=False, what=what)
+    assert_equal(given["dtypes"], [torch.float64, torch.bfloat16, torch.float32], what="W's dtypes")
+    assert_equal(given["device"], DEVICE, what=f"the device of W of ManualLinear(device={DEVICE!r})")
+    for source in ("generator", "global seed"):
+        what = f"whether W is the same for the same {source}, and for another one"
+        assert_equal(given[source], (True, False), what=what)
+    what = "layer(X), beside layer.forward(X),"
+    assert_close(given["called"], given["forward"], rtol=0, atol=0, what=what)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One forward and backward: its inputs, and what messages call it."""
+    """One forward and backward: its inputs, how they are given, and what messages say of it."""
 
-    label: str
     X: torch.Tensor
     W: torch.Tensor
     G: torch.Tensor
-    scattered: bool = False
+    form: str = "contiguous"
     device: str = "cpu"
+    mode: str = "enabled"
+    note: str = ""
 
-    def on(self, device):
-        """Return what the probe gets."""
-        return (self.X, self.W, self.G, self.scattered, device)
+    def __str__(self):
+        return f" for X {tuple(self.X.shape)}, W {tuple(self.W.shape)}{self.note}"
+
+    def as_matrices(self):
+        return replace(self, X=self.X.flatten(0, -2), G=self.G.flatten(0, -2))
+
+    def ordinary(self):
+        """Return the same numbers as contiguous float32 matrices, which is what every layer must know."""
+        X, G = (t if t.ndim in (2, 3) else t.reshape(1, -1, t.shape[-1]) for t in (self.X, self.G))
+        return Step(*(t.detach().float() for t in (X, self.W, G)))
+
+    def expected(self):
+        """Return Y, W_grad and grad_input, computed in float64 by other means than the reference."""
+        x, w, g = (tensor.detach().double() for tensor in (self.X, self.W, self.G))
+        answers = {
+            "Y": torch.einsum("...j,jc->...c", x, w),
+            "W_grad": torch.einsum("...j,...c->jc", x, g),
+            "grad_input": torch.einsum("...c,jc->...j", g, w),
+        }
+        return {name: answer.to(self.X.dtype) for name, answer in answers.items()}
 
 
-def check_steps(student, ref, *steps):
-    """Compare steps, in one call of the probe, with formulas and reference; return the student's results."""
-    given = student(probes.train_steps, *(step.on(step.device) for step in steps))
-    # on the CPU: this process is a fork, in which CUDA does not work
-    references = ref(probes.train_steps, *(step.on("cpu") for step in steps))
-    for step, actual, expected in zip(steps, given, references, strict=True):
-        tol = TOLERANCE[step.X.dtype]
-        answers = formulas(step.X.detach(), step.W.detach(), step.G)
-        for name, value in agreed(expected["values"], answers, rtol=tol, atol=tol).items():
-            assert_close(actual["values"][name], value, rtol=tol, atol=tol, what=name + step.label)
-    return given
+@dataclass(frozen=True)
+class Call:
+    """A call of a layer, and what it must return or raise."""
+
+    layer: int
+    action: str
+    tensor: torch.Tensor
+    form: str = "contiguous"
+    step: Step | None = None
+    results: tuple[str, ...] = ()
+    error: str = ""
+    what: str = ""
 
 
-def formulas(X, W, G):
-    """Return Y, W_grad and grad_input, computed in float64 by other means than the reference."""
-    x, w, g = (tensor.double() for tensor in (X, W, G))
-    answers = {
-        "Y": torch.einsum("...j,jc->...c", x, w),
-        "W_grad": torch.einsum("...j,...c->jc", x, g),
-        "grad_input": torch.einsum("...c,jc->...j", g, w),
+@dataclass
+class Script:
+    """Layers and calls, as the probe gets them."""
+
+    layers: list = field(default_factory=list)
+    calls: list = field(default_factory=list)
+
+    def layer(self, W, mode="enabled", device="cpu"):
+        """Add a layer with these weights, return its number."""
+        self.layers.append((W, mode, device))
+        return len(self.layers) - 1
+
+    def call(self, layer, action, step):
+        """Add a call that must return what `step` expects."""
+        tensor, results = {
+            "forward": (step.X, ("Y",)),
+            "backward": (step.G, ("W_grad", "grad_input")),
+            "replace": (step.W, ()),
+        }[action]
+        form = "contiguous" if action == "replace" else step.form
+        self.calls.append(Call(layer, action, tensor, form, step, results))
+
+    def step(self, layer, step):
+        """Add a forward and a backward."""
+        self.call(layer, "forward", step)
+        self.call(layer, "backward", step)
+
+    def refused(self, layer, action, tensor, error, what):
+        """Add a call that must raise `error`."""
+        self.calls.append(Call(layer, f"refused {action}", tensor, error=error, what=what))
+
+    def plain(self, device=None):
+        """Return what the probe gets, with all tensors on `device` if it is given."""
+        layers = [(W, mode, device or of_layer) for W, mode, of_layer in self.layers]
+        return layers, [(call.layer, call.action, call.tensor, call.form) for call in self.calls]
+
+
+    def __add__(self, other):
+        moved = [replace(call, layer=call.layer + len(self.layers)) for call in other.calls]
+        return Script(self.layers + other.layers, self.calls + moved)
+
+
+def separately(steps):
+    """Return a script in which each step has a layer of its own."""
+    script = Script()
+    for step in steps:
+        script.step(script.layer(step.W, step.mode, step.device), step)
+    return script
+
+
+def only_forward(steps):
+    """Return a script that calls forward for each step, in a layer of its own."""
+    script = Script()
+    for step in steps:
+        script.call(script.layer(step.W), "forward", step)
+    return script
+
+
+def check(student, ref, steps, script=separately, *, matrices=True, check_dtype=False):
+    """Compare all results of a script with formulas and reference; return the script and the student's results.
+
+    Args:
+        script: makes a script of steps.
+        matrices: whether a layer that fails for `steps` is given the same numbers as matrices.
+        check_dtype: as for `assert_close`.
+    """
+    scripts = [script(steps), *([script([step.as_matrices() for step in steps])] if matrices else [])]
+    number, given = student(probes.run, *((one + ordinary(one)).plain() for one in scripts))
+    chosen = scripts[number == 1]
+    own = Ordinary(chosen, given["results"][len(chosen.calls) :])
+    results = given["results"][: len(chosen.calls)]
+    for call, result, answers in zip(chosen.calls, results, known(ref, chosen), strict=True):
+        if call.error:
+            assert_raised(result, call.error, what=call.what)
+        for name in call.results:
+            tol, what = TOLERANCE[call.step.X.dtype], f"{name}{call.step}"
+            expected = answers[name]
+            if name == own.mistake:
+                tol, what = max(tol, TOLERANCE[torch.float32]), f"{what}, beside that for ordinary inputs,"
+                expected = own.result(name, call.step, like=expected)
+            assert_close(result["values"][name], expected, rtol=tol, atol=tol, check_dtype=check_dtype, what=what)
+    return chosen, {
+        "results": results,
+        "tensors": given["tensors"][: len(chosen.calls)],
+        "weights": given["weights"][: len(chosen.layers)],
     }
-    return {name: answer.to(X.dtype) for name, answer in answers.items()}
 
 
-def draw(rng, *, leading, dtype=torch.float32):
+def compare(student, ref, steps, script, name):
+    """Compare one result of all steps with formulas and reference."""
+    scripts = [script(steps), script([step.as_matrices() for step in steps])]
+    number, given = student(probes.run, *(one.plain() for one in scripts))
+    chosen = scripts[number == 1]
+    tol = TOLERANCE[torch.float32]
+    for call, result, answers in zip(chosen.calls, given["results"], known(ref, chosen), strict=True):
+        if name in answers:
+            actual, what = result["values"][name], f"{name}{call.step}"
+            assert_close(actual, answers[name], rtol=tol, atol=tol, check_dtype=False, what=what)
+
+
+def known(ref, script):
+    """Return what each call must return, where the reference and the formulas agree."""
+    # on the CPU: this process is a fork, in which CUDA does not work
+    _, references = ref(probes.run, script.plain(device="cpu"))
+    answers = []
+    for call, result in zip(script.calls, references["results"], strict=True):
+        if call.results:
+            tol, expected = TOLERANCE[call.step.X.dtype], call.step.expected()
+            expected = {name: expected[name] for name in call.results}
+            answers.append(agreed(result["values"], expected, rtol=tol, atol=tol))
+        else:
+            answers.append({})
+    return answers
+
+
+def steps_of(script):
+    """Return the steps of which a script asks for results."""
+    return list({id(call.step): call.step for call in script.calls if call.results}.values())
+
+
+def ordinary(script):
+    """Return a script with ordinary inputs: of each step of a script, and of the first with all numbers doubled."""
+    steps = [step.ordinary() for step in steps_of(script)]
+    return separately([*steps, replace(steps[0], X=2 * steps[0].X, G=2 * steps[0].G)])
+
+
+class Ordinary:
+    """What the student's layers compute for ordinary inputs.
+
+    Attributes:
+        mistake: the result that is wrong, if it is the only one and depends on the inputs. The case about this result
+            says that it is wrong; the other cases ask whether it is the same for other inputs.
+    """
+
+    def __init__(self, script, results):
+        values = [result["values"] for result in results]
+        own = [forward | backward for forward, backward in zip(values[::2], values[1::2], strict=True)]
+        self.mistake = None
+        self._own = {id(step): result for step, result in zip(steps_of(script), own[:-1], strict=True)}
+        answers = [step.ordinary().expected() for step in steps_of(script)]
+        wrong = [name for name in RESULTS if any(differ(o, a, name) for o, a in zip(own, answers, strict=False))]
+        if len(wrong) == 1 and differ(own[0], own[-1], wrong[0]):
+            self.mistake = wrong[0]
+
+    def result(self, name, step, *, like):
+        """Return a result for the ordinary inputs of a step, in the shape and dtype that it has for the step."""
+        value = self._own[id(step)][name]
+        if not isinstance(value, torch.Tensor):
+            return value
+        if name != "W_grad" and value.numel() == like.numel():
+            value = value.reshape(like.shape)
+        return value.to(like.dtype)
+
+
+def differ(one, other, name):
+    """Return whether a result is not the same in two sets of results."""
+    tol = TOLERANCE[torch.float32]
+    try:
+        assert_close(one[name], other[name], rtol=tol, atol=tol, check_dtype=False)
+    except AssertionError:
+        return True
+    return False
+
+
+def draw(rng, *, leading=2, dtype=torch.float32):
     """Return X (..., n), W (n, k) and G (..., k), all sizes different, with `leading` leading dimensions."""
     n, k, *rows = (int(size) for size in rng.permutation([2, 3, 4, 5, 6])[: 2 + leading])
     return (
@@ -135,5 +467,5 @@ def draw(rng, *, leading, dtype=torch.float32):
     )
 
 
-def normal(rng, *shape, dtype):
+def normal(rng, *shape, dtype=torch.float32):
     return torch.from_numpy(rng.standard_normal(shape)).to(dtype)
