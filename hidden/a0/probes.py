@@ -1,7 +1,5 @@
 """Drives ManualLinear: knows inputs, never answers. Runs beside the student's code."""
 
-import contextlib
-
 import torch
 
 MODES = {"enabled": torch.enable_grad, "disabled": torch.no_grad, "inference": torch.inference_mode}
@@ -14,17 +12,22 @@ def warm_up():
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
-def run(*scripts):
-    """Run the first of `scripts` in which no call fails that must not; return its number and its results.
+def run(stacks, matrices=None):
+    """Run two scripts, the first of ordinary inputs; return their results, and whether they are those of `stacks`.
 
-    The scripts ask the same of inputs with other numbers of dimensions. So a layer that knows only some of them is
-    judged by those.
+    Args:
+        stacks: both scripts, with ordinary inputs that have three dimensions.
+        matrices: the same numbers in two dimensions, for a layer that fails for ordinary inputs of three.
     """
-    *others, last = scripts
-    for number, script in enumerate(others):
-        with contextlib.suppress(Exception):
-            return number, _run(*script)
-    return len(others), _run(*last)
+    (ordinary, script), known = stacks, True
+    try:
+        results = _run(*ordinary)
+    except Exception:  # noqa: BLE001 (if it is not the dimensions, it is raised again)
+        if matrices is None:
+            raise
+        (ordinary, script), known = matrices, False
+        results = _run(*ordinary)
+    return {"stacks": known, "ordinary": results["results"], **_run(*script)}
 
 
 def _run(layers, calls):
@@ -44,7 +47,7 @@ def _run(layers, calls):
         with mode():
             before = torch.is_grad_enabled()
             result = ACTIONS[action](layer, tensor)
-            result["mode kept"] = torch.is_grad_enabled() == before
+            result["modes"] = (before, torch.is_grad_enabled())
         results.append(result)
     return {
         "results": results,
@@ -96,8 +99,8 @@ def construct(sizes, dtypes, device, seeds):
         ],
         "dtypes": [ManualLinear(n, k, dtype=dtype).W.dtype for dtype in dtypes],
         "device": layer.W.device.type,
-        "generator": _same_and_other(lambda seed: ManualLinear(*size, generator=_generator(seed)), seeds),
-        "global seed": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(*size), seeds),
+        "generators": _same_and_other(lambda seed: ManualLinear(*size, generator=_generator(seed)), seeds),
+        "seeds of PyTorch's global generator": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(*size), seeds),
         "called": _copy(layer(X)),
         "forward": _copy(layer.forward(X)),
     }
