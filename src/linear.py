@@ -92,7 +92,7 @@ class ManualLinear:
             ValueError: the last dimension of `input` is not in_features.
         """
         ### BEGIN SOLUTION
-        if input.ndim == 0 or input.shape[-1] != self.W.shape[0]:
+        if input.shape[-1:] != self.W.shape[:1]:
             raise ValueError(
                 f"forward: the last dimension of the input must be in_features = {self.W.shape[0]}, "
                 f"got an input of shape {tuple(input.shape)}"

@@ -79,30 +79,31 @@ ACTIONS = {
 }
 
 
-def construct(sizes, dtypes, device, seeds):
-    """Construct layers; return what is raised, facts about each W that was drawn, and what a new layer computes.
+def construct(sizes, dtypes, device, seeds, X, W):
+    """Construct layers; return what is raised, facts about each W that was drawn, and what a layer computes.
 
     Args:
         sizes: (in_features, out_features, whether an exception is expected) of layers with no other argument.
         dtypes, device: of further layers, which have the first of the right sizes.
         seeds: two, of generators and of PyTorch's global one.
+        X, W: of another layer, which is called as a function.
     """
     from src.linear import ManualLinear
 
     size = n, k = next((n, k) for n, k, refused in sizes if not refused)
-    layer = ManualLinear(n, k, device=device)
-    X = torch.ones(1, 2, n, device=device)
+    layer = _layer(W)
     return {
         "sizes": [
             _raised(lambda n=n, k=k: ManualLinear(n, k)) if refused else _facts(ManualLinear(n, k).W)
             for n, k, refused in sizes
         ],
         "dtypes": [ManualLinear(n, k, dtype=dtype).W.dtype for dtype in dtypes],
-        "device": layer.W.device.type,
+        "device": ManualLinear(n, k, device=device).W.device.type,
         "generators": _same_and_other(lambda seed: ManualLinear(*size, generator=_generator(seed)), seeds),
         "seeds of PyTorch's global generator": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(*size), seeds),
         "called": _copy(layer(X)),
         "forward": _copy(layer.forward(X)),
+        "doubled": _copy(layer.forward(2 * X)),
     }
 
 
