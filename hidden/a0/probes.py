@@ -22,7 +22,7 @@ def run(stacks, matrices=None):
     (ordinary, script), known = stacks, True
     try:
         results = _run(*ordinary)
-    except Exception:  # noqa: BLE001 (if it is not the dimensions, it is raised again)
+    except Exception:
         if matrices is None:
             raise
         (ordinary, script), known = matrices, False
@@ -90,7 +90,7 @@ def construct(sizes, dtypes, device, seeds, X, W):
     """
     from src.linear import ManualLinear
 
-    size = n, k = next((n, k) for n, k, refused in sizes if not refused)
+    n, k = next((n, k) for n, k, refused in sizes if not refused)
     layer = _layer(W)
     return {
         "sizes": [
@@ -99,8 +99,8 @@ def construct(sizes, dtypes, device, seeds, X, W):
         ],
         "dtypes": [ManualLinear(n, k, dtype=dtype).W.dtype for dtype in dtypes],
         "device": ManualLinear(n, k, device=device).W.device.type,
-        "generators": _same_and_other(lambda seed: ManualLinear(*size, generator=_generator(seed)), seeds),
-        "seeds of PyTorch's global generator": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(*size), seeds),
+        "generators": _same_and_other(lambda seed: ManualLinear(n, k, generator=_generator(seed)), seeds),
+        "global seeds": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(n, k), seeds),
         "called": _copy(layer(X)),
         "forward": _copy(layer.forward(X)),
         "doubled": _copy(layer.forward(2 * X)),

@@ -60,7 +60,8 @@ def test_memory_layout(student, ref, rng):
 def test_dtype_and_device(student, ref, rng):
     """float64, float32, bfloat16, CUDA; rejects float(), and zeros() of the default dtype or on the CPU."""
     steps = [
-        Step(*draw(rng, dtype=dtype), device=DEVICE, note=f", {str(dtype)[6:]} on {DEVICE}") for dtype in TOLERANCE
+        Step(*draw(rng, dtype=dtype), device=DEVICE, note=f", {str(dtype)[6:]} on {DEVICE}")
+        for dtype in TOLERANCE
     ]
     script, given = check(student, ref, steps, check_dtype=True)
     for call, result in zip(script.calls, given["results"], strict=True):
@@ -70,7 +71,7 @@ def test_dtype_and_device(student, ref, rng):
 
 @case(task=0, points=8)
 def test_order_of_calls(student, ref, rng):
-    """backward called several times, after other inputs and with another W; rejects +=, a stale or flattened input, a shared one."""
+    """backward called several times, after other inputs, with another W; rejects +=, and inputs stale, flat, shared."""
     X, W, G = draw(rng)
     n, k = W.shape
     rows, examples = X.shape[:-1]
@@ -230,10 +231,12 @@ def test_construction(student, rng):
         assert_equal(result["outside"], 0, what=f"the number of weights of {layer} beyond 1/sqrt({n})")
         # Shares of at least 1,640 numbers: 0.06 is seven standard deviations.
         what = f"the share of W of {layer} in each eighth of [-1/sqrt({n}), 1/sqrt({n}))"
-        assert_close(result["shares"], torch.full((8,), 1 / 8), rtol=0, atol=0.06, check_dtype=False, what=what)
+        assert_close(
+            result["shares"], torch.full((8,), 1 / 8), rtol=0, atol=0.06, check_dtype=False, what=what
+        )
     assert_equal(given["dtypes"], [torch.float64, torch.bfloat16, torch.float32], what="W's dtypes")
     assert_equal(given["device"], DEVICE, what=f"the device of W of ManualLinear(device={DEVICE!r})")
-    for source in ("generators", "seeds of PyTorch's global generator"):
+    for source in ("generators", "global seeds"):
         same, other = given[source]
         assert_equal(same, True, what=f"whether W is the same for two equal {source}")
         assert_equal(other, False, what=f"whether W is the same for two different {source}")
@@ -325,7 +328,6 @@ class Script:
         return layers, [(call.layer, call.action, call.tensor, call.form) for call in self.calls]
 
 
-
 NOTHING = Script()
 
 
@@ -366,7 +368,9 @@ def check(student, ref, steps, script=separately, *, matrices=True, check_dtype=
             if name == own.mistake:
                 tol, what = max(tol, TOLERANCE[torch.float32]), f"{what}, beside that for ordinary inputs,"
                 expected = own.result(name, call.step, like=expected)
-            assert_close(result["values"][name], expected, rtol=tol, atol=tol, check_dtype=check_dtype, what=what)
+            assert_close(
+                result["values"][name], expected, rtol=tol, atol=tol, check_dtype=check_dtype, what=what
+            )
     return chosen, given
 
 
@@ -431,7 +435,11 @@ class Ordinary:
         steps = steps_of(script)
         self._own = {id(step): result for step, result in zip(steps, own[:-1], strict=True)}
         answers = [step.ordinary().expected() for step in steps]
-        wrong = [name for name in RESULTS if any(differ(o[name], a[name]) for o, a in zip(own, answers, strict=False))]
+        wrong = [
+            name
+            for name in RESULTS
+            if any(differ(o[name], a[name]) for o, a in zip(own, answers, strict=False))
+        ]
         only_one = len(wrong) == 1 and differ(own[0][wrong[0]], own[-1][wrong[0]])
         self.mistake = wrong[0] if only_one else None
 

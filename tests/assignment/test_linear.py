@@ -113,7 +113,7 @@ def test_layers_keep_their_own_inputs():
     assert_same(one.W_grad, X.T @ torch.ones(4, 2))
 
 
-def test_W_may_be_replaced_between_steps():
+def test_weights_may_be_replaced_between_steps():
     layer, X, G = ManualLinear(3, 2), torch.randn(4, 3), torch.ones(4, 2)
     layer.forward(X)
     layer.backward(G)
