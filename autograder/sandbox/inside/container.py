@@ -125,7 +125,7 @@ def refuse_packages(names: Iterable[str]) -> None:
 
 
 def _rehearse(setup: submission.Setup, processes: submission.ProcessTable) -> list[str]:
-    """Return the protections that a rehearsing case finds in force. Raises RuntimeError if the case fails."""
+    """Let a case rehearse; return the protections that it found in force. Raises RuntimeError if the case fails."""
     probes = rehearsal.module(setup.features)
     rehearsing = ContainerSubmission(replace(setup, probes=probes), processes)
     ours, theirs = socket.socketpair()
