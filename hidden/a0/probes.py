@@ -12,62 +12,88 @@ def warm_up():
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
-def run(stacks, matrices=None):
-    """Run two scripts, the first of ordinary inputs; return their results, and whether they are those of `stacks`.
-
-    Args:
-        stacks: both scripts, with ordinary inputs that have three dimensions.
-        matrices: the same numbers in two dimensions, for a layer that fails for ordinary inputs of three.
-    """
-    (ordinary, script), known = stacks, True
-    try:
-        results = _run(*ordinary)
-    except Exception:
-        if matrices is None:
-            raise
-        (ordinary, script), known = matrices, False
-        results = _run(*ordinary)
-    return {"stacks": known, "ordinary": results["results"], **_run(*script)}
-
-
-def _run(layers, calls):
-    """Build `layers`, make `calls` one after the other; return what each call gave, and the tensors after all of them.
+def run(layers, calls, matrices=True, look=False):
+    """Build `layers`, make `calls` one after the other, and return what each call gave.
 
     Args:
         layers: of each its W, autograd's mode around its calls, and the device.
-        calls: (number of a layer, what to do, tensor, form). "forward" and "backward" call the layer, "refused forward"
-            and "refused backward" expect an exception, "replace" gives the layer another W. The tensor is passed in
-            a form: "contiguous", or "scattered": neither contiguous nor dense.
+        calls: (number of a layer, what to do, tensor, the tensor for matrices, form). "forward" and "backward" call the
+            layer, "refused forward" and "refused backward" expect an exception, "replace" gives the layer another W.
+            The tensor is passed in a form: "contiguous", or "scattered": neither contiguous nor dense.
+        matrices: whether to give the same numbers as matrices to a layer that fails for stacks of matrices. The result
+            says whether that was done.
+        look: whether to look at devices, at requires_grad and at autograd's mode, and to return all tensors as they are
+            after the calls.
     """
-    built = [(_layer(W.to(device)), MODES[mode], device) for W, mode, device in layers]
-    given = [_in_form(tensor.to(built[number][2]), form) for number, _, tensor, form in calls]
+    try:
+        return _run(layers, calls, look) | {"matrices": False}
+    except Exception as error:
+        if not matrices or _knows_stacks(layers, calls):
+            raise
+        try:
+            return _run(layers, [_as_matrices(*call) for call in calls], look) | {"matrices": True}
+        except Exception:  # noqa: BLE001 (the first one is about what is usual)
+            raise error from None
+
+
+def ordinary(steps):
+    """Return Y, W_grad and grad_input of each (W, X, G), each in a new layer; None where something is raised."""
     results = []
+    for W, X, G in steps:
+        layer = _layer(W)
+        try:
+            Y, grad_input = layer.forward(X), layer.backward(G)
+        except Exception:  # noqa: BLE001 (the case that asks for this says which it was)
+            return None
+        results.append([_copy(Y), _copy(layer.W_grad), _copy(grad_input)])
+    return results
+
+
+def _run(layers, calls, look):
+    built = [(_layer(W.to(device)), MODES[mode], device) for W, mode, device in layers]
+    given = [_in_form(tensor.to(built[number][2]), form) for number, _, tensor, _, form in calls]
+    results, facts = [], []
     for (number, action, *_), tensor in zip(calls, given, strict=True):
         layer, mode, _ = built[number]
         with mode():
             before = torch.is_grad_enabled()
             result = ACTIONS[action](layer, tensor)
-            result["modes"] = (before, torch.is_grad_enabled())
-        results.append(result)
-    return {
-        "results": results,
-        "tensors": [_copy(tensor) for tensor in given],
-        "weights": [_copy(layer.W) for layer, _, _ in built],
-    }
+            facts.append([(before, torch.is_grad_enabled()), *map(_facts, result)] if look else None)
+        results.append([_copy(value) for value in result] if isinstance(result, tuple) else result)
+    found = {"results": results}
+    if look:
+        found["facts"] = facts
+        found["tensors"] = [_copy(tensor) for tensor in given]
+        found["weights"] = [_copy(layer.W) for layer, _, _ in built]
+    return found
+
+
+def _knows_stacks(layers, calls):
+    """Return whether an ordinary forward and backward of the first input succeed, as it is."""
+    W = layers[0][0].detach().float()
+    X = next(tensor for number, action, tensor, *_ in calls if number == 0 and action != "refused backward")
+    G = torch.ones(*X.shape[:-1], W.shape[1])
+    return ordinary([(W, torch.ones(*X.shape[:-1], W.shape[0]), G)]) is not None
+
+
+def _as_matrices(number, action, tensor, matrix, form):
+    if matrix is None:
+        matrix = tensor if action == "replace" else tensor.flatten(0, -2)
+    return number, action, matrix, matrix, form
 
 
 def _forward(layer, X):
-    return _results(Y=layer.forward(X))
+    return (layer.forward(X),)
 
 
 def _backward(layer, G):
     grad_input = layer.backward(G)
-    return _results(W_grad=layer.W_grad, grad_input=grad_input)
+    return layer.W_grad, grad_input
 
 
 def _replace(layer, W):
     layer.W = W
-    return {}
+    return ()
 
 
 ACTIONS = {
@@ -77,6 +103,11 @@ ACTIONS = {
     "refused backward": lambda layer, G: _raised(lambda: layer.backward(G)),
     "replace": _replace,
 }
+
+
+def _facts(value):
+    """Return the device and whether the value requires grad; None of what is no tensor."""
+    return (value.device.type, value.requires_grad) if isinstance(value, torch.Tensor) else None
 
 
 def construct(sizes, dtypes, device, seeds, X, W):
@@ -94,7 +125,7 @@ def construct(sizes, dtypes, device, seeds, X, W):
     layer = _layer(W)
     return {
         "sizes": [
-            _raised(lambda n=n, k=k: ManualLinear(n, k)) if refused else _facts(ManualLinear(n, k).W)
+            _raised(lambda n=n, k=k: ManualLinear(n, k)) if refused else _described(ManualLinear(n, k).W)
             for n, k, refused in sizes
         ],
         "dtypes": [ManualLinear(n, k, dtype=dtype).W.dtype for dtype in dtypes],
@@ -107,7 +138,7 @@ def construct(sizes, dtypes, device, seeds, X, W):
     }
 
 
-def _facts(W):
+def _described(W):
     """Describe W; of its distribution, the share in each eighth of the documented interval and the share outside."""
     bound = W.shape[0] ** -0.5
     inside = W[W.abs() <= bound]
@@ -138,16 +169,6 @@ def _layer(W):
     layer = ManualLinear(*W.shape, device=W.device, dtype=W.dtype)
     layer.W = W
     return layer
-
-
-def _results(**results):
-    """Return copies of `results`, which later calls cannot change, and what the results are."""
-    tensors = {name: value for name, value in results.items() if isinstance(value, torch.Tensor)}
-    return {
-        "values": {name: _copy(value) for name, value in results.items()},
-        "devices": {name: value.device.type for name, value in tensors.items()},
-        "requires_grad": {name: value.requires_grad for name, value in tensors.items()},
-    }
 
 
 def _raised(call):

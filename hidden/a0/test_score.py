@@ -1,8 +1,8 @@
 """Task0, 100 points: ManualLinear, a linear layer with gradients written by hand.
 
-Every result is compared with an answer on which the reference and formulas in float64 agree, so that a mistake in
-either of them is noticed. Sizes and numbers are new for each submission. Features in, features out and all leading
-dimensions of an input differ, so that a wrong product does not have the right shape.
+Every result is compared with formulas in float64. The reference must agree with them for ordinary inputs, dimensions
+and dtypes, so that a mistake in either of them is noticed. Sizes and numbers are new for each submission. Features in,
+features out and all leading dimensions of an input differ, so that a wrong product does not have the right shape.
 
 One mistake costs one case:
 
@@ -38,14 +38,14 @@ def test_output(student, ref, rng):
 def test_dimensions(student, ref, rng):
     """Inputs of one to four dimensions; rejects X.T, which reverses all axes, and "bni,bno->io"."""
     steps = [Step(*draw(rng, leading=leading)) for leading in rng.permutation(4)]
-    check(student, ref, steps, matrices=False)
+    check(student, steps, ref=ref, matrices=False)
 
 
 @case(task=0, points=8)
-def test_memory_layout(student, ref, rng):
+def test_memory_layout(student, rng):
     """Tensors with gaps and reversed axes, left as they are; rejects view() and changes in place."""
     steps = [Step(*draw(rng), form="scattered", note=", not contiguous"), Step(*draw(rng))]
-    script, given = check(student, ref, steps)
+    script, given = check(student, steps, look=True)
     for call, tensor in zip(script.calls, given["tensors"], strict=True):
         name = "X" if call.action == "forward" else "grad_output"
         # Compared exactly: nothing may be written to them.
@@ -63,14 +63,14 @@ def test_dtype_and_device(student, ref, rng):
         Step(*draw(rng, dtype=dtype), device=DEVICE, note=f", {str(dtype)[6:]} on {DEVICE}")
         for dtype in TOLERANCE
     ]
-    script, given = check(student, ref, steps, check_dtype=True)
-    for call, result in zip(script.calls, given["results"], strict=True):
-        for name in call.results:
-            assert_equal(result["devices"][name], call.step.device, what=f"the device of {name}{call.step}")
+    script, given = check(student, steps, ref=ref, look=True, check_dtype=True)
+    for call, (_, *facts) in zip(script.calls, given["facts"], strict=True):
+        for name, (device, _) in zip(call.results, facts, strict=True):
+            assert_equal(device, DEVICE, what=f"the device of {name}{call.step}")
 
 
 @case(task=0, points=8)
-def test_order_of_calls(student, ref, rng):
+def test_order_of_calls(student, rng):
     """backward called several times, after other inputs, with another W; rejects +=, and inputs stale, flat, shared."""
     X, W, G = draw(rng)
     n, k = W.shape
@@ -105,7 +105,7 @@ def test_order_of_calls(student, ref, rng):
         script.call(layer, "backward", replaced)
         return script
 
-    check(student, ref, [first, again, more, fewer, other, replaced], calls)
+    check(student, [first, again, more, fewer, other, replaced], calls)
 
 
 @case(task=0, points=15)
@@ -121,23 +121,22 @@ def test_input_gradient(student, ref, rng):
 
 
 @case(task=0, points=6)
-def test_autograd(student, ref, rng):
+def test_autograd(student, rng):
     """Tensors that require grad, in every mode of autograd; rejects results that require grad, torch.autograd."""
     steps = []
     for mode in probes.MODES:
         X, W, G = draw(rng)
         X.requires_grad_(), W.requires_grad_(), G.requires_grad_()
         steps.append(Step(X, W, G, mode=mode, note=f", all of which require grad, with autograd {mode}"))
-    script, given = check(student, ref, steps)
-    for call, result in zip(script.calls, given["results"], strict=True):
-        for name in call.results:
-            assert_equal(result["requires_grad"][name], False, what=f"requires_grad of {name}{call.step}")
-        before, after = result["modes"]
+    script, given = check(student, steps, look=True)
+    for call, ((before, after), *facts) in zip(script.calls, given["facts"], strict=True):
+        for name, (_, requires_grad) in zip(call.results, facts, strict=True):
+            assert_equal(requires_grad, False, what=f"requires_grad of {name}{call.step}")
         assert_equal(after, before, what=f"torch.is_grad_enabled() after {call.action}{call.step}")
 
 
 @case(task=0, points=5)
-def test_backward_before_forward(student, ref, rng):
+def test_backward_before_forward(student, rng):
     """RuntimeError from backward without forward, whatever other layers did; rejects an accidental error."""
     steps = [Step(*draw(rng)) for _ in range(4)]
     order = rng.permutation(4)
@@ -152,11 +151,11 @@ def test_backward_before_forward(student, ref, rng):
                 script.step(layer, step)
         return script
 
-    check(student, ref, steps, calls)
+    check(student, steps, calls)
 
 
 @case(task=0, points=4)
-def test_forward_refuses_shapes(student, ref, rng):
+def test_forward_refuses_shapes(student, rng):
     """ValueError for an X whose last dimension is not in_features; rejects PyTorch's own error, and none."""
     steps = [Step(*draw(rng)) for _ in range(5)]
     order = rng.permutation(5)
@@ -175,11 +174,11 @@ def test_forward_refuses_shapes(student, ref, rng):
                 script.step(layer, step)
         return script
 
-    check(student, ref, steps, calls)
+    check(student, steps, calls)
 
 
 @case(task=0, points=4)
-def test_backward_refuses_shapes(student, ref, rng):
+def test_backward_refuses_shapes(student, rng):
     """ValueError for a grad_output without the shape of the latest output; rejects PyTorch's own error, and none."""
     steps = [Step(*draw(rng)) for _ in range(8)]
     order = rng.permutation(8)
@@ -207,7 +206,7 @@ def test_backward_refuses_shapes(student, ref, rng):
                 script.step(layer, step)
         return script
 
-    check(student, ref, steps, calls)
+    check(student, steps, calls)
 
 
 @case(task=0, points=5)
@@ -322,13 +321,13 @@ class Script:
         """Add a call that must raise `error`."""
         self.calls.append(Call(layer, f"refused {action}", tensor, error=error, what=what))
 
-    def plain(self, device=None):
-        """Return what the probe gets, with all tensors on `device` if it is given."""
-        layers = [(W, mode, device or of_layer) for W, mode, of_layer in self.layers]
-        return layers, [(call.layer, call.action, call.tensor, call.form) for call in self.calls]
-
-
-NOTHING = Script()
+    def plain(self, other):
+        """Return the calls as the probe gets them; `other` is the same script for matrices."""
+        calls = zip(self.calls, other.calls, strict=True)
+        return [
+            (call.layer, call.action, call.tensor, matrix.tensor if call.error else None, call.form)
+            for call, matrix in calls
+        ]
 
 
 def separately(steps):
@@ -347,44 +346,60 @@ def only_forward(steps):
     return script
 
 
-def check(student, ref, steps, script=separately, *, matrices=True, check_dtype=False):
-    """Compare all results of a script with formulas and reference; return the script and the student's results.
+def check(student, steps, script=separately, *, ref=None, matrices=True, look=False, check_dtype=False):
+    """Compare all results of a script with what is right; return the script and the student's results.
 
     Args:
         script: makes a script of steps.
-        matrices: whether a layer that fails for ordinary stacks of matrices is given the same numbers as matrices.
+        ref: if it is given, the reference must agree with the formulas.
+        matrices: whether a layer that fails for stacks of matrices is given the same numbers as matrices.
+        look: whether the probe looks at more than values, see `probes.run`.
         check_dtype: as for `assert_close`.
     """
-    scripts = [script(steps), *([script([step.as_matrix() for step in steps])] if matrices else [])]
-    given = student(probes.run, *((ordinary(one).plain(), one.plain()) for one in scripts))
-    chosen = scripts[0 if given["stacks"] is True else -1]
-    own = Ordinary(chosen, given["ordinary"])
-    for call, result, answers in zip(chosen.calls, given["results"], known(ref, chosen), strict=True):
-        if call.error:
-            assert_raised(result, call.error, what=call.what)
-        for name in call.results:
-            tol, what = TOLERANCE[call.step.X.dtype], f"{name}{call.step}"
-            expected = answers[name]
-            if name == own.mistake:
-                tol, what = max(tol, TOLERANCE[torch.float32]), f"{what}, beside that for ordinary inputs,"
-                expected = own.result(name, call.step, like=expected)
-            assert_close(
-                result["values"][name], expected, rtol=tol, atol=tol, check_dtype=check_dtype, what=what
-            )
+    chosen, given = run(student, steps, script, matrices, look)
+    answers = known(ref, chosen)
+    try:
+        check_results(chosen, given["results"], answers, check_dtype=check_dtype)
+    except AssertionError:
+        own = Ordinary(student, chosen)
+        if own.mistake is None:
+            raise
+        own.replace_in(answers, chosen)
+        check_results(chosen, given["results"], answers, check_dtype=check_dtype, mistake=own.mistake)
     return chosen, given
 
 
 def check_ordinary(student, ref, rng, name, script=separately):
     """Compare one result for ordinary inputs with formulas and reference."""
-    steps = [Step(*draw(rng)) for _ in range(3)]
-    scripts = [script(steps), script([step.as_matrix() for step in steps])]
-    given = student(probes.run, *((one.plain(), NOTHING.plain()) for one in scripts))
-    chosen = scripts[0 if given["stacks"] is True else -1]
-    tol = TOLERANCE[torch.float32]
-    for call, result, answers in zip(chosen.calls, given["ordinary"], known(ref, chosen), strict=True):
-        if name in answers:
-            actual, what = result["values"][name], f"{name}{call.step}"
-            assert_close(actual, answers[name], rtol=tol, atol=tol, check_dtype=False, what=what)
+    chosen, given = run(student, [Step(*draw(rng)) for _ in range(3)], script)
+    check_results(chosen, given["results"], known(ref, chosen), only=name)
+
+
+def run(student, steps, script, matrices=True, look=False):
+    """Run a script of steps; return it, in the dimensions in which it ran, and the student's results."""
+    first = script(steps)
+    other = script([step.as_matrix() for step in steps]) if matrices else first
+    given = student(probes.run, first.layers, first.plain(other), matrices, look)
+    return (other if given["matrices"] is True else first), given
+
+
+def check_results(script, results, answers, *, check_dtype=False, only=None, mistake=None):
+    """Compare the results of a script, or one kind of them, with the answers.
+
+    Args:
+        mistake: the result for which `answers` holds the student's own results for ordinary inputs.
+    """
+    for call, result, expected in zip(script.calls, results, answers, strict=True):
+        if call.error:
+            assert_raised(result, call.error, what=call.what)
+            continue
+        for name, value in zip(call.results, result, strict=True):
+            if only not in (None, name):
+                continue
+            tol, what = TOLERANCE[call.step.X.dtype], f"{name}{call.step}"
+            if name == mistake:
+                tol, what = max(tol, TOLERANCE[torch.float32]), f"{what}, beside that for ordinary inputs,"
+            assert_close(value, expected[name], rtol=tol, atol=tol, check_dtype=check_dtype, what=what)
 
 
 def check_called(step, called, forward, doubled):
@@ -396,61 +411,56 @@ def check_called(step, called, forward, doubled):
 
 
 def known(ref, script):
-    """Return what each call must return, where the reference and the formulas agree."""
+    """Return what each call must return: by the formulas, with which the reference agrees if it is given."""
+    by_step = {id(call.step): call.step.expected() for call in script.calls if call.results}
+    answers = [{name: by_step[id(call.step)][name] for name in call.results} for call in script.calls]
+    if ref is None:
+        return answers
     # on the CPU: this process is a fork, in which CUDA does not work
-    references = ref(probes.run, (NOTHING.plain(), script.plain(device="cpu")))
-    answers = []
-    for call, result in zip(script.calls, references["results"], strict=True):
-        if call.results:
-            tol, expected = TOLERANCE[call.step.X.dtype], call.step.expected()
-            expected = {name: expected[name] for name in call.results}
-            answers.append(agreed(result["values"], expected, rtol=tol, atol=tol))
-        else:
-            answers.append({})
+    layers = [(W, mode, "cpu") for W, mode, _ in script.layers]
+    results = ref(probes.run, layers, script.plain(script))["results"]
+    for call, result, answer in zip(script.calls, results, answers, strict=True):
+        tol = TOLERANCE[call.step.X.dtype]
+        agreed(dict(zip(call.results, result, strict=True)), answer, rtol=tol, atol=tol)
     return answers
 
 
-def steps_of(script):
-    """Return the steps of which a script asks for results."""
-    return list({id(call.step): call.step for call in script.calls if call.results}.values())
-
-
-def ordinary(script):
-    """Return a script with ordinary inputs: of each step of a script, and of the first with all numbers doubled."""
-    steps = [step.ordinary() for step in steps_of(script)]
-    return separately([*steps, replace(steps[0], X=2 * steps[0].X, G=2 * steps[0].G)])
-
-
 class Ordinary:
-    """What the student's layers compute for ordinary inputs.
+    """What the student's layers compute for ordinary inputs: the same numbers as float32 in two or three dimensions.
 
     Attributes:
         mistake: the result that is wrong, if it is the only one and depends on the inputs. The case about this result
             says that it is wrong; the other cases ask whether it is the same for other inputs.
     """
 
-    def __init__(self, script, results):
-        values = [result["values"] for result in results]
-        own = [forward | backward for forward, backward in zip(values[::2], values[1::2], strict=True)]
-        steps = steps_of(script)
-        self._own = {id(step): result for step, result in zip(steps, own[:-1], strict=True)}
-        answers = [step.ordinary().expected() for step in steps]
+    def __init__(self, student, script):
+        steps = list({id(call.step): call.step for call in script.calls if call.results}.values())
+        inputs = [step.ordinary() for step in steps]
+        inputs.append(replace(inputs[0], X=2 * inputs[0].X, G=2 * inputs[0].G))
+        own = student(probes.ordinary, [(step.W, step.X, step.G) for step in inputs])
+        self.mistake = None
+        if own is None:
+            return
+        self._own = dict(zip(map(id, steps), own, strict=False))
+        answers = [step.expected() for step in inputs]
         wrong = [
-            name
-            for name in RESULTS
-            if any(differ(o[name], a[name]) for o, a in zip(own, answers, strict=False))
+            number
+            for number, name in enumerate(RESULTS)
+            if any(differ(o[number], answer[name]) for o, answer in zip(own, answers, strict=True))
         ]
-        only_one = len(wrong) == 1 and differ(own[0][wrong[0]], own[-1][wrong[0]])
-        self.mistake = wrong[0] if only_one else None
+        if len(wrong) == 1 and differ(own[0][wrong[0]], own[-1][wrong[0]]):
+            self.mistake = RESULTS[wrong[0]]
 
-    def result(self, name, step, *, like):
-        """Return a result for the ordinary inputs of a step, in the shape and dtype that it has for the step."""
-        value = self._own[id(step)][name]
-        if not isinstance(value, torch.Tensor):
-            return value
-        if name != "W_grad" and value.numel() == like.numel():
-            value = value.reshape(like.shape)
-        return value.to(like.dtype)
+    def replace_in(self, answers, script):
+        """Put the student's own results in the place of the wrong one, in the shape and dtype of the answers."""
+        for call, answer in zip(script.calls, answers, strict=True):
+            if self.mistake in answer:
+                value, like = self._own[id(call.step)][RESULTS.index(self.mistake)], answer[self.mistake]
+                if isinstance(value, torch.Tensor):
+                    if self.mistake != "W_grad" and value.numel() == like.numel():
+                        value = value.reshape(like.shape)
+                    value = value.to(like.dtype)
+                answer[self.mistake] = value
 
 
 def differ(one, other):
