@@ -20,8 +20,9 @@ def run(layers, calls, matrices=True, look=False):
     Args:
         layers: of each its W, autograd's mode around its calls, and the device.
         calls: (number of a layer, what to do, tensor, the tensor for matrices, form). "forward" and "backward" call the
-            layer, "refused forward" and "refused backward" expect an exception, "replace" gives the layer another W.
-            The tensor is passed in a form: "contiguous", or "scattered": neither contiguous nor dense.
+            layer, "call" calls it as a function, "refused forward" and "refused backward" expect an exception, and
+            "replace" gives the layer another W. The tensor is passed in a form: "contiguous", or "scattered": neither
+            contiguous nor dense.
         matrices: whether to give the same numbers as matrices to a layer that fails for stacks of matrices. The result
             says whether that was done.
         look: whether to look at devices, at requires_grad and at autograd's mode, and to return all tensors as they are
@@ -72,7 +73,9 @@ def _run(layers, calls, look):
 
 def _knows_stacks(layers, calls):
     """Return whether an ordinary forward and backward of the first input succeed, as it is."""
-    number, X = next((number, tensor) for number, action, tensor, *_ in calls if action == "forward")
+    number, X = next(
+        (number, tensor) for number, action, tensor, *_ in calls if action in ("forward", "call")
+    )
     W = layers[number][0].detach().float()
     return ordinary([(W, X.detach().float(), torch.ones(*X.shape[:-1], W.shape[1]))]) is not None
 
@@ -87,6 +90,10 @@ def _forward(layer, X):
     return (layer.forward(X),)
 
 
+def _call(layer, X):
+    return (layer(X),)
+
+
 def _backward(layer, G):
     grad_input = layer.backward(G)
     return layer.W_grad, grad_input
@@ -99,6 +106,7 @@ def _replace(layer, W):
 
 ACTIONS = {
     "forward": _forward,
+    "call": _call,
     "backward": _backward,
     "refused forward": lambda layer, X: _raised(lambda: layer.forward(X)),
     "refused backward": lambda layer, G: _raised(lambda: layer.backward(G)),
@@ -111,19 +119,18 @@ def _facts(value):
     return (value.device.type, value.requires_grad) if isinstance(value, torch.Tensor) else None
 
 
-def construct(sizes, dtypes, device, seeds, X, W):
-    """Construct layers; return what is raised, facts about each W that was drawn, and what a layer computes.
+def construct(sizes, dtypes, device, seeds, layers, calls):
+    """Construct layers; return what is raised, facts about each W that was drawn, and what further layers compute.
 
     Args:
         sizes: (in_features, out_features, whether an exception is expected) of layers with no other argument.
         dtypes, device: of further layers, which have the first of the right sizes.
         seeds: two, of generators and of PyTorch's global one.
-        X, W: of another layer, which is called as a function.
+        layers, calls: see `run`.
     """
     from src.linear import ManualLinear
 
     n, k = next((n, k) for n, k, refused in sizes if not refused)
-    layer = _layer(W)
     return {
         "sizes": [
             _raised(lambda n=n, k=k: ManualLinear(n, k)) if refused else _described(ManualLinear(n, k).W)
@@ -133,9 +140,7 @@ def construct(sizes, dtypes, device, seeds, X, W):
         "device": ManualLinear(n, k, device=device).W.device.type,
         "generators": _same_and_other(lambda seed: ManualLinear(n, k, generator=_generator(seed)), seeds),
         "global seeds": _same_and_other(lambda seed: torch.manual_seed(seed) and ManualLinear(n, k), seeds),
-        "called": _copy(layer(X)),
-        "forward": _copy(layer.forward(X)),
-        "doubled": _copy(layer.forward(2 * X)),
+        "run": run(layers, calls),
     }
 
 
