@@ -60,7 +60,7 @@ def _run(layers, calls, look):
         layer, mode, _ = built[number]
         with mode():
             before = torch.is_grad_enabled()
-            result = ACTIONS[action](layer, tensor)
+            result = _act(layer, action, tensor)
             facts.append([(before, torch.is_grad_enabled()), *map(_facts, result)] if look else None)
         results.append([_copy(value) for value in result] if isinstance(result, tuple) else result)
     found = {"results": results}
@@ -86,32 +86,19 @@ def _as_matrices(number, action, tensor, matrix, form):
     return number, action, matrix, matrix, form
 
 
-def _forward(layer, X):
-    return (layer.forward(X),)
-
-
-def _call(layer, X):
-    return (layer(X),)
-
-
-def _backward(layer, G):
-    grad_input = layer.backward(G)
-    return layer.W_grad, grad_input
-
-
-def _replace(layer, W):
-    layer.W = W
-    return ()
-
-
-ACTIONS = {
-    "forward": _forward,
-    "call": _call,
-    "backward": _backward,
-    "refused forward": lambda layer, X: _raised(lambda: layer.forward(X)),
-    "refused backward": lambda layer, G: _raised(lambda: layer.backward(G)),
-    "replace": _replace,
-}
+def _act(layer, action, tensor):
+    """Make one call; return a tuple of its results, or what was raised if an exception is expected."""
+    if action.startswith("refused"):
+        return _raised(
+            lambda: layer.forward(tensor) if action == "refused forward" else layer.backward(tensor)
+        )
+    if action == "replace":
+        layer.W = tensor
+        return ()
+    if action == "backward":
+        grad_input = layer.backward(tensor)
+        return layer.W_grad, grad_input
+    return (layer(tensor) if action == "call" else layer.forward(tensor),)
 
 
 def _facts(value):
