@@ -109,11 +109,34 @@ def test_linear_needs_no_autograd(layer):
 
 
 @linear
+def test_linear_second_backward_returns_the_same_shape(layer):
+    import torch
+
+    layer.forward(torch.tensor([[[1.0, 2.0]], [[3.0, 4.0]]]))
+    G = torch.tensor([[[1.0, 0.0, 2.0]], [[0.0, 1.0, 1.0]]])
+    hint = "keep the input in the shape that it has: a second backward returns grad_input in this shape again"
+    for _ in range(2):
+        check(layer.backward(G), [[[-1, 2]], [[-1, 1]]], hint)
+
+
+@linear
 def test_linear_backward_needs_a_forward(layer):
     import torch
 
-    with pytest.raises(RuntimeError, match="forward"):
+    with pytest.raises(RuntimeError):  # say what to do in the message: call forward first
         layer.backward(torch.ones(1, 3))
+
+
+@linear
+def test_linear_refuses_other_shapes(layer):
+    import torch
+
+    with pytest.raises(ValueError):  # the layer has 2 in_features
+        layer.forward(torch.ones(1, 3))
+    layer.forward(torch.ones(4, 2))
+    for shape in ((4, 2), (5, 3), (2, 2, 3), (1, 3)):
+        with pytest.raises(ValueError):  # the output has shape (4, 3)
+            layer.backward(torch.ones(shape))
 
 
 # Task1: NumPy --------------------------------------------------------------------------------------------

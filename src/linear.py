@@ -36,18 +36,20 @@ class ManualLinear:
     Attributes:
         W: weights, shape (in_features, out_features). May be replaced by another tensor of that shape.
         W_grad: gradient of the loss with respect to W, of the shape, dtype and device of W, once
-            `backward` has run; None before.
+            `backward` has run.
 
-    No tensor of this class requires grad: autograd has no part in it.
+    Autograd has no part in it. No tensor that a layer makes requires grad, whatever the layer is given: neither the W
+    that it draws, nor W_grad, nor what it returns. The layer works in every mode of autograd (`torch.no_grad`,
+    `torch.inference_mode`), and leaves the mode as it is.
     """
 
     def __init__(
         self,
         in_features: int,
         out_features: int,
-        *,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
         generator: torch.Generator | None = None,
     ) -> None:
         """Draw W uniformly from [-1/sqrt(in_features), 1/sqrt(in_features)).
@@ -57,6 +59,9 @@ class ManualLinear:
             out_features: k, the size of the last dimension of the output; at least 1.
             device, dtype: of W; PyTorch's defaults when None.
             generator: where the random numbers come from; PyTorch's global one when None.
+
+        Raises:
+            ValueError: in_features or out_features is less than 1.
         """
         if in_features < 1 or out_features < 1:
             raise ValueError(
@@ -69,6 +74,7 @@ class ManualLinear:
         self._input: torch.Tensor | None = None
 
     def __call__(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the same as `forward`."""
         return self.forward(input)
 
     @torch.no_grad()
@@ -86,13 +92,13 @@ class ManualLinear:
             ValueError: the last dimension of `input` is not in_features.
         """
         ### BEGIN SOLUTION
-        if input.ndim == 0 or input.shape[-1] != self.W.shape[0]:
+        if input.shape[-1:] != self.W.shape[:1]:
             raise ValueError(
                 f"forward: the last dimension of the input must be in_features = {self.W.shape[0]}, "
                 f"got an input of shape {tuple(input.shape)}"
             )
         self._input = input.detach()
-        return self._input @ self.W.detach()
+        return self._input @ self.W
         ### END SOLUTION
 
     @torch.no_grad()
@@ -116,7 +122,7 @@ class ManualLinear:
         ### BEGIN SOLUTION
         if self._input is None:
             raise RuntimeError("backward: call forward first, its input is needed for the gradients")
-        X, W, G = self._input, self.W.detach(), grad_output.detach()
+        X, W, G = self._input, self.W, grad_output
         if G.shape != (*X.shape[:-1], W.shape[1]):
             raise ValueError(
                 f"backward: grad_output must have the shape of the output, "

@@ -274,7 +274,7 @@ def insert_new(connection: sa.Connection, table: sa.Table, values: Mapping[str, 
 def ensure(
     connection: sa.Connection, table: sa.Table, key: Mapping[str, Any], rest: Mapping[str, Any]
 ) -> int:
-    """Return the id of the row with this key, and lock the row. A missing row is inserted first, with `rest`."""
+    """Return the id of the row with this key, and lock the row. A missing row is first made of `key` and `rest`."""
     insert_new(connection, table, {**key, **rest})
     where = [table.c[column] == value for column, value in key.items()]
     found: int = connection.execute(sa.select(table.c.id).where(*where).with_for_update()).scalar_one()

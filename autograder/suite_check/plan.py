@@ -122,8 +122,8 @@ def concerned(
     """Return the cases that a mutant can change, the fastest first.
 
     A case that runs no line of the changed file cannot notice, unless the change is made at import. The short form
-    leaves out the cases that never enter the changed function, too. Nothing is known of lines of C++, so a mutant
-    there meets the cases that need the build.
+    leaves out the cases that never enter the changed function, too. Which lines of C++ a case runs is not known, so a
+    mutant of a C++ file meets every case that needs the build.
     """
     names = [case.name for case in cases]
     if mutant.path.endswith(CPP):

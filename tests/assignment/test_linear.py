@@ -75,11 +75,18 @@ def test_nothing_requires_grad_even_when_everything_given_does():
     assert not ManualLinear(3, 2).W.requires_grad
 
 
-def test_autograd_mode_of_the_caller_is_left_alone():
-    layer = ManualLinear(3, 2)
-    layer.forward(torch.randn(4, 3))
-    layer.backward(torch.ones(4, 2))
-    assert torch.is_grad_enabled()
+@pytest.mark.parametrize(
+    "mode", [torch.enable_grad, torch.no_grad, torch.inference_mode], ids=lambda mode: mode.__name__
+)
+def test_every_mode_of_autograd_is_left_as_it_is(mode):
+    layer, X = ManualLinear(3, 2), torch.randn(4, 3)
+    with mode():
+        enabled = torch.is_grad_enabled()
+        layer.forward(X)
+        grad_input = layer.backward(torch.ones(4, 2))
+        assert torch.is_grad_enabled() == enabled
+    assert_same(layer.W_grad, X.T @ torch.ones(4, 2))
+    assert not grad_input.requires_grad
 
 
 def test_second_backward_does_not_accumulate():
@@ -89,6 +96,30 @@ def test_second_backward_does_not_accumulate():
     first = layer.W_grad.clone()
     layer.backward(torch.ones(4, 2))
     assert torch.equal(layer.W_grad, first)
+
+
+def test_second_backward_returns_the_same_shape():
+    layer, X = ManualLinear(3, 2), torch.randn(5, 4, 3)
+    layer.forward(X)
+    layer.backward(torch.ones(5, 4, 2))
+    assert layer.backward(torch.ones(5, 4, 2)).shape == X.shape
+
+
+def test_layers_keep_their_own_inputs():
+    (one, other), X = (ManualLinear(3, 2), ManualLinear(3, 2)), torch.randn(4, 3)
+    one.forward(X)
+    other.forward(torch.randn(4, 3))
+    one.backward(torch.ones(4, 2))
+    assert_same(one.W_grad, X.T @ torch.ones(4, 2))
+
+
+def test_weights_may_be_replaced_between_steps():
+    layer, X, G = ManualLinear(3, 2), torch.randn(4, 3), torch.ones(4, 2)
+    layer.forward(X)
+    layer.backward(G)
+    layer.W = torch.randn(3, 2)
+    assert_same(layer.forward(X), X @ layer.W)
+    assert_same(layer.backward(G), G @ layer.W.T)
 
 
 def test_second_forward_replaces_the_first():
@@ -117,7 +148,12 @@ def test_backward_before_forward_says_so():
     layer = ManualLinear(3, 2)
     with pytest.raises(RuntimeError, match="call forward first"):
         layer.backward(torch.ones(4, 2))
-    assert layer.W_grad is None
+
+
+def test_another_layer_is_not_a_forward():
+    ManualLinear(3, 2).forward(torch.randn(4, 3))
+    with pytest.raises(RuntimeError):
+        ManualLinear(3, 2).backward(torch.ones(4, 2))
 
 
 @pytest.mark.parametrize("shape", [(4, 2), (3, 4), ()], ids=str)
@@ -126,24 +162,32 @@ def test_forward_refuses_a_wrong_last_dimension(shape):
         ManualLinear(3, 2).forward(torch.ones(shape))
 
 
-@pytest.mark.parametrize("shape", [(4, 3), (5, 2), (2,)], ids=str)
+@pytest.mark.parametrize("shape", [(5, 4, 3), (5, 6, 2), (4, 5, 2), (20, 2), (5, 1, 2), (2,)], ids=str)
 def test_backward_refuses_a_grad_output_of_another_shape(shape):
     layer = ManualLinear(3, 2)
-    layer.forward(torch.ones(4, 3))
-    with pytest.raises(ValueError, match=r"\(4, 2\)"):
+    layer.forward(torch.ones(5, 4, 3))
+    with pytest.raises(ValueError, match=r"\(5, 4, 2\)"):
         layer.backward(torch.ones(shape))
 
 
 def test_weights_come_from_the_generator_and_stay_within_the_bound():
     first, second = (ManualLinear(16, 8, generator=torch.Generator().manual_seed(1)).W for _ in range(2))
     assert torch.equal(first, second)
+    assert first.shape == (16, 8)
     assert first.abs().max() <= 0.25
     assert first.std() > 0.1
 
 
-def test_a_layer_without_features_is_refused():
+def test_device_and_dtype_may_be_given_by_position():
+    W = ManualLinear(3, 2, "cpu", torch.float64).W
+    assert W.dtype == torch.float64
+    assert W.shape == (3, 2)
+
+
+@pytest.mark.parametrize("features", [(0, 2), (2, 0), (-1, 2)], ids=str)
+def test_a_layer_without_features_is_refused(features):
     with pytest.raises(ValueError, match="at least one feature"):
-        ManualLinear(0, 2)
+        ManualLinear(*features)
 
 
 def test_demo_shows_both_gradients_and_a_small_difference(capsys):

@@ -25,7 +25,7 @@ def test_four_students_push_and_each_gets_an_answer():
     found = dict(zip(*[iter(parts[1:])] * 2, strict=True))
     assert list(found) == ["ann", "bo", "cy", "dora"]
     assert "| Total | 100 / 100 | 😊 |" in found["ann"]
-    assert "| Total | 40 / 100 | 🥺 |" in found["bo"]
+    assert "| Total | 67 / 100 | 🥺 |" in found["bo"]
     assert "| Total | 0 / 100 | 🥺 |" in found["cy"]
     assert "does not change your score" in found["dora"]
     assert len(re.findall(r"feedback is there, [0-9.]+ s after the push$", done.stdout, re.MULTILINE)) == 4

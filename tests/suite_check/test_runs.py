@@ -291,8 +291,8 @@ CHANGES = {
     "a tolerance times 1000": [("torch.float32: 1e-5", "torch.float32: 1e-2")],
     "a constant input": [("rng.standard_normal(shape)", "__import__('numpy').ones(shape)")],
     "a case deleted": [
-        ("@case(task=0, points=20)\ndef test_memory_layout", "def _test_memory_layout"),
-        ("points=20)\ndef test_matrix", "points=40)\ndef test_matrix"),
+        ("@case(task=0, points=8)\ndef test_memory_layout", "def _test_memory_layout"),
+        ("points=10)\ndef test_output", "points=18)\ndef test_output"),
     ],
 }
 
