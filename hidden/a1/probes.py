@@ -66,8 +66,8 @@ GUARDED = ("malloc", "calloc", "realloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_
 
 # An array gets SPARE bytes more than were asked for, and is otherwise what the real function returns. So any other
 # part of the process may free it. At first the array and the spare bytes are zeros, so that no case but one depends on
-# what memory happens to hold. After guard_strict() they are NaNs, and changed spare bytes are noticed when the
-# array is freed.
+# what memory happens to hold. After guard_strict() they are floats of 3e38, which no sum, maximum or exp ignores.
+# Changed spare bytes are noticed when the array is freed.
 GUARD = r"""
 #include <atomic>
 #include <cstdlib>
@@ -132,7 +132,7 @@ void release(void *data, Kind kind) {
 }  // namespace
 
 #define SHOWN extern "C" __attribute__((visibility("default")))
-SHOWN void guard_strict() { fill = 0xff; }
+SHOWN void guard_strict() { fill = 0x7f; }
 SHOWN long long guard_overrun() { return overrun; }
 SHOWN long long guard_mismatched() { return mismatched; }
 SHOWN long long guard_held() {
@@ -224,10 +224,15 @@ def _for(label, call, *arguments, **keywords):
         return call(*arguments, **keywords)
     except NotImplementedError:
         raise
+    except MemoryError as error:  # of an array that is far too large; what is named so is shown with its text
+        text = f"{error}, with {label}".lstrip(" ,")
+        raise type("MemoryError", (Exception,), {"__module__": "builtins"})(text).with_traceback(
+            error.__traceback__
+        ) from None
     except Exception as error:
         with contextlib.suppress(Exception):
             if error.args in ((), (str(error),)):
-                error.args = (", ".join((*error.args, f"with {label}")),)
+                error.args = (f"{error}, with {label}".lstrip(" ,"),)
         raise
 
 
@@ -256,7 +261,11 @@ def softmax_losses(inputs, read_only):
     for _, *arrays in inputs:
         _freeze(arrays, read_only)
     losses = [_for(label, softmax_loss, Z, y) for label, Z, y in inputs]
-    return [{"loss": loss, "dtype": getattr(loss, "dtype", None)} for loss in losses]
+    return [{"loss": loss, "type": _type(loss)} for loss in losses]
+
+
+def _type(number):
+    return str(number.dtype) if isinstance(number, (np.generic, np.ndarray)) else type(number).__name__
 
 
 def epochs(name, runs):
@@ -318,10 +327,7 @@ def parse_mnist(inputs):
     results = []
     for label, files in inputs:
         X, y = _for(label, _parse, files)
-        flags = {
-            f"{name} is {flag}": _flag(array, flag) for name, array in (("X", X), ("y", y)) for flag in FLAGS
-        }
-        results.append({"X": X, "y": y, "flags": flags})
+        results.append({"X": X, "y": y, "properties": {**_properties("X", X), **_properties("y", y)}})
     return results
 
 
@@ -341,7 +347,13 @@ def _parsed_or_raised(paths, files):
     return {**raised, "y": parsed[0][1] if parsed else None}
 
 
-FLAGS = {"writable": "WRITEABLE", "C-contiguous": "C_CONTIGUOUS"}
+def _properties(name, array):
+    if not isinstance(array, np.ndarray):
+        return {}
+    flags = {
+        f"{name}.flags.{flag}": bool(getattr(array.flags, flag)) for flag in ("c_contiguous", "writeable")
+    }
+    return {f"{name}.dtype": str(array.dtype), **flags}
 
 
 def _parse(files, paths=("str", "str")):
@@ -357,10 +369,6 @@ def _parse_in(folder, files, paths):
             Path(folder, name).write_bytes(content)
     kinds = {"str": str, "Path": Path}
     return parse_mnist(*(kinds[kind](folder / name) for kind, name in zip(paths, files, strict=True)))
-
-
-def _flag(array, flag):
-    return bool(array.flags[FLAGS[flag]]) if isinstance(array, np.ndarray) else None
 
 
 # C++ -------------------------------------------------------------------------------------------------------
