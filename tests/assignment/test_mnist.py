@@ -75,10 +75,20 @@ def test_byte_order_is_big_endian(write):
 @pytest.mark.parametrize(
     ("images", "labels", "file", "numbers"),
     [
-        (GOOD_LABELS, GOOD_LABELS, "some-images", ""),
-        (idx(LABELS, (9,), range(9)), GOOD_LABELS, "some-images", "magic number 0x00000801, expected 0x00000803"),
+        (GOOD_LABELS, GOOD_LABELS, "some-images", "some-images"),
+        (
+            idx(LABELS, (9,), range(9)),
+            GOOD_LABELS,
+            "some-images",
+            "magic number 0x00000801, expected 0x00000803",
+        ),
         (GOOD_IMAGES, GOOD_IMAGES, "some-labels", "magic number 0x00000803, expected 0x00000801"),
-        (idx(0x01000803, (2, 2, 3), range(12)), GOOD_LABELS, "some-images", "0x01000803, expected 0x00000803"),
+        (
+            idx(0x01000803, (2, 2, 3), range(12)),
+            GOOD_LABELS,
+            "some-images",
+            "0x01000803, expected 0x00000803",
+        ),
         (idx(0x0D03, (2, 2, 3), range(48)), GOOD_LABELS, "some-images", "0x00000d03, expected 0x00000803"),
         (GOOD_IMAGES, idx(0x0901, (2,), [3, 9]), "some-labels", "0x00000901, expected 0x00000801"),
         (GOOD_IMAGES[:-1], GOOD_LABELS, "some-images", "11 bytes of data, but the header calls for 12"),
