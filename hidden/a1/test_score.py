@@ -88,34 +88,28 @@ def test_parse_mnist_refuses_a_wrong_header(student, rng):
     """Wrong magic numbers, swapped files: ValueError with file and numbers; rejects unchecked headers."""
     pixels, labels = draw_pixels(rng, 9, 28, 28), rng.integers(10, size=9)
     images_gz, labels_gz = image_file(pixels), label_file(labels)
-    first = int(rng.integers(1, 200))
-    wrong = [
-        ("an image file with a wrong first byte", 0, first << 24 | IMAGE_MAGIC),
-        ("a label file with a wrong second byte", 1, first << 16 | LABEL_MAGIC),
-        ("an image file of type float", 0, 0x0D03),
-        ("a label file of type short", 1, 0x0B01),
-        ("an image file of two dimensions", 0, 0x0802),
-    ]
+    first = int(rng.integers(1, 200)) << 24
+
+    def images(what, magic):
+        contents = image_file(pixels, magic=magic), labels_gz
+        return f"{what} (magic 0x{magic:08x})", contents, wrong_magic(0, magic, pixels.size)
+
+    def answers(what, magic):
+        contents = images_gz, label_file(labels, magic=magic)
+        return f"{what} (magic 0x{magic:08x})", contents, wrong_magic(1, magic, pixels.size)
+
+    for_images, for_labels = (
+        wrong_magic(0, LABEL_MAGIC, pixels.size),
+        wrong_magic(1, IMAGE_MAGIC, pixels.size),
+    )
     faults = [
-        (f"{what} (magic 0x{magic:08x})", contents, wrong_magic(culprit, magic, pixels.size))
-        for what, culprit, magic in wrong
-        for contents in [
-            (image_file(pixels, magic=magic), labels_gz)
-            if culprit == 0
-            else (images_gz, label_file(labels, magic=magic))
-        ]
-    ]
-    faults += [
-        (
-            "a label file in place of the image file",
-            (labels_gz, labels_gz),
-            wrong_magic(0, LABEL_MAGIC, pixels.size),
-        ),
-        (
-            "an image file in place of the label file",
-            (images_gz, images_gz),
-            wrong_magic(1, IMAGE_MAGIC, pixels.size),
-        ),
+        images("an image file with a wrong first byte", first | IMAGE_MAGIC),
+        images("an image file of type float", 0x0D03),
+        images("an image file of two dimensions", 0x0802),
+        answers("a label file with a wrong second byte", first >> 8 | LABEL_MAGIC),
+        answers("a label file of type short", 0x0B01),
+        ("a label file in place of the image file", (labels_gz, labels_gz), for_images),
+        ("an image file in place of the label file", (images_gz, images_gz), for_labels),
     ]
     check_refusals(student, rng, faults)
 
@@ -329,18 +323,11 @@ def magic_in(reply, *numbers):
 @case(task=1, points=7)
 def test_softmax_loss(student, ref, rng):
     """The mean loss of ordinary logits; rejects a sum, labels read along the wrong axis."""
-    check_losses(
-        student,
-        ref,
-        [
-            (
-                f"{m} examples, {k} classes",
-                rng.standard_normal((m, k)).astype(np.float32) * 3,
-                top_labels(rng, m, k),
-            )
-            for m, k in ((12, 5), (30, 10), (1, 4), (6, 6))
-        ],
-    )
+    inputs = []
+    for m, k in ((12, 5), (30, 10), (1, 4), (6, 6)):
+        Z, y = rng.standard_normal((m, k)).astype(np.float32) * 3, top_labels(rng, m, k)
+        inputs.append((f"{m} examples, {k} classes", Z, y))
+    check_losses(student, ref, inputs)
 
 
 @case(task=1, points=5)
@@ -524,10 +511,9 @@ def test_cpp_epoch_frees_its_memory(student, rng):
     m, n, k = 200, 100, 50
     X, y = rng.standard_normal((m, n)).astype(np.float32), top_labels(rng, m, k)
     inputs = (X, y, np.zeros((n, k), np.float32), {"lr": 0.1, "batch": m})
+    # The peaks are measured from outside the process, so that nothing in it can make the figures smaller.
     few = student(probes.cpp_epochs_one_after_another, *inputs, 20)
-    before = (
-        student.peak_bytes
-    )  # measured from outside the process, so that nothing in it can make the figure smaller
+    before = student.peak_bytes
     many = student(probes.cpp_epochs_one_after_another, *inputs, 220)
     theta = inputs[2]
     for _ in range(20):
@@ -546,30 +532,20 @@ def test_cpp_epoch_frees_its_memory(student, rng):
 @case(task=1, points=1, needs_build=True)
 def test_cpp_epoch_is_careful_with_its_own_arrays(student, ref, rng):
     """Arrays that begin as 3e38, the memory after them, how they are freed; rejects off by one, free() of new[]."""
-    shapes = rng.permutation(
-        [(4, 1), (1, 2), (2, 1), (2, 3), (3, 5), (5, 2), (7, 10), (8, 8), (17, 3), (33, 9)]
-    )
-    batches = rng.permutation(
-        [(1, 1), (4, 4), (6, 6), (3, 3), (9, 9), (16, 16), (5, 2), (7, 3), (8, 100), (13, 5)]
-    )
-    runs = [
-        regression(rng, int(m), int(batch), sizes=(int(n), int(k)))
-        for (n, k), (m, batch) in zip(shapes, batches, strict=True)
-    ]
+    shapes = rng.permutation(OWN_SHAPES).tolist()
+    runs = [regression(rng, *sizes, sizes=shape) for shape, sizes in zip(shapes, OWN_SIZES, strict=True)]
     expected, actual = ref(probes.epochs, CPP, runs), student(probes.cpp_epochs_under_guard, runs)
     for (label, *inputs), (right,), result in zip(runs, expected, actual, strict=True):
         X, _, (theta,), keywords = inputs
         sizes = f"{label}, n = {X.shape[1]}, k = {theta.shape[1]}"
         overrun, mismatched = (int(result.get(name, -1)) for name in ("overrun", "mismatched"))
         if overrun >= 0:
-            pytest.fail(
-                f"your code writes past the end of an array of {overrun} bytes that it allocated ({sizes})"
-            )
+            what = f"an array of {overrun} bytes that it allocated"
+            pytest.fail(f"your code writes past the end of {what} ({sizes})")
         if mismatched >= 0:
+            what = f"an array of {mismatched} bytes in the wrong way"
             advice = "delete[] is for new[], delete for new, free for malloc"
-            pytest.fail(
-                f"your code frees an array of {mismatched} bytes in the wrong way: {advice} ({sizes})"
-            )
+            pytest.fail(f"your code frees {what}: {advice} ({sizes})")
         if len(X) % keywords["batch"]:
             continue  # another case asks for the numbers of a smaller last minibatch
         value = agreed(right, *formula_of(*inputs), **FLOAT32)
@@ -611,10 +587,23 @@ CPP = "softmax_regression_epoch_cpp"
 SMALL, LARGER = (4, 5, 6, 7), (10, 13, 19, 35)
 UNEVEN = ((13, 5), (11, 10), (6, 100))  # examples, batch
 HUGE = ((6, 10**12), (9, 10**12))
+OWN_SIZES = ((1, 1), (4, 4), (6, 6), (3, 3), (9, 9), (16, 16), (5, 2), (7, 3), (8, 100), (13, 5))
+OWN_SHAPES = (
+    (4, 1),
+    (1, 2),
+    (2, 1),
+    (2, 3),
+    (3, 5),
+    (5, 2),
+    (7, 10),
+    (8, 8),
+    (17, 3),
+    (33, 9),
+)  # features, classes
 LARGE = {"rtol": 1e-4, "atol": 1e-3}  # features of a thousand, steps of one
 
-# Examples, batch, (classes, largest label or None for the top class): the top classes never occur; more than 256
-# classes, so that a label of 255 is not the top one.
+# Examples, batch, (classes, largest label): the top classes never occur, except where there is one class only. There
+# are more than 256 classes once, so that not even a label of 255 is the top one.
 CLASSES = ((12, 12, (7, 3)), (11, 11, (5, 2)), (9, 9, (300, 255)), (8, 8, (2, 0)), (6, 6, (1, 0)))
 
 
