@@ -257,7 +257,7 @@ def check_refusals(student, rng, faults):
 def check_accepted(reply, labels, what):
     raised = reply["raised"]
     if isinstance(raised, (list, tuple)) and raised:
-        pytest.fail(f"{what} must be read, but a {str(raised[0])[:40]} is raised")
+        pytest.fail(f"{what} must be read, but parse_mnist raises {str(raised[0])[:40]}")
     assert_close(reply["y"], labels.astype(np.uint8), check_dtype=False, what=f"y of {what}")
 
 
