@@ -67,7 +67,7 @@ GUARDED = ("malloc", "calloc", "realloc", "free", "_Znwm", "_Znam", "_ZdlPv", "_
 # An array gets SPARE bytes more than were asked for, and is otherwise what the real function returns. So any other
 # part of the process may free it. At first the array and the spare bytes are zeros, so that no case but one depends on
 # what memory happens to hold. After guard_strict() they are floats of 3e38, which no sum, maximum or exp ignores.
-# Changed spare bytes are noticed when the array is freed.
+# Changed spare bytes are noticed when the array is freed, or at last by guard_overrun().
 GUARD = r"""
 #include <atomic>
 #include <cstdlib>
@@ -114,13 +114,17 @@ Block forget(void *data) {
     return {nullptr, 0, MALLOC, 0};
 }
 
+void look_behind(const Block &block) {
+    bool whole = true;
+    for (std::size_t i = 0; i < SPARE; ++i) whole = whole && block.data[block.size + i] == block.fill;
+    if (!whole && overrun < 0) overrun = static_cast<long long>(block.size);
+}
+
 void release(void *data, Kind kind) {
     if (!data) return;
     const Block block = forget(data);
     if (block.data) {
-        bool whole = true;
-        for (std::size_t i = 0; i < SPARE; ++i) whole = whole && block.data[block.size + i] == block.fill;
-        if (!whole && overrun < 0) overrun = static_cast<long long>(block.size);
+        look_behind(block);
         if (kind != block.kind && mismatched < 0) mismatched = static_cast<long long>(block.size);
         kind = block.kind;
         std::memset(block.data, fill, block.size + SPARE);
@@ -133,7 +137,10 @@ void release(void *data, Kind kind) {
 
 #define SHOWN extern "C" __attribute__((visibility("default")))
 SHOWN void guard_strict() { fill = 0x7f; }
-SHOWN long long guard_overrun() { return overrun; }
+SHOWN long long guard_overrun() {
+    for (std::size_t b = 0; b < count; ++b) look_behind(blocks[b]);
+    return overrun;
+}
 SHOWN long long guard_mismatched() { return mismatched; }
 SHOWN long long guard_held() {
     long long held = 0;
@@ -384,7 +391,8 @@ def cpp_epochs_between_guards(runs):
         inside = slice(GUARD_ROWS, -GUARD_ROWS)
         _for(label, epoch, all_X[inside], all_y[inside], all_theta[inside], **keywords)
         before, after = all_theta[:GUARD_ROWS], all_theta[-GUARD_ROWS:]
-        results.append({"theta": all_theta[inside].copy(), "before": before.copy(), "after": after.copy()})
+        memory = {"before": before.copy(), "after": after.copy()}
+        results.append({"theta": all_theta[inside].copy(), **memory, "X": all_X[inside], "y": all_y[inside]})
     return results
 
 
