@@ -24,19 +24,26 @@ def parse_mnist(
                 uint32 count, then count bytes
 
     Args:
-        image_filename: path of the image file.
-        label_filename: path of the label file.
+        image_filename: path of the image file, a str or a Path; the name may be any.
+        label_filename: path of the label file, a str or a Path; the name may be any.
 
     Returns:
-        X: float32, shape (count, rows*columns), C-contiguous: pixel / 255, so that 0 maps to 0.0 and 255
-            to 1.0 whatever values occur in the file. rows and columns are those of the file, not
+        X: float32, shape (count, rows*columns), C-contiguous, writable: pixel / 255, so that 0 maps to 0.0 and
+            255 to 1.0 whatever values occur in the file. rows and columns are those of the file, not
             always 28.
         y: uint8, shape (count,), writable.
 
     Raises:
-        ValueError: a file is not what the format says: wrong magic number, wrong type code, wrong number
-            of dimensions, shorter or longer than its header says, not gzip; or the two counts differ.
-            The message names the file and the field.
+        ValueError: a file is not what the format says, or the two counts differ. The message may be in any
+            language. It names the file at fault and not the other one, and it gives the two numbers of the row
+            that applies, and of no other row:
+
+            magic number  the one found and the one expected, in decimal or in hexadecimal
+            size          the number of bytes found and the number that the header calls for; both of the data
+                          after the header, or both of the whole content
+            counts        the number of images and the number of labels; here the message names both files
+
+            If a file is not gzip, is damaged or cut off, or ends within its header, its name is enough.
         OSError: a file cannot be opened (FileNotFoundError and so on), as `open` raises it.
     """
     ### BEGIN SOLUTION
@@ -44,8 +51,8 @@ def parse_mnist(
     labels = _read_idx(label_filename, dimensions=1)
     if len(images) != len(labels):
         raise ValueError(
-            f"count mismatch: {len(images)} images in {fspath(image_filename)}, "
-            f"{len(labels)} labels in {fspath(label_filename)}"
+            f"{len(images)} images in {fspath(image_filename)}, "
+            f"but {len(labels)} labels in {fspath(label_filename)}"
         )
     pixels = images.shape[1] * images.shape[2]
     X = images.reshape(len(images), pixels).astype(np.float32)
@@ -67,30 +74,20 @@ def _read_idx(filename: str | PathLike[str], *, dimensions: int) -> np.ndarray:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise ValueError(f"{name}: not a complete gzip file: {error}") from error
 
-    header_size = 4 + 4 * dimensions
-    if len(content) < 4:
-        raise ValueError(f"{name}: magic number: the file ends after {len(content)} of 4 bytes")
-    zeros, type_code, found_dimensions = struct.unpack(">HBB", content[:4])
-    if zeros != 0:
-        raise ValueError(f"{name}: magic number: 0x{content[:4].hex()} does not begin with two zero bytes")
-    if type_code != UNSIGNED_BYTE:
-        raise ValueError(f"{name}: type code: expected 0x08 (unsigned byte), found 0x{type_code:02x}")
-    if found_dimensions != dimensions:
-        raise ValueError(
-            f"{name}: magic number: expected {dimensions} dimension(s), found {found_dimensions}"
-            f" (are the image and the label file swapped?)"
-        )
-    if len(content) < header_size:
-        raise ValueError(f"{name}: dimensions: the file ends after {len(content)} of {header_size} bytes")
-    shape = struct.unpack(f">{dimensions}I", content[4:header_size])
+    header = struct.Struct(f">{1 + dimensions}I")
+    if len(content) < header.size:
+        raise ValueError(f"{name}: the file ends after {len(content)} bytes, within its header")
+    magic, *shape = header.unpack_from(content)
+    expected = UNSIGNED_BYTE << 8 | dimensions
+    if magic != expected:
+        raise ValueError(f"{name}: magic number 0x{magic:08x}, expected 0x{expected:08x}")
     size = 1
     for extent in shape:  # Python integers: a damaged header must not overflow
         size *= extent
-    found = len(content) - header_size
+    found = len(content) - header.size
     if found != size:
-        kind = "truncated" if found < size else "trailing bytes"
-        raise ValueError(f"{name}: data: {kind}: dimensions {shape} need {size} bytes, found {found}")
-    return np.frombuffer(content, np.uint8, offset=header_size).reshape(shape)
+        raise ValueError(f"{name}: {found} bytes of data, but the header calls for {size}")
+    return np.frombuffer(content, np.uint8, offset=header.size).reshape(shape)
 
 
 ### END SOLUTION

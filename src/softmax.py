@@ -36,8 +36,8 @@ def softmax_loss(Z: np.ndarray, y: np.ndarray) -> np.floating:
     """Return the softmax (cross-entropy) loss, averaged over the batch.
 
     Args:
-        Z: logits, float, shape (m, k) with m at least 1 and any number k of classes. Not changed.
-        y: labels, integer, shape (m,), each in 0..k-1; the larger ones need not occur. Not changed.
+        Z: logits, float32 or float64, shape (m, k) with m at least 1 and any number k of classes. Not changed.
+        y: labels, uint8, int32 or int64, shape (m,), each in 0..k-1; the larger ones need not occur. Not changed.
 
     Returns:
         the mean over i of logsumexp(Z[i]) - Z[i, y_i], a NumPy scalar of the dtype of Z. Finite and right
@@ -57,13 +57,14 @@ def softmax_regression_epoch(
 
     Takes the examples in the order given, without shuffling: minibatch i is rows i*batch to (i+1)*batch.
     Where `batch` does not divide m, the last minibatch is smaller, and its gradient is the mean over the
-    examples that it has. `batch` may exceed m.
+    examples that it has. `batch` may exceed m, by any amount. Returns None. The new theta is finite and right
+    for logits as large as ±1e4.
 
     Args:
         X: float32, shape (m, n). Not changed.
-        y: uint8, shape (m,), each in 0..k-1. Not changed.
+        y: uint8, shape (m,), each in 0..k-1; the larger ones need not occur. Not changed.
         theta: float32, shape (n, k), may be a view. Updated in place, dtype kept.
-        lr: step size.
+        lr: step size, a Python or NumPy number.
         batch: examples in a minibatch; at least 1.
     """
     ### BEGIN SOLUTION
@@ -78,7 +79,7 @@ def nn_epoch(
 ) -> None:
     """Run one epoch of SGD for the network with logits relu(X W1) W2, changing `W1` and `W2` in place.
 
-    Minibatches as in `softmax_regression_epoch`. With Z1 = relu(X W1) and, for a batch of b examples,
+    Minibatches and large logits as in `softmax_regression_epoch`. With Z1 = relu(X W1) and, for a batch of b examples,
 
         G2 = softmax(Z1 W2) - I_y          gradient of W2 = 1/b * Z1^T G2
         G1 = 1{Z1 > 0} * (G2 W2^T)         gradient of W1 = 1/b * X^T G1
@@ -87,10 +88,10 @@ def nn_epoch(
 
     Args:
         X: float32, shape (m, n). Not changed.
-        y: uint8, shape (m,), each in 0..k-1. Not changed.
+        y: uint8, shape (m,), each in 0..k-1; the larger ones need not occur. Not changed.
         W1: float32, shape (n, d), may be a view. Updated in place, dtype kept.
         W2: float32, shape (d, k), may be a view. Updated in place, dtype kept.
-        lr: step size.
+        lr: step size, a Python or NumPy number.
         batch: examples in a minibatch; at least 1.
     """
     ### BEGIN SOLUTION

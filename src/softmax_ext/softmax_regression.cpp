@@ -7,11 +7,11 @@
 //   void softmax_regression_epoch(X, y, theta, m, n, k, lr, batch)
 //
 //   X      m × n floats, row-major: example i starts at X[i * n]. Read only.
-//   y      m labels, each in 0 … k-1. The highest class need not occur. Read only.
+//   y      m labels, each in 0 … k-1, up to 255. The highest classes need not occur. Read only.
 //   theta  n × k floats, row-major: the weight of feature j for class c is theta[j * k + c].
 //          Updated in place: it is the only result.
 //   lr     the learning rate.
-//   batch  examples in a minibatch, at least 1. It may be larger than m.
+//   batch  examples in a minibatch, at least 1. It may be larger than m, by any amount.
 //
 // Go through the examples once, in their order, without shuffling: rows 0 … batch-1 are the first
 // minibatch, the next `batch` rows the second, and so on. The last minibatch has the rows that are
@@ -27,12 +27,14 @@
 // What your code must also be
 //   stable     Logits of ±10000 give finite, right results: exp overflows a float beyond 88, so
 //              subtract the largest logit of a row from all of them first. It cancels in P.
-//   careful    It reads and writes nothing outside the arrays: the last minibatch ends at row m.
-//   tidy       What it allocates it frees. Use std::vector: `float Z[batch * k]` is not C++, and a
-//              large minibatch overflows the stack.
+//   careful    It reads and writes nothing outside the arrays, those that it allocates included: the last
+//              minibatch ends at row m. The elements of `new float[n]` can be anything before you set them.
+//   tidy       What it allocates it frees: new[] with delete[], malloc with free. Use std::vector, which
+//              does so by itself: `float Z[batch * k]` is not C++, and a large minibatch overflows the stack.
 //   float      float arithmetic is enough: results agree with NumPy's float32 to about 1e-5.
 //
-// m may be 0: then nothing changes. There are no other threads to think of, and none are needed.
+// m may be 0: then nothing changes. k may be 1, or more than 256. There are no other threads to think
+// of, and none are needed.
 #include "softmax_regression.hpp"
 
 // ### BEGIN SOLUTION

@@ -103,6 +103,14 @@ def test_labels_may_lack_the_top_class():
     np.testing.assert_allclose(softmax_loss(np.zeros((3, 5), np.float32), np.zeros(3, np.uint8)), np.log(5))
 
 
+@pytest.mark.parametrize(("largest", "dtype"), [(255, np.uint8), (299, np.int32), (299, np.int64)])
+def test_loss_of_labels_at_the_edge_of_their_type(largest, dtype):
+    Z = np.random.default_rng(0).standard_normal((4, 301))
+    y = np.array([0, 128, 200, largest], dtype)
+    expected = np.mean(np.log(np.exp(Z).sum(axis=1)) - Z[[0, 1, 2, 3], [0, 128, 200, largest]])
+    np.testing.assert_allclose(softmax_loss(Z, y), expected)
+
+
 # the epochs ----------------------------------------------------------------------------------------------
 
 
@@ -131,7 +139,7 @@ def test_partial_last_batch_is_divided_by_its_own_size(hidden):
 def test_batch_above_m_is_one_step_over_all(hidden):
     X, y, weights = problem(8, 6, 3, *hidden)
     expected = [W.copy() for W in weights]
-    run(weights, X, y, 0.2, 1000)
+    run(weights, X, y, 0.2, 10**12)
     run(expected, X, y, 0.2, 8)
     for W, W_expected in zip(weights, expected, strict=True):
         assert np.array_equal(W, W_expected)
@@ -202,6 +210,15 @@ def test_labels_of_an_epoch_may_lack_the_top_class(hidden):
     y = np.zeros(20, np.uint8)
     expected = torch_epoch(X, y, weights, 0.2, 7)
     run(weights, X, y, 0.2, 7)
+    np.testing.assert_allclose(weights[-1], expected[-1], **TOL)
+
+
+@BOTH
+def test_labels_of_an_epoch_may_be_above_127(hidden):
+    X, _, weights = problem(4, 6, 300, *hidden)
+    y = np.array([0, 127, 128, 255], np.uint8)
+    expected = torch_epoch(X, y, weights, 0.2, 3)
+    run(weights, X, y, 0.2, 3)
     np.testing.assert_allclose(weights[-1], expected[-1], **TOL)
 
 

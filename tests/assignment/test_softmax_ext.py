@@ -114,8 +114,9 @@ def test_labels_may_lack_the_top_classes() -> None:
     assert_agrees(X, y % 3, theta)
 
 
-def test_label_255_needs_256_classes() -> None:
-    X, _, theta = problem(5, 3, 256)
+@pytest.mark.parametrize("k", [256, 300])
+def test_labels_of_255_and_300_classes(k: int) -> None:
+    X, _, theta = problem(5, 3, k)
     assert_agrees(X, np.full(5, 255, np.uint8), theta)
 
 

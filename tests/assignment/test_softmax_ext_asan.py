@@ -102,6 +102,10 @@ FAULTS = {
         ("c < k; ++c) theta[j * k + c] =", "c <= k; ++c) theta[j * k + c] ="),
         "heap-buffer-overflow",
     ),
+    "writes past its own array": (
+        ("std::vector<float> Z(4 * k);", "std::vector<float> Z(4 * k - 1);"),
+        "heap-buffer-overflow",
+    ),
     "leaks": (
         (
             "std::vector<float> Z(4 * k);",
