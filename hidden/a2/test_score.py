@@ -136,14 +136,7 @@ def test_shapes_that_do_not_fit(student, ref, rng):
         for name, parameters, *shapes in shuffled(rng, faulty + right)
     ]
     refused = {called(name, parameters, shapes) for name, parameters, *shapes in faulty}
-    actual, expected = student(probes.attempts, items), ref(probes.attempts, items)
-    for label, name, parameters, arrays in items:
-        if label in refused:
-            assert_raised(expected[label], "ValueError", what=label)
-            assert_raised(actual[label], "ValueError", what=label)
-        else:
-            value = agreed(expected[label]["value"], FORMULAS[name](*arrays, *parameters), **FLOAT64)
-            check_not_refused(actual[label], value, label)
+    check_refusals(student(probes.attempts, items), ref(probes.attempts, items), refused)
 
 
 # Gradients of each op alone --------------------------------------------------------------------------------
@@ -248,7 +241,6 @@ def test_edges_of_relu_and_powers(student, ref, rng):
         (at("power_scalar(a, 0)"), "power_scalar", (0,), [a]),
         (at("power_scalar(a, 1)"), "power_scalar", (1,), [a]),
         (at("power_scalar(a, 3)"), "power_scalar", (3,), [a]),
-        ("power_scalar(a, -2) of integers", "power_scalar", (-2,), [np.array([1, 2, -4, 5, -1])]),
         (at("power(a, b)"), "power", (), [a, b]),
         ("power(a, b) for some a < 0", "power", (), [c, d]),
     ]
@@ -257,7 +249,6 @@ def test_edges_of_relu_and_powers(student, ref, rng):
         [(v * 0, no)],
         [(v, no)],
         [(v * 3 * a * a, no)],
-        [(v * -2.0 * np.array([1, 2, -4, 5, -1]) ** -3.0, no)],
         [(v * np.array([0, 4, 0, 1, 0]), no), (v * np.array([0, 4 * math.log(2), 0, 0, math.log(3)]), no)],
         [(v * d * c ** (d - 1), no), (v * np.array([0, 0, 0, 0, 8 * math.log(2)]), nan)],
     )
@@ -279,19 +270,18 @@ def test_edges_of_relu_and_powers(student, ref, rng):
 @case(task=2, points=1)
 def test_gradients_of_constants(student, ref, rng):
     """None for an operand of matmul or power that is a constant; rejects the expensive product of training data."""
-    n, k, m = sizes(rng, 3)
-    items = []
-    for name, shapes, after in (("matmul", [(n, k), (k, m)], (n, m)), ("power", [(n,), (n,)], (n,))):
+    n, k = sizes(rng, 2)
+    items, formula = [], {}
+    for name, shape in (("matmul", (n, n)), ("power", (k,))):
         for constant in "ab":
-            arrays = [positive(rng, shape) for shape in shapes]
-            items.append((f"{name}(a, b)", name, arrays, normal(rng, after), constant))
-    for one in shuffled(rng, items):
-        label, _, _, _, constant = one
-        expected = ref(probes.gradients_of_some, [one])
-        agreed(expected[f"the gradient of {constant} in {label}, {constant} a constant,"], None)
-    assert_close(
-        student(probes.gradients_of_some, items), ref(probes.gradients_of_some, items), **FLOAT64, **VALUES
-    )
+            arrays = [positive(rng, shape) for _ in "ab"]
+            items.append((f"{name}(a, b)", name, arrays, normal(rng, shape), constant))
+            for letter in "ab":
+                what = f"whether the gradient of {letter} is None in {name}(a, b) with {constant} a constant"
+                formula[what] = letter == constant
+    items = shuffled(rng, items)
+    expected = agreed(ref(probes.gradients_left_out, items), formula)
+    assert_close(student(probes.gradients_left_out, items), expected)
 
 
 # The graph -------------------------------------------------------------------------------------------------
@@ -344,16 +334,15 @@ def test_deep_graph(student, rng):
 
 
 @case(task=2, points=3)
-@pytest.mark.timeout(5)  # linear time takes a fifth of a second, quadratic time ten seconds
+@pytest.mark.timeout(5)  # linear time takes a tenth of a second, quadratic time ten seconds
 def test_linear_time(student, rng):
-    """60 diamonds, 20,000 leaves; rejects walking along all paths, searching in a list: too slow."""
-    levels, leaves = 60 + int(rng.integers(9)), 20_000 + int(rng.integers(1000))
-    tree = post_order([()] * leaves + [(2 * i, 2 * i + 1) for i in range(leaves - 1)], [2 * leaves - 2])
+    """60 diamonds, trees of 20,000 values; rejects walking along all paths, searching in a list: too slow."""
+    levels, leaves = 60 + int(rng.integers(9)), 10_000 + int(rng.integers(500))
     # What is right is known; the reference would need as much time again for each submission.
     expected = {
-        f"the order of {levels} times x = x + x": np.arange(levels + 1),
-        f"the order of a tree over {leaves} leaves": np.array(tree),
-        f"the order of one value with {leaves} inputs": np.arange(leaves + 1),
+        f"what is found in {levels} times x = x + x": np.arange(levels + 1),
+        f"what is found in a tree over {leaves} leaves": np.arange(2 * leaves - 1),
+        f"what is found in one value with {2 * leaves} inputs": np.arange(2 * leaves + 1),
     }
     assert_close(student(probes.orders_of_large_graphs, levels, leaves), expected)
 
@@ -389,7 +378,7 @@ def test_gradients_add_up(student, ref, rng):
 def test_backward(student, ref, rng):
     """backward twice, of a leaf, with ones, a constant; rejects adding to the old grad, grads everywhere."""
     x, c, v = (normal(rng, (2, 3)) for _ in range(3))
-    derivative = 2 * x * c * c
+    derivative = 2 * (x * c + c) * c
     formula = {
         "x.grad after z.backward(v)": v * derivative,
         "x.grad after a second z.backward(v)": v * derivative,
@@ -407,10 +396,10 @@ def test_backward(student, ref, rng):
 
 @case(task=2, points=3)
 def test_long_reverse_mode(student, rng):
-    """Chains of 2,000, 60 diamonds, 2,000 leaves; rejects recursion, a visit for each path, no derivative at all."""
-    factors, v = rng.choice([-1.0, -0.5, 2.0], 2_000 + int(rng.integers(500))), float(rng.uniform(1, 2))
+    """Chains of 1,200, 60 diamonds, 500 leaves; rejects recursion, a visit for each path, no derivative at all."""
+    factors, v = rng.choice([-1.0, -0.5, 2.0], 1_200 + int(rng.integers(300))), float(rng.uniform(1, 2))
     factors[len(factors) // 2 :] = 1 / factors[: -(len(factors) // 2)][::-1]  # so that the product is near 1
-    levels, leaves = 60 + int(rng.integers(9)), 2_000 + int(rng.integers(500))
+    levels, leaves = 60 + int(rng.integers(9)), 500 + int(rng.integers(100))
     expected = {
         f"x.grad after a chain of {len(factors)} products": np.array(v * np.prod(factors)),
         f"x.grad after {levels} times x = x + x": np.array(v * 2.0**levels),
@@ -448,7 +437,8 @@ def test_softmax_loss(student, ref, rng):
     for label, Z, y_one_hot in items:
         what = f"the loss for {label}"
         value = agreed(expected[label]["value"], loss_formula(Z, y_one_hot, 1.0)[0], **FLOAT64, what=what)
-        check_not_refused(actual[label], value, what)
+        assert_equal(actual[label]["message"], "", what=f"the ValueError that is raised for {what}")
+        assert_close(actual[label]["value"], value, **FLOAT64, **VALUES, what=what)
         for name, before in (("Z", Z), ("y_one_hot", y_one_hot)):
             after = f"{name} after {what}"
             assert_close(actual[after], before, rtol=0, atol=0, **VALUES, what=after)
@@ -474,13 +464,8 @@ def test_softmax_loss_of_wrong_shapes(student, ref, rng):
     for z, y in shuffled(rng, shapes):
         y_one_hot = np.eye(k + 1)[rng.integers(k, size=y[:-1])][..., : y[-1]] if y else np.ones(())
         items.append((f"logits of shape {z} and labels of shape {y}", normal(rng, z), y_one_hot))
-    actual, expected = student(probes.losses, items), ref(probes.losses, items)
-    for label, Z, y_one_hot in items:
-        if Z.ndim == 2 and Z.shape == y_one_hot.shape:
-            check_not_refused(actual[label], expected[label]["value"], f"the loss for {label}")
-        else:
-            assert_raised(expected[label], "ValueError", what=label)
-            assert_raised(actual[label], "ValueError", what=label)
+    refused = {label for label, Z, y_one_hot in items if Z.ndim != 2 or Z.shape != y_one_hot.shape}
+    check_refusals(student(probes.losses, items), ref(probes.losses, items), refused, also=[one[0] for one in items])
 
 
 @case(task=2, points=2)
@@ -844,11 +829,16 @@ def check_derivatives(student, ref, rng, names):
     assert_close(student(probes.derivatives, items), expected, **FLOAT64, **VALUES)
 
 
-def check_not_refused(actual, value, what):
-    """Compare a value of `attempts` or `losses`, which must not have been refused."""
-    raised = f"the ValueError that is raised for {what}"
-    assert_equal(actual["message"] if actual["raised"] else None, None, what=raised)
-    assert_close(actual["value"], value, **FLOAT64, **VALUES, what=what)
+def check_refusals(actual, expected, refused, also=()):
+    """Ask for a ValueError for each label in `refused`, and for none for the others; other cases compare the values."""
+    for label in also or expected:
+        if label in refused:
+            assert_raised(expected[label], "ValueError", what=label)
+            assert_raised(actual[label], "ValueError", what=label)
+        else:
+            agreed(expected[label]["raised"], [])
+            message = actual[label]["message"] if actual[label]["raised"] else None
+            assert_equal(message, None, what=f"the ValueError that is raised for {label}")
 
 
 def check_facts(actual, what):
@@ -862,11 +852,12 @@ def check_dtypes(actual, expected):
     wrong = []
     for what, value in expected.items():
         try:
-            assert_close(actual[what], value, **VALUES, what=what)
+            found = actual.get(what)
+            assert_close(found, value, **VALUES, what=what)
         except AssertionError as error:
             wrong.append(str(error))
         else:
-            assert_close(actual[what], value, what=what)
+            assert_close(found, value, what=what)
     if 4 * len(wrong) > len(expected):
         pytest.fail(f"too many values are wrong for their dtypes to count, the first: {wrong[0]}")
 
