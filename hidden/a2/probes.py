@@ -1,7 +1,7 @@
 """Drives needle: knows inputs, never answers. Runs beside the student's code.
 
-What tests ops needs neither a topological sort nor `backward`, except for derivatives of gradients. What tests the graph
-and reverse mode uses ops of this file, and so none of the student's.
+What tests ops needs neither a topological sort nor `backward`, except for derivatives of gradients. What tests the
+graph and reverse mode uses ops of this file, and so none of the student's.
 """
 
 import contextlib
@@ -108,7 +108,9 @@ def gradients_left_out(items):
         output = _call(n, name, inputs, ())
         grads = output.op.gradient_as_tuple(n.Tensor(out_grad), output)
         for letter, grad in zip(letters, grads, strict=True):
-            found[f"whether the gradient of {letter} is None in {label} with {constant} a constant"] = grad is None
+            found[f"whether the gradient of {letter} is None in {label} with {constant} a constant"] = (
+                grad is None
+            )
     return found
 
 
@@ -250,18 +252,18 @@ def order_of_chain(levels):
 
 
 def orders_of_large_graphs(levels, leaves):
-    """Return what is found in `levels` diamonds, in a tree over `leaves` leaves, and above one value with twice as many."""
+    """Return what is found in `levels` diamonds, in a tree over `leaves` leaves, and in one value with many inputs."""
     import src.needle as n
 
     diamonds = _graph(n, 1, [(i, i) for i in range(levels)])
     tree = _graph(n, leaves, [(2 * i, 2 * i + 1) for i in range(leaves - 1)])
-    star = _graph(n, 2 * leaves, [tuple(range(2 * leaves))])
+    star = _graph(n, 2 * leaves, [tuple(range(2 * leaves)), (2 * leaves,)])
     return {
         f"what is found in {what}": np.sort(_numbers(n.autograd.find_topo_sort(nodes[-1:]), nodes))
         for what, nodes in (
             (f"{levels} times x = x + x", diamonds),
             (f"a tree over {leaves} leaves", tree),
-            (f"one value with {2 * leaves} inputs", star),
+            (f"a value with {2 * leaves} inputs, and one above", star),
         )
     }
 
@@ -332,7 +334,7 @@ def reverse_mode(items):
 
 
 def backward(x, c, v):
-    """Call backward several times, through y * y for y = x * c + c with c constant, and of x itself; return each grad."""
+    """Call backward through y * y for y = x * c + c with c constant, several times, and of x; return each grad."""
     import src.needle as n
 
     plus, times = _ops(n)
@@ -409,9 +411,9 @@ def losses(items):
 
 
 def loss_gradients(items):
-    """For items (label, Z, y_one_hot, out_grad, weights), return the gradient of Z, and its own where weights are given.
+    """For items (label, Z, y_one_hot, out_grad, weights), return the gradient of Z.
 
-    The gradient's own gradient is that of its sum weighted by `weights`.
+    Where weights are given, return also the gradient of the sum of this gradient, weighted by them.
     """
     import src.needle as n
 
