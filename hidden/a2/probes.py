@@ -457,6 +457,7 @@ def two_epochs(X, y, W1, W2, lr, batch):
     for i, W in enumerate(new, 1):
         facts[f"the new W{i}"] = np.array(_array(W))
         facts[f"whether the new W{i} is a leaf"] = W.op is None and len(W.inputs) == 0
+        facts[f"whether the new W{i} requires a gradient"] = W.requires_grad
         facts[f"the grad of the new W{i}"] = _array(W.grad)
     for i, W in enumerate(n.nn_epoch(X, y, *new, lr=lr, batch=batch), 1):
         facts[f"W{i} after a second epoch with the new weights"] = _array(W)

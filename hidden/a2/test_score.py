@@ -535,6 +535,7 @@ def test_nn_epoch_leaves_nothing_behind(student, ref, rng):
     formula = {
         **{f"the new W{i}": W.astype(np.float32) for i, W in enumerate(first, 1)},
         **{f"whether the new W{i} is a leaf": True for i in (1, 2)},
+        **{f"whether the new W{i} requires a gradient": True for i in (1, 2)},
         **{f"the grad of the new W{i}": None for i in (1, 2)},
         **{
             f"W{i} after a second epoch with the new weights": W.astype(np.float32)
@@ -594,6 +595,7 @@ def test_dtypes(student, ref, rng):
     ]
     a, b, v = (np.array(numbers, np.float32) for numbers in ([0, 2], [2, 3], [1, 10]))
     items.append(("power(a, b) at a = 0, float32,", "power", (), [a, b], v))
+    items.append(("relu(a) of float64 for out_grad of float32", "relu", (), [a.astype(np.float64)], v))
     losses, epochs = [], []
     for dtype in (np.float32, np.float64):
         Z, y_one_hot = loss_item(rng, "", normal(rng, (4, 3)))[1:3]

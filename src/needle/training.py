@@ -58,8 +58,9 @@ def nn_epoch(
         batch: examples in a minibatch; at least 1.
 
     Returns:
-        the new (W1, W2): leaves with the dtypes of W1 and W2, without a `grad`. Memory does not grow from
-        step to step: a Tensor that was computed by ops keeps the graph of all steps before it alive.
+        the new (W1, W2): leaves that require a gradient, with the dtypes of W1 and W2, without a `grad`.
+        Memory does not grow from step to step: a Tensor that was computed by ops keeps the graph of all
+        steps before it alive.
     """
     ### BEGIN SOLUTION
     W1, W2 = Tensor(W1), Tensor(W2)
