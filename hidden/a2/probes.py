@@ -45,18 +45,27 @@ def values(items, new=()):
 
 
 def attempts(items):
-    """For items (label, function, parameters, arrays), return label -> the value, and which ValueError was raised."""
+    """For items (label, function, parameters, arrays), return label -> which exception was raised."""
     import src.needle as n
 
     found = {}
     for label, name, parameters, arrays in items:
-        value, raised = None, ([], "")
-        try:
-            value = _call(n, name, [n.Tensor(array) for array in arrays], parameters).numpy()
-        except ValueError as error:
-            raised = [kind.__name__ for kind in type(error).__mro__], str(error)
-        found[label] = {"value": value, "raised": raised[0], "message": raised[1]}
+        tensors = [n.Tensor(array) for array in arrays]
+        with _exception() as found[label]:
+            _call(n, name, tensors, parameters)
     return found
+
+
+@contextlib.contextmanager
+def _exception():
+    """Give a dict that describes the exception that is raised inside, except where something is not written yet."""
+    description = {"raised": [], "message": ""}
+    try:
+        yield description
+    except NotImplementedError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        description.update(raised=[kind.__name__ for kind in type(error).__mro__], message=str(error))
 
 
 def gradients(items):
@@ -393,21 +402,28 @@ def long_reverse_mode(factors, levels, leaves, v):
 
 
 def losses(items):
-    """For items (label, Z, y_one_hot), return label -> the loss, and which ValueError was raised."""
+    """For items (label, Z, y_one_hot), return the losses, and the inputs afterwards."""
     import src.needle as n
 
     found, after = {}, {}
     for label, Z, y_one_hot in items:
-        value, raised = None, ([], "")
         logits, labels = n.Tensor(Z), n.Tensor(y_one_hot, requires_grad=False)
-        try:
-            value = n.softmax_loss(logits, labels).numpy()
-        except ValueError as error:
-            raised = [kind.__name__ for kind in type(error).__mro__], str(error)
-        found[label] = {"value": value, "raised": raised[0], "message": raised[1]}
+        found[f"the loss for {label}"] = n.softmax_loss(logits, labels).numpy()
         after[f"Z after the loss for {label}"] = logits.numpy()
         after[f"y_one_hot after the loss for {label}"] = labels.numpy()
     return {**found, **after}
+
+
+def attempts_of_losses(items):
+    """For items (label, Z, y_one_hot), return label -> which exception was raised."""
+    import src.needle as n
+
+    found = {}
+    for label, Z, y_one_hot in items:
+        logits, labels = n.Tensor(Z), n.Tensor(y_one_hot, requires_grad=False)
+        with _exception() as found[label]:
+            n.softmax_loss(logits, labels)
+    return found
 
 
 def loss_gradients(items):
@@ -494,17 +510,17 @@ def dtypes(items, losses_, epochs_):
 
     found = {}
     for label, *inputs in items:
-        with _whatever_is_raised():
+        with _exception():
             found |= _results(n, label, *inputs)
     for label, Z, y_one_hot in losses_:
-        with _whatever_is_raised():
+        with _exception():
             logits = n.Tensor(Z)
             loss = n.softmax_loss(logits, n.Tensor(y_one_hot, requires_grad=False))
             found[f"the loss for {label}"] = loss.numpy()
             loss.backward()
             found[f"the gradient of Z for {label}"] = _array(logits.grad)
     for label, X, y, W1, W2, keywords in epochs_:
-        with _whatever_is_raised():
+        with _exception():
             new = n.nn_epoch(X, y, n.Tensor(W1), n.Tensor(W2), **keywords)
             for name, W in zip(("W1", "W2"), new, strict=True):
                 found[f"{name} after an epoch of {label}"] = _array(W)
@@ -519,17 +535,6 @@ def _results(n, label, name, parameters, arrays, out_grad):
         for letter, grad in zip("ab", grads, strict=False):
             found[f"the gradient of {letter} in {label}"] = _array(grad)
     return found
-
-
-@contextlib.contextmanager
-def _whatever_is_raised():
-    """Go on after an exception, except where something is not written yet."""
-    try:
-        yield
-    except NotImplementedError:
-        raise
-    except Exception:  # noqa: BLE001, S110
-        pass
 
 
 def _array(value):
