@@ -251,13 +251,18 @@ def _usual_recursion_limit():
         sys.setrecursionlimit = usual
 
 
-def order_of_chain(levels):
-    """Return the order of a chain: each value has the one before as its only input."""
+def orders_of_chains(lengths):
+    """Return the orders of chains: each value has the one before as its only input."""
+    found = {}
     with _usual_recursion_limit():
         import src.needle as n
 
-        nodes = _graph(n, 1, [(i,) for i in range(levels)])
-        return _numbers(n.autograd.find_topo_sort(nodes[-1:]), nodes)
+        for length in lengths:
+            nodes = _graph(n, 1, [(i,) for i in range(length - 1)])
+            found[f"the order of a chain of {length} values"] = _numbers(
+                n.autograd.find_topo_sort(nodes[-1:]), nodes
+            )
+    return found
 
 
 def orders_of_large_graphs(levels, leaves):
