@@ -268,6 +268,14 @@ def test_softmax_regression_epoch_cpp_with_large_logits():
 
 
 # Task2: needle -------------------------------------------------------------------------------------------
+#
+# Each part has tests that need no other part, so you can write them in this order:
+#
+#     pytest test_toy.py -k forward        `compute` of the ops
+#     pytest test_toy.py -k gradient       `gradient` of the ops, and sum_to_shape
+#     pytest test_toy.py -k topo           find_topo_sort
+#     pytest test_toy.py -k backward       compute_gradient_of_variables
+#     pytest test_toy.py -k needle         softmax_loss, nn_epoch
 
 A = [[1.0, 2.0], [3.0, 4.0]]
 B = [[2.0, 4.0], [1.0, 2.0]]
@@ -356,26 +364,51 @@ OPS = {
     "log": (lambda ndl, a: ndl.log(a), [[1.0, 2.0]], [1.0, 10.0], [0, math.log(2)], [[1, 5]]),
     "exp": (lambda ndl, a: ndl.exp(a), [[0.0, math.log(2)]], [1.0, 10.0], [1, 2], [[1, 20]]),
     "relu": (lambda ndl, a: ndl.relu(a), [[-1.0, 2.0]], [1.0, 10.0], [0, 2], [[0, 10]]),
-    "same_input_twice": (lambda ndl, a: a * a, [[1.0, 3.0]], [1.0, 10.0], [1, 9], [[2, 60]]),
 }
 
 
-@needle
-@pytest.mark.parametrize("name", OPS)
-def test_op(name):
+def take(name):
+    """Return the package, the inputs as Tensors, the output, and what is expected of an entry of OPS."""
     import src.needle as ndl
 
     expression, inputs, out_grad, value, gradients = OPS[name]
     tensors = [ndl.Tensor(np.array(array, np.float64)) for array in inputs]
-    output = expression(ndl, *tensors)
+    return ndl, tensors, expression(ndl, *tensors), np.array(out_grad, np.float64), value, gradients
+
+
+@needle
+@pytest.mark.parametrize("name", OPS)
+def test_forward(name):
+    _, _, output, _, value, _ = take(name)
     check(output.numpy(), value, f"compute of {type(output.op).__name__}")
-    output.backward(ndl.Tensor(np.array(out_grad, np.float64)))
-    for position, (tensor, gradient) in enumerate(zip(tensors, gradients, strict=True)):
+
+
+@needle
+@pytest.mark.parametrize(
+    "name", [name for name in OPS if "scalar_by" not in name and "from_scalar" not in name]
+)
+def test_gradient(name):
+    ndl, tensors, output, out_grad, _, gradients = take(name)
+    found = output.op.gradient_as_tuple(ndl.Tensor(out_grad), output)
+    assert len(found) == len(tensors)
+    for position, (actual, gradient) in enumerate(zip(found, gradients, strict=True)):
         hint = (
             f"gradient of {type(output.op).__name__} for input {position}: out_grad times the derivative, "
-            "summed to the shape of the input where the op repeated it, added up where it is used twice"
+            "summed to the shape of the input where the op repeated it"
         )
-        check(tensor.grad.numpy(), gradient, hint)
+        check(actual.numpy(), gradient, hint)
+
+
+@needle
+def test_gradient_helper_sum_to_shape():
+    import src.needle as ndl
+
+    grad = ndl.Tensor(np.arange(12.0).reshape(2, 2, 3))
+    hint = "sum over the axes that were added at the left, and over those that were stretched from size 1"
+    check(ndl.ops.sum_to_shape(grad, (2, 3)).numpy(), [[6, 8, 10], [12, 14, 16]], hint)
+    check(ndl.ops.sum_to_shape(grad, (2, 1)).numpy(), [[24], [42]], hint)
+    check(ndl.ops.sum_to_shape(grad, ()).numpy(), 66, hint)
+    assert ndl.ops.sum_to_shape(grad, (2, 2, 3)) is grad, "nothing to sum: return grad itself"
 
 
 @needle
@@ -407,8 +440,65 @@ def test_find_topo_sort_of_a_deep_graph():
     assert len(order) == 5_001
 
 
+def product():
+    """Return a * b as an op that needs nothing of yours."""
+    import src.needle as ndl
+
+    class Product(ndl.Op):
+        def compute(self, a, b):
+            return a * b
+
+        def gradient(self, out_grad, node):
+            a, b = node.inputs
+            return out_grad * b, out_grad * a
+
+    return Product()
+
+
 @needle
-def test_gradient_of_the_gradient():
+def test_backward_sets_the_grad_of_leaves():
+    import src.needle as ndl
+
+    x, c = ndl.Tensor([2.0]), ndl.Tensor([5.0], requires_grad=False)
+    y = product()(x, c)
+    z = y * 3
+    z.backward(ndl.Tensor([10.0]))
+    check(x.grad.numpy(), [150], "x.grad is the gradient of z, times out_grad")
+    assert y.grad is None, "only leaves keep a grad"
+    assert c.grad is None, "a Tensor that requires no gradient gets none"
+    z.backward()
+    check(x.grad.numpy(), [15], "a second backward replaces the grad; out_grad is ones by default")
+    x.backward(ndl.Tensor([7.0]))
+    check(x.grad.numpy(), [7], "the output may be a leaf: its gradient is out_grad")
+
+
+@needle
+def test_backward_adds_up_over_all_uses():
+    import src.needle as ndl
+
+    times = product()
+    x = ndl.Tensor([1.0, 3.0])
+    times(x, x).backward(ndl.Tensor([1.0, 10.0]))
+    check(x.grad.numpy(), [2, 60], "x is used twice by one op: both contributions count")
+    x = ndl.Tensor([2.0])
+    y = times(x, x)
+    times(y, times(y, x)).backward()  # x ** 5
+    check(x.grad.numpy(), [80], "the gradient of a value is complete only after all values that use it")
+
+
+@needle
+def test_backward_of_a_deep_graph():
+    import src.needle as ndl
+
+    x = y = ndl.Tensor([1.0])
+    for _ in range(5_000):
+        y = y * -1
+    y.backward()
+    check(x.grad.numpy(), [1], "5,000 times * -1")
+
+
+@needle
+def test_backward_of_a_grad_gives_the_second_derivative():
     import src.needle as ndl
 
     x = ndl.Tensor([3.0])
@@ -426,12 +516,18 @@ def test_needle_softmax_loss():
     Z = ndl.Tensor(np.zeros((2, 4), np.float32))
     loss = ndl.softmax_loss(Z, ndl.Tensor(np.eye(4, dtype=np.float32)[[0, 3]]))
     check(loss.numpy(), math.log(4), "equal logits: the loss is log(k), the mean over the batch")
-    loss.backward()
-    expected = [[-0.375, 0.125, 0.125, 0.125], [0.125, 0.125, 0.125, -0.375]]
-    check(Z.grad.numpy(), expected, "the gradient is (softmax(Z) - one_hot) / batch size")
-
     loss = ndl.softmax_loss(ndl.Tensor([[10_000.0, 0.0]]), ndl.Tensor([[0.0, 1.0]]))
     check(loss.numpy(), 10_000, "exp(10000) overflows: subtract the largest logit of each row first")
+
+
+@needle
+def test_needle_softmax_loss_and_its_grad():
+    import src.needle as ndl
+
+    Z = ndl.Tensor(np.zeros((2, 4), np.float32))
+    ndl.softmax_loss(Z, ndl.Tensor(np.eye(4, dtype=np.float32)[[0, 3]])).backward()
+    expected = [[-0.375, 0.125, 0.125, 0.125], [0.125, 0.125, 0.125, -0.375]]
+    check(Z.grad.numpy(), expected, "the gradient is (softmax(Z) - one_hot) / batch size")
 
 
 @needle

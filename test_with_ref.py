@@ -130,16 +130,49 @@ OPS = {
 }
 
 
-@pytest.mark.parametrize("name", OPS)
-def test_op(name):
+def with_both(name):
+    """Yield (ndl, inputs, output) of an entry of OPS, for your needle and for the reference's, on the same numbers."""
     function, shapes = OPS[name]
-    inputs = [RNG.uniform(0.5, 2, shape) for shape in shapes]  # positive: log and power need it
-    results = []
+    numbers = [RNG.uniform(0.5, 2, shape) for shape in shapes]  # positive: log and power need it
     for ndl in both("needle"):
-        tensors = [ndl.Tensor(array) for array in inputs]
-        output = function(ndl, *tensors)
+        inputs = [ndl.Tensor(array) for array in numbers]
+        yield ndl, inputs, function(ndl, *inputs)
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_forward(name):
+    yours, reference = (output.numpy() for _, _, output in with_both(name))
+    assert_same(yours, reference)
+
+
+@pytest.mark.parametrize("name", [name for name in OPS if name != "expression"])
+def test_gradient(name):
+    results = []
+    for ndl, _, output in with_both(name):
+        out_grad = ndl.Tensor(np.linspace(1, 2, output.numpy().size).reshape(output.shape))
+        results.append(output.op.gradient_as_tuple(out_grad, output))
+    for yours, reference in zip(*results, strict=True):
+        assert_same(yours.numpy(), reference.numpy())
+
+
+def test_find_topo_sort():
+    orders = []
+    pairs = [RNG.integers(0, i, 2) for i in range(2, 20)]
+    for ndl in both("needle"):
+        nodes = [ndl.Tensor(1.0), ndl.Tensor(2.0)]
+        for i, j in pairs:
+            nodes.append(nodes[i] + nodes[j])
+        numbers = {id(node): number for number, node in enumerate(nodes)}
+        orders.append([numbers[id(node)] for node in ndl.autograd.find_topo_sort([nodes[10], nodes[-1]])])
+    assert orders[0] == orders[1]
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_backward(name):
+    results = []
+    for _, inputs, output in with_both(name):
         output.backward()
-        results.append([output.numpy(), *(tensor.grad.numpy() for tensor in tensors)])
+        results.append([x.grad.numpy() for x in inputs])
     for yours, reference in zip(*results, strict=True):
         assert_same(yours, reference)
 

@@ -54,12 +54,18 @@ class Value:
 
         Raises:
             ValueError: `op.compute` raised one; the message then names the op and all shapes as well.
+            TypeError: `op.compute` returned something else than numbers.
         """
         try:
             value = cls.constant(op.compute(*[x.cached_data for x in inputs]))
         except ValueError as error:
             shapes = " and ".join(str(x.shape) for x in inputs)
             raise ValueError(f"{op} of shape {shapes}: {error}") from error
+        if value.cached_data.dtype.kind not in "biuf":
+            found = value.cached_data.item(0) if value.cached_data.size else None
+            raise TypeError(
+                f"{type(op).__name__}.compute must return an array of real numbers, got {type(found).__name__}"
+            )
         for x in inputs:
             if x.requires_grad:
                 value.op = op
@@ -125,7 +131,7 @@ class Op:
         Returns:
             One Tensor for an op of one input, a tuple for several; each of exactly the shape of its input,
             and computed by ops, so that it can be differentiated again. In place of the gradient of an
-            input that does not require one, None will do.
+            input that does not require one, None will do. Neither out_grad nor the inputs are changed.
         """
         raise NotImplementedError(f"{type(self).__name__}.gradient")
 
@@ -134,6 +140,7 @@ class Op:
 
         Raises:
             ValueError: `gradient` returned too few or too many, or one that has not the shape of its input.
+            TypeError: `gradient` returned something else than a Tensor, or None for an input that requires one.
         """
         grads = self.gradient(out_grad, node)
         grads = tuple(grads) if isinstance(grads, (tuple, list)) else (grads,)
@@ -143,7 +150,13 @@ class Op:
                 f"{name}.gradient must return one gradient per input ({len(node.inputs)}), got {len(grads)}"
             )
         for i, (grad, x) in enumerate(zip(grads, node.inputs, strict=True)):
-            if grad is not None and grad.shape != x.shape:
+            if grad is None and not x.requires_grad:
+                continue
+            if not isinstance(grad, Value):
+                raise TypeError(
+                    f"{name}.gradient must return a Tensor for input {i}, got {type(grad).__name__}"
+                )
+            if grad.shape != x.shape:
                 raise ValueError(
                     f"{name}.gradient of input {i} must have its shape {x.shape}, got {grad.shape}"
                 )

@@ -58,14 +58,15 @@ def nn_epoch(
         batch: examples in a minibatch; at least 1.
 
     Returns:
-        the new (W1, W2): leaves with the dtypes of W1 and W2, without a `grad`. Memory does not grow from
-        step to step: a Tensor that was computed by ops keeps the graph of all steps before it alive.
+        the new (W1, W2): leaves that require a gradient, with the dtypes of W1 and W2, without a `grad`.
+        Memory does not grow from step to step: a Tensor that was computed by ops keeps the graph of all
+        steps before it alive.
     """
     ### BEGIN SOLUTION
     W1, W2 = Tensor(W1), Tensor(W2)
     classes = np.eye(W2.shape[1], dtype=W2.dtype)
     for start in range(0, X.shape[0], batch):
-        Xb = W1.constant(X[start : start + batch].astype(W1.dtype, copy=False))
+        Xb = X[start : start + batch].astype(W1.dtype, copy=False)
         y_one_hot = W2.constant(classes[y[start : start + batch]])
         softmax_loss(ops.relu(Xb @ W1) @ W2, y_one_hot).backward()
         for W in (W1, W2):

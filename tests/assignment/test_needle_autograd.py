@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import src.needle as ndl
 from src.needle import Tensor
-from src.needle.autograd import find_topo_sort
+from src.needle.autograd import find_topo_sort, topo_sort_dfs
 from tests.support.gradcheck import check_gradient, check_second_order
 
 
@@ -256,6 +256,18 @@ def test_every_value_comes_once_and_after_its_inputs(choices):
     assert {values[-1], values[len(values) // 2]} <= set(order)
 
 
+def test_a_search_goes_on_where_the_one_before_ended():
+    a, b = Tensor([1.0]), Tensor([2.0])
+    c = a + b
+    d = c * b
+    visited, order = set(), []
+    topo_sort_dfs(c, visited, order)
+    assert (order, visited) == ([a, b, c], {a, b, c})
+    topo_sort_dfs(d, visited, order)
+    topo_sort_dfs(c, visited, order)
+    assert (order, visited) == ([a, b, c, d], {a, b, c, d})
+
+
 class CountingNode:
     """A graph node that counts how often anyone looks at inputs."""
 
@@ -367,6 +379,14 @@ def test_constants_and_intermediate_values_keep_no_gradient():
     (y * y).backward()
     assert (c.grad, y.grad) == (None, None)
     assert x.grad.numpy() == 8.0
+
+
+def test_a_frozen_leaf_keeps_the_grad_it_has():
+    x, c = Tensor([1.0]), Tensor([2.0], requires_grad=False)
+    own = c.grad = Tensor([7.0])
+    (x * c + c).backward()
+    assert c.grad is own
+    assert x.grad.numpy() == 2.0
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (3, 2), (1, 2, 3)])

@@ -95,6 +95,19 @@ def test_an_op_returns_a_new_array_of_float32_for_float32(name):
     assert [x.grad.dtype for x in inputs] == [np.float32] * len(inputs)
 
 
+@pytest.mark.parametrize("name", [*UNARY, *BINARY])
+def test_no_op_changes_what_it_is_given(name):
+    op, _, draw = (UNARY | BINARY)[name]
+    rng = np.random.default_rng(5)
+    arrays = [draw(rng, (2, 3)) for _ in range(1 if name in UNARY else 2)]
+    inputs, out_grad = [Tensor(array) for array in arrays], Tensor(rng.standard_normal((2, 3)))
+    before = out_grad.numpy().copy()
+    op(*inputs).backward(out_grad)
+    np.testing.assert_array_equal(out_grad.numpy(), before)
+    for x, array in zip(inputs, arrays, strict=True):
+        np.testing.assert_array_equal(x.numpy(), array)
+
+
 def test_relu_has_gradient_zero_at_zero():
     a = Tensor([-1.0, -0.0, 0.0, 2.0])
     ndl.relu(a).backward(Tensor([5.0, 5.0, 5.0, 5.0]))
@@ -400,6 +413,55 @@ def test_a_gradient_of_the_wrong_form_names_its_op(grads, message):
 
     with pytest.raises(ValueError, match=message):
         Twice()(Tensor([1.0, 2.0]), Tensor([1.0, 2.0])).backward()
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [
+        (NotImplemented, "NotImplementedType"),
+        (np.ones(2), "ndarray"),
+        (None, "NoneType"),
+        (1.0, "float"),
+    ],
+)
+def test_a_gradient_that_is_no_tensor_names_its_op(returned, kind):
+    class Odd(ndl.Op):
+        def compute(self, a):
+            return a
+
+        def gradient(self, out_grad, node):  # noqa: ARG002
+            return returned
+
+    with pytest.raises(TypeError, match=rf"Odd\.gradient must return a Tensor for input 0, got {kind}"):
+        Odd()(Tensor([1.0, 2.0])).backward()
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [(NotImplemented, "NotImplementedType"), (None, "NoneType"), (1j, "complex"), ("1", "str")],
+)
+def test_a_value_that_is_no_real_number_names_its_op(returned, kind):
+    class Odd(ndl.Op):
+        def compute(self, a):  # noqa: ARG002
+            return returned
+
+    with pytest.raises(TypeError, match=rf"Odd\.compute must return an array of real numbers, got {kind}"):
+        Odd()(Tensor([1.0, 2.0]))
+
+
+def test_none_will_do_for_an_input_that_requires_no_gradient():
+    class Left(ndl.Op):
+        def compute(self, a, b):
+            return a * b
+
+        def gradient(self, out_grad, node):
+            return out_grad * node.inputs[1], None
+
+    x, c = Tensor([2.0]), Tensor([3.0], requires_grad=False)
+    Left()(x, c).backward()
+    assert x.grad.numpy() == 3.0
+    with pytest.raises(TypeError, match=r"Left\.gradient must return a Tensor for input 1, got NoneType"):
+        Left()(x, Tensor([3.0])).backward()
 
 
 def test_an_unfinished_op_names_itself():
