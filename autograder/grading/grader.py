@@ -116,7 +116,7 @@ class Grader:
         Raises:
             GraderError: the suite could not start, so its cases are not known.
         """
-        facts = {**self.ready(), "tree_digest": None, "seed_id": None, "commit": commit}
+        facts = {**self.ready(), "tree_digest": None, "seed_id": None, "draws": {}, "commit": commit}
         facts |= {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seconds": 0.0}
         cases = tuple(CaseResult(name, error.verdict, 0, points, str(error)) for name, points in self.cases)
         return Report(self.assignment, cases, facts)
