@@ -295,13 +295,13 @@ class Server:
         Raises:
             GraderError: no score could be given, and it is not the student's fault.
         """
-        facts: dict[str, Any] = {"tree_digest": None, "seed_id": None}
+        facts: dict[str, Any] = {"tree_digest": None, "seed_id": None, "draws": {}}
         try:
             files = read_tree(request.path)
             tree = digest(files)
             # The seed depends on the content, not on the commit: an empty commit must not draw new inputs.
             seed = hmac.new(self.secret, f"{self.name}\0{tree}".encode(), hashlib.sha256).digest()
-            facts = {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
+            facts |= {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
             files = self.with_given(files)
             with (
                 Turns(self.config.state / "turns").together() as turn,

@@ -264,7 +264,7 @@ def test_every_metric_is_documented(service):
     text = client(service, LOCAL).get("/metrics").text
     names = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE autograder_")}
     shown = {name for name in names if not name.endswith("_created")}
-    assert len(shown) == 10
+    assert len(shown) == 11
     for name in shown:
         assert f"`{name}{{" in documented or f"`{name}`" in documented, name
     assert set(re.findall(r"`(autograder_\w+?)(?:\{[a-z,]+\})?`", documented)) == shown
