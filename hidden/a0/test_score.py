@@ -138,7 +138,9 @@ def test_autograd(student, rng):
 @case(task=0, points=5)
 def test_backward_before_forward(student, rng):
     """RuntimeError from backward without forward, whatever other layers did; rejects an accidental error."""
-    steps = [Step(*draw(rng)) for _ in range(4)]
+    # All of the same sizes, so that the input of another layer fits.
+    shapes = [tensor.shape for tensor in draw(rng)]
+    steps = [Step(*(normal(rng, *shape) for shape in shapes)) for _ in range(4)]
     order = rng.permutation(4)
     if set(order[:2]) == {0, 1}:
         order = order[::-1]  # a layer without forward comes after one with
