@@ -13,7 +13,6 @@ One mistake costs one case:
 """
 
 import functools
-import math
 from dataclasses import dataclass, field, replace
 
 import probes
@@ -139,8 +138,12 @@ def test_autograd(student, rng):
 @case(task=0, points=5)
 def test_backward_before_forward(student, rng):
     """RuntimeError from backward without forward, whatever other layers did; rejects an accidental error."""
-    steps = [Step(*draw(rng)) for _ in range(4)]
+    # All of the same sizes, so that the input of another layer fits.
+    shapes = [tensor.shape for tensor in draw(rng)]
+    steps = [Step(*(normal(rng, *shape) for shape in shapes)) for _ in range(4)]
     order = rng.permutation(4)
+    if set(order[:2]) == {0, 1}:
+        order = order[::-1]  # a layer without forward comes after one with
 
     def calls(steps):
         script = Script()
@@ -166,7 +169,8 @@ def test_forward_refuses_shapes(student, rng):
         for number in order:
             step, layer = steps[number], script.layer(steps[number].W)
             *leading, n = step.X.shape
-            wrong = ((*leading, n + 1), (*leading, n - 1), (n, *leading))
+            swapped = (n, *leading) if leading[-1] != n else (n, 2 * n)
+            wrong = ((*leading, n + 1), (*leading, n - 1), swapped)
             if number < len(wrong):
                 shape = wrong[number]
                 what = f"forward of X {shape} with W {tuple(step.W.shape)}"
@@ -189,14 +193,13 @@ def test_backward_refuses_shapes(student, rng):
         for number in order:
             step, layer = steps[number], script.layer(steps[number].W)
             *leading, rows, k = step.G.shape
-            examples = math.prod(leading) * rows
             wrong = (
                 (*leading, rows, k + 1),
                 (*leading, rows + 1, k),
                 (*leading, 1, k),  # would be broadcast
                 (k,),
-                (examples, k) if leading else (1, rows, k),  # as many rows, as other dimensions
-                (rows, *leading, k) if leading else (k, rows),
+                # as many rows, with other dimensions
+                *(((leading[0] * rows, k), (rows, *leading, k)) if leading else ((1, rows, k), (rows, 1, k))),
             )
             if number < len(wrong):
                 script.call(layer, "forward", step)
