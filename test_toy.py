@@ -427,8 +427,7 @@ def product():
             return a * b
 
         def gradient(self, out_grad, node):
-            a, b = node.inputs
-            return out_grad * b, out_grad * a
+            return out_grad * node.inputs[1], out_grad * node.inputs[0]
 
     return Product()
 

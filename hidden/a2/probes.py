@@ -4,11 +4,11 @@ What tests ops needs neither a topological sort nor `backward`, except for deriv
 graph and reverse mode uses ops of this file, and so none of the student's.
 """
 
-import contextlib
 import gc
 import sys
 import tracemalloc
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def attempts(items):
     return found
 
 
-@contextlib.contextmanager
+@contextmanager
 def _exception():
     """Give a dict that describes the exception that is raised inside, except where something is not written yet."""
     description = {"raised": [], "message": ""}
@@ -241,7 +241,7 @@ def search(leaves, inputs, first, second):
     }
 
 
-@contextlib.contextmanager
+@contextmanager
 def _usual_recursion_limit():
     """Let nobody raise the limit: the task is a stack of one's own."""
     usual, sys.setrecursionlimit = sys.setrecursionlimit, lambda _: None
