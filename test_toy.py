@@ -427,7 +427,8 @@ def product():
             return a * b
 
         def gradient(self, out_grad, node):
-            return out_grad * node.inputs[1], out_grad * node.inputs[0]
+            left, right = node.inputs
+            return out_grad * right, out_grad * left
 
     return Product()
 
