@@ -415,12 +415,13 @@ def test_gradient_helper_sum_to_shape():
 def test_find_topo_sort():
     import src.needle as ndl
 
-    a, b = ndl.Tensor([1.0]), ndl.Tensor([2.0])
-    c = a * b
-    d = c + a
-    order = ndl.autograd.find_topo_sort([d])
-    expected = [a, b, c, d]
-    assert len(order) == 4, f"every node once: expected 4 nodes, got {len(order)}"
+    a, b, c = ndl.Tensor([1.0]), ndl.Tensor([2.0]), ndl.Tensor([3.0])
+    d = a * b
+    e = d + c
+    f = e + a
+    order = ndl.autograd.find_topo_sort([f])
+    expected = [a, b, d, c, e, f]
+    assert len(order) == 6, f"every node once: expected 6 nodes, got {len(order)}"
     assert all(x is y for x, y in zip(order, expected, strict=True)), (
         "post-order depth-first search: visit the inputs from left to right, then the node itself"
     )
@@ -449,8 +450,8 @@ def product():
             return a * b
 
         def gradient(self, out_grad, node):
-            a, b = node.inputs
-            return out_grad * b, out_grad * a
+            left, right = node.inputs
+            return out_grad * right, out_grad * left
 
     return Product()
 

@@ -162,8 +162,8 @@ def test_find_topo_sort():
         nodes = [ndl.Tensor(1.0), ndl.Tensor(2.0)]
         for i, j in pairs:
             nodes.append(nodes[i] + nodes[j])
-        numbers = {id(node): number for number, node in enumerate(nodes)}
-        orders.append([numbers[id(node)] for node in ndl.autograd.find_topo_sort([nodes[10], nodes[-1]])])
+        places = {id(node): place for place, node in enumerate(nodes)}
+        orders.append([places[id(node)] for node in ndl.autograd.find_topo_sort([nodes[10], nodes[-1]])])
     assert orders[0] == orders[1]
 
 

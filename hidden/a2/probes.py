@@ -4,11 +4,11 @@ What tests ops needs neither a topological sort nor `backward`, except for deriv
 graph and reverse mode uses ops of this file, and so none of the student's.
 """
 
-import contextlib
 import gc
 import sys
 import tracemalloc
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def attempts(items):
     return found
 
 
-@contextlib.contextmanager
+@contextmanager
 def _exception():
     """Give a dict that describes the exception that is raised inside, except where something is not written yet."""
     description = {"raised": [], "message": ""}
@@ -241,7 +241,7 @@ def search(leaves, inputs, first, second):
     }
 
 
-@contextlib.contextmanager
+@contextmanager
 def _usual_recursion_limit():
     """Let nobody raise the limit: the task is a stack of one's own."""
     usual, sys.setrecursionlimit = sys.setrecursionlimit, lambda _: None
@@ -364,7 +364,7 @@ def backward(x, c, v):
         ("after x.backward(v), x a leaf,", X, (V,)),
     ):
         output.backward(*arguments)
-        found[f"x.grad {label}"] = np.array(_array(X.grad))
+        found[f"x.grad {label}"] = _array(X.grad)
     return {
         **found,
         "whether the grad of the constant c is the one from before": C.grad is own,
@@ -476,7 +476,7 @@ def two_epochs(X, y, W1, W2, lr, batch):
     new = n.nn_epoch(X, y, *given, lr=lr, batch=batch)
     facts = {}
     for i, W in enumerate(new, 1):
-        facts[f"the new W{i}"] = np.array(_array(W))
+        facts[f"the new W{i}"] = _array(W)
         facts[f"whether the new W{i} is a leaf"] = W.op is None and len(W.inputs) == 0
         facts[f"whether the new W{i} requires a gradient"] = W.requires_grad
         facts[f"the grad of the new W{i}"] = _array(W.grad)
@@ -543,5 +543,5 @@ def _results(n, label, name, parameters, arrays, out_grad):
 
 
 def _array(value):
-    """Return the array of a Tensor; return anything else, such as a missing gradient, as it is."""
-    return value.numpy() if hasattr(value, "numpy") else value
+    """Return a copy of the array of a Tensor; return anything else, such as a missing gradient, as it is."""
+    return np.array(value.numpy()) if hasattr(value, "numpy") else value

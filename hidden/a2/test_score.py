@@ -316,8 +316,11 @@ def test_topological_order(student, ref, rng):
 @case(task=2, points=2)
 def test_search(student, ref, rng):
     """topo_sort_dfs adds what is not visited yet, and marks it; rejects values again, a `visited` that stays."""
-    inputs, ends = draw_graph(rng, 3, 3)
-    everything = [()] * 3 + inputs
+    order = everything = []
+    while topological(order, everything):  # until a value that is marked too early comes too early
+        inputs, ends = draw_graph(rng, 3, 3)
+        everything = [()] * 3 + inputs
+        order = marked_when_pushed(everything, [ends[0], ends[-1]])
     first, both = post_order(everything, ends[:1]), post_order(everything, [ends[0], ends[-1]])
     arguments = (3, inputs, ends[0], ends[-1])
     formula = {
@@ -954,6 +957,12 @@ def post_order(inputs, ends):
                 stack.append((number, True))
                 stack += [(i, False) for i in reversed(inputs[number])]
     return order
+
+
+def topological(order, inputs):
+    """Return whether each value comes after its inputs."""
+    position = {number: place for place, number in enumerate(order)}
+    return all(position[i] < position[number] for number in order for i in inputs[number])
 
 
 def other_orders(inputs, ends):

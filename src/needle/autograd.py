@@ -270,6 +270,6 @@ def compute_gradient_of_variables(output_tensor: Tensor, out_grad: Tensor) -> No
             node.grad = grad
         else:
             for x, contribution in zip(node.inputs, node.op.gradient_as_tuple(grad, node), strict=True):
-                if x.requires_grad:
+                if x.requires_grad and contribution is not None:
                     grads[x] = grads[x] + contribution if x in grads else contribution
     ### END SOLUTION
