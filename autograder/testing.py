@@ -147,10 +147,10 @@ def assert_raised(
     raised = actual.get("raised") if isinstance(actual, dict) else None
     message = actual.get("message") if isinstance(actual, dict) else None
     if not isinstance(raised, (list, tuple)) or not isinstance(message, str):
-        raise AssertionError(_mismatch(f"what is raised for {what}", actual, f"a {kind}"))
+        raise AssertionError(_mismatch(f"what is raised for {what}", actual, _with_article(kind)))
     _ensure(len(raised) > 0, f"no {kind} is raised for {what}")
     found = _short(raised[0], quote=False)
-    _ensure(kind in raised, f"a {found} is raised for {what}, expected a {kind}")
+    _ensure(kind in raised, f"{_with_article(found)} is raised for {what}, expected {_with_article(kind)}")
     for thing in naming:
         _ensure(_names(message, thing), f"the message of the {found} for {what} does not name {thing}")
     for thing in sparing:
@@ -226,8 +226,11 @@ def _describe(value: object) -> str:
         return f"a {_dtype_name(value)} tensor of shape {tuple(value.shape)}"  # type: ignore[attr-defined]
     if isinstance(value, np.generic):
         return f"a {value.dtype} number"
-    article = "an" if type(value).__name__[0] in "aeiou" else "a"
-    return f"{article} {type(value).__name__}"
+    return _with_article(type(value).__name__)
+
+
+def _with_article(noun: str) -> str:
+    return f"an {noun}" if noun[:1] in tuple("AEIOUaeiou") else f"a {noun}"
 
 
 def _short(value: object, *, quote: bool = True) -> str:

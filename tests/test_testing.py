@@ -192,6 +192,11 @@ def test_an_exception_is_recognised_by_type_and_by_what_it_names():
             {},
             "a KeyError is raised for a file, expected a ValueError",
         ),
+        (
+            {"raised": ["OSError"], "message": ""},
+            {},
+            "an OSError is raised for a file, expected a ValueError",
+        ),
         (RAISED, {"naming": ["images.gz"]}, "the BadFile for a file does not name images.gz"),
         (RAISED, {"naming": [3]}, "the BadFile for a file does not name 3"),
         (RAISED, {"sparing": ["labels.gz"]}, "names labels.gz, which is right"),
@@ -199,7 +204,7 @@ def test_an_exception_is_recognised_by_type_and_by_what_it_names():
         ({"raised": "ValueError", "message": ""}, {}, "is a dict, expected a ValueError"),
         ({"raised": [1], "message": "x"}, {}, "a 1 is raised"),
     ],
-    ids=["nothing", "type", "file", "number", "too much", "none", "text", "not a name"],
+    ids=["nothing", "type", "article", "file", "number", "too much", "none", "text", "not a name"],
 )
 def test_an_exception_that_is_not_the_promised_one_is_refused(actual, arguments, message):
     with pytest.raises(AssertionError) as caught:

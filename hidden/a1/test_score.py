@@ -572,7 +572,8 @@ def test_cpp_epoch_with_large_arrays(student, rng):
         label = f"a minibatch of {m} examples, {n} features, {k} classes"
         runs = [(label, X / np.float32(math.sqrt(n)), y, weights, keywords), regression(rng, 4, 4)]
         # The formula alone: the reference would need too long for arrays of this size.
-        for (label, *inputs), (theta,) in zip(runs, student(probes.epochs, CPP, runs), strict=True):
+        actual = student(probes.epochs, CPP, runs, what=f"an epoch in C++ with {label}")
+        for (label, *inputs), (theta,) in zip(runs, actual, strict=True):
             assert_close(theta, *formula_of(*inputs), **FLOAT32, what=f"theta after the epoch ({label})")
 
 

@@ -339,7 +339,8 @@ def test_deep_graph(student, rng):
     """A chain of 5,000 values and more; rejects recursion, also with a raised limit."""
     lengths = shuffled(rng, [5_000 + int(rng.integers(1000)), 50 + int(rng.integers(10))])
     expected = {f"the order of a chain of {length} values": np.arange(length) for length in lengths}
-    assert_close(student(probes.orders_of_chains, lengths), expected)
+    what = f"topological order of chains of {lengths[0]} and {lengths[1]} values"
+    assert_close(student(probes.orders_of_chains, lengths, what=what), expected)
 
 
 @case(task=2, points=3)
@@ -353,7 +354,8 @@ def test_linear_time(student, rng):
         f"what is found in a tree over {leaves} leaves": np.arange(2 * leaves - 1),
         f"what is found in a value with {2 * leaves} inputs, and one above": np.arange(2 * leaves + 2),
     }
-    assert_close(student(probes.orders_of_large_graphs, levels, leaves), expected)
+    what = f"topological order of {levels} times x = x + x, and of a tree over {leaves} leaves"
+    assert_close(student(probes.orders_of_large_graphs, levels, leaves, what=what), expected)
 
 
 # Reverse mode ----------------------------------------------------------------------------------------------
@@ -414,7 +416,8 @@ def test_long_reverse_mode(student, rng):
         f"x.grad after {levels} times x = x + x": np.array(v * 2.0**levels),
         f"the grads of {leaves} leaves": np.full(leaves, 2 * v * leaves),
     }
-    actual = student(probes.long_reverse_mode, factors, levels, leaves, v)
+    what = f"backward through a chain of {len(factors)} products, and through {levels} times x = x + x"
+    actual = student(probes.long_reverse_mode, factors, levels, leaves, v, what=what)
     for what, value in expected.items():
         assert_close(actual[what], value, **FLOAT64, **VALUES, what=what)
     what = f"the number of calls of `gradient` for {levels} times x = x + x"
