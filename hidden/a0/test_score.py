@@ -12,7 +12,6 @@ One mistake costs one case:
   mean, say), the other cases compare it with what the same layer computes for ordinary inputs.
 """
 
-import functools
 from dataclasses import dataclass, field, replace
 
 import probes
@@ -335,15 +334,20 @@ def separately(steps):
     return script
 
 
-def only_forward(steps, action="forward"):
+def only_forward(steps):
     """Return a script that calls forward for each step, in a layer of its own."""
     script = Script()
     for step in steps:
-        script.call(script.layer(step.W), action, step)
+        script.call(script.layer(step.W), "forward", step)
     return script
 
 
-as_function = functools.partial(only_forward, action="call")
+def as_function(steps):
+    """Return a script that calls forward for each step, and after that the layer itself."""
+    script = only_forward(steps)
+    for number, step in enumerate(steps):
+        script.call(number, "call", step)
+    return script
 
 
 def check(student, steps, script=separately, *, ref=None, matrices=True, look=False, check_dtype=False):
