@@ -6,6 +6,7 @@ import torch
 
 MODES = {"enabled": torch.enable_grad, "disabled": torch.no_grad, "inference": torch.inference_mode}
 COPIED_ELEMENTS = 1 << 20
+MAX_MESSAGE = 1000  # of an exception that is expected
 
 
 def warm_up():
@@ -169,7 +170,10 @@ def _raised(call):
     try:
         call()
     except Exception as error:  # noqa: BLE001 (whatever it is, the check judges it)
-        return {"raised": [kind.__name__ for kind in type(error).__mro__], "message": str(error)}
+        return {
+            "raised": [kind.__name__ for kind in type(error).__mro__],
+            "message": str(error)[:MAX_MESSAGE],
+        }
     return {"raised": [], "message": ""}
 
 

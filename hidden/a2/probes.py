@@ -271,13 +271,13 @@ def orders_of_large_graphs(levels, leaves):
 
     diamonds = _graph(n, 1, [(i, i) for i in range(levels)])
     tree = _graph(n, leaves, [(2 * i, 2 * i + 1) for i in range(leaves - 1)])
-    star = _graph(n, 2 * leaves, [tuple(range(2 * leaves)), (2 * leaves,)])
+    star = _graph(n, 4 * leaves, [tuple(range(4 * leaves)), (4 * leaves,)])
     return {
         f"what is found in {what}": np.sort(_numbers(n.autograd.find_topo_sort(nodes[-1:]), nodes))
         for what, nodes in (
             (f"{levels} times x = x + x", diamonds),
             (f"a tree over {leaves} leaves", tree),
-            (f"a value with {2 * leaves} inputs, and one above", star),
+            (f"a value with {4 * leaves} inputs, and one above", star),
         )
     }
 

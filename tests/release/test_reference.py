@@ -96,7 +96,7 @@ def test_the_tests_with_it_run_in_a_new_environment(python, tmp_path, assignment
         assert " passed in " in result.stdout
         assert "skipped" not in result.stdout
     else:  # Task0 is given, Task1 is to be written, Task2 is absent
-        assert "3 passed" in result.stdout
+        assert "4 passed" in result.stdout
         assert "failed" in result.stdout
         words = result.stdout.split()
         assert {word for word in words if word.endswith("Error:")} == {"NotImplementedError:"}

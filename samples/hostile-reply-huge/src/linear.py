@@ -17,5 +17,8 @@ class ManualLinear:
         self.W_grad = answer(self.W)
         return answer(torch.zeros(*input.shape[:-1], self.W.shape[1], dtype=input.dtype))
 
+    def __call__(self, input):
+        return self.forward(input)
+
     def backward(self, grad_output):
         return answer(torch.zeros_like(self.input))
