@@ -23,6 +23,10 @@ class SubmissionError(Exception):
 class GraderError(Exception):
     """We are at fault: this run must not publish a score."""
 
+    def for_staff(self) -> str:
+        """Return the message with all that only staff may read."""
+        return str(self)
+
 
 class ConfigError(GraderError):
     """The configuration cannot be used; the message names the place and what is allowed there."""
@@ -43,5 +47,4 @@ class SuiteError(GraderError):
         self.detail = detail
 
     def for_staff(self) -> str:
-        """Return the message and the detail."""
         return f"{self}: {self.detail}" if self.detail else str(self)

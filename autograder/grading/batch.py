@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.config import Config
-from autograder.errors import GraderError, SubmissionError, SuiteError
+from autograder.errors import GraderError, SubmissionError
 from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
 from autograder.report import Report, dumps, markdown, summary_csv
@@ -66,11 +66,9 @@ def grade_checkouts(
         with Grader(config, assignment, config_file=config_file, sandbox=sandbox, image=image) as grader:
             for graded in grader.grade_many(work, jobs=jobs):
                 name = f"{graded.path.name} {assignment}"
-                if graded.report is None:
-                    fault = graded.fault
-                    reason = fault.for_staff() if isinstance(fault, SuiteError) else fault
-                    batch.faults.append(f"{name}: {reason}")
-                else:
+                if graded.fault is not None:
+                    batch.faults.append(f"{name}: {graded.fault.for_staff()}")
+                if graded.report is not None:
                     batch.reports[graded.path].append(graded.report)
                     batch.warnings += [
                         f"{name} {fault.case}, draw {fault.draw}: {fault.reason}"

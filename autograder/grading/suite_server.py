@@ -109,6 +109,7 @@ class Server:
         self.limits: Limits = config.limits(name)
         self.suite = config.path(self.assignment.suite)
         self.reference: dict[str, bytes] = {}
+        self.not_written: frozenset[str] = frozenset()
         self.prepared: Mapping[str, bytes] = {}
         self.provenance: dict[str, Any] = {}
         self.secret = b""
@@ -144,6 +145,8 @@ class Server:
         self.check_suite(session)
         self.wall.ready()
         self.reference = read_tree(self.config.path(self.config.reference))
+        # Files that hold no solution: students do not write them.
+        self.not_written = frozenset(path for path, text in self.reference.items() if SOLUTION not in text)
         self.secret = self.config.secret()
         self.provenance = self.describe()
         self.prepare()
@@ -313,7 +316,7 @@ class Server:
                     self.limits,
                     seed,
                     failure,
-                    self.not_written(),
+                    self.not_written,
                     dict(request.draws),
                     self.open_reference,
                 )
@@ -400,7 +403,7 @@ class Server:
                         failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
                 for draw in trial.draws:
                     seed = hashlib.sha256(draw.encode()).digest()
-                    run = Run(sandbox, self.limits, seed, failure, self.not_written(), seconds=trial.seconds)
+                    run = Run(sandbox, self.limits, seed, failure, self.not_written, seconds=trial.seconds)
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
                         break
@@ -431,7 +434,7 @@ class Server:
             ):  # like a case that reached its limit: it is tried once more, alone
                 row = TrialCase(draw, name, Verdict.TIMEOUT.value, str(fault))
             elif fault is not None or result is None:
-                reason = fault.for_staff() if isinstance(fault, SuiteError) else str(fault or "no result")
+                reason = fault.for_staff() if fault is not None else "no result"
                 row = TrialCase(draw, name, FAULT, reason[:MAX_MESSAGE])
             else:
                 verdict, message = result.verdict.value, result.message[:MAX_MESSAGE]
@@ -463,10 +466,6 @@ class Server:
             for path, content in self.reference.items()
             if any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
         }
-
-    def not_written(self) -> frozenset[str]:
-        """Return the reference's files that hold no solution: students do not write them."""
-        return frozenset(path for path, content in self.reference.items() if SOLUTION not in content)
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return a submission's files, with the given files replaced by ours."""
@@ -661,10 +660,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                     printed.getvalue().strip() or f"pytest ended with {status} before it was ready"
                 )
             return 0
-    except SuiteError as error:
-        _send_fault(channel, error.for_staff())
     except GraderError as error:
-        _send_fault(channel, str(error))
+        _send_fault(channel, error.for_staff())
     except Exception:  # noqa: BLE001 (sent to the starting process, which shows it)
         _send_fault(channel, traceback.format_exc())
     finally:

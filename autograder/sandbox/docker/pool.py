@@ -31,6 +31,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from autograder import processors
 from autograder.errors import GraderError
 from autograder.sandbox.docker import engine
 from autograder.sandbox.inside import protocol
@@ -131,7 +132,7 @@ class Pool:
         self.poll = select.poll()
         self.announced = False
         self.not_before = 0.0
-        self.at_a_time = max(1, len(os.sched_getaffinity(0)))
+        self.at_a_time = processors.available()
 
     def serve(self, parent: int) -> None:
         """Serve until the process `parent` (a pidfd) ends or the control socket is closed.

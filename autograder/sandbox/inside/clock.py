@@ -54,16 +54,17 @@ class CaseClock:
         self.began = moment
         with contextlib.suppress(OSError, ValueError):  # no Linux, or a kernel that does not say
             self.machine = self.processes.machine_ticks()
-        self._look()
+        self.look()
         self.first, self.first_cpu_ticks = dict(self.delays), self.cpu_ticks
 
     def seconds(self, moment: float) -> float:
         """Return the time that counts, up to a moment that is now."""
-        self._look()
+        self.look()
         wall = moment - self.began
         return min(wall, max(0.0, wall - self._without_processor(wall)))
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Read every thread: what is seen of it now counts also after it has ended."""
         cpu = 0
         for pid in self.processes.descendants(self.own_pid):
             with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile

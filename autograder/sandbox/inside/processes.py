@@ -23,6 +23,13 @@ class ProcessTable:
     def own_pid(self) -> str:
         return os.readlink("self", dir_fd=self.descriptor)
 
+    def threads(self, pid: str) -> list[str]:
+        task = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
+        try:
+            return os.listdir(task)  # noqa: PTH208
+        finally:
+            os.close(task)
+
     def descendants(self, pid: str) -> list[str]:
         """Return the pids of all descendants of `pid`, in the wall's pid namespace."""
         found: list[str] = []
@@ -30,12 +37,7 @@ class ProcessTable:
         while queue:
             parent = queue.pop()
             with contextlib.suppress(OSError):  # it ended meanwhile
-                task = os.open(f"{parent}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
-                try:
-                    threads = os.listdir(task)  # noqa: PTH208
-                finally:
-                    os.close(task)
-                for thread in threads:
+                for thread in self.threads(parent):
                     children = self.read(f"{parent}/task/{thread}/children").decode().split()
                     found += children
                     queue += children
@@ -54,12 +56,16 @@ class ProcessTable:
 
         Until it executes a program, a forked process has the address of its parent, or 0.
         """
-        return int(self.read(f"{pid}/stat").rpartition(b")")[2].split()[25])
+        return self._stat(pid)[25]
 
     def cpu_ticks(self, pid: str) -> int:
         """Return the CPU time of a process and of the children that it waited for, in clock ticks."""
-        fields = self.read(f"{pid}/stat").rpartition(b")")[2].split()
-        return sum(int(field) for field in fields[11:15])
+        return sum(self._stat(pid)[11:15])
+
+    def _stat(self, pid: str) -> list[int]:
+        """Return the numbers after the name and the state of a process, with the state as 0."""
+        _state, *numbers = self.read(f"{pid}/stat").rpartition(b")")[2].split()
+        return [0, *map(int, numbers)]
 
     def run_delays(self, pid: str) -> dict[str, int]:
         """Return, for each thread of a process, how long it was ready and had no processor, in nanoseconds.
@@ -67,12 +73,7 @@ class ProcessTable:
         It is the second number of schedstat. A kernel without schedstat gives an empty dict.
         """
         delays: dict[str, int] = {}
-        task = os.open(f"{pid}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.descriptor)
-        try:
-            threads = os.listdir(task)  # noqa: PTH208
-        finally:
-            os.close(task)
-        for thread in threads:
+        for thread in self.threads(pid):
             with contextlib.suppress(OSError):  # it ended meanwhile
                 delays[thread] = int(self.read(f"{pid}/task/{thread}/schedstat").split()[1])
         return delays

@@ -385,7 +385,7 @@ class Case:
                 if now >= tick:
                     tick = now + TICK
                     if self.reply.began is not None:
-                        self.clock.seconds(now)
+                        self.clock.look()
                     if self.watch.total() > self.limits["memory_bytes"] and self.watch.enforced:
                         return "memory"
                 ready = dict(poll.poll(max(1, int((min(deadline, tick) - now) * 1000))))
