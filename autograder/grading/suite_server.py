@@ -429,9 +429,8 @@ class Server:
             with _traced(self.config.path(self.config.reference), on=trial.trace) as lines:
                 fault = self.run_item(item, None, run)
             name, result = names[item.nodeid].name, run.results.get(item.nodeid)
-            if isinstance(
-                fault, BusyError
-            ):  # like a case that reached its limit: it is tried once more, alone
+            if isinstance(fault, BusyError):
+                # Like a case that reached its limit: it is tried once more, alone.
                 row = TrialCase(draw, name, Verdict.TIMEOUT.value, str(fault))
             elif fault is not None or result is None:
                 reason = fault.for_staff() if fault is not None else "no result"

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from autograder.config import load
+from autograder.config import SECRET_VARIABLE, load
 from autograder.errors import SubmissionError, SuiteError
 from autograder.grading.grader import Grader
 from autograder.grading.plugin import Case, Run, Student, case_seed
@@ -26,11 +26,11 @@ RUNS = []
 
 
 @case(task=1, points=40)
-def test_half_of_the_draws(student, rng):
-    '''A check that its own reference fails for half of the draws, but not for that of the self-check.'''
+def test_some_of_the_draws(student, rng):
+    '''A check that its own reference fails for 3 of 10 draws, but not for that of the self-check.'''
     RUNS.append(len(RUNS))
     x = rng.standard_normal(3)
-    expected = 2 * x if RUNS == [0] or x[0] > 0 else 2 * x + 1
+    expected = 2 * x if RUNS == [0] or x[0] > -0.5 else 2 * x + 1
     np.testing.assert_allclose(student(probes.double, x), expected)
 
 
@@ -53,9 +53,13 @@ def course_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def grader(course_folder):
-    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
-        grader.ready()
-        yield grader
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            SECRET_VARIABLE, "the same draws in every run: five faults of one case would be no report"
+        )
+        with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+            grader.ready()
+            yield grader
 
 
 @pytest.fixture(scope="module")
