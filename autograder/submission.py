@@ -6,6 +6,7 @@ name relative to its parent with O_NOFOLLOW. So a symbolic link, a device, or a 
 cannot lead elsewhere. The sandbox gets the paths and contents that are read here, never a path on disk.
 """
 
+import fnmatch
 import hashlib
 import itertools
 import os
@@ -126,6 +127,34 @@ def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
         _walk(folder, PACKAGE, 1, found)
     _refuse_colliding_names(found.files)
     return found.files
+
+
+def refuse_data(files: Mapping[str, bytes], allowed: Sequence[str] = ()) -> None:
+    """Refuse files that are not text in UTF-8, whatever their names are. Compiled code is never text.
+
+    Args:
+        files: the files that a student wrote, by path.
+        allowed: glob patterns of the files that may be data, from the configuration of the assignment.
+
+    Raises:
+        SubmissionError: a file is not text.
+    """
+    for path, content in sorted(files.items()):
+        if any(fnmatch.fnmatchcase(path, pattern) for pattern in allowed):
+            continue
+        if b"\0" in content:
+            why = "it has null bytes"
+        else:
+            try:
+                content.decode()
+                continue
+            except UnicodeDecodeError as error:
+                line = content.count(b"\n", 0, error.start) + 1
+                why = f"line {line}"
+        raise SubmissionError(
+            f"{path} is not a text file in UTF-8 ({why}); src/ contains only source code: "
+            "save the file as UTF-8, or move it out of src/"
+        )
 
 
 def is_ignored(path: str) -> bool:

@@ -8,7 +8,7 @@ import pytest
 
 from autograder.errors import GraderError, SubmissionError
 from autograder.sandbox.inside import reply
-from autograder.submission import PACKAGE, Submission, TreeLimits, digest, read_tree
+from autograder.submission import PACKAGE, Submission, TreeLimits, digest, read_tree, refuse_data
 
 
 @pytest.fixture
@@ -154,3 +154,27 @@ def test_the_digest_depends_on_every_path_and_every_byte():
     ]
     assert len({digest(files) for files in (one, *others)}) == 5
     assert Submission("s", None, one).digest == digest(dict(reversed(one.items())))
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"\x7fELF\x02\x01\x01\x00", "it has null bytes"),
+        ("x = 1\n".encode("utf-16"), "it has null bytes"),
+        ("x = 1\ny = '\u4f60\u597d'\n".encode("gb18030"), "line 2"),
+        (b"x = 1\n\xff", "line 2"),
+    ],
+)
+@pytest.mark.parametrize(
+    "name", ["src/linear.py", "src/weights.txt", "src/linear.cpython-311-x86_64-linux-gnu.so"]
+)
+def test_only_text_is_a_submission(name, content, why):
+    with pytest.raises(
+        SubmissionError, match=rf"^{name} is not a text file in UTF-8 \({why}\); src/ contains only"
+    ):
+        refuse_data({"src/__init__.py": b"", name: content})
+    refuse_data({name: content}, ["src/[lw]*"])
+
+
+def test_text_of_every_language_is_a_submission():
+    refuse_data({"src/a.py": "# \ufeff 梯度 é \U0001f642\n".encode(), "src/empty": b""})

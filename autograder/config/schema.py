@@ -72,6 +72,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         preload: modules that the fork server and the suite server import before they fork: what the suite needs, no
             more.
         given: glob patterns of files under the reference that replace the student's.
+        data: glob patterns of files in src/ that may be data. All other files must be text in UTF-8.
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
         timeout: seconds of student code per case, unless the case sets its own.
@@ -95,6 +96,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     title: str = ""
     preload: tuple[str, ...] = ("numpy",)
     given: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     timeout: float = 10.0

@@ -80,8 +80,6 @@ def _raised(outcome: Outcome, given: Collection[str]) -> str:
     place = ""
     if file:
         place = f" ({file}, line {line})" if line else f" ({file})"
-    if file and "null bytes" in outcome.message and outcome.exception in ("SyntaxError", "ValueError"):
-        return f"cannot be imported: {file} is not a text file in UTF-8 (it has null bytes); save it as UTF-8"
     if outcome.exception == "NotImplementedError":
         return f"not implemented yet: {outcome.message}{place}"
     if outcome.exception == "ModuleNotFoundError":

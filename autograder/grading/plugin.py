@@ -143,7 +143,8 @@ class Student:
         return outcome.value
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
-        outcome = session.run(name, inputs, timeout=max(self._timeout - self._seconds, 0.01))
+        timeout = max(self._timeout - self._seconds, 0.01)
+        outcome = session.run(name, inputs, timeout=timeout, extension=self._case.needs_build)
         self._seconds += outcome.seconds
         self._cpu_seconds += outcome.cpu_seconds
         self._peak_bytes = max(self._peak_bytes, outcome.peak_bytes)

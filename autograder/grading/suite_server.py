@@ -69,7 +69,7 @@ from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
 from autograder.sandbox.wall import Wall
-from autograder.submission import PACKAGE, digest, read_tree
+from autograder.submission import PACKAGE, digest, read_tree, refuse_data
 from autograder.verdict import CaseResult, Verdict
 
 MAX_DATAGRAM = 1 << 20
@@ -467,12 +467,17 @@ class Server:
         }
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return a submission's files, with the given files replaced by ours."""
+        """Return a submission's files, with the given files replaced by ours.
+
+        Raises:
+            SubmissionError: a file of the student is not text.
+        """
         own = {
             path: content
             for path, content in files.items()
             if not any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
         }
+        refuse_data(own, self.assignment.data)
         return own | self.given()
 
     def build(
@@ -504,7 +509,7 @@ class Server:
             made = dict(built)
             if keep:
                 self.cache(key, made)
-        session.add_files(made)
+        session.set_extension(made)
         return None
 
     def build_in(self, session: Session, probe: str) -> Mapping[str, bytes] | SubmissionError:

@@ -29,7 +29,7 @@ from autograder.sandbox.inside import protocol
 from autograder.sandbox.inside.reply import Reply
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, interpret
-from autograder.sandbox.session import INPUTS, case_limits, checked_files, encoded_inputs
+from autograder.sandbox.session import INPUTS, case_limits, checked_files, checked_names, encoded_inputs
 
 PREPARATION_SECONDS = 120.0
 TICK = 0.02
@@ -84,7 +84,8 @@ class PlainSession:
         self._temporary = tempfile.TemporaryDirectory(prefix="no-wall-", ignore_cleanup_errors=True)
         self._folder = Path(self._temporary.name)
         (self._folder / "probes.py").write_bytes(probes)
-        self.add_files(files)
+        self._write("submission", checked_files(files))
+        (self._folder / "extension").mkdir()
 
     def __enter__(self) -> PlainSession:
         return self
@@ -97,9 +98,12 @@ class PlainSession:
     def close(self) -> None:
         self._temporary.cleanup()
 
-    def add_files(self, files: Mapping[str, bytes]) -> None:
-        for name, content in checked_files(files).items():
-            path = self._folder / "submission" / name
+    def set_extension(self, files: Mapping[str, bytes]) -> None:
+        self._write("extension", checked_names(files))
+
+    def _write(self, folder: str, files: Mapping[str, bytes]) -> None:
+        for name, content in files.items():
+            path = self._folder / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
@@ -110,6 +114,7 @@ class PlainSession:
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
+        extension: bool = False,
     ) -> Outcome:
         limits = case_limits(limits or self._limits, timeout)
         request = {
@@ -117,6 +122,7 @@ class PlainSession:
             "probe": probe,
             "inputs": encoded_inputs(probe, inputs),
             "limits": limits.message(),
+            "extension": extension,
         }
         (self._folder / "request").write_bytes(protocol.encode(request, INPUTS))
         (self._folder / "reply").write_bytes(b"")

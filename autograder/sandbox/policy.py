@@ -22,7 +22,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID, SUBMISSION_DIRECTORY
+from autograder.sandbox.inside import (
+    EXTENSION_DIRECTORY,
+    GRADER_DIRECTORY,
+    INSIDE_ID,
+    SUBMISSION_DIRECTORY,
+)
 
 SITE_PACKAGES = "/site-packages"
 
@@ -68,6 +73,7 @@ START_FORK_SERVER = start_inside("fork_server", "main(control_fd=int(sys.argv[1]
 PROTECTIONS: Mapping[str, str] = {
     "mount-namespace": "a submission sees none of the host's files",
     "pid-namespace": "a submission sees only its own processes, and all of them end with it",
+    "case-pid-namespace": "a case sees only its own processes, and cannot count earlier ones",
     "network-namespace": "there is no network",
     "ipc-namespace": "two submissions share no memory segment or queue",
     "uts-namespace": "the host's name is hidden",
@@ -81,13 +87,14 @@ PROTECTIONS: Mapping[str, str] = {
     "capabilities-dropped": "a case has no privilege inside its namespaces",
     "no-new-privileges": "set-user-id programs give no privileges",
     "seccomp": "dangerous system calls are refused",
+    "no-new-code": "nothing that a submission brings or writes can run as machine code, except the built extension",
     "rlimits": "CPU, memory, processes, descriptors and file sizes are bounded",
     "memory-watchdog": "the memory of all processes together is bounded",
     "landlock": "writes outside the case's own directories are refused a second time",
 }
 """Every protection by name, with its purpose."""
 
-OPTIONAL = frozenset({"landlock"})
+OPTIONAL = frozenset({"landlock", "no-new-code"})
 """The protections that are used only if the kernel has them. The others are required unless waived by name."""
 
 INDISPENSABLE = frozenset({"mount-namespace", "user-namespace"})
@@ -144,7 +151,11 @@ def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -
         *_python(policy),
         *_masks(policy.masked),
         *_devices(policy.devices),
-        *("--perms", "0755", "--dir", SUBMISSION_DIRECTORY, "--perms", "0755", "--dir", "/empty"),
+        *(
+            word
+            for path in (SUBMISSION_DIRECTORY, EXTENSION_DIRECTORY, "/empty")
+            for word in ("--perms", "0755", "--dir", path)
+        ),
         *_files(descriptors),
         *("--remount-ro", "/"),
         *("--", policy.interpreter.executable, "-B", "-s", "-S", "-c", START_FORK_SERVER, str(control_fd)),

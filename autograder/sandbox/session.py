@@ -57,16 +57,21 @@ class Session(Protocol):
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
+        extension: bool = False,
     ) -> Outcome:
         """Call `probes.<probe>(*inputs)` beside the student's package, in a separate process.
 
-        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. Every failure of student
-        code is an Outcome. Raises GraderError for every other failure: there is no such probe, the inputs are not plain
-        data, the sandbox does not work.
+        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. With `extension`, the
+        case finds the files of `set_extension` in the folder that the environment variable AUTOGRADER_EXTENSION names.
+        Every failure of student code is an Outcome. Raises GraderError for every other failure: there is no such probe,
+        the inputs are not plain data, the sandbox does not work.
         """
 
-    def add_files(self, files: Mapping[str, bytes]) -> None:
-        """Add or replace files of the submission, for example an extension that an earlier case compiled."""
+    def set_extension(self, files: Mapping[str, bytes]) -> None:
+        """Set the files that were built from the submission, by name. Cases see them only if `run` says so.
+
+        They are the only files of a submission from which machine code can be loaded.
+        """
 
     def close(self) -> None:
         """End every process of the submission."""
@@ -103,6 +108,7 @@ class StreamSession:
         self._connect = connect
         self._explain_loss = explain_loss
         self._files = checked_files(files)
+        self._extension: dict[str, bytes] = {}
         self._limits = limits
         self._channel: socket.socket | None = None
         self._awaited = 0
@@ -123,18 +129,16 @@ class StreamSession:
             self._channel.close()
             self._channel = None
 
-    def add_files(self, files: Mapping[str, bytes]) -> None:
-        added = checked_files(files)
-        self._files.update(added)
+    def set_extension(self, files: Mapping[str, bytes]) -> None:
+        self._extension = checked_names(files)
         try:
             if self._channel is None:
                 self._open()
             else:
-                self._send(("add", added))
-                self._awaited += 1
+                self._send_extension()
             self._await_ready()
         except _LostError:
-            raise self._broken("while files were added") from None
+            raise self._broken("while the extension was sent") from None
 
     def run(
         self,
@@ -143,13 +147,14 @@ class StreamSession:
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
+        extension: bool = False,
     ) -> Outcome:
         limits = case_limits(limits or self._limits, timeout)
         encoded = encoded_inputs(probe, inputs)
         lost_while_running = 0
         for _ in range(3):
             try:
-                outcome = self._run_once(probe, encoded, limits)
+                outcome = self._run_once(probe, encoded, limits, extension)
                 if outcome.status is Status.TIMEOUT and outcome.importing:
                     tried = self._stuck.get(outcome.importing, 0.0)
                     self._stuck[outcome.importing] = max(tried, limits.wall_seconds)
@@ -176,13 +181,19 @@ class StreamSession:
         except _LostError:
             raise self._broken("while it was opened") from None
         self._awaited = 1
+        if self._extension:
+            self._send_extension()
 
-    def _run_once(self, probe: str, inputs: bytes, limits: Limits) -> Outcome:
+    def _send_extension(self) -> None:
+        self._send(("extension", self._extension))
+        self._awaited += 1
+
+    def _run_once(self, probe: str, inputs: bytes, limits: Limits, extension: bool) -> Outcome:
         if self._channel is None:
             self._open()
         self._await_ready()
         stuck = [module for module, seconds in self._stuck.items() if seconds >= limits.wall_seconds]
-        self._send(("run", probe, limits.message(), stuck), inputs)
+        self._send(("run", probe, limits.message(), stuck, extension), inputs)
         began = False
         deadline = time.monotonic() + PREPARATION_SECONDS
         try:
@@ -225,7 +236,7 @@ class StreamSession:
         return message
 
     def _await_ready(self) -> None:
-        """Read ("ready",) for every "open" and "add". `_open` does not wait for this message; the next request does."""
+        """Read ("ready",) for every "open" and "extension". `_open` does not wait for it; the next request does."""
         deadline = time.monotonic() + PREPARATION_SECONDS
         while self._awaited:
             try:
@@ -281,6 +292,14 @@ def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
             f"more than {MAX_FILES} files, or more than {MAX_FILES_BYTES >> 20} MiB of them"
         )
     return checked
+
+
+def checked_names(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files of an extension, by the last part of their names. Raises GraderError: our suite made them."""
+    named = {PurePosixPath(name).name: bytes(content) for name, content in files.items()}
+    if len(named) < len(files) or not all(named):
+        raise GraderError(f"the files of an extension need different names, not {', '.join(files)}")
+    return named
 
 
 def _is_good(path: PurePosixPath) -> bool:

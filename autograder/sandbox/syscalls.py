@@ -10,11 +10,15 @@ NumPy, torch, threads, subprocesses and compilers make several hundred different
     processes    the call reads or changes another process, such as pid 1
     keys         keys belong to a user, not to a namespace
     kernel       the interface is large, young or obsolete; most security holes of kernels are in such interfaces
-    machine      the call changes settings of the whole machine
+    machine      the call changes settings of the whole machine, makes it work for all its programs, or uses up what it
+                 has only once
+    watching     the call tells what other programs do with files that all of them may read, and so is a line between
+                 submissions, or to a program outside
     memory       the memory belongs to no file system and no process, so only a control group would count it; System V
                  objects and message queues also outlive the case
-    sockets      other address families (vsock, netlink, packet, ...) reach the hypervisor or the kernel; the two
-                 families that are allowed stay within the submission's own, empty network namespace
+    sockets      other address families (vsock, netlink, packet, ...) reach the hypervisor or the kernel, and other
+                 protocols than TCP and UDP reach seldom used parts of it; the two families that are allowed stay
+                 within the submission's own, empty network namespace
     terminal     the call can put input into a terminal, as if somebody typed it
     sessions     the kernel gives each session an equal share of the processors (autogroup), so a case has only one
     keeper       pid 1 of the namespace has the same user id, and a case must not slow it down or end it; so a case may
@@ -30,6 +34,9 @@ NEWEST_KNOWN = 462
 """The number of mseal, a call of Linux 6.10. From number 424 on, a call has the same number on every architecture."""
 
 AF_UNIX, AF_INET = 1, 2
+DEFAULT_PROTOCOL, TCP, UDP = 0, 6, 17
+F_SETLEASE, F_NOTIFY = 1024, 1026
+PR_SCHED_CORE = 62
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 PERSONALITY_LINUX, PERSONALITY_QUERY = 0, 0xFFFFFFFF
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
@@ -48,7 +55,12 @@ class Condition(NamedTuple):
 
 NO_NAMESPACE = (Condition(0, no_bits=CLONE_NEW),)
 UNIX = (Condition(0, one_of=(AF_UNIX,)),)
-UNIX_OR_INET = (Condition(0, one_of=(AF_UNIX, AF_INET)),)
+UNIX_OR_INET = (
+    Condition(0, one_of=(AF_UNIX, AF_INET)),
+    Condition(2, one_of=(DEFAULT_PROTOCOL, TCP, UDP)),
+)
+NO_NOTICE = (Condition(1, none_of=(F_SETLEASE, F_NOTIFY)),)
+NO_CORE = (Condition(0, none_of=(PR_SCHED_CORE,)),)
 NO_TYPING = (Condition(1, none_of=(TIOCSTI, TIOCLINUX)),)
 LINUX = (Condition(0, one_of=(PERSONALITY_LINUX, PERSONALITY_QUERY)),)
 ITSELF = (Condition(0, one_of=(0,)),)
@@ -150,6 +162,20 @@ SYSCALLS = (
     Syscall("fanotify_init",              300,     262,  "machine"),
     Syscall("fanotify_mark",              301,     263,  "machine"),
 
+    Syscall("sync",                       162,      81,  "machine"),
+    Syscall("syncfs",                     306,     267,  "machine"),
+    Syscall("io_setup",                   206,       0,  "machine",     ENOSYS),
+    Syscall("io_destroy",                 207,       1,  "machine",     ENOSYS),
+    Syscall("io_submit",                  209,       2,  "machine",     ENOSYS),
+    Syscall("io_cancel",                  210,       3,  "machine",     ENOSYS),
+    Syscall("io_getevents",               208,       4,  "machine",     ENOSYS),
+    Syscall("io_pgetevents",              333,     292,  "machine",     ENOSYS),
+
+    Syscall("inotify_init",               253,    None,  "watching",    ENOSYS),
+    Syscall("inotify_init1",              294,      26,  "watching",    ENOSYS),
+    Syscall("inotify_add_watch",          254,      27,  "watching",    ENOSYS),
+    Syscall("inotify_rm_watch",           255,      28,  "watching",    ENOSYS),
+
     Syscall("memfd_create",               319,     279,  "memory"),
     Syscall("memfd_secret",               447,     447,  "memory"),
     Syscall("shmget",                      29,     194,  "memory"),
@@ -157,6 +183,9 @@ SYSCALLS = (
     Syscall("semget",                      64,     190,  "memory"),
     Syscall("msgget",                      68,     186,  "memory"),
     Syscall("mq_open",                    240,     180,  "memory"),
+    Syscall("vmsplice",                   278,      75,  "memory",      ENOSYS),
+    Syscall("tee",                        276,      77,  "memory",      ENOSYS),
+    Syscall("splice",                     275,      76,  "memory",      ENOSYS),
 
     Syscall("setsid",                     112,     157,  "sessions"),
 
@@ -165,6 +194,8 @@ SYSCALLS = (
     Syscall("socket",                      41,     198,  "sockets",     EAFNOSUPPORT, UNIX_OR_INET),
     Syscall("socketpair",                  53,     199,  "sockets",     EAFNOSUPPORT, UNIX),
     Syscall("ioctl",                       16,      29,  "terminal",    EPERM, NO_TYPING),
+    Syscall("fcntl",                       72,      25,  "watching",    EPERM, NO_NOTICE),
+    Syscall("prctl",                      157,     167,  "machine",     EPERM, NO_CORE),
     Syscall("personality",                135,      92,  "kernel",      EPERM, LINUX),
     Syscall("prlimit64",                  302,     261,  "keeper",      EPERM, ITSELF),
     Syscall("sched_setaffinity",          203,     122,  "keeper",      EPERM, ITSELF),

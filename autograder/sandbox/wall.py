@@ -214,6 +214,8 @@ def protections_wanted(waived: frozenset[str]) -> frozenset[str]:
             )
         if name in policy.INDISPENSABLE:
             raise GraderError(f"the protection {name!r} cannot be waived: there is no sandbox without it")
+    if "pid-namespace" in waived:
+        waived |= {"case-pid-namespace"}  # the namespace of a case lies within that of its submission
     return frozenset(policy.PROTECTIONS) - waived
 
 

@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import hashlib
 import importlib.util
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -311,6 +312,8 @@ def epochs_on_views(name, runs, read_only):
 
 def _epoch(name):
     if name == "softmax_regression_epoch_cpp":
+        if os.environ.get("AUTOGRADER_EXTENSION"):
+            os.environ["SOFTMAX_EXT_CACHE"] = os.environ["AUTOGRADER_EXTENSION"]
         from src.softmax_ext import softmax_regression_epoch_cpp
 
         return softmax_regression_epoch_cpp

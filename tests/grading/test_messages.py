@@ -109,14 +109,6 @@ def test_a_sentence_names_the_innermost_line_that_the_student_wrote(given, place
     assert str(only_given) == "your code raised KeyError (src/graph.py, line 9)"
 
 
-def test_a_file_in_utf_16_is_named():
-    message = "source code string cannot contain null bytes [Python 3.11]"
-    outcome = Outcome(Status.RAISED, exception="SyntaxError", message=message, places=(("src/a.py", None),))
-    assert str(failure_of(outcome, timeout=10, limits=LIMITS)) == (
-        "cannot be imported: src/a.py is not a text file in UTF-8 (it has null bytes); save it as UTF-8"
-    )
-
-
 def test_every_status_but_one_has_a_sentence():
     for status in set(Status) - {Status.STARVED}:
         failure = failure_of(Outcome(status), timeout=10, limits=LIMITS)

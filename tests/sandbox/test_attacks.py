@@ -12,6 +12,7 @@ the kernel, side channels of the hardware, a GPU's own memory.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -29,6 +30,7 @@ from autograder.errors import GraderError
 from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.inside.protocol import Opaque
 from autograder.sandbox.outcome import Status
+from autograder.sandbox.syscalls import SYSCALLS
 from tests.support.walls import (
     PATIENCE,
     PATIENT,
@@ -175,15 +177,10 @@ def go():
 """
 
 FORGE_OUTCOME = """
-import os, struct, sys
+import os, stat, struct
 def go():
-    # Send what the keeper would send, on every stream socket that was inherited.
-    from autograder.sandbox.inside import protocol
-    facts = {"reason": "replied", "status": 0, "seconds": 0.0, "cpu_seconds": 0.0, "peak_bytes": 0,
-             "stdout": (b"", b"", 0), "stderr": (b"", b"", 0)}
-    messages = ("ended", facts), ("returned", "forged")
-    forged = b"".join(protocol.frame(protocol.encode(message)) for message in messages)
-    import socket, stat
+    # Send what the template would send to the keeper, on every socket that was inherited.
+    forged = struct.pack(">qddq", 0, 12345.0, 0.0, 1)
     for fd in range(4, 256):
         try:
             if stat.S_ISSOCK(os.fstat(fd).st_mode): os.write(fd, forged)
@@ -357,6 +354,7 @@ def test_memory_holds_nothing_of_the_trusted_side(wall: BwrapWall) -> None:
                 ".rehearsal",
                 ".reply",
                 ".submission",
+                ".template",
             )
         ),
     }
@@ -454,6 +452,80 @@ def test_dangerous_calls_are_refused(
     if os.uname().machine != "x86_64":
         pytest.skip("numbers are those of x86_64")
     assert value(wall, LIBC + "def go(*a): return call(*a)", number, *arguments) in ("EPERM", "ENOSYS")
+
+
+LOAD_CODE = """
+import ctypes, mmap, os
+def go(code, way):
+    try:
+        if way == "memory":
+            memory = mmap.mmap(-1, 65536, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+        elif way == "change":
+            libc = ctypes.CDLL(None, use_errno=True)
+            memory = mmap.mmap(-1, 65536)
+            address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+            if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(65536), 5) < 0:
+                raise OSError(ctypes.get_errno(), "mprotect")
+        else:
+            if way != "/submission/src/library.so":
+                with open(way, "wb") as file: file.write(code)
+                os.chmod(way, 0o700)
+            return ctypes.CDLL(way).number()
+    except OSError as error:
+        return "refused"
+    return "executable"
+"""
+WAYS = ("/tmp/code.so", "/dev/shm/code.so", "/submission/src/library.so", "memory", "change")
+
+
+@pytest.fixture(scope="module")
+def machine_code(wall: BwrapWall) -> bytes:
+    """A library with a function `number`, which returns 42."""
+    source = b'extern "C" int number() { return 42; }'
+    with wall.open({"src/code.cpp": source}) as session:
+        built = session.run("compile_it")
+    if not built.returned:
+        pytest.skip("there is no compiler")
+    return bytes(built.value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_nothing_that_a_submission_brings_or_writes_is_machine_code(
+    wall: BwrapWall, without: Any, machine_code: bytes, way: str
+) -> None:
+    if "no-new-code" not in wall.protections:
+        pytest.skip("this kernel cannot forbid new machine code")
+    for wall_now, results in ((wall, ("refused",)), (without("no-new-code"), (42, "executable"))):
+        with wall_now.open(submission(LOAD_CODE, **{"src/library.so": machine_code})) as session:
+            outcome = session.run("call", ("go", machine_code, way))
+        assert outcome.value in results, outcome.describe()
+
+
+def test_the_extension_is_machine_code_only_in_the_cases_that_need_it(
+    wall: BwrapWall, machine_code: bytes
+) -> None:
+    code = """
+        import os
+        def look(): return os.listdir("/extension"), os.environ.get("AUTOGRADER_EXTENSION")
+        def write():
+            try: open("/extension/other", "w")
+            except OSError as error: return type(error).__name__
+    """
+    with wall.open(submission(code)) as session:
+        session.set_extension({"anywhere/code.so": machine_code})
+        for _ in range(2):
+            assert session.run("call", ("look",)).value == ([], None)
+            assert session.run("call", ("look",), extension=True).value == (["code.so"], "/extension")
+            assert session.run("load", ("/extension/code.so",), extension=True).value == 42
+            assert session.run("call", ("write",), extension=True).value in ("OSError", "PermissionError")
+
+
+def test_every_call_that_is_refused_is_refused_by_the_kernel(wall: BwrapWall) -> None:
+    machine = os.uname().machine
+    refused = {call.number(machine): errno.errorcode[call.error] for call in SYSCALLS if not call.allowed_if}
+    refused.pop(None, None)
+    code = LIBC + "def go(numbers): return {n: call(n, -1, -1, -1, -1, -1, -1) for n in numbers}"
+    assert value(wall, code, sorted(refused)) == refused
 
 
 @pytest.mark.parametrize(
@@ -582,6 +654,68 @@ def test_a_case_cannot_change_the_submission(wall: BwrapWall) -> None:
 
 def test_system_v_memory_cannot_be_made(wall: BwrapWall) -> None:
     assert _two_cases(wall, SYSTEM_V) == "EPERM"
+
+
+COUNT_CASES = """
+import os
+def leave(): return
+def seen(): return os.getpid(), os.fork() or os._exit(0)
+"""
+
+
+def test_process_ids_do_not_count_the_cases(wall: BwrapWall, without: Any) -> None:
+    for wall_now, same in ((wall, True), (without("case-pid-namespace"), False)):
+        with wall_now.open(submission(COUNT_CASES)) as session:
+            ids = [session.run("call", ("seen",)).value for _ in range(3)]
+        assert (ids == [(2, 3)] * 3) is same
+        assert (len(set(ids)) == 1) is same
+
+
+LOOK_AT_FILES = """
+import os, time
+def go():
+    seen = [os.stat(path) for path in ("/tmp", "/dev/shm", "/submission", "/submission/src/code.py", "/extension")]
+    open("/tmp/new", "w").close()
+    numbers = [os.stat("/tmp/new").st_ino, *(file.st_ino for file in seen)]
+    return numbers, [file.st_mtime for file in seen], [time.time() - file.st_ctime < 10 for file in seen]
+"""
+
+
+def test_files_do_not_tell_how_long_ago_the_submission_was_opened(wall: BwrapWall) -> None:
+    with wall.open(submission(LOOK_AT_FILES)) as session:
+        seen = [session.run("call", ("go",)).value for _ in range(3)]
+    assert seen[0] == seen[1] == seen[2]
+    assert len(set(seen[0][1])) == 1
+
+
+SEARCH_HEAP = """
+import ctypes, gc, os
+libc = ctypes.CDLL(None)
+libc.memmem.restype = ctypes.c_void_p
+pipe = os.pipe()
+def invert(data): return bytes(byte ^ 0xFF for byte in data)
+def readable(page): return libc.write(pipe[1], ctypes.c_void_p(page), ctypes.c_size_t(1)) == 1 and os.read(pipe[0], 1)
+def count(inverted):
+    # The heaps of Python and of C lie around objects that exist already.
+    wanted, found = invert(inverted), 0
+    areas = {id(thing) >> 20 for thing in gc.get_objects()}
+    for page in sorted(page for area in areas for page in range(area << 20, area + 1 << 20, 4096)):
+        if readable(page):
+            found += bool(libc.memmem(ctypes.c_void_p(page), ctypes.c_size_t(4096), wanted, ctypes.c_size_t(16)))
+    return found
+"""
+
+
+def test_the_memory_of_a_case_holds_no_input_and_no_reply_of_an_earlier_case(wall: BwrapWall) -> None:
+    known, unknown = os.urandom(16), os.urandom(16)
+    inverted = {mark: bytes(byte ^ 0xFF for byte in mark) for mark in (known, unknown)}
+    with wall.open(submission(SEARCH_HEAP)) as session:
+        for _ in range(3):
+            assert session.run("call", ("invert", known)).value == inverted[known]
+            assert session.run("call", ("invert", inverted[known])).value == known
+        # What the search itself needs is found for both.
+        counts = [session.run("call", ("count", inverted[mark])).value for mark in (known, unknown)]
+    assert counts[0] == counts[1] > 0
 
 
 def test_patched_libraries_are_whole_again(torch_wall: BwrapWall) -> None:
@@ -799,7 +933,7 @@ def test_without_closed_descriptors_the_channel_is_inherited(without: Any) -> No
 
 
 def test_without_closed_descriptors_an_outcome_is_forged(without: Any) -> None:
-    assert run(without("closed-descriptors"), FORGE_OUTCOME).value == "forged"
+    assert run(without("closed-descriptors"), FORGE_OUTCOME).cpu_seconds == 12345.0
 
 
 def test_without_dropped_capabilities_the_network_is_configured(without: Any) -> None:
@@ -831,6 +965,29 @@ def test_without_our_no_new_privileges_bubblewraps_own_still_holds(without: Any)
 def test_without_rlimits_descriptors_are_not_bounded(without: Any, wall: BwrapWall) -> None:
     assert value(without("rlimits"), MANY_FILES) == 900
     assert value(wall, MANY_FILES) < 256
+
+
+WRITE_TO_INHERITED = """
+import os, time
+def go():
+    read, write = os.pipe()
+    data = bytearray(b"x") * (60 << 20)
+    for child in range(16):
+        if os.fork() == 0:
+            data[::4096] = bytes([child]) * (60 << 8)
+            os.write(write, b"x")
+            time.sleep(100)
+    for _ in range(16): os.read(read, 1)
+    time.sleep(1)
+    return "not noticed"
+"""
+SHARE_INHERITED = WRITE_TO_INHERITED.replace("data[::4096] = ", "")
+
+
+def test_memory_that_forks_share_counts_once_and_what_they_write_to_counts(wall: BwrapWall) -> None:
+    limits = replace(PATIENT, memory_bytes=500 * MIB)
+    assert run(wall, WRITE_TO_INHERITED, limits=limits).status is Status.OUT_OF_MEMORY
+    assert value(wall, SHARE_INHERITED, limits=limits) == "not noticed"
 
 
 def test_without_memory_watchdog_many_processes_take_what_they_want(without: Any) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from autograder.sandbox.inside import clock as clock_module
 from autograder.sandbox.inside.clock import CaseClock
+from autograder.sandbox.inside.processes import CaseProcesses
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Status
 from tests.support.walls import PATIENCE, new_wall, submission
@@ -33,7 +34,7 @@ class Machine:
 
     def descendants(self, pid: str) -> list[str]:
         assert pid == "1"
-        return [*self.delays]
+        return ["2", *self.delays]
 
     def run_delays(self, pid: str) -> dict[str, int]:
         return {thread: round(delay * 1e9) for thread, delay in self.delays[pid].items()}
@@ -55,7 +56,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def started(machine: Machine, **delays: dict[str, float]) -> CaseClock:
     machine.delays = delays
-    clock = CaseClock(machine, "1")  # type: ignore[arg-type]
+    clock = CaseClock(CaseProcesses(machine, "1", anchor="2"))  # type: ignore[arg-type]
     clock.begin(100.0)
     return clock
 

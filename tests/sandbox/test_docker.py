@@ -312,7 +312,7 @@ def test_a_case_sees_nothing_of_the_host_and_changes_nothing(wall: DockerWall) -
 
 @pytest.mark.docker
 def test_every_protection_but_the_identity_is_seen_to_be_in_force(wall: DockerWall) -> None:
-    assert set(policy.PROTECTIONS) - set(wall.protections) == {"user-namespace"}
+    assert set(policy.PROTECTIONS) - set(wall.protections) == {"user-namespace", "case-pid-namespace"}
 
 
 @pytest.mark.docker

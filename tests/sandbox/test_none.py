@@ -69,10 +69,12 @@ def test_the_solved_package_of_the_staff_is_not_imported_in_the_students_place(w
         assert session.run("call", ("go",)).exception == "ModuleNotFoundError"
 
 
-def test_added_files_are_seen(wall: NoWall) -> None:
-    with wall.open(submission("")) as session:
-        session.add_files({"src/code.py": b"def go(): return 2"})
-        assert session.run("call", ("go",)).value == 2
+def test_the_extension_is_where_the_environment_says(wall: NoWall) -> None:
+    code = "import os, pathlib\ndef go(): return pathlib.Path(os.environ['AUTOGRADER_EXTENSION'], 'x.so').read_bytes()"
+    with wall.open(submission(code)) as session:
+        session.set_extension({"anywhere/x.so": b"built"})
+        assert session.run("call", ("go",), extension=True).value == b"built"
+        assert session.run("call", ("go",)).exception == "KeyError"
 
 
 def test_faults_of_ours_are_grader_errors(wall: NoWall) -> None:

@@ -375,16 +375,15 @@ def test_a_case_compiles_and_later_cases_load_the_result(wall: BwrapWall) -> Non
         built = session.run("compile_it", (), timeout=60)
         if not built.returned and "g++" in built.message:
             pytest.skip("no g++ on this machine")
-        session.add_files({"src/code.so": built.value})
-        assert session.run("load", ("/submission/src/code.so",)).value == 42
+        session.set_extension({"code.so": built.value})
+        assert session.run("load", ("/extension/code.so",), extension=True).value == 42
+        session.close()  # the session opens the submission again, with its extension
+        assert session.run("load", ("/extension/code.so",), extension=True).value == 42
 
 
-def test_added_files_replace_and_survive_a_broken_session(wall: BwrapWall) -> None:
-    with wall.open(submission("def go(): return 1")) as session:
-        session.add_files({"src/code.py": b"def go(): return 2"})
-        assert session.run("call", ("go",)).value == 2
-        session.close()
-        assert session.run("call", ("go",)).value == 2
+def test_files_of_an_extension_have_different_names(wall: BwrapWall) -> None:
+    with wall.open(submission("")) as session, pytest.raises(GraderError, match="need different names"):
+        session.set_extension({"a/x.so": b"", "b/x.so": b""})
 
 
 # ── whose fault ──────────────────────────────────────────────────────────────────────────────────────────

@@ -160,8 +160,9 @@ def status_of(pid: int, key: str) -> list[str]:
 
 
 def keeper_of(pid: int) -> int:
-    """Return pid 1 of the namespace that a case runs in, as its pid here."""
-    return int(status_of(pid, "PPid")[0])
+    """Return pid 1 of the submission that a case belongs to, as its pid here."""
+    template = int(status_of(pid, "PPid")[0])
+    return int(status_of(template, "PPid")[0])
 
 
 def below(pid: int) -> list[int]:

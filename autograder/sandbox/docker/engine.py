@@ -4,7 +4,7 @@ Theory of operation
 -------------------
 `arguments` is the sandbox policy of a container: a pure function from data to a command line. A container gets no
 network, a read-only root, no capability, no new privileges, its own seccomp profile, limits of processes, memory, CPU
-and open files, an ordinary user, and four tmpfs mounts. A container reads its standard input. When the input ends, the
+and open files, an ordinary user, and five tmpfs mounts. A container reads its standard input. When the input ends, the
 container ends and the engine removes it. So it does not outlive the process that holds the other end of its input,
 however that process dies.
 
@@ -29,7 +29,13 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
-from autograder.sandbox.inside import GRADER_DIRECTORY, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES
+from autograder.sandbox.inside import (
+    EXTENSION_DIRECTORY,
+    GRADER_DIRECTORY,
+    SUBMISSION_DIRECTORY,
+    WRITABLE_DIRECTORIES,
+)
+from autograder.sandbox.inside.submission import EXTENSION_BYTES
 from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.seccomp import container_profile
 from autograder.sandbox.wall import anonymous_file
@@ -45,7 +51,7 @@ SUBMISSION_BYTES = 1024 * MIB
 GRADER_BYTES = 16 * MIB
 """Space for our files."""
 MAX_CPUS = 2
-TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, GRADER_DIRECTORY)
+TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, EXTENSION_DIRECTORY, GRADER_DIRECTORY)
 """Where a tmpfs is mounted in a container."""
 FIRST_UID, UIDS = 200_000, 1_000_000_000
 """The range of user ids. Each container has its own, because RLIMIT_NPROC counts a user's processes machine-wide."""
@@ -73,8 +79,8 @@ class Container:
 def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
     """Return the arguments of the `docker` command. `seccomp`: the file with the seccomp profile."""
     limits = container.limits
-    room = f"nosuid,nodev,size={limits.tmp_bytes},nr_inodes={limits.tmp_files},mode=1777"
     own = f"nosuid,nodev,uid={uid},gid={uid},mode=0755"
+    room = f"{own},size={limits.tmp_bytes},nr_inodes={limits.tmp_files}"
     memory = memory_bytes(limits)
     return [
         *("run", "--interactive", "--rm", "--pull", "never", "--log-driver", "none"),
@@ -85,8 +91,9 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("--user", f"{uid}:{uid}", "--pids-limit", str(limits.processes + OWN_PROCESSES)),
         *("--memory", str(memory), "--memory-swap", str(memory), "--cpus", str(container.cpus)),
         *("--ulimit", "core=0", "--ulimit", f"nofile={limits.open_files + 256}"),
-        *(word for path in WRITABLE_DIRECTORIES for word in ("--tmpfs", f"{path}:rw,exec,{room}")),
-        *("--tmpfs", f"{SUBMISSION_DIRECTORY}:rw,exec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
+        *(word for path in WRITABLE_DIRECTORIES for word in ("--tmpfs", f"{path}:rw,noexec,{room}")),
+        *("--tmpfs", f"{SUBMISSION_DIRECTORY}:rw,noexec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
+        *("--tmpfs", f"{EXTENSION_DIRECTORY}:rw,exec,size={EXTENSION_BYTES},nr_inodes=100,{own}"),
         *("--tmpfs", f"{GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
         *_devices(container.devices),
         *(word for volume in container.volumes for word in ("--mount", _bind(volume))),

@@ -42,8 +42,9 @@ OPEN_SECONDS = 300.0
 """The time that a submission may wait for a container while many submissions are opened."""
 END_SECONDS = 20.0
 
-MISSING = frozenset({"user-namespace"})
-"""The protections that a container lacks: student code runs as an ordinary user of the host, with its own uid."""
+MISSING = frozenset({"user-namespace", "case-pid-namespace"})
+"""The protections that a container lacks: student code runs as an ordinary user of the host, with its own uid, and all
+cases of a submission share the container's process ids."""
 
 
 class DockerWall(ControlledWall):

@@ -3,7 +3,8 @@
 It imports only itself and the standard library, because no other part of the staff repository is visible inside.
 
     fork_server  the first process: imports NumPy or torch and the probes, then forks a submission on request
-    submission   pid 1 of one submission's namespaces: holds its files, forks its cases, enforces their limits
+    submission   pid 1 of one submission's namespaces: holds its files, follows its cases, enforces their limits
+    template     the process from which cases are forked: it never holds an input or a reply
     clock        the time of a case that counts: not the time in which it waited for a processor
     processes    what the processes of a case use, from /proc
     case         one probe call: gives up every privilege, imports `src`, sends one reply
@@ -24,6 +25,11 @@ CONFIGURATION_FILE = f"{GRADER_DIRECTORY}/configuration"
 PROBES_FILE = f"{GRADER_DIRECTORY}/probes.py"
 SUBMISSION_DIRECTORY = "/submission"
 """The folder that contains the submission's `src`, as a path inside the wall."""
+EXTENSION_DIRECTORY = "/extension"
+"""The folder of the built extension, as a path inside the wall. It is empty except in the cases that need it.
+
+No other folder that a submission fills may be mapped as machine code.
+"""
 WRITABLE_DIRECTORIES = ("/tmp", "/dev/shm")  # noqa: S108
 """The only folders that a case can write to. The next case sees nothing of their content."""
 INSIDE_ID = 65532

@@ -26,17 +26,16 @@ import contextlib
 import os
 from dataclasses import dataclass, field
 
-from .processes import ProcessTable
+from .processes import CaseProcesses
 
 NANOSECOND = 1e-9
 
 
 @dataclass
 class CaseClock:
-    """Measures the descendants of one process; `begin` starts the clock, `seconds` reads it."""
+    """Measures the processes of a case; `begin` starts the clock, `seconds` reads it."""
 
-    processes: ProcessTable
-    own_pid: str
+    processes: CaseProcesses
     began: float = 0.0
     machine: tuple[int, int] = (0, 0)
     """What `machine_ticks` was at the beginning."""
@@ -53,7 +52,7 @@ class CaseClock:
         """Start the clock at a moment of `time.monotonic()`, which may be a little earlier than now."""
         self.began = moment
         with contextlib.suppress(OSError, ValueError):  # no Linux, or a kernel that does not say
-            self.machine = self.processes.machine_ticks()
+            self.machine = self.processes.table.machine_ticks()
         self.look()
         self.first, self.first_cpu_ticks = dict(self.delays), self.cpu_ticks
 
@@ -66,10 +65,10 @@ class CaseClock:
     def look(self) -> None:
         """Read every thread: what is seen of it now counts also after it has ended."""
         cpu = 0
-        for pid in self.processes.descendants(self.own_pid):
+        for pid in self.processes.pids():
             with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
-                cpu += self.processes.cpu_ticks(pid)
-                for thread, delay in self.processes.run_delays(pid).items():
+                cpu += self.processes.table.cpu_ticks(pid)
+                for thread, delay in self.processes.table.run_delays(pid).items():
                     if delay < self.delays.get(thread, 0):
                         self.ended += self.delays[thread] - self.first.pop(thread, 0)
                     self.delays[thread] = delay
@@ -80,7 +79,7 @@ class CaseClock:
             self.ended + sum(delay - self.first.get(thread, 0) for thread, delay in self.delays.items())
         )
         try:
-            used, stolen = self.processes.machine_ticks()
+            used, stolen = self.processes.table.machine_ticks()
         except (OSError, ValueError):
             return waited if len(self.delays) < 2 else 0.0
         tick = os.sysconf("SC_CLK_TCK")

@@ -20,54 +20,75 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import random
 import shutil
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Iterable
 from dataclasses import replace
 
-from . import GRADER_DIRECTORY, WRITABLE_DIRECTORIES, fork_server, kernel, protocol, rehearsal, submission
+from . import (
+    GRADER_DIRECTORY,
+    SUBMISSION_DIRECTORY,
+    WRITABLE_DIRECTORIES,
+    fork_server,
+    kernel,
+    protocol,
+    rehearsal,
+    submission,
+)
 from .processes import ProcessTable
+from .template import Lost
 
 PRIVATE = frozenset({"boot", "grader", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "var"})
 """Folders in the container's root that no case may read, except for the files of Python itself."""
 PRIVATE_SETTINGS = frozenset({"fstab", "gshadow", "hostname", "hosts", "machine-id", "resolv.conf", "shadow"})
 """Files in /etc that no case may read. The engine copies some of them from the host."""
+MOST_SKIPPED = 64
 FACTS = ("numpy", "torch")
 """The packages whose versions are reported if this process has imported them."""
 
 
-class EmptiedFolders(submission.Writable):
-    """The directories that a case can write to. All cases use the same ones, which are emptied between cases."""
+class EmptiedFolders(submission.Folders):
+    """The folders of a container. The engine has made them; all cases use the same ones, emptied between cases."""
 
-    def renew(self, limits: object) -> None:  # noqa: ARG002  # the container has set their sizes
-        if self.enabled and self.made == self._look():
-            return
-        for path in WRITABLE_DIRECTORIES if self.enabled else ():
+    def make(self) -> None:
+        """Do nothing: the engine has made the folders."""
+
+    def renew(self, limits: object) -> None:  # noqa: ARG002  # the engine has set their sizes
+        for path in self.writable:
             empty(path)
-        if "landlock" in self.setup.features and self.landlock < 0:
-            self.landlock = self._ruleset()
-        self.made = self._look()
+        skip_process_ids()
 
-    def _ruleset(self) -> int:
+    def protect(self, read_only: bool) -> None:
+        """Do nothing: Landlock protects the submission and the extension."""
+
+    def unnamed_file(self, content: bytes) -> int:
+        # The container's seccomp profile applies to this process too, and refuses memfd_create.
+        return submission.filled(os.open(SUBMISSION_DIRECTORY, os.O_TMPFILE | os.O_RDWR, 0o600), content)
+
+    def ruleset(self) -> int:
         gpus = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]  # noqa: PTH208
         devices = [path for path in (*self.setup.devices, *gpus) if os.path.exists(path)]  # noqa: PTH110
         writable = dict.fromkeys((*WRITABLE_DIRECTORIES, os.devnull, *devices))
         return kernel.landlock_ruleset(self.setup.landlock_version, readable(self.setup.shown), [*writable])
 
 
+def skip_process_ids() -> None:
+    """Use up a random number of process ids: a container cannot make a pid namespace for each case."""
+    for _ in range(random.SystemRandom().randrange(MOST_SKIPPED)):
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+
+
 class ContainerSubmission(submission.Submission):
     """A submission that makes no mounts."""
 
-    writable_kind = EmptiedFolders
-
-    def _mount_base(self) -> None:
-        """Do nothing: the container has these mounts already."""
-
-    def _protect_submission(self, read_only: bool) -> None:
-        """Do nothing: Landlock protects the submission."""
+    folders_kind = EmptiedFolders
 
 
 def readable(shown: Iterable[str]) -> list[str]:
@@ -93,7 +114,7 @@ def main() -> None:
         protections = _rehearse(setup, processes)
         protocol.send_frame(writing, protocol.encode(("ready", protections, facts())))
         ContainerSubmission(setup, processes).serve(reading, writing)
-    except (protocol.ConnectionLostError, BrokenPipeError):
+    except (protocol.ConnectionLostError, BrokenPipeError, Lost):
         pass
     except ImportError as error:  # a fault of the image
         protocol.send_frame(writing, protocol.encode(("failed", f"{type(error).__name__}: {error}")))
@@ -135,6 +156,7 @@ def _rehearse(setup: submission.Setup, processes: ProcessTable) -> list[str]:
         rehearsing.reading = rehearsing.writing = theirs.fileno()
         rehearsing.serve_one()
         rehearsing.serve_one()
+        rehearsing.template.close()
         return rehearsal.protections_seen(ours.fileno())
 
 

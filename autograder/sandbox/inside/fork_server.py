@@ -71,6 +71,8 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
     features = set(configuration["features"])
     if landlock_version == 0:
         features.discard("landlock")
+    if not kernel.can_forbid_new_code():
+        features.discard("no-new-code")
     sys.path[:] = [path for path in sys.path if not path.startswith(GRADER_DIRECTORY)]
     sys.path += configuration["site_packages"]
     for name in configuration["preload"]:

@@ -21,6 +21,7 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
+MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_NOATIME = 1024
 MS_BIND = 4096
@@ -34,6 +35,9 @@ _PR_CAPBSET_DROP = 24
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
+_PR_SET_MDWE = 65
+_PR_GET_MDWE = 66
+_PR_MDWE_REFUSE_EXEC_GAIN = 1
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _SECCOMP_MODE_FILTER = 2
 _LINUX_CAPABILITY_VERSION_3 = 0x20080522
@@ -67,6 +71,11 @@ def _prctl(what: str, option: int, *arguments: int) -> None:
 def unshare(flags: int) -> None:
     """Enter new namespaces."""
     _check(_libc.unshare(flags), f"unshare({flags:#x})")
+
+
+def enter_namespace(fd: int, kind: int) -> None:
+    """Enter the namespace that `fd` names. A pid namespace gets only the processes that are forked later."""
+    _check(_libc.setns(fd, kind), f"setns({kind:#x})")
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:
@@ -126,6 +135,16 @@ def capabilities() -> bool:
 def forbid_new_privileges() -> None:
     """From now on, set-user-id programs and file capabilities give no privileges."""
     _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def forbid_new_code() -> None:
+    """From now on, memory that can be written, or that was ever writable, cannot become executable. Linux 6.3."""
+    _prctl("PR_SET_MDWE", _PR_SET_MDWE, _PR_MDWE_REFUSE_EXEC_GAIN)
+
+
+def can_forbid_new_code() -> bool:
+    """Return whether this kernel has `forbid_new_code`."""
+    return int(_libc.prctl(_PR_GET_MDWE, *map(ctypes.c_ulong, (0, 0, 0, 0)))) >= 0
 
 
 class _Program(ctypes.Structure):

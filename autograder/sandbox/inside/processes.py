@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,10 @@ class ProcessTable:
         finally:
             os.close(task)
 
+    def children(self, pid: str) -> list[str]:
+        """Return the pids of the children of a process with one thread, the oldest first."""
+        return self.read(f"{pid}/task/{pid}/children").decode().split()
+
     def descendants(self, pid: str) -> list[str]:
         """Return the pids of all descendants of `pid`, in the wall's pid namespace."""
         found: list[str] = []
@@ -45,11 +50,17 @@ class ProcessTable:
 
     def own_bytes(self, pid: str) -> int:
         """Return the size of a process's memory that no file backs: anonymous, shared and swapped out, in bytes."""
-        total = 0
-        for line in self.read(f"{pid}/status").splitlines():
-            if line.startswith((b"RssAnon:", b"RssShmem:", b"VmSwap:")):
-                total += int(line.split()[1]) * 1024
-        return total
+        return self._sum(f"{pid}/status", (b"RssAnon:", b"RssShmem:", b"VmSwap:"))
+
+    def proportional_bytes(self, pid: str) -> int:
+        """Return the same as `own_bytes`, but a page that N processes share counts as 1/N. This takes milliseconds."""
+        return self._sum(f"{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:"))
+
+    def _sum(self, path: str, names: tuple[bytes, ...]) -> int:
+        """Return the sum of some lines of a file, in bytes."""
+        return sum(
+            int(line.split()[1]) * 1024 for line in self.read(path).splitlines() if line.startswith(names)
+        )
 
     def stack_start(self, pid: str) -> int:
         """Return the address where the stack begins.
@@ -90,36 +101,67 @@ class ProcessTable:
 
 
 @dataclass
-class MemoryWatch:
-    """Measures the memory of the case's processes, without the memory that a fork of this process starts with."""
+class CaseProcesses:
+    """The processes of a case: the descendants of the template, without the anchor of the case's namespace."""
 
-    processes: ProcessTable
-    enforced: bool
-    own_pid: str = ""
+    table: ProcessTable
+    template: str
+    anchor: str = "0"
+
+    def pids(self) -> list[str]:
+        return [pid for pid in self.table.descendants(self.template) if pid != self.anchor]
+
+
+@dataclass
+class MemoryWatch:
+    """Measures the memory of a case's processes, without the memory that the case began with.
+
+    For one process this is simple. For several, it is the sum if that is below the limit. Otherwise the kernel is asked
+    for the exact figure, in which a page that several processes share counts once. This takes milliseconds for each
+    process.
+    """
+
+    processes: CaseProcesses
+    limit: int
+    """The memory in bytes above which the exact figure matters."""
     baseline: int = 0
-    stack: int = 0
+    """What the case began with, in bytes; the case itself reports it before student code begins."""
     peak: int = 0
-    kills: int = 0
+    stack: int = field(init=False)
+    kills: int = field(init=False)
+    _next_look: float = 0.0
+    _exact: int = 0
 
     def __post_init__(self) -> None:
-        self.own_pid = self.processes.own_pid()
-        self.stack = self.processes.stack_start(self.own_pid)
-
-    def begin(self) -> None:
-        """Record the memory that this process has now, including the inputs: the next case starts with it."""
-        self.peak = 0
-        self.baseline = self.processes.own_bytes(self.own_pid)
+        self.stack = self.processes.table.stack_start(self.processes.template)
         self.kills = oom_kills()
 
     def total(self) -> int:
-        total = 0
-        for pid in self.processes.descendants(self.own_pid):
+        """Return the memory of all processes of the case together, in bytes."""
+        table, pids = self.processes.table, self.processes.pids()
+        total = most = 0
+        for pid in pids:
             with contextlib.suppress(OSError, ValueError, IndexError):  # it ended meanwhile
-                own = self.processes.own_bytes(pid)
-                forked = self.processes.stack_start(pid) in (self.stack, 0)
+                own = table.own_bytes(pid)
+                forked = table.stack_start(pid) in (self.stack, 0)
                 total += max(0, own - self.baseline) if forked else own
+                most += own
+        if len(pids) > 1 and most > self.limit:
+            total = self._exactly(pids)
         self.peak = max(self.peak, total)
         return total
+
+    def _exactly(self, pids: list[str]) -> int:
+        """Return the exact figure; it is read at most half of the time."""
+        began = time.monotonic()
+        if began >= self._next_look:
+            self._exact = 0
+            for pid in pids:
+                with contextlib.suppress(OSError, ValueError, IndexError):
+                    self._exact += self.processes.table.proportional_bytes(pid)
+            now = time.monotonic()
+            self._next_look = now + (now - began)
+        return self._exact
 
 
 OOM_COUNTERS = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import mmap
 import os
 import resource
 import socket
@@ -39,7 +40,7 @@ def module(candidates: frozenset[str]) -> ModuleType:
 def request(channel: int, limits: Mapping[str, Any]) -> None:
     """Send the two requests that a session sends for one case."""
     protocol.send_frame(channel, protocol.encode(("open", {}, limits)))
-    protocol.send_frame(channel, protocol.encode(("run", "protections", limits, [])))
+    protocol.send_frame(channel, protocol.encode(("run", "protections", limits, [], False)))
     protocol.send_frame(channel, protocol.encode(()))
 
 
@@ -100,6 +101,30 @@ def _is_writable_mount(path: str) -> bool:
     return not _refuses_files(path) and os.stat(path).st_dev != os.stat("/").st_dev  # noqa: PTH116
 
 
+def _loads_code(path: str) -> bool:
+    """Return whether a file that this process writes can be mapped as machine code."""
+    name = f"{path}/rehearsal"
+    descriptor = os.open(name, os.O_CREAT | os.O_RDWR)
+    try:
+        os.write(descriptor, bytes(mmap.PAGESIZE))
+        mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_EXEC).close()
+    except PermissionError:
+        return False
+    finally:
+        os.close(descriptor)
+        os.unlink(name)  # noqa: PTH108
+    return True
+
+
+def _makes_code() -> bool:
+    """Return whether memory that this process writes can become machine code."""
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_WRITE | mmap.PROT_EXEC).close()
+    except PermissionError:
+        return False
+    return True
+
+
 def _shows_no_process() -> bool:
     with contextlib.suppress(PermissionError):
         return not os.listdir("/proc")  # noqa: PTH208
@@ -107,7 +132,9 @@ def _shows_no_process() -> bool:
 
 
 _EVIDENCE: dict[str, Callable[[], bool]] = {
-    "pid-namespace": lambda: os.getppid() == 1,
+    "pid-namespace": lambda: case.first_in_namespace,
+    "case-pid-namespace": lambda: os.getpid() == 2 and os.getppid() == 0,
+    "no-new-code": lambda: not any(map(_loads_code, WRITABLE_DIRECTORIES)) and not _makes_code(),
     "network-namespace": _has_no_network,
     "uts-namespace": lambda: os.uname().nodename == "sandbox",
     "user-namespace": lambda: os.getuid() == INSIDE_ID,

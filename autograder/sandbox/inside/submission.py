@@ -1,25 +1,29 @@
-"""Pid 1 of one submission: holds its files, forks its cases, enforces their limits, and ends when its channel ends.
+"""Pid 1 of one submission: holds its files, follows its cases, enforces their limits, and ends when its channel ends.
 
 Theory of operation
 -------------------
 `enter` is called in a fork of the fork server. It makes new namespaces (user, mount, pid, net, ipc, uts, cgroup), forks
-once more to become pid 1 of the new pid namespace, waits for a channel, and serves requests on this channel:
+once more to become pid 1 of the new pid namespace, forks the template process from which cases are forked (see
+`template`), waits for a channel, and serves requests on this channel:
 
-    ("open", files, limits)     once: write the files below /submission, make them read-only
-    ("add", files)              add files, such as a compiled extension
-    ("run", probe, limits, stuck)   followed by a frame of encoded inputs: run one case. `stuck` lists modules whose
-                                import did not end in an earlier case; the case ends as soon as it imports one
+    ("open", files, limits)     once: write the files below /submission
+    ("extension", files)        keep the files of the built extension, for the cases that need it
+    ("run", probe, limits, stuck, extension)   followed by a frame of encoded inputs: run one case. `stuck` lists
+                                modules whose import did not end in an earlier case; the case ends as soon as it
+                                imports one. `extension` says whether the case sees the built extension
 
-After "open" and "add" this process sends ("ready",). For a case it sends ("started",) when student code begins, then
-("ended", facts) and a frame with the case's reply, which it does not decode. If the sandbox has a fault, it sends
+After "open" and "extension" this process sends ("ready",). For a case it sends ("started",) when student code begins,
+then ("ended", facts) and a frame with the case's reply, which it does not decode. If the sandbox has a fault, it sends
 ("failed", text) and ends.
 
-Student code does not run in this process, but in its children, which have the same uid. Therefore this process is
-protected from them: it cannot be traced, its descriptors are not inherited, signals from inside do not reach pid 1, and
-the seccomp filter of a case does not let the case change the priority and the limits of this process.
+Student code does not run in this process, but in a case, which has the same uid. Therefore this process is protected
+from cases: it cannot be traced, its descriptors are not inherited, signals from inside do not reach pid 1, and the
+seccomp filter of a case does not let the case change the priority and the limits of this process.
 
-When a case has replied, ended, or reached a limit, every other process in the pid namespace is killed at once, so no
-process survives until the next case. The file systems that the case could write to are replaced.
+When a case has replied, ended, or reached a limit, all its processes are killed at once, so no process survives until
+the next case. Every file system that the next case sees is as it was for the first case: /tmp and /dev/shm are new, the
+submission is read-only, and its files have one age. The extension lies in a folder of its own, which is empty in other
+cases. It is the only one of these folders from which machine code can be loaded.
 
 The memory watch and the case's clock run every TICK. /proc is hidden from cases, so both use a descriptor of the wall's
 /proc that was opened earlier. RLIMIT_AS stops a single process at the memory limit; the watch stops many processes that
@@ -43,10 +47,19 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, kernel, protocol
+from . import (
+    EXTENSION_DIRECTORY,
+    INSIDE_ID,
+    SUBMISSION_DIRECTORY,
+    WRITABLE_DIRECTORIES,
+    case,
+    kernel,
+    protocol,
+)
 from .clock import CaseClock
-from .processes import MemoryWatch, ProcessTable, oom_kills
+from .processes import CaseProcesses, MemoryWatch, ProcessTable, oom_kills
 from .reply import PACKAGE, Reply
+from .template import Lost, Template
 
 TICK = 0.05
 PREPARATION_SECONDS = 30.0
@@ -94,7 +107,7 @@ def enter(waiting: socket.socket, setup: Setup) -> NoReturn:
         submission = Submission(setup, processes)
         channel = _receive_channel(waiting)
         submission.serve(channel, channel)
-    except (protocol.ConnectionLostError, BrokenPipeError):
+    except (protocol.ConnectionLostError, BrokenPipeError, Lost):
         pass
     except BaseException:  # noqa: BLE001  # sent to the other side, which raises it as a GraderError
         with contextlib.suppress(BaseException):
@@ -149,61 +162,153 @@ class Excerpt:
         self.tail = (self.tail + data)[-self.keep :] if self.keep else b""
 
 
-class Writable:
-    """The directories that a case can write to. They are new for each case, unless the last case left no trace."""
+EXTENSION_BYTES = 64 * 2**20
+"""Space for the built extension."""
+AGE = 946_684_800
+"""The time that every file of a submission has: the beginning of the year 2000, in seconds."""
+QUIET = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
+
+
+class Folders:
+    """The folders of a submission and of its cases. Here they are mounts; a container has folders of another kind."""
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.enabled = "private-tmp" in setup.features
+        self.paths: list[str] = [SUBMISSION_DIRECTORY]
+        """The files and folders of the submission."""
+        self.extension: dict[str, bytes] = {}
+        """The files of the built extension, by name."""
         self.landlock = -1
-        self.made: object = None
-        """The limits that the directories were made for, and their state when they were new."""
+        """The descriptor of Landlock's rules for the present folders."""
+        self.writable = WRITABLE_DIRECTORIES if "private-tmp" in setup.features else ()
+        """The folders that are new for each case."""
+        self.sizes: object = None
+        """The limits that the present /tmp was made for."""
+        self.make()
 
-    def renew(self, limits: Mapping[str, Any]) -> None:
-        wanted = (limits["tmp_bytes"], limits["tmp_files"])
-        if self.made == (wanted, self._look()):
-            return  # the last case left no trace, and unmounting takes milliseconds
-        if self.enabled:
-            for path in WRITABLE_DIRECTORIES:
-                if self.made is not None:
-                    kernel.unmount(path)
-                options = f"mode=0700,size={wanted[0]},nr_inodes={wanted[1]}"
-                flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
-                kernel.mount("tmpfs", path, "tmpfs", flags, options)
+    def write(self, files: Mapping[str, bytes]) -> None:
+        """Write the files of the submission."""
+        self.protect(read_only=False)
+        paths = {SUBMISSION_DIRECTORY: None}
+        for name, content in files.items():
+            path = submission_path(name)
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120
+            with open(path, "wb") as file:  # noqa: PTH123
+                file.write(content)
+            parents = [str(parent) for parent in PurePosixPath(path).parents]
+            paths |= dict.fromkeys(
+                [path, *(parent for parent in parents if parent.startswith(SUBMISSION_DIRECTORY))]
+            )
+        self.paths = [*paths]
+        self.protect(read_only=True)
+
+    def prepare(self, limits: Mapping[str, Any], extension: bool) -> None:
+        """Make the folders ready for a case."""
+        if self.sizes != _sizes(limits):
+            self._renew(limits)
+        self.protect(read_only=False)
+        if extension:
+            for name, content in self.extension.items():
+                with open(f"{EXTENSION_DIRECTORY}/{name}", "wb") as file:  # noqa: PTH123
+                    file.write(content)
+        for path in (*self.paths, EXTENSION_DIRECTORY, *self.writable):
+            # Nobody can set the time of the last change, but this makes it the present.
+            os.utime(path, (AGE, AGE))
+        self.protect(read_only=True)
+
+    def clean(self, limits: Mapping[str, Any]) -> None:
+        """Remove what a case left, when all its processes are dead. So the next case finds new folders at once."""
+        if self.extension:
+            self.protect(read_only=False)
+            for name in os.listdir(EXTENSION_DIRECTORY):  # noqa: PTH208
+                os.unlink(f"{EXTENSION_DIRECTORY}/{name}")  # noqa: PTH108
+            self.protect(read_only=True)
+        self._renew(limits)
+
+    def _renew(self, limits: Mapping[str, Any]) -> None:
+        if self.writable:
+            self.renew(limits)
         if "landlock" in self.setup.features:
             if self.landlock >= 0:
                 os.close(self.landlock)
-            self.landlock = self._ruleset()
-        self.made = (wanted, self._look())
+            self.landlock = self.ruleset()
+        self.sizes = _sizes(limits)
 
-    def _ruleset(self) -> int:
+    # what a container does in another way
+
+    def make(self) -> None:
+        """Make the folders that are there for all cases."""
+        if "mount-namespace" not in self.setup.features:
+            return
+        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
+        kernel.mount(
+            "tmpfs", SUBMISSION_DIRECTORY, "tmpfs", QUIET | self._no_code, _options(0o755, 2**30, 100_000)
+        )
+        kernel.mount("tmpfs", EXTENSION_DIRECTORY, "tmpfs", QUIET, _options(0o755, EXTENSION_BYTES, 100))
+        for path in self.setup.hidden:
+            kernel.mount(EMPTY, path, "", kernel.MS_BIND)
+
+    def renew(self, limits: Mapping[str, Any]) -> None:
+        """Give the next case new folders that it can write to."""
+        for path in self.writable:
+            if self.sizes is not None:
+                kernel.unmount(path)
+            options = _options(0o700, limits["tmp_bytes"], limits["tmp_files"])
+            kernel.mount("tmpfs", path, "tmpfs", QUIET | self._no_code, options)
+
+    def protect(self, read_only: bool) -> None:
+        """Make the submission and the extension read-only, or writable for this process."""
+        if "read-only-submission" in self.setup.features:
+            flags = kernel.MS_REMOUNT | kernel.MS_BIND | QUIET | (kernel.MS_RDONLY if read_only else 0)
+            kernel.mount("none", SUBMISSION_DIRECTORY, "", flags | self._no_code)
+            kernel.mount("none", EXTENSION_DIRECTORY, "", flags)
+
+    def unnamed_file(self, content: bytes) -> int:
+        """Return the descriptor of a new file that has no name, at its beginning."""
+        return filled(os.memfd_create("request"), content)
+
+    def ruleset(self) -> int:
+        """Return the descriptor of Landlock's rules for the present folders."""
         return kernel.landlock_ruleset(
             self.setup.landlock_version, ("/",), (*WRITABLE_DIRECTORIES, os.devnull)
         )
 
-    def _look(self) -> object:
-        """Return the entries and the ctime of each writable directory. Student code cannot set a ctime."""
-        if not self.enabled:
-            return None
-        return [(os.listdir(path), os.stat(path).st_ctime_ns) for path in WRITABLE_DIRECTORIES]  # noqa: PTH116, PTH208
+    @property
+    def _no_code(self) -> int:
+        return kernel.MS_NOEXEC if "no-new-code" in self.setup.features else 0
+
+
+def filled(fd: int, content: bytes) -> int:
+    """Write to an empty file, and return its descriptor at the beginning of the file."""
+    with open(fd, "wb", closefd=False) as file:
+        file.write(content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _sizes(limits: Mapping[str, Any]) -> object:
+    return limits["tmp_bytes"], limits["tmp_files"]
+
+
+def _options(mode: int, size: int, files: int) -> str:
+    return f"mode={mode:04o},size={size},nr_inodes={files}"
 
 
 class Submission:
     """Serves the requests on one channel; the docstring of this module explains them."""
 
-    writable_kind: type[Writable] = Writable
+    folders_kind: type[Folders] = Folders
 
     def __init__(self, setup: Setup, processes: ProcessTable) -> None:
         self.reading = self.writing = -1
         self.setup = setup
         self.processes = processes
-        self.writable = self.writable_kind(setup)
-        self.watch = MemoryWatch(processes, "memory-watchdog" in setup.features)
-        if "mount-namespace" in setup.features:
-            self._mount_base()
+        self.folders = self.folders_kind(setup)
         if "capabilities-dropped" in setup.features:
             kernel.bound_capabilities()
         kernel.set_dumpable(False)
+        confinement = case.Confinement(setup.features, setup.seccomp)
+        self.template = Template(setup.probes, confinement, processes)
 
     # requests
 
@@ -218,15 +323,15 @@ class Submission:
         request = self._receive()
         kind = request[0]
         if kind == "open":
-            self._write_files(request[1])
-            self.writable.renew(request[2])
+            self.folders.write(request[1])
             self._send(("ready",))
-        elif kind == "add":
-            self._write_files(request[1])
+        elif kind == "extension":
+            self.folders.extension = dict(request[1])
             self._send(("ready",))
         else:
+            _, probe, limits, stuck, extension = request
             inputs = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
-            self._run(case.Request(request[1], inputs, request[2], tuple(request[3])))
+            self._run(case.Request(probe, inputs, limits, extension), frozenset(stuck))
 
     def _receive(self) -> Any:
         data = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
@@ -235,50 +340,22 @@ class Submission:
     def _send(self, message: tuple[object, ...]) -> None:
         protocol.send_frame(self.writing, protocol.encode(message))
 
-    # file systems
-
-    def _mount_base(self) -> None:
-        kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_PRIVATE)
-        options = f"mode=0755,nr_inodes=100k,size={2**30}"
-        kernel.mount("tmpfs", SUBMISSION_DIRECTORY, "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, options)
-        for path in self.setup.hidden:
-            kernel.mount(EMPTY, path, "", kernel.MS_BIND)
-
-    def _protect_submission(self, read_only: bool) -> None:
-        if "read-only-submission" in self.setup.features:
-            flags = kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_NOSUID | kernel.MS_NODEV
-            kernel.mount("none", SUBMISSION_DIRECTORY, "", flags | (kernel.MS_RDONLY if read_only else 0))
-
-    def _write_files(self, files: Mapping[str, bytes]) -> None:
-        self._protect_submission(read_only=False)
-        for name, content in files.items():
-            path = submission_path(name)
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)  # noqa: PTH103, PTH120
-            with open(path, "wb") as file:  # noqa: PTH123
-                file.write(content)
-        self._protect_submission(read_only=True)
-
     # one case
 
-    def _run(self, request: case.Request) -> None:
+    def _run(self, request: case.Request, stuck: frozenset[str]) -> None:
         limits = request.limits
-        self.writable.renew(limits)
-        self.watch.begin()
-        address_space = self.processes.address_space(self.watch.own_pid)
-        confinement = case.Confinement(
-            self.setup.features, self.setup.seccomp, self.writable.landlock, address_space
-        )
+        self.folders.prepare(limits, request.extension)
         pipes = [os.pipe() for _ in range(3)]
-        pid = _fork()
-        if pid == 0:
-            self._oom_victim()
-            case.run(request, self.setup.probes, confinement, (pipes[0][1], pipes[1][1]), pipes[2][1])
-        for _, write_end in pipes:
-            os.close(write_end)
-        own_namespace = "pid-namespace" in self.setup.features
-        watched = Case(
-            pid, [read_end for read_end, _ in pipes], request, self.watch, self.reading, own_namespace
-        )
+        written = self.folders.unnamed_file(request.encode())
+        stdout, stderr, reply = (write_end for _, write_end in pipes)
+        descriptors = case.Descriptors(stdout, stderr, reply, written, self.folders.landlock)
+        try:
+            pid, anchor = self.template.fork(descriptors)
+        finally:
+            for fd in (stdout, stderr, reply, written):
+                os.close(fd)
+        processes = CaseProcesses(self.processes, self.template.table_pid, str(anchor))
+        watched = Case(pid, [read_end for read_end, _ in pipes], limits, stuck, processes, self)
         try:
             facts = watched.follow(self._send)
         finally:
@@ -286,16 +363,7 @@ class Submission:
                 os.close(read_end)
         self._send(("ended", facts))
         protocol.send_frame(self.writing, watched.reply.payload())
-        _reap_all()
-        self.writable.renew(limits)
-
-    def _oom_victim(self) -> None:
-        """If memory runs out, make the kernel kill the case, not pid 1."""
-        with contextlib.suppress(OSError):
-            kernel.set_dumpable(True)  # otherwise the file belongs to root
-            fd = os.open("self/oom_score_adj", os.O_WRONLY, dir_fd=self.processes.descriptor)
-            os.write(fd, b"1000")
-            os.close(fd)
+        self.folders.clean(limits)
 
 
 class Case:
@@ -305,19 +373,21 @@ class Case:
         self,
         pid: int,
         pipes: list[int],
-        request: case.Request,
-        watch: MemoryWatch,
-        channel: int,
-        own_namespace: bool,
+        limits: Mapping[str, Any],
+        stuck: frozenset[str],
+        processes: CaseProcesses,
+        submission: Submission,
     ) -> None:
         """`pipes`: the reading ends of stdout, stderr and the reply."""
         stdout, stderr, reply = pipes
         self.pid = pid
-        self.own_namespace = own_namespace
-        self.limits = limits = request.limits
-        self.stuck = request.stuck
-        self.watch = watch
-        self.channel = channel
+        self.limits = limits
+        self.stuck = stuck
+        self.template = submission.template
+        self.channel = submission.reading
+        self.watched = "memory-watchdog" in submission.setup.features
+        self.watch = MemoryWatch(processes, limits["memory_bytes"])
+        self.clock = CaseClock(processes)
         self.reply_fd = reply
         self.reply = Reply(limits["reply_bytes"])
         self.streams = {
@@ -325,35 +395,35 @@ class Case:
             stderr: Excerpt(limits["kept_output_bytes"]),
         }
         self.excerpts = tuple(self.streams.values())
-        self.clock = CaseClock(watch.processes, watch.own_pid)
         self.began = self.ended = time.monotonic()
 
     def follow(self, send: Callable[[tuple[object, ...]], None]) -> dict[str, object]:
         """Wait until the case is over, kill its processes, and return the facts about it.
 
-        Raises RuntimeError if student code never began.
+        Raises RuntimeError if student code never began, and Lost if the template has ended.
         """
         reason = self._wait(send)
         self.ended = time.monotonic()
         seconds = self.ended - self.began
         if self.reply.began is not None and seconds > TICK:
             seconds = self.clock.seconds(self.ended)
-        _kill_all(-1 if self.own_namespace else -self.pid)
-        _, status, usage = os.wait4(self.pid, 0)
-        if reason == "ended" and status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
+        ended = self.template.end()
+        if reason == "ended" and ended.status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
             reason = "memory"  # the kernel killed it before the watch did
         for fd, excerpt in self.streams.items():
             _drain(fd, excerpt)
         if self.reply.began is None:
             text = self.reply.failure()
-            raise RuntimeError(f"a case did not get as far as student code (wait status {status}): {text}")
+            raise RuntimeError(
+                f"a case did not get as far as student code (wait status {ended.status}): {text}"
+            )
         return {
             "reason": reason,
-            "status": status,
+            "status": ended.status,
             "importing": self.reply.importing,
             "seconds": seconds,
-            "cpu_seconds": usage.ru_utime + usage.ru_stime,
-            "peak_bytes": max(self.watch.peak, usage.ru_maxrss * 1024 - self.watch.baseline, 0),
+            "cpu_seconds": ended.cpu_seconds,
+            "peak_bytes": max(self.watch.peak, ended.peak_bytes - self.watch.baseline, 0),
             "output_bytes": sum(excerpt.total for excerpt in self.excerpts),
             "stdout": (self.excerpts[0].head, self.excerpts[0].tail, self.excerpts[0].total),
             "stderr": (self.excerpts[1].head, self.excerpts[1].tail, self.excerpts[1].total),
@@ -366,6 +436,7 @@ class Case:
         for fd in (process, self.reply_fd, *self.streams):
             poll.register(fd, select.POLLIN)
         poll.register(self.channel, select.POLLRDHUP)
+        poll.register(self.template.socket, select.POLLRDHUP)
         deadline = self.began + PREPARATION_SECONDS
         tick = self.began + TICK
         sent = False
@@ -386,11 +457,13 @@ class Case:
                     tick = now + TICK
                     if self.reply.began is not None:
                         self.clock.look()
-                    if self.watch.total() > self.limits["memory_bytes"] and self.watch.enforced:
+                    if self.watch.total() > self.limits["memory_bytes"] and self.watched:
                         return "memory"
                 ready = dict(poll.poll(max(1, int((min(deadline, tick) - now) * 1000))))
                 if self.channel in ready:
                     raise protocol.ConnectionLostError("the session was closed")
+                if self.template.socket.fileno() in ready:
+                    raise Lost
                 for fd in [fd for fd in self.streams if fd in ready]:
                     if not _read_into(fd, self.streams[fd]):
                         poll.unregister(fd)
@@ -405,6 +478,7 @@ class Case:
                     if self.reply.began is not None and not sent:
                         sent = True
                         self.began = self.reply.began
+                        self.watch.baseline = self.reply.baseline
                         self.clock.begin(self.began)
                         deadline = self.began + min(
                             self.limits["wall_seconds"], self.limits["starved_seconds"]
@@ -434,30 +508,6 @@ def _drain(fd: int, excerpt: Excerpt) -> None:
     with contextlib.suppress(BlockingIOError):
         while excerpt.total < 2**40 and _read_into(fd, excerpt):
             pass
-
-
-def _fork() -> int:
-    """Fork, and try again if it fails: processes of the previous case may still be ending."""
-    for _ in range(100):
-        with contextlib.suppress(BlockingIOError):
-            return os.fork()
-        time.sleep(0.02)
-    return os.fork()
-
-
-def _kill_all(target: int) -> None:
-    """Send SIGKILL to `target`: -1 is every process of the namespace except this one, -PID is a process group.
-
-    If a process is forking when the signal arrives, its fork fails, so no new process escapes the signal.
-    """
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(target, signal.SIGKILL)
-
-
-def _reap_all() -> None:
-    with contextlib.suppress(ChildProcessError):
-        while True:
-            os.waitpid(-1, 0)
 
 
 def submission_path(name: str) -> str:
