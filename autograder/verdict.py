@@ -83,7 +83,7 @@ class CaseResult:
         message: for the student, not yet escaped; empty when passed.
         seconds: wall time of the student's code, summed over the probes of the case.
         cpu_seconds: CPU time of the student's code.
-        peak_bytes: largest resident set size of the student's code in bytes; 0 when no probe ran.
+        peak_bytes: largest memory of the student's code in bytes, without what the case began with.
     """
 
     name: str

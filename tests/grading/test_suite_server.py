@@ -177,7 +177,8 @@ class RecordedSession:
     def __init__(self, *seconds):
         self.seconds, self.timeouts = list(seconds), []
 
-    def run(self, _probe, _inputs, *, timeout):
+    def run(self, _probe, _inputs, *, timeout, extension):
+        assert extension is False
         self.timeouts.append(timeout)
         return Outcome(Status.RETURNED, seconds=self.seconds.pop(0), value=None)
 
@@ -382,22 +383,30 @@ def test_fixtures_parametrized_cases_and_plugins_of_the_staff_work(tmp_path):
 # builds --------------------------------------------------------------------------------------------------
 
 BUILD_PROBES = """
+import os, pathlib
+
 def double(x):
-    from src.made import factor
-    return factor * x
+    from src.work import double
+    folder = os.environ.get("AUTOGRADER_EXTENSION")
+    factor = pathlib.Path(folder, "factor").read_text() if folder else "2"  # the reference needs no build
+    return double(x) * int(factor) / 2
+
+def plain(x):
+    from src.work import double
+    assert "AUTOGRADER_EXTENSION" not in os.environ
+    return double(x)
 
 def prepare():
     return {"src/prepared.txt": b"2"}
 
 def build():
-    import pathlib
     root = pathlib.Path("/submission/src")
     text = (root / "factor.txt").read_text().strip()
     if not text.isdigit():
         return f"src/factor.txt:1: error: {text} is no number"
     assert (root / "prepared.txt").read_text() == "2"
     assert not (root / "work.py").exists()
-    return {"src/made.py": f"factor = {text}\\n".encode()}
+    return {"src/factor": text.encode()}
 """
 
 
@@ -406,11 +415,9 @@ def build_folder(tmp_path):
     score = SCORE.replace("points=60", "points=60, needs_build=True").replace(
         "assert_close(student(probes.double, 3.0), 6.0)", "assert_close(student(probes.plain, 3.0), 6.0)"
     )
-    probes = BUILD_PROBES + "\ndef plain(x):\n    from src.work import double\n    return double(x)\n"
     settings = '[assignments.t.build]\nprobe = "build"\nprepare = "prepare"\nsources = ["src/factor.txt"]\n'
-    course_folder = CourseFolder(tmp_path, score=score, probes=probes, settings=settings)
+    course_folder = CourseFolder(tmp_path, score=score, probes=BUILD_PROBES, settings=settings)
     course_folder.write("src/factor.txt", "2\n")
-    course_folder.write("src/made.py", "factor = 2\n")
     return course_folder
 
 

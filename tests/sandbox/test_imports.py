@@ -17,7 +17,7 @@ def note(kind: bytes, name: str) -> bytes:
     return kind + bytes([len(name)]) + name.encode()
 
 
-BEGAN = STARTED.pack(b"S", 1.0, 0)
+BEGAN = STARTED.pack(b"S", 1.0, 0, 0)
 FRAME = b"\0\0\0\x02ok"
 NOTES = note(IMPORTING, "src") + note(IMPORTED, "src") + note(IMPORTING, "src.a") + note(IMPORTING, "src.b")
 

@@ -52,6 +52,10 @@ class ProcessTable:
         """Return the size of a process's memory that no file backs: anonymous, shared and swapped out, in bytes."""
         return self._sum(f"{pid}/status", (b"RssAnon:", b"RssShmem:", b"VmSwap:"))
 
+    def file_bytes(self, pid: str) -> int:
+        """Return how much of a process's memory is parts of files, such as libraries, in bytes."""
+        return self._sum(f"{pid}/status", (b"RssFile:",))
+
     def proportional_bytes(self, pid: str) -> int:
         """Return the same as `own_bytes`, but a page that N processes share counts as 1/N. This takes milliseconds."""
         return self._sum(f"{pid}/smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:", b"SwapPss:"))
@@ -108,8 +112,15 @@ class CaseProcesses:
     template: str
     anchor: str = "0"
 
+    def first(self) -> str:
+        """Return the pid of the case's first process."""
+        return next(pid for pid in self.table.children(self.template) if pid != self.anchor)
+
     def pids(self) -> list[str]:
         return [pid for pid in self.table.descendants(self.template) if pid != self.anchor]
+
+
+NEW_FILES = 64 * 2**20
 
 
 @dataclass
@@ -126,6 +137,8 @@ class MemoryWatch:
     """The memory in bytes above which the exact figure matters."""
     baseline: int = 0
     """What the case began with, in bytes; the case itself reports it before student code begins."""
+    files: int = 0
+    """How much of files was in memory then."""
     peak: int = 0
     stack: int = field(init=False)
     kills: int = field(init=False)
@@ -133,7 +146,8 @@ class MemoryWatch:
     _exact: int = 0
 
     def __post_init__(self) -> None:
-        self.stack = self.processes.table.stack_start(self.processes.template)
+        # This process has the same stack as the template, which does not show its own.
+        self.stack = self.processes.table.stack_start(self.processes.table.own_pid())
         self.kills = oom_kills()
 
     def total(self) -> int:
@@ -150,6 +164,17 @@ class MemoryWatch:
             total = self._exactly(pids)
         self.peak = max(self.peak, total)
         return total
+
+    def files_now(self) -> int:
+        """Return how much of files the case's first process has in memory, in bytes.
+
+        Which parts of a library are in memory depends on the machine's other programs. Only NEW_FILES bytes may be more
+        than at the beginning, so that nobody hides memory behind files.
+        """
+        now = 0
+        with contextlib.suppress(OSError, StopIteration):  # the process has ended
+            now = self.processes.table.file_bytes(self.processes.first())
+        return min(max(now, self.files), self.files + NEW_FILES)
 
     def _exactly(self, pids: list[str]) -> int:
         """Return the exact figure; it is read at most half of the time."""

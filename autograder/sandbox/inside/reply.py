@@ -39,10 +39,10 @@ EXTENSION_VARIABLE = "AUTOGRADER_EXTENSION"
 PROBES_MODULE = "_probes"
 """The name of the probes module inside: private, so that no submission can take it."""
 
-STARTED = struct.Struct(">cdQ")
+STARTED = struct.Struct(">cdQQ")
 """The byte b"S", the time of `time.monotonic()` at which student code begins, and the memory that the case began with.
 
-The memory is `ProcessTable.own_bytes`, with the encoded inputs.
+The memory is `own_bytes` of `ProcessTable`, with the encoded inputs, and `file_bytes`.
 """
 IMPORTING, IMPORTED = b"\x81", b"\x82"
 """The first byte of a note; the length of the module's name in one byte and the name follow.
@@ -98,15 +98,15 @@ def call_and_reply(
     limits: Mapping[str, Any],
     root: str,
     write: Callable[[bytes], object],
-    baseline: int = 0,
+    baseline: tuple[int, int] = (0, 0),
 ) -> None:
     """Call a probe beside the submission below `root`. Write the time when student code begins, then the reply.
 
-    `baseline`: the memory that the case began with, in bytes.
+    `baseline`: the memory that the case began with, see STARTED.
     """
     sys.path.insert(0, root)
     sys.meta_path.insert(0, ImportNotes(write))
-    write(STARTED.pack(b"S", time.monotonic(), baseline))
+    write(STARTED.pack(b"S", time.monotonic(), *baseline))
     encoded = reply_of_call(call, inputs, limits, root)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(BaseException):
@@ -240,8 +240,8 @@ class Reply:
     """The largest size of the frame's payload, in bytes."""
     began: float | None = None
     """The time when student code began. Our code writes it before student code runs in that process."""
-    baseline: int = 0
-    """The memory that the case began with, in bytes."""
+    baseline: tuple[int, int] = (0, 0)
+    """The memory that the case began with, see STARTED."""
     imports: list[str] = field(default_factory=list)
     """The modules whose import has begun and not ended, the innermost last."""
     size: int | None = None
@@ -251,7 +251,8 @@ class Reply:
         self.data += data
         head = STARTED.size
         if self.began is None and self.data[:1] != FAILED and len(self.data) >= head:
-            _, self.began, self.baseline = STARTED.unpack_from(self.data)
+            _, self.began, *baseline = STARTED.unpack_from(self.data)
+            self.baseline = (baseline[0], baseline[1])
             del self.data[:head]
         while self.began is not None and self.size is None and self._read_note():
             pass

@@ -407,6 +407,7 @@ class Case:
         seconds = self.ended - self.began
         if self.reply.began is not None and seconds > TICK:
             seconds = self.clock.seconds(self.ended)
+        files = self.watch.files_now()
         ended = self.template.end()
         if reason == "ended" and ended.status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
             reason = "memory"  # the kernel killed it before the watch did
@@ -423,7 +424,7 @@ class Case:
             "importing": self.reply.importing,
             "seconds": seconds,
             "cpu_seconds": ended.cpu_seconds,
-            "peak_bytes": max(self.watch.peak, ended.peak_bytes - self.watch.baseline, 0),
+            "peak_bytes": max(self.watch.peak, ended.peak_bytes - self.watch.baseline - files, 0),
             "output_bytes": sum(excerpt.total for excerpt in self.excerpts),
             "stdout": (self.excerpts[0].head, self.excerpts[0].tail, self.excerpts[0].total),
             "stderr": (self.excerpts[1].head, self.excerpts[1].tail, self.excerpts[1].total),
@@ -478,7 +479,7 @@ class Case:
                     if self.reply.began is not None and not sent:
                         sent = True
                         self.began = self.reply.began
-                        self.watch.baseline = self.reply.baseline
+                        self.watch.baseline, self.watch.files = self.reply.baseline
                         self.clock.begin(self.began)
                         deadline = self.began + min(
                             self.limits["wall_seconds"], self.limits["starved_seconds"]
