@@ -33,7 +33,7 @@ class ConfigError(GraderError):
 
 
 class BusyError(GraderError):
-    """This machine gave a case too little of a processor to tell whether it is too slow."""
+    """This machine had too little time of a processor, or no memory, for a case."""
 
 
 class SuiteError(GraderError):

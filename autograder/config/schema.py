@@ -31,7 +31,8 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A build step that runs once for a submission, before its cases.
 
     Attributes:
-        probe: name of the probe that returns a dict of path -> bytes; these files are added to the submission's.
+        probe: name of the probe that returns a dict of path -> bytes; cases with `needs_build` find these files by
+            their names in the folder AUTOGRADER_BUILD.
         sources: glob patterns of the files that the build depends on; the probe receives them.
         prepare: optional name of a probe that runs once, on given files alone; every build starts from its result.
         seconds: time limit of the build.

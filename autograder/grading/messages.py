@@ -36,11 +36,16 @@ def failure_of(
             is one.
 
     Raises:
-        BusyError: the machine was too busy to tell whether the submission is too slow.
+        BusyError: the machine was too busy to tell whether the submission is too slow, or had no memory left.
     """
     status = outcome.status
     if status is Status.RETURNED:
         return None
+    if status is Status.STARVED and outcome.message:
+        raise BusyError(
+            "the kernel killed a case because this machine has no memory left; "
+            "stop other programs on this machine, or grade fewer submissions at a time, then grade again"
+        )
     if status is Status.STARVED:
         raise BusyError(
             f"a case with a limit of {timeout:g} s waited for a processor most of the time; "

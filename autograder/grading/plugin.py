@@ -27,6 +27,7 @@ import ast
 import contextlib
 import hashlib
 import hmac
+import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
@@ -48,6 +49,8 @@ from autograder.sandbox.session import Session
 from autograder.verdict import CaseResult, Verdict
 
 TOTAL_POINTS = 100
+CHECK_SECONDS = 10.0
+"""CPU time that a check may use, without the time of the sandbox and of the reference."""
 Probe = Callable[..., Any]
 
 
@@ -102,6 +105,42 @@ DEFAULT_TIMEOUT = pytest.StashKey[float]()
 PROBES = pytest.StashKey[ModuleType]()
 
 
+class TooSlowError(Exception):
+    """A check has used CHECK_SECONDS. If the reference's values need less, the student's values are the cause."""
+
+
+class CheckClock:
+    """Limits the CPU time of a check, which may get a value that takes very long to compare."""
+
+    @contextlib.contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """Raise TooSlowError if the body uses CHECK_SECONDS."""
+        before = signal.signal(signal.SIGPROF, self._ring)
+        signal.setitimer(signal.ITIMER_PROF, CHECK_SECONDS)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Generator[None, None, None]:
+        """Let the body use as much time as it needs."""
+        left, _ = signal.setitimer(signal.ITIMER_PROF, 0)
+        try:
+            yield
+        finally:
+            if left:
+                signal.setitimer(signal.ITIMER_PROF, left)
+
+    @staticmethod
+    def _ring(_number: int, _frame: object) -> None:
+        raise TooSlowError("the check took too long")
+
+
+CLOCK = CheckClock()
+
+
 class Student:
     """Runs probes beside the student's code. All calls of a case together share the case's time limit."""
 
@@ -144,7 +183,8 @@ class Student:
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
         timeout = max(self._timeout - self._seconds, 0.01)
-        outcome = session.run(name, inputs, timeout=timeout, extension=self._case.needs_build)
+        with CLOCK.stopped():
+            outcome = session.run(name, inputs, timeout=timeout, build=self._case.needs_build)
         self._seconds += outcome.seconds
         self._cpu_seconds += outcome.cpu_seconds
         self._peak_bytes = max(self._peak_bytes, outcome.peak_bytes)
@@ -207,7 +247,8 @@ class Reference:
         """
         name = probe_name(self._probes, probe)
         try:
-            value = probe(*plain(inputs))
+            with CLOCK.stopped():
+                value = probe(*plain(inputs))
         except Exception as error:  # any exception of the reference is our fault
             raise SuiteError(
                 f"the reference raised {type(error).__name__} in probe {name}; "
@@ -376,7 +417,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """If a check fails, repeat it with the reference, to find out whether the submission or the suite is the cause."""
     try:
-        return (yield)
+        with CLOCK.running():
+            return (yield)
     except (SubmissionError, GraderError, OSError):
         raise
     except (AssertionError, pytest.fail.Exception) as error:
@@ -405,7 +447,8 @@ def _repeat_with_reference(item: pytest.Item, error: BaseException) -> None:
         arguments["rng"] = _generator(item)
     with student.impersonated():
         try:
-            item.runtest()
+            with CLOCK.running():
+                item.runtest()
         except (GraderError, OSError):
             raise
         except (Exception, pytest.fail.Exception) as again:

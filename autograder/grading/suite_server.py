@@ -76,6 +76,8 @@ MAX_DATAGRAM = 1 << 20
 SOLUTION = b"### BEGIN SOLUTION"  # see autograder.release.markers
 ALONE = 3  # runs of one submission with no other beside it
 DRAWS = 5  # of one case; after as many faults of the suite the report waits for staff
+MAX_BUILD_BYTES = 16 << 20
+MAX_CACHE_BYTES = 512 << 20  # of all builds together
 MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
 PYTEST_ARGUMENTS = (
     "--assert=plain",  # a rewritten assertion would put expected values into the message
@@ -509,7 +511,7 @@ class Server:
             made = dict(built)
             if keep:
                 self.cache(key, made)
-        session.set_extension(made)
+        session.set_build(made)
         return None
 
     def build_in(self, session: Session, probe: str) -> Mapping[str, bytes] | SubmissionError:
@@ -536,6 +538,11 @@ class Server:
             type(k) is str and type(v) is bytes for k, v in made.items()
         ):
             return SubmissionError("the build made something else than files")
+        size = sum(map(len, made.values()))
+        if size > MAX_BUILD_BYTES:
+            return SubmissionError(
+                f"the build is {size / 2**20:.0f} MiB large; at most {MAX_BUILD_BYTES >> 20} MiB are allowed"
+            )
         return made
 
     def build_limits(self) -> Limits:
@@ -554,8 +561,10 @@ class Server:
 
     def cached(self, key: str) -> dict[str, bytes] | None:
         """Return the files that the cache keeps under `key`, or None if they are missing or damaged."""
+        path = self.config.state / "builds" / key
         try:
-            made = protocol.decode((self.config.state / "builds" / key).read_bytes())
+            made = protocol.decode(path.read_bytes())
+            os.utime(path)  # the cache forgets what was not used for the longest time
         except (OSError, protocol.ProtocolError):
             return None
         return made if isinstance(made, dict) else None
@@ -568,6 +577,25 @@ class Server:
             partial = folder / f"{key}.{os.getpid()}"
             partial.write_bytes(protocol.encode(dict(made)))
             partial.replace(folder / key)
+            forget_oldest(folder, MAX_CACHE_BYTES)
+
+
+def forget_oldest(folder: Path, limit: int) -> None:
+    """Remove the files of a folder that were not used for the longest time, until `limit` bytes are left.
+
+    Other processes may do the same at the same time.
+    """
+    ages = []
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            about = path.stat()
+            ages.append((about.st_mtime, about.st_size, path))
+    total = sum(size for _, size, _ in ages)
+    for _, size, path in sorted(ages):
+        if total <= limit:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
 
 
 def _processor() -> str:

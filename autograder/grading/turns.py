@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from autograder.locks import open_lock
+
 
 class Turns:
     """The locks in one folder. Processes that use the same folder take turns.
@@ -35,7 +37,7 @@ class Turns:
             with contextlib.suppress(OSError):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 gate, room = (
-                    files.enter_context((self._folder / name).open("ab")) for name in ("gate", "room")
+                    files.enter_context(open_lock(self._folder / name)) for name in ("gate", "room")
                 )
                 turn = Turn(gate, room)
             turn.enter()

@@ -23,7 +23,7 @@ from autograder.sandbox.docker.wall import DockerWall
 from autograder.sandbox.inside import INSIDE_ID
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
-from autograder.sandbox.wall import Wall
+from autograder.sandbox.wall import Wall, descriptors_allowed
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,11 @@ def compile():
 
 def load():
     import ctypes
-    return ctypes.CDLL(os.environ["AUTOGRADER_EXTENSION"] + "/number.so").number()
+    return ctypes.CDLL(os.environ["AUTOGRADER_BUILD"] + "/number.so").number()
 """
 SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
+ENOUGH_DESCRIPTORS = 32_768
+"""More than all processes of a case together can have sent at a time: 64 processes, 253 descriptors in a message."""
 SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 
@@ -116,6 +118,7 @@ def findings(preload: Sequence[str] = (), devices: Sequence[str] = ()) -> list[F
 
 def _findings(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Finding]:
     yield _bubblewrap()
+    yield _descriptors()
     for device in devices:
         there = Path(device).exists()
         yield Finding(
@@ -177,6 +180,17 @@ def _bubblewrap() -> Finding:
     return Finding("bubblewrap", True, f"{version} at {command}")
 
 
+def _descriptors() -> Finding:
+    allowed = descriptors_allowed()
+    return Finding(
+        "descriptors",
+        allowed >= ENOUGH_DESCRIPTORS,
+        f"at most {allowed} open descriptors",
+        f"a submission that sends many could block others: LimitNOFILE={ENOUGH_DESCRIPTORS} in the systemd unit, "
+        f"or ulimit -Hn {ENOUGH_DESCRIPTORS}",
+    )
+
+
 def _identity() -> Finding:
     if os.geteuid() == 0:
         return Finding("wall", True, f"started as root; student code runs as uid {INSIDE_ID}")
@@ -231,12 +245,12 @@ TRIALS: tuple[tuple[str, str, Callable[[Outcome], bool], str, Limits], ...] = (
 
 
 def _compiler(wall: Wall) -> Finding:
-    """Build an extension in one case, and load it in another."""
+    """Make a build in one case, and load it in another."""
     with wall.open(SUBMISSION) as session:
         outcome = session.run("attempt", ("compile",), limits=Limits(wall_seconds=60.0))
         if type(outcome.value) is bytes:
-            session.set_extension({"number.so": outcome.value})
-            outcome = session.run("attempt", ("load",), extension=True)
+            session.set_build({"number.so": outcome.value})
+            outcome = session.run("attempt", ("load",), build=True)
     seen = outcome.value if outcome.returned else outcome.describe()
     remedy = "apt-get install g++, below /usr; only an assignment with a C++ extension needs it"
     return Finding("compiler", outcome.value == 42, f"compile and load: {seen!s:.200}", remedy)

@@ -85,7 +85,7 @@ class PlainSession:
         self._folder = Path(self._temporary.name)
         (self._folder / "probes.py").write_bytes(probes)
         self._write("submission", checked_files(files))
-        (self._folder / "extension").mkdir()
+        (self._folder / "build").mkdir()
 
     def __enter__(self) -> PlainSession:
         return self
@@ -98,8 +98,8 @@ class PlainSession:
     def close(self) -> None:
         self._temporary.cleanup()
 
-    def set_extension(self, files: Mapping[str, bytes]) -> None:
-        self._write("extension", checked_names(files))
+    def set_build(self, files: Mapping[str, bytes]) -> None:
+        self._write("build", checked_names(files))
 
     def _write(self, folder: str, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
@@ -114,7 +114,7 @@ class PlainSession:
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
-        extension: bool = False,
+        build: bool = False,
     ) -> Outcome:
         limits = case_limits(limits or self._limits, timeout)
         request = {
@@ -122,7 +122,7 @@ class PlainSession:
             "probe": probe,
             "inputs": encoded_inputs(probe, inputs),
             "limits": limits.message(),
-            "extension": extension,
+            "build": build,
         }
         (self._folder / "request").write_bytes(protocol.encode(request, INPUTS))
         (self._folder / "reply").write_bytes(b"")

@@ -30,7 +30,10 @@ class Status(enum.Enum):
     RAISED = "raised"
     TIMEOUT = "timeout"
     STARVED = "starved"
-    """The machine was too busy to tell whether the case is too slow. The submission is not at fault."""
+    """The machine was too busy to tell whether the case is too slow, or had no memory left: then `message` says so.
+
+    The submission is not at fault.
+    """
     CPU_TIMEOUT = "cpu timeout"
     OUT_OF_MEMORY = "out of memory"
     OUTPUT_LIMIT = "output limit"
@@ -127,6 +130,8 @@ def interpret(facts: Mapping[str, Any], reply: bytes, limits: Limits) -> Outcome
     reason = facts["reason"]
     if reason == "wall":
         return Outcome(Status.TIMEOUT, importing=facts["importing"][:100], **measured)
+    if reason == "no memory":
+        return Outcome(Status.STARVED, message="memory", **measured)
     if reason in _REASONS:
         return Outcome(_REASONS[reason], **measured)
     if reason == "replied":

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.sandbox.inside import (
-    EXTENSION_DIRECTORY,
+    BUILD_DIRECTORY,
     GRADER_DIRECTORY,
     INSIDE_ID,
     SUBMISSION_DIRECTORY,
@@ -87,7 +87,7 @@ PROTECTIONS: Mapping[str, str] = {
     "capabilities-dropped": "a case has no privilege inside its namespaces",
     "no-new-privileges": "set-user-id programs give no privileges",
     "seccomp": "dangerous system calls are refused",
-    "no-new-code": "nothing that a submission brings or writes can run as machine code, except the built extension",
+    "no-new-code": "nothing that a submission brings or writes can run as machine code, except the build",
     "rlimits": "CPU, memory, processes, descriptors and file sizes are bounded",
     "memory-watchdog": "the memory of all processes together is bounded",
     "landlock": "writes outside the case's own directories are refused a second time",
@@ -153,7 +153,7 @@ def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -
         *_devices(policy.devices),
         *(
             word
-            for path in (SUBMISSION_DIRECTORY, EXTENSION_DIRECTORY, "/empty")
+            for path in (SUBMISSION_DIRECTORY, BUILD_DIRECTORY, "/empty")
             for word in ("--perms", "0755", "--dir", path)
         ),
         *_files(descriptors),

@@ -57,17 +57,17 @@ class Session(Protocol):
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
-        extension: bool = False,
+        build: bool = False,
     ) -> Outcome:
         """Call `probes.<probe>(*inputs)` beside the student's package, in a separate process.
 
-        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. With `extension`, the
-        case finds the files of `set_extension` in the folder that the environment variable AUTOGRADER_EXTENSION names.
+        `timeout` replaces `limits.wall_seconds`; `limits` replaces the limits of the session. With `build`, the
+        case finds the files of `set_build` in the folder that the environment variable AUTOGRADER_BUILD names.
         Every failure of student code is an Outcome. Raises GraderError for every other failure: there is no such probe,
         the inputs are not plain data, the sandbox does not work.
         """
 
-    def set_extension(self, files: Mapping[str, bytes]) -> None:
+    def set_build(self, files: Mapping[str, bytes]) -> None:
         """Set the files that were built from the submission, by name. Cases see them only if `run` says so.
 
         They are the only files of a submission from which machine code can be loaded.
@@ -108,7 +108,7 @@ class StreamSession:
         self._connect = connect
         self._explain_loss = explain_loss
         self._files = checked_files(files)
-        self._extension: dict[str, bytes] = {}
+        self._build: dict[str, bytes] = {}
         self._limits = limits
         self._channel: socket.socket | None = None
         self._awaited = 0
@@ -129,16 +129,16 @@ class StreamSession:
             self._channel.close()
             self._channel = None
 
-    def set_extension(self, files: Mapping[str, bytes]) -> None:
-        self._extension = checked_names(files)
+    def set_build(self, files: Mapping[str, bytes]) -> None:
+        self._build = checked_names(files)
         try:
             if self._channel is None:
                 self._open()
             else:
-                self._send_extension()
+                self._send_build()
             self._await_ready()
         except _LostError:
-            raise self._broken("while the extension was sent") from None
+            raise self._broken("while the build was sent") from None
 
     def run(
         self,
@@ -147,14 +147,14 @@ class StreamSession:
         *,
         timeout: float | None = None,
         limits: Limits | None = None,
-        extension: bool = False,
+        build: bool = False,
     ) -> Outcome:
         limits = case_limits(limits or self._limits, timeout)
         encoded = encoded_inputs(probe, inputs)
         lost_while_running = 0
         for _ in range(3):
             try:
-                outcome = self._run_once(probe, encoded, limits, extension)
+                outcome = self._run_once(probe, encoded, limits, build)
                 if outcome.status is Status.TIMEOUT and outcome.importing:
                     tried = self._stuck.get(outcome.importing, 0.0)
                     self._stuck[outcome.importing] = max(tried, limits.wall_seconds)
@@ -181,19 +181,19 @@ class StreamSession:
         except _LostError:
             raise self._broken("while it was opened") from None
         self._awaited = 1
-        if self._extension:
-            self._send_extension()
+        if self._build:
+            self._send_build()
 
-    def _send_extension(self) -> None:
-        self._send(("extension", self._extension))
+    def _send_build(self) -> None:
+        self._send(("build", self._build))
         self._awaited += 1
 
-    def _run_once(self, probe: str, inputs: bytes, limits: Limits, extension: bool) -> Outcome:
+    def _run_once(self, probe: str, inputs: bytes, limits: Limits, build: bool) -> Outcome:
         if self._channel is None:
             self._open()
         self._await_ready()
         stuck = [module for module, seconds in self._stuck.items() if seconds >= limits.wall_seconds]
-        self._send(("run", probe, limits.message(), stuck, extension), inputs)
+        self._send(("run", probe, limits.message(), stuck, build), inputs)
         began = False
         deadline = time.monotonic() + PREPARATION_SECONDS
         try:
@@ -236,7 +236,7 @@ class StreamSession:
         return message
 
     def _await_ready(self) -> None:
-        """Read ("ready",) for every "open" and "extension". `_open` does not wait for it; the next request does."""
+        """Read ("ready",) for every "open" and "build". `_open` does not wait for it; the next request does."""
         deadline = time.monotonic() + PREPARATION_SECONDS
         while self._awaited:
             try:
@@ -295,10 +295,10 @@ def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def checked_names(files: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the files of an extension, by the last part of their names. Raises GraderError: our suite made them."""
+    """Return the files of a build, by the last part of their names. Raises GraderError: our suite made them."""
     named = {PurePosixPath(name).name: bytes(content) for name, content in files.items()}
     if len(named) < len(files) or not all(named):
-        raise GraderError(f"the files of an extension need different names, not {', '.join(files)}")
+        raise GraderError(f"the files of a build need different names, not {', '.join(files)}")
     return named
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.resources
 import os
+import resource
 import select
 import socket
 import subprocess
@@ -104,6 +105,7 @@ class ControlledWall(ABC):
         if self._process is not None:
             return
         self._owner = os.getpid()
+        allow_many_descriptors()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._log = os.memfd_create("sandbox-log")
         try:
@@ -203,6 +205,23 @@ class ControlledWall(ABC):
             if os.getpid() == self._owner and self._process is not None:
                 self._process.wait(1.0)
         return f"{end_of(self._log).strip() or 'it printed nothing'}; try: autograder doctor"
+
+
+def descriptors_allowed() -> int:
+    """Return how many descriptors this process may allow itself."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def allow_many_descriptors() -> None:
+    """Allow this process, and those that it starts, as many open descriptors as possible.
+
+    The kernel counts the descriptors that all processes of a user have sent and nobody has received yet. Above the
+    limit of a process, the process can send no descriptor, and every session begins with one. The processes of cases
+    have the same user and a low limit. So they alone cannot reach a limit that is much higher than theirs.
+    """
+    allowed = descriptors_allowed()
+    with contextlib.suppress(ValueError):  # macOS has a limit of its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
 
 
 def protections_wanted(waived: frozenset[str]) -> frozenset[str]:

@@ -28,6 +28,7 @@ from autograder.git.names import HEADS, is_commit, is_repository_path
 from autograder.git.remote import Credentials
 from autograder.hosts.push import Push
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
+from autograder.locks import open_lock
 from autograder.report import markdown
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs.graders import Graders
@@ -148,7 +149,7 @@ def _alone(config: Config, repository: RepositoryName) -> Iterator[None]:
     folder = config.state / "ci"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (folder / hashlib.sha256(str(repository).encode()).hexdigest()[:20]).open("ab")
+        file = open_lock(folder / hashlib.sha256(str(repository).encode()).hexdigest()[:20])
     except OSError as error:
         raise GraderError(f"cannot lock the repository: {error}; make {folder} writable") from error
     with file:

@@ -177,8 +177,8 @@ class RecordedSession:
     def __init__(self, *seconds):
         self.seconds, self.timeouts = list(seconds), []
 
-    def run(self, _probe, _inputs, *, timeout, extension):
-        assert extension is False
+    def run(self, _probe, _inputs, *, timeout, build):
+        assert build is False
         self.timeouts.append(timeout)
         return Outcome(Status.RETURNED, seconds=self.seconds.pop(0), value=None)
 
@@ -387,13 +387,13 @@ import os, pathlib
 
 def double(x):
     from src.work import double
-    folder = os.environ.get("AUTOGRADER_EXTENSION")
+    folder = os.environ.get("AUTOGRADER_BUILD")
     factor = pathlib.Path(folder, "factor").read_text() if folder else "2"  # the reference needs no build
     return double(x) * int(factor) / 2
 
 def plain(x):
     from src.work import double
-    assert "AUTOGRADER_EXTENSION" not in os.environ
+    assert "AUTOGRADER_BUILD" not in os.environ
     return double(x)
 
 def prepare():
@@ -429,6 +429,27 @@ def test_a_build_is_made_once_and_kept(build_folder):
         assert len(kept) == 2  # what was prepared, and what was built
         assert grader.grade(build_folder.submission("b", **{"src/factor.txt": "2\n"})).points == 100
         assert sorted(path.name for path in (config.state / "builds").iterdir()) == kept
+
+
+def test_a_build_that_is_too_large_is_the_student_s(build_folder, monkeypatch):
+    monkeypatch.setattr("autograder.grading.suite_server.MAX_BUILD_BYTES", 0)
+    config = load(build_folder.config_file)
+    server = suite_server.Server.__new__(suite_server.Server)
+    server.assignment, server.limits = config.assignments["t"], Limits()
+    session = RecordedSession(0.1)
+    session.run = lambda *_, **__: Outcome(Status.RETURNED, value={"src/x.so": b"12"})
+    refusal = server.build_in(session, "build")
+    assert str(refusal) == "the build is 0 MiB large; at most 0 MiB are allowed"
+
+
+def test_the_cache_of_builds_forgets_what_was_not_used_for_the_longest_time(tmp_path):
+    for age, name in enumerate(("new", "middle", "old")):
+        (tmp_path / name).write_bytes(bytes(100))
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    suite_server.forget_oldest(tmp_path, 250)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["middle", "new"]
+    suite_server.forget_oldest(tmp_path, 0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_folder):

@@ -501,23 +501,23 @@ def test_nothing_that_a_submission_brings_or_writes_is_machine_code(
         assert outcome.value in results, outcome.describe()
 
 
-def test_the_extension_is_machine_code_only_in_the_cases_that_need_it(
+def test_the_build_is_machine_code_only_in_the_cases_that_need_it(
     wall: BwrapWall, machine_code: bytes
 ) -> None:
     code = """
         import os
-        def look(): return os.listdir("/extension"), os.environ.get("AUTOGRADER_EXTENSION")
+        def look(): return os.listdir("/build"), os.environ.get("AUTOGRADER_BUILD")
         def write():
-            try: open("/extension/other", "w")
+            try: open("/build/other", "w")
             except OSError as error: return type(error).__name__
     """
     with wall.open(submission(code)) as session:
-        session.set_extension({"anywhere/code.so": machine_code})
+        session.set_build({"anywhere/code.so": machine_code})
         for _ in range(2):
             assert session.run("call", ("look",)).value == ([], None)
-            assert session.run("call", ("look",), extension=True).value == (["code.so"], "/extension")
-            assert session.run("load", ("/extension/code.so",), extension=True).value == 42
-            assert session.run("call", ("write",), extension=True).value in ("OSError", "PermissionError")
+            assert session.run("call", ("look",), build=True).value == (["code.so"], "/build")
+            assert session.run("load", ("/build/code.so",), build=True).value == 42
+            assert session.run("call", ("write",), build=True).value in ("OSError", "PermissionError")
 
 
 def test_every_call_that_is_refused_is_refused_by_the_kernel(wall: BwrapWall) -> None:
@@ -621,6 +621,34 @@ def look():
     assert seen == ("ConnectionRefusedError", [False, False], [])
 
 
+FILL_WITH_DESCRIPTORS = """
+import array, os, socket, time
+def go():
+    ours, theirs = socket.socketpair()
+    for _ in range(40):
+        if os.fork() == 0: break
+    pairs = [socket.socketpair() for _ in range(50)]
+    fds = array.array("i", [0] * 253)
+    sent = 0
+    for end in range(100):
+        for pair in pairs:
+            try:
+                pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], socket.MSG_DONTWAIT)
+                sent += 253
+            except OSError: pass
+    theirs.send(b"x")
+    time.sleep(100)
+"""
+
+
+def test_descriptors_that_nobody_receives_do_not_block_other_submissions(wall: BwrapWall) -> None:
+    with wall.open(submission(FILL_WITH_DESCRIPTORS)) as attacker, ThreadPoolExecutor() as pool:
+        attack = pool.submit(attacker.run, "call", ("go",), timeout=3)
+        while not attack.done():
+            assert value(wall, "def go(): return 1") == 1
+        assert attack.result().status is Status.TIMEOUT
+
+
 # ── the next case ────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -674,7 +702,7 @@ def test_process_ids_do_not_count_the_cases(wall: BwrapWall, without: Any) -> No
 LOOK_AT_FILES = """
 import os, time
 def go():
-    seen = [os.stat(path) for path in ("/tmp", "/dev/shm", "/submission", "/submission/src/code.py", "/extension")]
+    seen = [os.stat(path) for path in ("/tmp", "/dev/shm", "/submission", "/submission/src/code.py", "/build")]
     open("/tmp/new", "w").close()
     numbers = [os.stat("/tmp/new").st_ino, *(file.st_ino for file in seen)]
     return numbers, [file.st_mtime for file in seen], [time.time() - file.st_ctime < 10 for file in seen]

@@ -69,11 +69,11 @@ def test_the_solved_package_of_the_staff_is_not_imported_in_the_students_place(w
         assert session.run("call", ("go",)).exception == "ModuleNotFoundError"
 
 
-def test_the_extension_is_where_the_environment_says(wall: NoWall) -> None:
-    code = "import os, pathlib\ndef go(): return pathlib.Path(os.environ['AUTOGRADER_EXTENSION'], 'x.so').read_bytes()"
+def test_the_build_is_where_the_environment_says(wall: NoWall) -> None:
+    code = "import os, pathlib\ndef go(): return pathlib.Path(os.environ['AUTOGRADER_BUILD'], 'x.so').read_bytes()"
     with wall.open(submission(code)) as session:
-        session.set_extension({"anywhere/x.so": b"built"})
-        assert session.run("call", ("go",), extension=True).value == b"built"
+        session.set_build({"anywhere/x.so": b"built"})
+        assert session.run("call", ("go",), build=True).value == b"built"
         assert session.run("call", ("go",)).exception == "KeyError"
 
 

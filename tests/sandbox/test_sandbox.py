@@ -375,15 +375,15 @@ def test_a_case_compiles_and_later_cases_load_the_result(wall: BwrapWall) -> Non
         built = session.run("compile_it", (), timeout=60)
         if not built.returned and "g++" in built.message:
             pytest.skip("no g++ on this machine")
-        session.set_extension({"code.so": built.value})
-        assert session.run("load", ("/extension/code.so",), extension=True).value == 42
-        session.close()  # the session opens the submission again, with its extension
-        assert session.run("load", ("/extension/code.so",), extension=True).value == 42
+        session.set_build({"code.so": built.value})
+        assert session.run("load", ("/build/code.so",), build=True).value == 42
+        session.close()  # the session opens the submission again, with its build
+        assert session.run("load", ("/build/code.so",), build=True).value == 42
 
 
-def test_files_of_an_extension_have_different_names(wall: BwrapWall) -> None:
+def test_files_of_a_build_have_different_names(wall: BwrapWall) -> None:
     with wall.open(submission("")) as session, pytest.raises(GraderError, match="need different names"):
-        session.set_extension({"a/x.so": b"", "b/x.so": b""})
+        session.set_build({"a/x.so": b"", "b/x.so": b""})
 
 
 # ── whose fault ──────────────────────────────────────────────────────────────────────────────────────────

@@ -30,12 +30,12 @@ from pathlib import Path
 from autograder.errors import GraderError
 from autograder.sandbox import policy
 from autograder.sandbox.inside import (
-    EXTENSION_DIRECTORY,
+    BUILD_DIRECTORY,
     GRADER_DIRECTORY,
     SUBMISSION_DIRECTORY,
     WRITABLE_DIRECTORIES,
 )
-from autograder.sandbox.inside.submission import EXTENSION_BYTES
+from autograder.sandbox.inside.submission import BUILD_BYTES
 from autograder.sandbox.limits import MIB, Limits
 from autograder.sandbox.seccomp import container_profile
 from autograder.sandbox.wall import anonymous_file
@@ -51,7 +51,7 @@ SUBMISSION_BYTES = 1024 * MIB
 GRADER_BYTES = 16 * MIB
 """Space for our files."""
 MAX_CPUS = 2
-TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, EXTENSION_DIRECTORY, GRADER_DIRECTORY)
+TEMPORARY = (*WRITABLE_DIRECTORIES, SUBMISSION_DIRECTORY, BUILD_DIRECTORY, GRADER_DIRECTORY)
 """Where a tmpfs is mounted in a container."""
 FIRST_UID, UIDS = 200_000, 1_000_000_000
 """The range of user ids. Each container has its own, because RLIMIT_NPROC counts a user's processes machine-wide."""
@@ -93,7 +93,7 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         *("--ulimit", "core=0", "--ulimit", f"nofile={limits.open_files + 256}"),
         *(word for path in WRITABLE_DIRECTORIES for word in ("--tmpfs", f"{path}:rw,noexec,{room}")),
         *("--tmpfs", f"{SUBMISSION_DIRECTORY}:rw,noexec,size={SUBMISSION_BYTES},nr_inodes=100000,{own}"),
-        *("--tmpfs", f"{EXTENSION_DIRECTORY}:rw,exec,size={EXTENSION_BYTES},nr_inodes=100,{own}"),
+        *("--tmpfs", f"{BUILD_DIRECTORY}:rw,exec,size={BUILD_BYTES},nr_inodes=100,{own}"),
         *("--tmpfs", f"{GRADER_DIRECTORY}:rw,noexec,size={GRADER_BYTES},{own}"),
         *_devices(container.devices),
         *(word for volume in container.volumes for word in ("--mount", _bind(volume))),

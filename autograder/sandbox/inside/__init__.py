@@ -25,8 +25,8 @@ CONFIGURATION_FILE = f"{GRADER_DIRECTORY}/configuration"
 PROBES_FILE = f"{GRADER_DIRECTORY}/probes.py"
 SUBMISSION_DIRECTORY = "/submission"
 """The folder that contains the submission's `src`, as a path inside the wall."""
-EXTENSION_DIRECTORY = "/extension"
-"""The folder of the built extension, as a path inside the wall. It is empty except in the cases that need it.
+BUILD_DIRECTORY = "/build"
+"""The folder of the build, as a path inside the wall. It is empty except in the cases that need it.
 
 No other folder that a submission fills may be mapped as machine code.
 """

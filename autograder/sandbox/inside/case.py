@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from . import EXTENSION_DIRECTORY, SUBMISSION_DIRECTORY, kernel, protocol
+from . import BUILD_DIRECTORY, SUBMISSION_DIRECTORY, kernel, protocol
 from .processes import ProcessTable
-from .reply import EXTENSION_VARIABLE, FAILED_STATUS, call_and_reply, decode_inputs, failure, find_probe
+from .reply import BUILD_VARIABLE, FAILED_STATUS, call_and_reply, decode_inputs, failure, find_probe
 
 REPLY_FD = 3
 
@@ -70,18 +70,18 @@ class Request:
     probe: str
     inputs: bytes
     limits: Mapping[str, Any]
-    extension: bool = False
-    """Whether the case sees the built extension."""
+    build: bool = False
+    """Whether the case sees the build."""
 
     def encode(self) -> bytes:
-        return protocol.frame(protocol.encode((self.probe, self.limits, self.extension))) + self.inputs
+        return protocol.frame(protocol.encode((self.probe, self.limits, self.build))) + self.inputs
 
     @classmethod
     def read(cls, fd: int) -> Request:
         with open(fd, "rb", closefd=False) as file:
             size = int.from_bytes(file.read(4), "big")
-            probe, limits, extension = protocol.decode(file.read(size))
-            return cls(probe, file.read(), limits, extension)
+            probe, limits, build = protocol.decode(file.read(size))
+            return cls(probe, file.read(), limits, build)
 
 
 def run(
@@ -100,8 +100,8 @@ def run(
     except BaseException as error:  # noqa: BLE001  # any failure is our fault, and this process must end here
         _write(failure(error))
         os._exit(FAILED_STATUS)
-    if request.extension:
-        os.environ[EXTENSION_VARIABLE] = EXTENSION_DIRECTORY
+    if request.build:
+        os.environ[BUILD_VARIABLE] = BUILD_DIRECTORY
     random.seed(0)  # the fork changed the seed, but student code must get the same numbers at a regrade
     gc.enable()
     call_and_reply(call, inputs, request.limits, confinement.root, _write, baseline)

@@ -64,7 +64,7 @@ class EmptiedFolders(submission.Folders):
         skip_process_ids()
 
     def protect(self, read_only: bool) -> None:
-        """Do nothing: Landlock protects the submission and the extension."""
+        """Do nothing: Landlock protects the submission and the build."""
 
     def unnamed_file(self, content: bytes) -> int:
         # The container's seccomp profile applies to this process too, and refuses memfd_create.

@@ -1,6 +1,6 @@
 """A case without a wall: one ordinary process for each probe call, for development on systems that have no wall.
 
-The argument is a folder with `request`, `probes.py`, `submission/src/` and `extension/`. The process writes its reply
+The argument is a folder with `request`, `probes.py`, `submission/src/` and `build/`. The process writes its reply
 to the file `reply` there, in the format that a case inside a wall writes to its reply pipe. Student code is not
 confined, and each process imports all modules again. Only Python is needed: no `fork`, and no system call that only
 Linux has.
@@ -13,7 +13,7 @@ import os
 
 from . import protocol
 from .reply import (
-    EXTENSION_VARIABLE,
+    BUILD_VARIABLE,
     FAILED_STATUS,
     call_and_reply,
     decode_inputs,
@@ -37,8 +37,8 @@ def main(folder: str) -> None:
         except BaseException as error:  # noqa: BLE001  # our fault, which the other side raises as a GraderError
             reply.write(failure(error))
             os._exit(FAILED_STATUS)
-        if request["extension"]:
-            os.environ[EXTENSION_VARIABLE] = os.path.join(folder, "extension")  # noqa: PTH118
+        if request["build"]:
+            os.environ[BUILD_VARIABLE] = os.path.join(folder, "build")  # noqa: PTH118
         root = os.path.join(folder, "submission")  # noqa: PTH118
         call_and_reply(call, inputs, request["limits"], root, reply.write)
     os._exit(0)

@@ -100,6 +100,13 @@ class ProcessTable:
         )
         return user + nice + system + irq + softirq, stolen
 
+    def machine_oom_kills(self) -> int:
+        """Return how many processes of this machine the kernel has killed because memory ran out."""
+        for line in self.read("vmstat").splitlines():
+            if line.startswith(b"oom_kill "):
+                return int(line.split()[1])
+        return 0
+
     def address_space(self, pid: str) -> int:
         return int(self.read(f"{pid}/statm").split()[0]) * os.sysconf("SC_PAGE_SIZE")
 
@@ -142,6 +149,7 @@ class MemoryWatch:
     peak: int = 0
     stack: int = field(init=False)
     kills: int = field(init=False)
+    machine_kills: int = field(init=False)
     _next_look: float = 0.0
     _exact: int = 0
 
@@ -149,6 +157,15 @@ class MemoryWatch:
         # This process has the same stack as the template, which does not show its own.
         self.stack = self.processes.table.stack_start(self.processes.table.own_pid())
         self.kills = oom_kills()
+        self.machine_kills = self.processes.table.machine_oom_kills()
+
+    def who_ran_out(self) -> str:
+        """Return why the kernel may have killed a process: memory of the case, or of the machine, or neither."""
+        if oom_kills() > self.kills:
+            return "memory"
+        if self.processes.table.machine_oom_kills() > self.machine_kills and self.peak <= self.limit:
+            return "no memory"
+        return ""
 
     def total(self) -> int:
         """Return the memory of all processes of the case together, in bytes."""

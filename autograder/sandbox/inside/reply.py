@@ -33,8 +33,8 @@ PACKAGE = "src"
 MAX_MESSAGE = 500
 MAX_PLACES = 20
 
-EXTENSION_VARIABLE = "AUTOGRADER_EXTENSION"
-"""The environment variable that names the folder of the built extension, in the cases that may use it."""
+BUILD_VARIABLE = "AUTOGRADER_BUILD"
+"""The environment variable that names the folder of the build, in the cases that may use it."""
 
 PROBES_MODULE = "_probes"
 """The name of the probes module inside: private, so that no submission can take it."""

@@ -7,12 +7,12 @@ once more to become pid 1 of the new pid namespace, forks the template process f
 `template`), waits for a channel, and serves requests on this channel:
 
     ("open", files, limits)     once: write the files below /submission
-    ("extension", files)        keep the files of the built extension, for the cases that need it
-    ("run", probe, limits, stuck, extension)   followed by a frame of encoded inputs: run one case. `stuck` lists
+    ("build", files)        keep the files of the build, for the cases that need it
+    ("run", probe, limits, stuck, build)   followed by a frame of encoded inputs: run one case. `stuck` lists
                                 modules whose import did not end in an earlier case; the case ends as soon as it
-                                imports one. `extension` says whether the case sees the built extension
+                                imports one. `build` says whether the case sees the build
 
-After "open" and "extension" this process sends ("ready",). For a case it sends ("started",) when student code begins,
+After "open" and "build" this process sends ("ready",). For a case it sends ("started",) when student code begins,
 then ("ended", facts) and a frame with the case's reply, which it does not decode. If the sandbox has a fault, it sends
 ("failed", text) and ends.
 
@@ -22,7 +22,7 @@ seccomp filter of a case does not let the case change the priority and the limit
 
 When a case has replied, ended, or reached a limit, all its processes are killed at once, so no process survives until
 the next case. Every file system that the next case sees is as it was for the first case: /tmp and /dev/shm are new, the
-submission is read-only, and its files have one age. The extension lies in a folder of its own, which is empty in other
+submission is read-only, and its files have one age. The build lies in a folder of its own, which is empty in other
 cases. It is the only one of these folders from which machine code can be loaded.
 
 The memory watch and the case's clock run every TICK. /proc is hidden from cases, so both use a descriptor of the wall's
@@ -48,7 +48,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 from . import (
-    EXTENSION_DIRECTORY,
+    BUILD_DIRECTORY,
     INSIDE_ID,
     SUBMISSION_DIRECTORY,
     WRITABLE_DIRECTORIES,
@@ -57,7 +57,7 @@ from . import (
     protocol,
 )
 from .clock import CaseClock
-from .processes import CaseProcesses, MemoryWatch, ProcessTable, oom_kills
+from .processes import CaseProcesses, MemoryWatch, ProcessTable
 from .reply import PACKAGE, Reply
 from .template import Lost, Template
 
@@ -162,8 +162,8 @@ class Excerpt:
         self.tail = (self.tail + data)[-self.keep :] if self.keep else b""
 
 
-EXTENSION_BYTES = 64 * 2**20
-"""Space for the built extension."""
+BUILD_BYTES = 64 * 2**20
+"""Space for the build."""
 AGE = 946_684_800
 """The time that every file of a submission has: the beginning of the year 2000, in seconds."""
 QUIET = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOATIME
@@ -176,8 +176,8 @@ class Folders:
         self.setup = setup
         self.paths: list[str] = [SUBMISSION_DIRECTORY]
         """The files and folders of the submission."""
-        self.extension: dict[str, bytes] = {}
-        """The files of the built extension, by name."""
+        self.build: dict[str, bytes] = {}
+        """The files of the build, by name."""
         self.landlock = -1
         """The descriptor of Landlock's rules for the present folders."""
         self.writable = WRITABLE_DIRECTORIES if "private-tmp" in setup.features else ()
@@ -202,26 +202,26 @@ class Folders:
         self.paths = [*paths]
         self.protect(read_only=True)
 
-    def prepare(self, limits: Mapping[str, Any], extension: bool) -> None:
+    def prepare(self, limits: Mapping[str, Any], build: bool) -> None:
         """Make the folders ready for a case."""
         if self.sizes != _sizes(limits):
             self._renew(limits)
         self.protect(read_only=False)
-        if extension:
-            for name, content in self.extension.items():
-                with open(f"{EXTENSION_DIRECTORY}/{name}", "wb") as file:  # noqa: PTH123
+        if build:
+            for name, content in self.build.items():
+                with open(f"{BUILD_DIRECTORY}/{name}", "wb") as file:  # noqa: PTH123
                     file.write(content)
-        for path in (*self.paths, EXTENSION_DIRECTORY, *self.writable):
+        for path in (*self.paths, BUILD_DIRECTORY, *self.writable):
             # Nobody can set the time of the last change, but this makes it the present.
             os.utime(path, (AGE, AGE))
         self.protect(read_only=True)
 
     def clean(self, limits: Mapping[str, Any]) -> None:
         """Remove what a case left, when all its processes are dead. So the next case finds new folders at once."""
-        if self.extension:
+        if self.build:
             self.protect(read_only=False)
-            for name in os.listdir(EXTENSION_DIRECTORY):  # noqa: PTH208
-                os.unlink(f"{EXTENSION_DIRECTORY}/{name}")  # noqa: PTH108
+            for name in os.listdir(BUILD_DIRECTORY):  # noqa: PTH208
+                os.unlink(f"{BUILD_DIRECTORY}/{name}")  # noqa: PTH108
             self.protect(read_only=True)
         self._renew(limits)
 
@@ -244,7 +244,7 @@ class Folders:
         kernel.mount(
             "tmpfs", SUBMISSION_DIRECTORY, "tmpfs", QUIET | self._no_code, _options(0o755, 2**30, 100_000)
         )
-        kernel.mount("tmpfs", EXTENSION_DIRECTORY, "tmpfs", QUIET, _options(0o755, EXTENSION_BYTES, 100))
+        kernel.mount("tmpfs", BUILD_DIRECTORY, "tmpfs", QUIET, _options(0o755, BUILD_BYTES, 100))
         for path in self.setup.hidden:
             kernel.mount(EMPTY, path, "", kernel.MS_BIND)
 
@@ -257,11 +257,11 @@ class Folders:
             kernel.mount("tmpfs", path, "tmpfs", QUIET | self._no_code, options)
 
     def protect(self, read_only: bool) -> None:
-        """Make the submission and the extension read-only, or writable for this process."""
+        """Make the submission and the build read-only, or writable for this process."""
         if "read-only-submission" in self.setup.features:
             flags = kernel.MS_REMOUNT | kernel.MS_BIND | QUIET | (kernel.MS_RDONLY if read_only else 0)
             kernel.mount("none", SUBMISSION_DIRECTORY, "", flags | self._no_code)
-            kernel.mount("none", EXTENSION_DIRECTORY, "", flags)
+            kernel.mount("none", BUILD_DIRECTORY, "", flags)
 
     def unnamed_file(self, content: bytes) -> int:
         """Return the descriptor of a new file that has no name, at its beginning."""
@@ -325,13 +325,13 @@ class Submission:
         if kind == "open":
             self.folders.write(request[1])
             self._send(("ready",))
-        elif kind == "extension":
-            self.folders.extension = dict(request[1])
+        elif kind == "build":
+            self.folders.build = dict(request[1])
             self._send(("ready",))
         else:
-            _, probe, limits, stuck, extension = request
+            _, probe, limits, stuck, build = request
             inputs = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
-            self._run(case.Request(probe, inputs, limits, extension), frozenset(stuck))
+            self._run(case.Request(probe, inputs, limits, build), frozenset(stuck))
 
     def _receive(self) -> Any:
         data = protocol.receive_frame(self.reading, protocol.MAX_FRAME_BYTES)
@@ -344,7 +344,7 @@ class Submission:
 
     def _run(self, request: case.Request, stuck: frozenset[str]) -> None:
         limits = request.limits
-        self.folders.prepare(limits, request.extension)
+        self.folders.prepare(limits, request.build)
         pipes = [os.pipe() for _ in range(3)]
         written = self.folders.unnamed_file(request.encode())
         stdout, stderr, reply = (write_end for _, write_end in pipes)
@@ -409,8 +409,8 @@ class Case:
             seconds = self.clock.seconds(self.ended)
         files = self.watch.files_now()
         ended = self.template.end()
-        if reason == "ended" and ended.status & 0x7F == signal.SIGKILL and oom_kills() > self.watch.kills:
-            reason = "memory"  # the kernel killed it before the watch did
+        if reason == "ended" and ended.status & 0x7F == signal.SIGKILL:
+            reason = self.watch.who_ran_out() or reason
         for fd, excerpt in self.streams.items():
             _drain(fd, excerpt)
         if self.reply.began is None:
@@ -431,7 +431,10 @@ class Case:
         }
 
     def _wait(self, send: Callable[[tuple[object, ...]], None]) -> str:
-        """Wait until the case is over. Return the reason: replied, ended, wall, starved, memory, output or reply."""
+        """Wait until the case is over. Return the reason: replied, ended, wall, starved, memory, output or reply.
+
+        `follow` may find another reason for "ended": memory, or "no memory" if the machine has none left.
+        """
         poll = select.poll()
         process = os.pidfd_open(self.pid)
         for fd in (process, self.reply_fd, *self.streams):

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO
 
 from autograder.errors import GraderError
+from autograder.locks import open_lock
 
 MAX_WORKERS = 1000
 
@@ -86,7 +87,7 @@ def use(identity: Identity) -> None:
 
 
 def _locked(path: Path) -> IO[bytes] | None:
-    file = path.open("ab")
+    file = open_lock(path)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
