@@ -56,8 +56,15 @@ def release() -> None:
     default=Path("dist"),
     help="Folder for the wheel. Default: dist.",
 )
+@click.option(
+    "--for",
+    "student",
+    default="",
+    metavar="STUDENT",
+    help="Write this name as text into every Python file of the wheel, so that a copy shows whose it is.",
+)
 @config_option
-def ref(out: Path, config_file: Path) -> None:
+def ref(out: Path, student: str, config_file: Path) -> None:
     """Build the closed-source reference as a wheel.
 
     The wheel works only with the Python version and the platform on which it was built.
@@ -70,7 +77,7 @@ def ref(out: Path, config_file: Path) -> None:
     settings = config.load(config_file)
     prepare(out)
     _say("compiling the reference, which takes a minute or two")
-    wheel = reference.build(settings, out)
+    wheel = reference.build(settings, out, student)
     _say(f"leaks: none; {wheel.lines} lines were looked for in every file of the wheel")
     _say(f"test_with_ref.py: {wheel.tests} passed")
     _say(f"{wheel.path}: {wheel.path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s")

@@ -27,6 +27,8 @@ EXTENSION = "softmax_ext"  # a folder with C++ and its build; only the compiled 
 VISIBLE = "test_with_ref.py"
 DATE = 1767225600  # the date of the files in the wheel: 2026-01-01
 SECONDS = 1200.0
+NAMED = "__released_to__"  # in each Python file of a wheel that is for one student
+MAX_NAME = 100
 
 # A line that holds only the text of an error. Whoever causes the error sees this text anyway.
 _MESSAGE = re.compile(r'f?"[^"].*"')
@@ -106,8 +108,13 @@ class Wheel:
     tests: int
 
 
-def build(settings: Config, out: Path) -> Wheel:
+def build(settings: Config, out: Path, student: str = "") -> Wheel:
     """Build the wheel for the running Python, prove it, and put it into `out`.
+
+    Args:
+        settings: the course's configuration.
+        out: the folder for the wheel.
+        student: whom the wheel is for; each of its files contains this name as text. Empty: no name.
 
     Raises:
         NotReady: a proof failed. Nothing is put into `out` in that case.
@@ -120,7 +127,7 @@ def build(settings: Config, out: Path) -> Wheel:
         raise GraderError(f"{root}: {error}") from error
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         folder = Path(name)
-        made = _compile(folder / "project", sources)
+        made = _compile(folder / "project", sources, student)
         lines = nothing_leaks(settings, sources, made)
         tests = _works(folder, made, settings, sources)
         out.mkdir(parents=True, exist_ok=True)
@@ -129,9 +136,19 @@ def build(settings: Config, out: Path) -> Wheel:
     return Wheel(path, lines, tests)
 
 
-def project(sources: dict[str, bytes]) -> dict[str, str]:
-    """Return the files that the wheel is built from: path -> text."""
-    files = {f"{NAME}/__init__.py": ROOT_STUB, f"{NAME}/{EXTENSION}/__init__.py": EXTENSION_STUB}
+def project(sources: dict[str, bytes], student: str = "") -> dict[str, str]:
+    """Return the files that the wheel is built from: path -> text.
+
+    Raises:
+        GraderError: the student's name cannot be written in one line.
+    """
+    if not student.isprintable() or len(student) > MAX_NAME:
+        raise GraderError(f"{student!a:.100} cannot be a name; use at most {MAX_NAME} printable characters")
+    named = f"\n{NAMED} = {student!r}\n" if student else ""
+    files = {
+        f"{NAME}/__init__.py": ROOT_STUB + named,
+        f"{NAME}/{EXTENSION}/__init__.py": EXTENSION_STUB + named,
+    }
     modules = []
     for path, content in sources.items():
         inner = PurePosixPath(path).relative_to(PACKAGE)
@@ -141,7 +158,7 @@ def project(sources: dict[str, bytes]) -> dict[str, str]:
                 files[f"native/{inner.name}"] = markers.solved(text, path)
         elif inner.suffix == ".py" and inner.parts != ("__init__.py",):
             module = str(PurePosixPath(NAME) / inner)
-            files[module] = without_private_words(text, path)
+            files[module] = without_private_words(text, path) + named
             if inner.name != "__init__.py":
                 modules.append((module.removesuffix(".py").replace("/", "."), module))
     packages = sorted(
@@ -172,8 +189,8 @@ def without_private_words(text: str, path: str) -> str:
     return ast.unparse(tree) + "\n"
 
 
-def _compile(folder: Path, sources: dict[str, bytes]) -> Path:
-    for path, text in project(sources).items():
+def _compile(folder: Path, sources: dict[str, bytes], student: str = "") -> Path:
+    for path, text in project(sources, student).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text, encoding="utf-8")
     keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CC", "CXX") if key in os.environ}

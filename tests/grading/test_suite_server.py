@@ -13,7 +13,7 @@ import pytest
 
 from autograder.config import load
 from autograder.errors import GraderError, SuiteError
-from autograder.grading import suite_server
+from autograder.grading import plugin, suite_server
 from autograder.grading.grader import Grader
 from autograder.grading.plugin import Case, Run, Student
 from autograder.grading.trial import Trial
@@ -194,6 +194,23 @@ def test_a_time_limit_counts_all_probes_of_a_case():
         student(probes.double, 1)
     assert session.timeouts == [2.0, 1.5, 0.25, 0.01]  # the last probe has no time left, and the least limit
     assert student.seconds == 10.75
+
+
+def test_a_check_that_does_not_end_is_stopped(monkeypatch):
+    monkeypatch.setattr(plugin, "CHECK_SECONDS", 0.1)
+
+    def compute(seconds):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    with pytest.raises(plugin.TooSlowError), plugin.CLOCK.running():
+        compute(60)
+    with plugin.CLOCK.running():
+        with plugin.CLOCK.stopped():
+            compute(0.3)  # the sandbox or the reference
+        compute(0.01)
+    compute(0.3)
 
 
 def test_a_tree_that_is_refused_fails_every_case_with_the_reason(course_folder, grader):

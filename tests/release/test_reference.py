@@ -21,13 +21,15 @@ from tests.support.walls import PROBES, submission
 SETTINGS = ROOT / "autograder.toml"
 LINE = "theta -= lr * (Xb.T @ _logit_gradient(Xb @ theta, yb))"
 
+STUDENT = "b0-student"
+
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the compiler, ten times
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """The wheel, built and proven once."""
-    return reference.build(config.load(SETTINGS), tmp_path_factory.mktemp("dist"))
+    return reference.build(config.load(SETTINGS), tmp_path_factory.mktemp("dist"), STUDENT)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,19 @@ def test_it_holds_compiled_modules_and_no_source(wheel):
     assert set(stubs) == {"ref/__init__.py", "ref/needle/__init__.py", "ref/softmax_ext/__init__.py"}
     assert not any("def " in text or "#" in text for text in stubs.values())
     assert all(name.endswith((".so", ".pyd")) for name in names if name not in stubs)
+
+
+def test_every_python_file_says_whom_the_wheel_is_for(wheel):
+    with zipfile.ZipFile(wheel.path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name}
+    native = {name for name in contents if "_softmax_regression" in name}
+    assert {name for name, content in contents.items() if STUDENT.encode() not in content} == native
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "x" * 101])
+def test_an_odd_name_is_refused(name):
+    with pytest.raises(GraderError, match="cannot be a name"):
+        reference.project({}, name)
 
 
 def test_it_is_named_for_this_python_and_for_its_sources(wheel):
