@@ -8,6 +8,7 @@ docker       a wall of containers
 none         no wall, for development
 session      a submission that is open in a sandbox: send files, run probes
 limits       what one case may use
+control_groups   limits of everything that a submission uses together, where the machine has them
 outcome      how one probe call ended
 syscalls     a table of the system calls that are refused
 seccomp      turns this table into a filter

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy
+from autograder.sandbox.control_groups import ControlGroups
 from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import stream_pair
@@ -70,7 +71,11 @@ class BwrapWall(ControlledWall):
         self._features = protections_wanted(frozenset(waive)) - (
             frozenset() if os.geteuid() == 0 else {"uid-drop"}
         )
+        groups = ControlGroups.find() if "control-group" in self._features else None
+        if groups is None:
+            self._features -= {"control-group"}
         super().__init__(limits, self._features - policy.OPTIONAL)
+        self._groups = groups
         interpreter = interpreter or policy.Interpreter.current()
         refuse_to_show(probes, (*interpreter.prefixes, *interpreter.site_packages, *read_only))
         for prefix in interpreter.prefixes:

@@ -90,12 +90,13 @@ PROTECTIONS: Mapping[str, str] = {
     "no-new-code": "nothing that a submission brings or writes can run as machine code, except the build",
     "rlimits": "CPU, memory, processes, descriptors and file sizes are bounded",
     "memory-watchdog": "the memory of all processes together is bounded",
+    "control-group": "everything that a submission uses together is counted and limited by the kernel",
     "landlock": "writes outside the case's own directories are refused a second time",
 }
 """Every protection by name, with its purpose."""
 
-OPTIONAL = frozenset({"landlock", "no-new-code"})
-"""The protections that are used only if the kernel has them. The others are required unless waived by name."""
+OPTIONAL = frozenset({"landlock", "no-new-code", "control-group"})
+"""The protections that are used only if this machine has them. The others are required unless waived by name."""
 
 INDISPENSABLE = frozenset({"mount-namespace", "user-namespace"})
 """The protections that cannot be waived, because there is no wall without them."""

@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import socket
+import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,6 +33,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from autograder.errors import GraderError, SubmissionError
+from autograder.sandbox.control_groups import ControlGroups, Group
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.inside.reply import PACKAGE
 from autograder.sandbox.limits import Limits
@@ -43,6 +46,8 @@ PREPARATION_SECONDS = 60.0
 GRACE_SECONDS = 10.0
 """The time after the bound for wall time within which pid 1 must respond."""
 
+_CREDENTIALS = struct.Struct("iII")
+"""The pid, uid and gid of a sender."""
 _OWN_MESSAGE = protocol.DecodeLimits(total_bytes=64 * 2**20)
 INPUTS = protocol.DecodeLimits(total_bytes=2**31, items=10**8, arrays=10**7, guessable_keys=10**7)
 
@@ -100,11 +105,15 @@ class StreamSession:
         explain_loss: Callable[[], str | None],
         files: Mapping[str, bytes],
         limits: Limits,
+        groups: ControlGroups | None = None,
     ) -> None:
         """
         connect       returns a stream to the processes of a new submission
         explain_loss  returns why the wall ended, or None if it still runs
+        groups        makes a control group for the submission
         """
+        self._groups = groups
+        self._group: Group | None = None
         self._connect = connect
         self._explain_loss = explain_loss
         self._files = checked_files(files)
@@ -128,6 +137,9 @@ class StreamSession:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+        if self._group is not None and self._groups is not None:
+            self._groups.close(self._group)
+            self._group = None
 
     def set_build(self, files: Mapping[str, bytes]) -> None:
         self._build = checked_names(files)
@@ -176,6 +188,8 @@ class StreamSession:
     def _open(self) -> None:
         self._channel = self._connect()
         self._channel.setblocking(False)
+        if self._groups is not None:
+            self._channel.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         try:
             self._send(("open", self._files, self._limits.message()))
         except _LostError:
@@ -183,6 +197,25 @@ class StreamSession:
         self._awaited = 1
         if self._build:
             self._send_build()
+
+    def _join_group(self, groups: ControlGroups) -> None:
+        """Put the submission's processes into a group. No case runs yet."""
+        limits, channel = self._limits, socket.socket(fileno=os.dup(self._fd()))
+        with channel:
+            poll = select.poll()
+            poll.register(channel, select.POLLIN)
+            if not poll.poll(PREPARATION_SECONDS * 1000):
+                raise _LostError(began=False)
+            space = socket.CMSG_SPACE(_CREDENTIALS.size)
+            attached = channel.recvmsg(1, space, socket.MSG_PEEK)[1]
+        # The kernel says who has sent the first message, with the pid that the process has here.
+        for level, kind, data in attached:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                pid, _, _ = _CREDENTIALS.unpack(data)
+                files = sum(map(len, self._files.values()))
+                memory = limits.memory_bytes + 2 * limits.tmp_bytes + limits.reply_bytes + files
+                self._group = groups.make(memory, limits.processes)
+                self._group.add(pid)
 
     def _send_build(self) -> None:
         self._send(("build", self._build))
@@ -192,6 +225,7 @@ class StreamSession:
         if self._channel is None:
             self._open()
         self._await_ready()
+        kills = 0 if self._group is None else self._group.oom_kills()
         stuck = [module for module, seconds in self._stuck.items() if seconds >= limits.wall_seconds]
         self._send(("run", probe, limits.message(), stuck, build), inputs)
         began = False
@@ -204,7 +238,14 @@ class StreamSession:
                     deadline = time.monotonic() + limits.bound() + GRACE_SECONDS
                 elif kind == "ended":
                     reply = protocol.receive_frame(self._fd(), limits.reply_bytes, deadline)
-                    return interpret(rest[0], reply, limits)
+                    facts = rest[0]
+                    if (
+                        self._group is not None
+                        and self._group.oom_kills() > kills
+                        and facts["reason"] != "replied"
+                    ):
+                        facts |= {"reason": "memory"}
+                    return interpret(facts, reply, limits)
                 else:
                     self._fail(rest)
         except protocol.ConnectionLostError:
@@ -238,6 +279,8 @@ class StreamSession:
     def _await_ready(self) -> None:
         """Read ("ready",) for every "open" and "build". `_open` does not wait for it; the next request does."""
         deadline = time.monotonic() + PREPARATION_SECONDS
+        if self._awaited and self._groups is not None and self._group is None:
+            self._join_group(self._groups)
         while self._awaited:
             try:
                 kind, *rest = self._receive(deadline)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from autograder.errors import GraderError
 from autograder.sandbox import policy, seccomp
+from autograder.sandbox.control_groups import ControlGroups
 from autograder.sandbox.inside import CONFIGURATION_FILE, GRADER_DIRECTORY, PROBES_FILE, protocol
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session, StreamSession
@@ -69,6 +70,7 @@ class ControlledWall(ABC):
         """`required`: the wall is ready only if all these protections are in force."""
         self._limits = limits or Limits()
         self._required = required
+        self._groups: ControlGroups | None = None
         self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -147,7 +149,7 @@ class ControlledWall(ABC):
 
     def open(self, files: Mapping[str, bytes], limits: Limits | None = None) -> StreamSession:
         self.ready()
-        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits)
+        return StreamSession(self._connect, self._explain_loss, files, limits or self._limits, self._groups)
 
     def close(self) -> None:
         if self._control is not None:
@@ -157,6 +159,8 @@ class ControlledWall(ABC):
             self._end(self._process)
             self._process = None
             os.close(self._log)
+            if self._groups is not None:
+                self._groups.end()
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         process.kill()
