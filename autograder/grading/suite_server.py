@@ -49,7 +49,7 @@ import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Any
 
@@ -317,6 +317,7 @@ class Server:
                     seed,
                     failure,
                     self.not_written,
+                    self.assignment.importable(),
                     dict(request.draws),
                     self.open_reference,
                 )
@@ -403,7 +404,15 @@ class Server:
                         failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
                 for draw in trial.draws:
                     seed = hashlib.sha256(draw.encode()).digest()
-                    run = Run(sandbox, self.limits, seed, failure, self.not_written, seconds=trial.seconds)
+                    run = Run(
+                        sandbox,
+                        self.limits,
+                        seed,
+                        failure,
+                        self.not_written,
+                        self.assignment.importable(),
+                        seconds=trial.seconds,
+                    )
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
                         break
@@ -467,13 +476,16 @@ class Server:
         }
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return a submission's files, with the given files replaced by ours."""
+        """Return a submission's files, with the given files replaced by ours. Nothing takes a given module's place."""
+        given = self.given()
+        modules = {module_of(path) for path in given} - {None}
         own = {
             path: content
             for path, content in files.items()
             if not any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
+            and module_of(path) not in modules
         }
-        return own | self.given()
+        return own | given
 
     def build(
         self, session: Session, files: Mapping[str, bytes], *, keep: bool = True
@@ -565,6 +577,18 @@ class Server:
             partial.replace(folder / key)
 
 
+def module_of(path: str) -> PurePosixPath | None:
+    """Return the module that Python imports from a file, as a path without a suffix, or None for any other file.
+
+    To `build.py`, Python prefers `build/__init__.py` and `build.cpython-311-x86_64-linux-gnu.so`.
+    """
+    file = PurePosixPath(path)
+    if file.suffix not in (".py", ".pyc", ".so", ".pyd"):
+        return None
+    module = file.with_name(file.name.partition(".")[0] or file.name)
+    return module.parent if module.name == "__init__" else module
+
+
 def _processor() -> str:
     """Return text that differs between processors with different instructions.
 
@@ -632,6 +656,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
         wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
+            importable=(*chosen.importable(), *(chosen.build.packages if chosen.build else ())),
             waive=config.sandbox.waive,
             devices=chosen.devices,
             limits=config.limits(assignment),

@@ -89,6 +89,7 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
         seccomp=configuration["seccomp"],
         landlock_version=landlock_version,
         probes=probes,
+        importable=tuple(configuration["importable"]),
         hidden=tuple(configuration["hidden"]),
         shown=tuple(configuration["shown"]),
         devices=tuple(configuration["devices"]),

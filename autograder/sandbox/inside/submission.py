@@ -5,7 +5,8 @@ Theory of operation
 `enter` is called in a fork of the fork server. It makes new namespaces (user, mount, pid, net, ipc, uts, cgroup), forks
 once more to become pid 1 of the new pid namespace, waits for a channel, and serves requests on this channel:
 
-    ("open", files, limits)     once: write the files below /submission, make them read-only
+    ("open", files, limits)     once: write the files below /submission, make them read-only, import the packages that
+                                they name
     ("add", files)              add files, such as a compiled extension
     ("run", probe, limits, stuck)   followed by a frame of encoded inputs: run one case. `stuck` lists modules whose
                                 import did not end in an earlier case; the case ends as soon as it imports one
@@ -30,6 +31,7 @@ own bound before the clock reaches the limit, the case has not shown that it is 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -43,7 +45,7 @@ from pathlib import PurePosixPath
 from types import ModuleType
 from typing import Any, NoReturn
 
-from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, kernel, protocol
+from . import INSIDE_ID, SUBMISSION_DIRECTORY, WRITABLE_DIRECTORIES, case, imports, kernel, protocol
 from .clock import CaseClock
 from .processes import MemoryWatch, ProcessTable, oom_kills
 from .reply import PACKAGE, Reply
@@ -73,6 +75,8 @@ class Setup:
     seccomp: bytes
     landlock_version: int
     probes: ModuleType
+    importable: tuple[str, ...]
+    """The packages that student code may import, besides those that are loaded already."""
     hidden: tuple[str, ...]
     """Directories that no case may see."""
     shown: tuple[str, ...]
@@ -220,6 +224,8 @@ class Submission:
         if kind == "open":
             self._write_files(request[1])
             self.writable.renew(request[2])
+            if imports.may_name(request[1], self.setup.importable):
+                self._import_packages(request[2])
             self._send(("ready",))
         elif kind == "add":
             self._write_files(request[1])
@@ -258,9 +264,32 @@ class Submission:
                 file.write(content)
         self._protect_submission(read_only=True)
 
+    def _import_packages(self, limits: Mapping[str, Any]) -> None:
+        """Import the allowed packages that the submission names, for all cases."""
+        importable = self.setup.importable
+        trial = case.Request("trial", protocol.encode(()), {**limits, "wall_seconds": imports.SECONDS})
+        _, reply = self._call(trial, imports.module(importable), lambda _: None)
+        with contextlib.suppress(protocol.ProtocolError, ValueError):
+            kind, *value = protocol.decode(reply, protocol.DecodeLimits(total_bytes=2**16))
+            imports.load(value[0] if kind == "returned" else [], importable)
+            gc.collect()
+            gc.freeze()
+        _reap_all()
+        self.writable.renew(limits)
+
     # one case
 
     def _run(self, request: case.Request) -> None:
+        facts, reply = self._call(request, self.setup.probes, self._send)
+        self._send(("ended", facts))
+        protocol.send_frame(self.writing, reply)
+        _reap_all()
+        self.writable.renew(request.limits)
+
+    def _call(
+        self, request: case.Request, probes: ModuleType, send: Callable[[tuple[object, ...]], None]
+    ) -> tuple[dict[str, object], bytes]:
+        """Run one case until it is over; return the facts about it, and its reply."""
         limits = request.limits
         self.writable.renew(limits)
         self.watch.begin()
@@ -272,7 +301,7 @@ class Submission:
         pid = _fork()
         if pid == 0:
             self._oom_victim()
-            case.run(request, self.setup.probes, confinement, (pipes[0][1], pipes[1][1]), pipes[2][1])
+            case.run(request, probes, confinement, (pipes[0][1], pipes[1][1]), pipes[2][1])
         for _, write_end in pipes:
             os.close(write_end)
         own_namespace = "pid-namespace" in self.setup.features
@@ -280,14 +309,11 @@ class Submission:
             pid, [read_end for read_end, _ in pipes], request, self.watch, self.reading, own_namespace
         )
         try:
-            facts = watched.follow(self._send)
+            facts = watched.follow(send)
         finally:
             for read_end, _ in pipes:
                 os.close(read_end)
-        self._send(("ended", facts))
-        protocol.send_frame(self.writing, watched.reply.payload())
-        _reap_all()
-        self.writable.renew(limits)
+        return facts, watched.reply.payload()
 
     def _oom_victim(self) -> None:
         """If memory runs out, make the kernel kill the case, not pid 1."""
