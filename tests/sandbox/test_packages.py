@@ -180,11 +180,11 @@ def test_the_modules_that_an_import_of_a_file_imports(text: str, expected: list[
         (b"import os, absent_package", True),
         (b"def f():\n    import absent_package", False),
         (b"# import absent_package", False),
-        (b"import numpy", False),
+        (b"import json", False),
     ],
 )
 def test_most_submissions_need_no_trial(text: bytes, expected: bool) -> None:
-    assert imports.may_name({"src/a.py": text}, ["absent_package", "numpy"]) is expected
+    assert imports.may_name({"src/a.py": text}, ["absent_package", "json"]) is expected
     assert not imports.may_name({"src/a.txt": text}, ["absent_package"])
 
 
