@@ -164,7 +164,7 @@ def _beside_src(root: Path) -> dict[str, bytes]:
 
 
 def requirements(text: str, needed: Iterable[str]) -> str:
-    """Return the lines of a requirements file that are needed, each with the comments above it.
+    """Return the lines of a requirements file that are needed, with the comments above them.
 
     Args:
         text: the file.
@@ -176,23 +176,25 @@ def requirements(text: str, needed: Iterable[str]) -> str:
     providers = importlib.metadata.packages_distributions()
     missing = {name: {_normal(other) for other in (name, *providers.get(name, ()))} for name in needed}
     wanted = set[str]().union(*missing.values())
-    kept: list[str] = []
-    comments: list[str] = []
-    above = True  # whether a comment belongs to the comments that are collected
+    sections: list[tuple[list[str], list[str]]] = [
+        ([], [])
+    ]  # comments, and the lines below them that are needed
+    was_comment = True
     for line in text.splitlines():
         name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
         if name is None:
-            comments = [*comments, line] if above else [line]
+            sections += [] if was_comment else [([], [])]
+            sections[-1][0].append(line)
         elif _normal(name[0]) in wanted:
-            kept += [*comments, line]
-            comments = []
+            sections[-1][1].append(line)
             missing = {key: names for key, names in missing.items() if _normal(name[0]) not in names}
-        above = name is None or (above and not kept)
+        was_comment = name is None
     if missing:
         raise GraderError(
             f"requirements.txt has no line for {', '.join(missing)}, which a starter needs; add it"
         )
-    return "\n".join(kept) + "\n"
+    kept = [section for section in sections if section[1] or section is sections[0]]
+    return "".join(f"{line}\n" for comments, lines in kept for line in (*comments, *lines))
 
 
 def _normal(distribution: str) -> str:
