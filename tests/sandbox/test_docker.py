@@ -513,8 +513,7 @@ def go(names):
             found.append(name)
         except ModuleNotFoundError:
             pass
-    for pattern in (f"{sys.base_prefix}/lib/python3*", "/usr/lib*/python3*", "/usr/local/lib*/python3*", ""):
-        sys.path += glob.glob(f"{pattern}/*-packages")
+    sys.path += ["/site-packages", *glob.glob(f"{sys.base_prefix}/lib/python3*/*-packages")]
     for name in names:
         try:
             importlib.import_module(name)
