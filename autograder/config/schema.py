@@ -122,7 +122,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def importable(self) -> tuple[str, ...]:
         """Return the names of all packages that student code can import, besides the standard library."""
-        return tuple(dict.fromkeys((*self.packages, *(name.partition(".")[0] for name in self.preload))))
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in (*self.packages, *self.preload)))
 
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -35,6 +35,7 @@ import hashlib
 import hmac
 import importlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import os
@@ -653,10 +654,11 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
         kind = find(sandbox)
         if not kind.takes_image:  # the engine of containers may be on another machine, and checks by itself
             _require_devices(assignment, chosen.devices)
+            _require_packages(assignment, chosen)
         wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
-            importable=(*chosen.importable(), *(chosen.build.packages if chosen.build else ())),
+            importable=_importable(chosen),
             waive=config.sandbox.waive,
             devices=chosen.devices,
             limits=config.limits(assignment),
@@ -713,6 +715,20 @@ def _require_devices(assignment: str, devices: Sequence[str]) -> None:
             f"assignments.{assignment}.devices: this machine has no {', '.join(missing)}; load the driver, grade on "
             "another machine, or correct autograder.toml"
         )
+
+
+def _importable(chosen: AssignmentConfig) -> tuple[str, ...]:
+    return (*chosen.importable(), *(chosen.build.packages if chosen.build else ()))
+
+
+def _require_packages(assignment: str, chosen: AssignmentConfig) -> None:
+    """Raise GraderError if a package is allowed but missing here: submissions that import it would lose points."""
+    for name in _importable(chosen):
+        if name not in chosen.preload and importlib.util.find_spec(name) is None:
+            raise GraderError(
+                f"assignments.{assignment}.packages: {name} is not installed here; correct autograder.toml, "
+                f"or run: {sys.executable} -m pip install {name}"
+            )
 
 
 def _require_gpu(assignment: str, devices: Sequence[str]) -> None:

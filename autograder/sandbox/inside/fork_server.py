@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import importlib
+import importlib.util
 import os
 import select
 import signal
@@ -75,6 +75,9 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
     sys.path += configuration["site_packages"]
     for name in configuration["preload"]:
         touch(importlib.import_module(name))
+    for name in configuration["importable"]:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}, which student code may import")
     probes = load_probes(PROBES_FILE)
     warm_up = getattr(probes, "warm_up", None)
     if warm_up is not None:
