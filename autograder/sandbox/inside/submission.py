@@ -267,7 +267,7 @@ class Submission:
     def _import_packages(self, limits: Mapping[str, Any]) -> None:
         """Import the allowed packages that the submission names, for all cases."""
         importable = self.setup.importable
-        trial = case.Request("trial", protocol.encode(()), {**limits, "wall_seconds": imports.SECONDS})
+        trial = case.Request("trial", protocol.encode(()), {**limits, **imports.LIMITS})
         _, reply = self._call(trial, imports.module(importable), lambda _: None)
         with contextlib.suppress(protocol.ProtocolError, ValueError):
             kind, *value = protocol.decode(reply, protocol.DecodeLimits(total_bytes=2**16))
