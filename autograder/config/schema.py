@@ -34,12 +34,14 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         probe: name of the probe that returns a dict of path -> bytes; cases with `needs_build` find these files by
             their names in the folder AUTOGRADER_BUILD.
         sources: glob patterns of the files that the build depends on; the probe receives them.
+        packages: packages that the build imports, besides those of the assignment.
         prepare: optional name of a probe that runs once, on given files alone; every build starts from its result.
         seconds: time limit of the build.
     """
 
     probe: str
     sources: tuple[str, ...]
+    packages: tuple[str, ...] = ()
     prepare: str = ""
     seconds: float = 60.0
 
@@ -53,6 +55,8 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         score: points of the starter before anybody works on it.
         given: earlier assignments whose files are included, solved.
         complete: whether this assignment is handed out solved.
+        tools: what students install besides the packages of the assignment. Of requirements.txt, only the lines of
+            these distributions and of the packages are in the starter.
         public: lines that students may see even if a solution or a hidden case contains them.
     """
 
@@ -61,6 +65,7 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     score: int
     given: tuple[str, ...] = ()
     complete: bool = False
+    tools: tuple[str, ...] = ("pytest", "pytest-timeout")
     public: tuple[str, ...] = ()
 
 
@@ -70,6 +75,8 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         suite: folder with test_score.py and probes.py, relative to the configuration file.
         title: name for people.
+        packages: the packages that student code may import, besides the standard library and those of `preload`. The
+            sandbox hides all others, except what these require.
         preload: modules that the fork server and the suite server import before they fork: what the suite needs, no
             more.
         given: glob patterns of files under the reference that replace the student's.
@@ -95,6 +102,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     suite: str
     title: str = ""
+    packages: tuple[str, ...] = ("numpy",)
     preload: tuple[str, ...] = ("numpy",)
     given: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
@@ -114,6 +122,10 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: Literal["last", "best"] = "last"
     queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
+
+    def importable(self) -> tuple[str, ...]:
+        """Return the names of all packages that student code can import, besides the standard library."""
+        return tuple(dict.fromkeys(name.partition(".")[0] for name in (*self.packages, *self.preload)))
 
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -3,12 +3,15 @@
 The functions are pure, so that every sentence can have a test.
 """
 
+import re
 import signal
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Sequence
 
 from autograder.errors import BusyError, SubmissionError
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
+from autograder.submission import PACKAGE
 from autograder.verdict import Verdict
 
 SIGNALS: dict[int, str] = {
@@ -24,7 +27,12 @@ SIGNALS: dict[int, str] = {
 
 
 def failure_of(
-    outcome: Outcome, *, timeout: float, limits: Limits, given: Collection[str] = ()
+    outcome: Outcome,
+    *,
+    timeout: float,
+    limits: Limits,
+    given: Collection[str] = (),
+    packages: Sequence[str] = (),
 ) -> SubmissionError | None:
     """Return the error with the sentence for the student, or None if the probe returned.
 
@@ -34,6 +42,7 @@ def failure_of(
         limits: the other limits that were in force.
         given: files that the student did not write. The sentence names the innermost line of another file, if there
             is one.
+        packages: the packages that student code can import, besides the standard library.
 
     Raises:
         BusyError: the machine was too busy to tell whether the submission is too slow, or had no memory left.
@@ -59,13 +68,22 @@ def failure_of(
         return SubmissionError(f"no answer in {timeout:g} s{reason}", Verdict.TIMEOUT)
     if status is Status.CPU_TIMEOUT:
         return SubmissionError("used up the processor time of the case", Verdict.TIMEOUT)
-    return SubmissionError(_error(outcome, limits, given))
+    return SubmissionError(_error(outcome, limits, given, packages))
 
 
-def _error(outcome: Outcome, limits: Limits, given: Collection[str]) -> str:
+def not_allowed(file: str, line: int, package: str, packages: Sequence[str]) -> str:
+    """Return the sentence about an import that is not allowed. test_toy.py has a copy of this function."""
+    allowed = ", ".join(["the standard library", *packages])
+    return (
+        f"{file}, line {line}, imports {package}; this assignment allows {allowed}, "
+        "and your own files with a dot (from .name import …)"
+    )
+
+
+def _error(outcome: Outcome, limits: Limits, given: Collection[str], packages: Sequence[str]) -> str:
     status = outcome.status
     if status is Status.RAISED:
-        return _raised(outcome, given)
+        return _raised(outcome, given, packages)
     if status is Status.OUT_OF_MEMORY:
         return f"killed: used more than {size(limits.memory_bytes)} of memory"
     if status is Status.OUTPUT_LIMIT:
@@ -79,7 +97,7 @@ def _error(outcome: Outcome, limits: Limits, given: Collection[str]) -> str:
     return "your code ended without a readable result"
 
 
-def _raised(outcome: Outcome, given: Collection[str]) -> str:
+def _raised(outcome: Outcome, given: Collection[str], packages: Sequence[str]) -> str:
     own = [place for place in outcome.places if place[0] not in given]
     file, line = own[-1] if own else (outcome.file, outcome.line)
     place = ""
@@ -88,6 +106,10 @@ def _raised(outcome: Outcome, given: Collection[str]) -> str:
     if outcome.exception == "NotImplementedError":
         return f"not implemented yet: {outcome.message}{place}"
     if outcome.exception == "ModuleNotFoundError":
+        missing = re.match(r"No module named '(\w+)", outcome.message)
+        known = {PACKAGE, *packages, *sys.stdlib_module_names}
+        if missing and file and line and missing[1] not in known:
+            return not_allowed(file, line, missing[1], packages)
         return f"cannot be imported: {outcome.message}{place}"
     message = f": {outcome.message}" if outcome.message else ""
     return f"your code raised {outcome.exception}{message}{place}"

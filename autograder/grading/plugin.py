@@ -77,6 +77,7 @@ class Run:
         seed: HMAC(course secret, assignment, content of src/); the seeds of the cases derive from it.
         build_failure: why the build failed, or None.
         given: files that the student did not write; messages name lines of other files, if there are any.
+        packages: the packages that student code can import, for messages.
         draws: the number of the draw by case name; 0 for a case that is not listed.
         open_reference: opens the reference in a sandbox of its own. None: a failed check is not repeated, so `wrong`
             is not proven; a trial does without.
@@ -91,6 +92,7 @@ class Run:
     seed: bytes
     build_failure: SubmissionError | None = None
     given: frozenset[str] = frozenset()
+    packages: tuple[str, ...] = ()
     draws: dict[str, int] = field(default_factory=dict)
     open_reference: Callable[[], AbstractContextManager[Session]] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -176,7 +178,13 @@ class Student:
             # Perhaps somebody else killed it: an operator, or the machine because memory ran out. Code that kills
             # itself does so again.
             outcome = self._call(self._session, name, inputs)
-        failure = failure_of(outcome, timeout=self._timeout, limits=self._run.limits, given=self._run.given)
+        failure = failure_of(
+            outcome,
+            timeout=self._timeout,
+            limits=self._run.limits,
+            given=self._run.given,
+            packages=self._run.packages,
+        )
         if failure is not None:
             raise SubmissionError(f"{what}: {failure}", failure.verdict) if what else failure
         return outcome.value

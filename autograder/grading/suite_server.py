@@ -35,6 +35,7 @@ import hashlib
 import hmac
 import importlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import os
@@ -49,7 +50,7 @@ import tracemalloc
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import FrameType
 from typing import Any
 
@@ -319,6 +320,7 @@ class Server:
                     seed,
                     failure,
                     self.not_written,
+                    self.assignment.importable(),
                     dict(request.draws),
                     self.open_reference,
                 )
@@ -405,7 +407,15 @@ class Server:
                         failure = self.build(sandbox, files, keep=files == self.with_given(self.reference))
                 for draw in trial.draws:
                     seed = hashlib.sha256(draw.encode()).digest()
-                    run = Run(sandbox, self.limits, seed, failure, self.not_written, seconds=trial.seconds)
+                    run = Run(
+                        sandbox,
+                        self.limits,
+                        seed,
+                        failure,
+                        self.not_written,
+                        self.assignment.importable(),
+                        seconds=trial.seconds,
+                    )
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
                         break
@@ -469,18 +479,21 @@ class Server:
         }
 
     def with_given(self, files: Mapping[str, bytes]) -> dict[str, bytes]:
-        """Return a submission's files, with the given files replaced by ours.
+        """Return a submission's files, with the given files replaced by ours. Nothing takes a given module's place.
 
         Raises:
             SubmissionError: a file of the student is not text.
         """
+        given = self.given()
+        modules = {module_of(path) for path in given} - {None}
         own = {
             path: content
             for path, content in files.items()
             if not any(fnmatch.fnmatchcase(path, pattern) for pattern in self.assignment.given)
+            and module_of(path) not in modules
         }
         refuse_data(own, self.assignment.data)
-        return own | self.given()
+        return own | given
 
     def build(
         self, session: Session, files: Mapping[str, bytes], *, keep: bool = True
@@ -598,6 +611,18 @@ def forget_oldest(folder: Path, limit: int) -> None:
         total -= size
 
 
+def module_of(path: str) -> PurePosixPath | None:
+    """Return the module that Python imports from a file, as a path without a suffix, or None for any other file.
+
+    To `build.py`, Python prefers `build/__init__.py` and `build.cpython-311-x86_64-linux-gnu.so`.
+    """
+    file = PurePosixPath(path)
+    if file.suffix not in (".py", ".pyc", ".so", ".pyd"):
+        return None
+    module = file.with_name(file.name.partition(".")[0] or file.name)
+    return module.parent if module.name == "__init__" else module
+
+
 def _processor() -> str:
     """Return text that differs between processors with different instructions.
 
@@ -662,9 +687,11 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
         kind = find(sandbox)
         if not kind.takes_image:  # the engine of containers may be on another machine, and checks by itself
             _require_devices(assignment, chosen.devices)
+            _require_packages(assignment, chosen)
         wall_settings = WallSettings(
             probes=suite / "probes.py",
             preload=chosen.preload,
+            importable=_importable(chosen),
             waive=config.sandbox.waive,
             devices=chosen.devices,
             limits=config.limits(assignment),
@@ -721,6 +748,20 @@ def _require_devices(assignment: str, devices: Sequence[str]) -> None:
             f"assignments.{assignment}.devices: this machine has no {', '.join(missing)}; load the driver, grade on "
             "another machine, or correct autograder.toml"
         )
+
+
+def _importable(chosen: AssignmentConfig) -> tuple[str, ...]:
+    return (*chosen.importable(), *(chosen.build.packages if chosen.build else ()))
+
+
+def _require_packages(assignment: str, chosen: AssignmentConfig) -> None:
+    """Raise GraderError if a package is allowed but missing here: submissions that import it would lose points."""
+    for name in _importable(chosen):
+        if name not in chosen.preload and importlib.util.find_spec(name) is None:
+            raise GraderError(
+                f"assignments.{assignment}.packages: {name} is not installed here; correct autograder.toml, "
+                f"or run: {sys.executable} -m pip install {name}"
+            )
 
 
 def _require_gpu(assignment: str, devices: Sequence[str]) -> None:

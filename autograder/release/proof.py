@@ -14,11 +14,10 @@ from autograder.errors import GraderError
 from autograder.grading.grader import Grader
 from autograder.release import leaks
 from autograder.release.handout import READMES
-from autograder.release.starter import TOP, WORKFLOW, Starter, release_config
+from autograder.release.starter import TOP, VISIBLE, WORKFLOW, Starter, release_config
 from autograder.report import Report
 from autograder.submission import PACKAGE
 
-VISIBLE = "test_toy.py"
 TOP_LEVEL = frozenset({*TOP, *READMES, PACKAGE, ".gitignore", ".github"})
 SHOWN = 12  # leaks in one message
 TEST_SECONDS = 600.0

@@ -4,9 +4,12 @@ The tree is not written to disk here.
 """
 
 import fnmatch
+import importlib.metadata
+import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +19,19 @@ from autograder.git.process import closed_environment
 from autograder.release import handout, markers
 from autograder.submission import PACKAGE, read_tree
 
+REQUIREMENTS = "requirements.txt"
+VISIBLE = "test_toy.py"
 TOP = (
-    "test_toy.py",
+    VISIBLE,
     "test_with_ref.py",
     "test_score.py",
     "test_script.sh",
     "run_docker.sh",
     "Dockerfile",
-    "requirements.txt",
+    REQUIREMENTS,
 )
 WORKFLOW = ".github/workflows/grade.yml"
-STUDENTS = ("test_toy.py", "test_with_ref.py")  # students may change these, besides the files with stubs
+STUDENTS = (VISIBLE, "test_with_ref.py")  # students may change these, besides the files with stubs
 _SOURCES = (".py", ".cpp", ".hpp", ".cu", ".cuh")
 
 
@@ -115,6 +120,10 @@ def build(settings: Config, assignment: str) -> Starter:
             if owner == assignment:
                 stubs.add(path)
     files |= _beside_src(root)
+    packages = settings.assignment(assignment).importable()
+    needed = (*packages, *release.tools)
+    files[REQUIREMENTS] = requirements(_text(files[REQUIREMENTS], REQUIREMENTS), needed).encode()
+    files[VISIBLE] = with_packages(_text(files[VISIBLE], VISIBLE), packages).encode()
     files |= _readmes(root, frozenset(files))
     _tidy(files, root)
     title = settings.assignment(assignment).title or assignment
@@ -152,6 +161,50 @@ def _beside_src(root: Path) -> dict[str, bytes]:
     files[".gitignore"] = _read(root / "starter" / "gitignore")
     files[WORKFLOW] = _read(root / "starter" / "github" / "workflows" / "grade.yml")
     return files
+
+
+def requirements(text: str, needed: Iterable[str]) -> str:
+    """Return the lines of a requirements file that are needed, with the comments above them.
+
+    Args:
+        text: the file.
+        needed: names of packages, or of distributions.
+
+    Raises:
+        GraderError: the file has no line for one of them.
+    """
+    providers = importlib.metadata.packages_distributions()
+    missing = {name: {_normal(other) for other in (name, *providers.get(name, ()))} for name in needed}
+    wanted = set[str]().union(*missing.values())
+    sections: list[tuple[list[str], list[str]]] = [
+        ([], [])
+    ]  # comments, and the lines below them that are needed
+    was_comment = True
+    for line in text.splitlines():
+        name = re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*", line)
+        if name is None:
+            sections += [] if was_comment else [([], [])]
+            sections[-1][0].append(line)
+        elif _normal(name[0]) in wanted:
+            sections[-1][1].append(line)
+            missing = {key: names for key, names in missing.items() if _normal(name[0]) not in names}
+        was_comment = name is None
+    if missing:
+        raise GraderError(
+            f"requirements.txt has no line for {', '.join(missing)}, which a starter needs; add it"
+        )
+    kept = [section for section in sections if section[1] or section is sections[0]]
+    return "".join(f"{line}\n" for comments, lines in kept for line in (*comments, *lines))
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def with_packages(text: str, packages: Sequence[str]) -> str:
+    """Return the visible tests with the packages of an assignment in their line `PACKAGES = (…)`, if there is one."""
+    listed = ", ".join(f'"{name}"' for name in packages) + ("," if len(packages) == 1 else "")
+    return re.sub(r"^PACKAGES = \([^)]*\)", f"PACKAGES = ({listed})", text, flags=re.MULTILINE)
 
 
 def _readmes(root: Path, paths: frozenset[str]) -> dict[str, bytes]:

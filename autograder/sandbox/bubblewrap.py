@@ -28,7 +28,7 @@ from pathlib import Path
 from autograder.errors import GraderError
 from autograder.sandbox import policy
 from autograder.sandbox.control_groups import ControlGroups
-from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID
+from autograder.sandbox.inside import GRADER_DIRECTORY, INSIDE_ID, packages
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import stream_pair
 from autograder.sandbox.wall import (
@@ -49,24 +49,24 @@ class BwrapWall(ControlledWall):
         probes: Path,
         *,
         preload: Sequence[str] = (),
+        importable: Sequence[str] = (),
         limits: Limits | None = None,
         devices: Sequence[str] = (),
         read_only: Sequence[str] = (),
         waive: Sequence[str] = (),
-        masked_packages: Sequence[str] = policy.MASKED_PACKAGES,
         interpreter: policy.Interpreter | None = None,
         uid: int = INSIDE_ID,
         gid: int = INSIDE_ID,
     ) -> None:
         """
-        probes           the probes file; the constructor reads its content
-        preload          modules that the fork server imports, such as ("numpy", "torch")
-        limits           limits of sessions that are opened without limits
-        devices          device nodes to show, such as /dev/nvidia0
-        read_only        further paths of the host to show
-        waive            protections that need not be in force, for example because this machine lacks them
-        masked_packages  packages that cannot be imported inside although they are installed
-        uid, gid         user and group of student code, if the wall is started by root
+        probes      the probes file; the constructor reads its content
+        preload     modules that the fork server imports, such as ("numpy", "torch")
+        importable  packages that student code can import besides the standard library and `preload`
+        limits      limits of sessions that are opened without limits
+        devices     device nodes to show, such as /dev/nvidia0
+        read_only   further paths of the host to show
+        waive       protections that need not be in force, for example because this machine lacks them
+        uid, gid    user and group of student code, if the wall is started by root
         """
         self._features = protections_wanted(frozenset(waive)) - (
             frozenset() if os.geteuid() == 0 else {"uid-drop"}
@@ -86,6 +86,7 @@ class BwrapWall(ControlledWall):
         settings = configuration(
             self._features,
             preload,
+            importable,
             site_packages=[*policy.site_packages_inside(interpreter).values()],
             hidden=[GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in self._features else [])],
             uid=uid,
@@ -96,7 +97,8 @@ class BwrapWall(ControlledWall):
             files=inside_files(probes.read_bytes(), settings),
             devices=tuple(devices),
             read_only=tuple(read_only),
-            masked=policy.packages_to_mask(interpreter, masked_packages),
+            visible=packages.entries(interpreter.site_packages, (*preload, *importable)),
+            emptied=policy.libraries_to_empty(interpreter),
             as_root=os.geteuid() == 0,
             features=self._features,
         )

@@ -35,6 +35,7 @@ class WallSettings:
 
     probes: Path
     preload: Sequence[str] = ()
+    importable: Sequence[str] = ()
     waive: Sequence[str] = ()
     devices: Sequence[str] = ()
     limits: Limits | None = None
@@ -76,6 +77,7 @@ def _bwrap(settings: WallSettings) -> Wall:
     return BwrapWall(
         settings.probes,
         preload=settings.preload,
+        importable=settings.importable,
         waive=settings.waive,
         devices=settings.devices,
         limits=settings.limits,
@@ -89,6 +91,7 @@ def _docker(settings: WallSettings) -> Wall:
         settings.probes,
         image=settings.image,
         preload=settings.preload,
+        importable=settings.importable,
         waive=settings.waive,
         devices=settings.devices,
         limits=settings.limits,
@@ -106,11 +109,13 @@ def _none(settings: WallSettings) -> Wall:
 def _refuse_reference() -> None:
     """Raise GraderError if the reference is installed: without a wall, student code could import and use it."""
     from autograder.sandbox import policy
+    from autograder.sandbox.inside import packages
 
-    found = policy.packages_to_mask(policy.Interpreter.current(), ("ref",))
-    if found:
+    found = packages.entries(policy.Interpreter.current().site_packages, ("ref",))
+    paths = [f"{folder}/{entry}" for folder, entries in found.items() for entry in entries]
+    if paths:
         raise GraderError(
-            f"the reference is installed here ({', '.join(found)}), and without a sandbox student code would find "
+            f"the reference is installed here ({', '.join(paths)}), and without a sandbox student code would find "
             f"it: {sys.executable} -m pip uninstall ref"
         )
 

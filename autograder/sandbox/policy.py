@@ -7,9 +7,9 @@ on the host is hidden: home directories, the hidden suite, the reference, the st
 
 - `/usr` and the directories that belong to it, the few files in `/etc` that the dynamic linker needs, and artificial
   `passwd`, `group` and `hosts` files. All of them are read-only.
-- The interpreter that runs the grader. Of its virtual environment only `site-packages` is visible, below a neutral
-  name and without the packages in `MASKED_PACKAGES`. Python does not execute `.pth` files inside, so an editable
-  install of the staff repository cannot be imported.
+- The interpreter that runs the grader, with its standard library. Of its virtual environment, only the packages that
+  the assignment allows are visible, with what they require, below a neutral name. All other folders of libraries are
+  empty. Python does not execute `.pth` files inside, so an editable install of the staff repository cannot be imported.
 - Five harmless devices, and the configured devices, for a GPU.
 - `/grader`: the package `inside`, the probes and the configuration. They are passed as bytes, not as paths.
 """
@@ -27,6 +27,7 @@ from autograder.sandbox.inside import (
     GRADER_DIRECTORY,
     INSIDE_ID,
     SUBMISSION_DIRECTORY,
+    packages,
 )
 
 SITE_PACKAGES = "/site-packages"
@@ -55,7 +56,6 @@ ARTIFICIAL_FILES: Mapping[str, bytes] = {
     "/etc/group": f"student:x:{INSIDE_ID}:\n".encode(),
     "/etc/hosts": b"127.0.0.1 localhost\n",
 }
-MASKED_PACKAGES = ("ref", "reference", "autograder", "hidden")
 
 
 def start_inside(module: str, call: str) -> str:
@@ -133,8 +133,10 @@ class Policy:
     devices: tuple[str, ...] = ()
     read_only: tuple[str, ...] = ()
     """Further paths of the host, shown read-only under the same path."""
-    masked: Mapping[str, bool] = field(default_factory=dict)
-    """Paths that are hidden although a parent folder is shown. The value says whether the path is a folder."""
+    visible: Mapping[str, Iterable[str]] = field(default_factory=dict)
+    """By folder of libraries of the interpreter, as a path of the host: the entries that are shown."""
+    emptied: tuple[str, ...] = ()
+    """Folders of libraries below shown paths. Nothing in them is shown except entries in `visible`."""
     as_root: bool = False
     features: frozenset[str] = frozenset(PROTECTIONS)
 
@@ -150,7 +152,6 @@ def arguments(policy: Policy, descriptors: Mapping[str, int], control_fd: int) -
         *("--proc", "/proc", "--perms", "1777", "--size", str(64 * 2**20), "--tmpfs", "/tmp"),  # noqa: S108
         *_system(),
         *_python(policy),
-        *_masks(policy.masked),
         *_devices(policy.devices),
         *(
             word
@@ -198,9 +199,14 @@ def _system() -> list[str]:
 
 def _python(policy: Policy) -> list[str]:
     words = _shown((*outermost(policy.interpreter.prefixes), *policy.read_only))
+    for path in policy.emptied:
+        words += ["--tmpfs", path]
     for host, inside in site_packages_inside(policy.interpreter).items():
-        if host != inside:
-            words += ["--perms", "0755", "--dir", SITE_PACKAGES, "--ro-bind", host, inside]
+        words += ["--perms", "0755", "--dir", inside]
+        for entry in policy.visible.get(host, ()):
+            words += ["--ro-bind", f"{host}/{entry}", f"{inside}/{entry}"]
+    for path in policy.emptied:
+        words += ["--remount-ro", path]
     return words
 
 
@@ -238,31 +244,11 @@ def outermost(paths: Iterable[str]) -> list[str]:
     return kept
 
 
-def _masks(masked: Mapping[str, bool]) -> list[str]:
-    words: list[str] = []
-    for path, is_folder in masked.items():
-        words += ["--tmpfs", path] if is_folder else ["--ro-bind", os.devnull, path]
-    return words
-
-
-def packages_to_mask(interpreter: Interpreter, names: Iterable[str]) -> dict[str, bool]:
-    """Return the paths inside the wall of installed packages with these names, so that they can be hidden.
-
-    The value says whether the path is a folder.
-    """
-    wanted = set(names)
-    inside_of = site_packages_inside(interpreter)
-    # /usr is shown, so the system's package folders are searched in addition to the interpreter's own.
-    roots = (*interpreter.prefixes, "/usr", "/usr/local")
-    others = [str(path) for root in roots for path in Path(root, "lib").glob("python3*/*-packages")]
-    folders = {**{path: path for path in others}, **inside_of}
-    return {
-        f"{inside}/{entry.name}": entry.is_dir()
-        for host, inside in folders.items()
-        if Path(host).is_dir()
-        for entry in sorted(Path(host).iterdir())
-        if entry.name.partition(".")[0] in wanted
-    }
+def libraries_to_empty(interpreter: Interpreter) -> tuple[str, ...]:
+    """Return every folder of libraries below the paths that the wall shows in any case, the interpreter's included."""
+    shown = (*SYSTEM_DIRECTORIES, *interpreter.prefixes)
+    found = {*packages.folders(interpreter.prefixes), *map(os.path.realpath, interpreter.site_packages)}
+    return tuple(sorted(path for path in found if any(Path(path).is_relative_to(root) for root in shown)))
 
 
 def _devices(extra: Iterable[str]) -> list[str]:

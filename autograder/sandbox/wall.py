@@ -254,6 +254,7 @@ def refuse_to_show(probes: Path, shown: Sequence[str]) -> None:
 def configuration(
     features: frozenset[str],
     preload: Sequence[str],
+    importable: Sequence[str],
     *,
     site_packages: Sequence[str] = (),
     hidden: Sequence[str] = (),
@@ -265,6 +266,7 @@ def configuration(
     return {
         "features": sorted(features),
         "preload": list(preload),
+        "importable": list(importable),
         "site_packages": list(site_packages),
         "seccomp": seccomp.program() if "seccomp" in features else b"",
         "hidden": list(hidden),

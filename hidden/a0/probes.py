@@ -5,6 +5,7 @@ import contextlib
 import torch
 
 MODES = {"enabled": torch.enable_grad, "disabled": torch.no_grad, "inference": torch.inference_mode}
+WITHOUT_AUTOGRAD = "Task0 is without autograd: compute W_grad and the gradient of the input by hand"
 COPIED_ELEMENTS = 1 << 20
 MAX_MESSAGE = 1000  # of an exception that is expected
 
@@ -15,6 +16,34 @@ def warm_up():
         torch.ones(2, 3, dtype=dtype) @ torch.ones(3, 2, dtype=dtype)
 
 
+class AutogradUsed(Exception):
+    """Student code has asked autograd for a gradient. This is no error that a case expects."""
+
+    __module__ = "builtins"  # messages show the name of such a class without its module
+
+
+def _refuse(*_arguments, **_keywords):
+    raise AutogradUsed(WITHOUT_AUTOGRAD)
+
+
+class _NoEngine:
+    """Takes the place of autograd's engine. `backward`, `torch.autograd.grad` and `torch.func` all end there."""
+
+    queue_callback = run_backward = _refuse
+
+
+@contextlib.contextmanager
+def _without_autograd():
+    variable, forward = torch.autograd.Variable, torch.autograd.forward_ad
+    engine, enter = variable._execution_engine, forward.enter_dual_level
+    variable._execution_engine, forward.enter_dual_level = _NoEngine(), _refuse
+    try:
+        yield
+    finally:
+        variable._execution_engine, forward.enter_dual_level = engine, enter
+
+
+@_without_autograd()
 def run(layers, calls, matrices=True, look=False):
     """Build `layers`, make `calls` one after the other, and return what each call gave.
 
@@ -32,7 +61,7 @@ def run(layers, calls, matrices=True, look=False):
     try:
         return _run(layers, calls, look) | {"matrices": False}
     except Exception as error:
-        if not matrices or _knows_stacks(layers, calls):
+        if not matrices or isinstance(error, AutogradUsed) or _knows_stacks(layers, calls):
             raise
         about_stacks = error
     with contextlib.suppress(Exception):
@@ -40,6 +69,7 @@ def run(layers, calls, matrices=True, look=False):
     raise about_stacks
 
 
+@_without_autograd()
 def ordinary(steps):
     """Return Y, W_grad and grad_input of each (W, X, G), each in a new layer; None where something is raised."""
     results = []
@@ -107,6 +137,7 @@ def _facts(value):
     return (value.device.type, value.requires_grad) if isinstance(value, torch.Tensor) else None
 
 
+@_without_autograd()
 def construct(sizes, dtypes, device, seeds, layers, calls):
     """Construct layers; return what is raised, facts about each W that was drawn, and what further layers compute.
 
@@ -169,6 +200,8 @@ def _raised(call):
     """Return what a call raises: the names of the exception's classes, and its message."""
     try:
         call()
+    except AutogradUsed:
+        raise
     except Exception as error:  # noqa: BLE001 (whatever it is, the check judges it)
         return {
             "raised": [kind.__name__ for kind in type(error).__mro__],

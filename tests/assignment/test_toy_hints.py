@@ -31,6 +31,34 @@ MISTAKES = {
         "test_linear_needs_no_autograd",
         "grad_input requires grad",
     ),
+    "gradients by autograd": (
+        "linear.py",
+        "return G @ W.T",
+        "return torch.autograd.grad(self(X.requires_grad_()).sum(), X)[0]",
+        "test_linear_backward and not needs",
+        "Task0 is without autograd: compute W_grad and the gradient of the input by hand",
+    ),
+    "import of a package that is not allowed": (
+        "softmax.py",
+        "import numpy as np\n",
+        "import numpy as np\nfrom scipy import special\n",
+        "test_imports",
+        "src/softmax.py, line 17, imports scipy; this assignment allows the standard library, torch, numpy,",
+    ),
+    "import of a package in a function": (
+        "softmax.py",
+        "    return x + y\n",
+        "    from jax import numpy as jnp\n\n    return x + y\n",
+        "test_imports",
+        "imports jax; this assignment allows",
+    ),
+    "import of an own file without a dot": (
+        "softmax.py",
+        "import numpy as np\n",
+        "import numpy as np\nimport mnist\n",
+        "test_imports",
+        "tqdm, and your own files with a dot",
+    ),
     "pixels by min-max": (
         "mnist.py",
         "X /= 255",
@@ -112,5 +140,5 @@ def test_tasks_absent_from_a_starter_are_skipped(student_repository):
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     result = run_toy_tests(student_repository, "-rs")
     assert result.returncode == 0, result.stdout
-    assert "8 passed" in result.stdout
+    assert "9 passed" in result.stdout
     assert "src/softmax is not part of this assignment" in result.stdout

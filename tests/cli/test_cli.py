@@ -141,6 +141,14 @@ def test_a_folder_that_cannot_be_written_is_named_before_anything_is_graded(cour
         assert "Traceback" not in result.stderr
 
 
+def test_an_allowed_package_that_is_not_installed_is_named(tmp_path):
+    course_folder = CourseFolder(tmp_path, settings='packages = ["numpy", "numpyy"]\n')
+    course_folder.submission("ann")
+    result = autograder("grade", "submissions/ann", cwd=course_folder.folder)
+    assert result.returncode == 1
+    assert "packages: numpyy is not installed here" in result.stderr
+
+
 @pytest.mark.sandbox
 def test_a_module_to_preload_that_is_not_installed_is_named(tmp_path):
     course_folder = CourseFolder(tmp_path, settings='preload = ["numpyy"]\n')

@@ -1,14 +1,18 @@
 """Every sentence that a student can read about the end of their code."""
 
+import ast
 import signal
+from pathlib import Path
 
 import pytest
 
 from autograder.errors import BusyError
+from autograder.grading import messages
 from autograder.grading.messages import failure_of, size
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
+from tests.support import ROOT
 
 LIMITS = Limits(memory_bytes=2 << 30, output_bytes=64 << 20, reply_bytes=64 << 20)
 
@@ -125,3 +129,55 @@ def test_a_machine_that_is_too_busy_is_our_fault():
 )
 def test_sizes(number, text):
     assert size(number) == text
+
+
+PACKAGES = ("numpy", "tqdm")
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "No module named 'torch'",
+            "src/softmax.py, line 3, imports torch; this assignment allows the standard library, numpy, tqdm, and your "
+            "own files with a dot (from .name import …)",
+        ),
+        (
+            "No module named 'numpy.nothing'",
+            "cannot be imported: No module named 'numpy.nothing' (src/softmax.py, line 3)",
+        ),
+        (
+            "No module named 'tkinter'",
+            "cannot be imported: No module named 'tkinter' (src/softmax.py, line 3)",
+        ),
+        (
+            "No module named 'src.Mnist'; there is a file mnist.py in src",
+            "cannot be imported: No module named 'src.Mnist'; there is a file mnist.py in src (src/softmax.py, line 3)",
+        ),
+    ],
+    ids=["not allowed", "part of an allowed package", "standard library", "own file"],
+)
+def test_a_missing_module_is_explained(message, expected):
+    outcome = Outcome(
+        Status.RAISED, exception="ModuleNotFoundError", message=message, file="src/softmax.py", line=3
+    )
+    failure = failure_of(outcome, timeout=1.0, limits=Limits(), packages=PACKAGES)
+    assert str(failure) == expected
+
+
+def body_of_not_allowed(path):
+    """Return the statements of the function `not_allowed` in a file, without its docstring."""
+    functions = [
+        node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
+    ]
+    (found,) = [node for node in functions if node.name == "not_allowed"]
+    return [ast.dump(statement) for statement in found.body[1:]]
+
+
+def test_students_read_the_same_sentence_before_they_push():
+    """test_toy.py cannot import the grader, so it has copies."""
+    toy = ROOT / "test_toy.py"
+    assert body_of_not_allowed(toy) == body_of_not_allowed(Path(messages.__file__))
+    sentence = "Task0 is without autograd: compute W_grad and the gradient of the input by hand"
+    for file in (toy, ROOT / "hidden" / "a0" / "probes.py"):
+        assert sentence in file.read_text("utf-8")

@@ -174,9 +174,19 @@ class Grading:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         config_file = course(folder, conditions, self.sandbox(conditions.wall))
         checkouts = {build(sample, folder / "checkouts" / sample.name): sample for sample in samples}
+        for sample in samples:
+            for other in sample.expected.beside:
+                name = neighbour(sample, other)
+                checkouts[build(ALL[other], folder / "checkouts" / name)] = ALL[other]
         before = {path: fingerprint(path) for path in (*checkouts, folder / "hidden", folder / "src")}
         config, others = load(config_file), children()
         results: dict[str, Graded] = {}
+        crowd = {
+            name
+            for sample in samples
+            if sample.expected.beside
+            for name in (sample.name, *(neighbour(sample, other) for other in sample.expected.beside))
+        }
         with Grader(
             config, conditions.assignment, config_file=config_file, sandbox=conditions.wall
         ) as grader:
@@ -184,7 +194,7 @@ class Grading:
             processes = len(descendants(others))
             for alone, jobs in ((False, IN_FLIGHT[conditions.assignment]), (True, 1)):
                 work = [(path, None) for path, sample in checkouts.items() if sample.expected.alone is alone]
-                work.sort(key=lambda one: one[0].name not in PAIR)
+                work.sort(key=lambda one: (one[0].name not in PAIR, one[0].name not in crowd))
                 results |= {graded.path.name: graded for graded in grader.grade_many(work, jobs=jobs)}
             if conditions.wall == "bwrap":
                 names = [name for name, _ in grader.cases]
@@ -203,6 +213,11 @@ class Grading:
         self.left_behind += [f"{path} was changed" for path in before if fingerprint(path) != before[path]]
         self.left_behind += [f"{conditions}: the mount {mount} is left" for mount in mounts() - mounted]
         return results
+
+
+def neighbour(sample: Sample, other: str) -> str:
+    """Return the name of the checkout of `other` that is graded beside a sample."""
+    return f"{other}+{sample.name}"
 
 
 def catching(sample: Sample, names: Sequence[str]) -> tuple[str, ...]:
@@ -335,7 +350,13 @@ def results(grading: Grading, request: pytest.FixtureRequest) -> Results:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(("wall", "sample"), CASES)
 def test_a_sample_gets_what_it_expects(wall: str, sample: Sample, results: Results) -> None:
-    graded, expected = results[wall, sample.name], sample.expected
+    for other in sample.expected.beside:
+        assert_as_expected(wall, ALL[other], results[wall, neighbour(sample, other)])
+    assert_as_expected(wall, sample, results[wall, sample.name])
+
+
+def assert_as_expected(wall: str, sample: Sample, graded: Graded) -> None:
+    expected = sample.expected
     assert graded.fault is None, "a submission must not be able to stop its grading"
     report = graded.report
     table = "\n" + markdown([report])

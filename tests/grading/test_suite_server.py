@@ -11,7 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from autograder.config import load
+from autograder.config import AssignmentConfig, load
 from autograder.errors import GraderError, SuiteError
 from autograder.grading import plugin, suite_server
 from autograder.grading.grader import Grader
@@ -495,3 +495,29 @@ def test_a_gpu_that_torch_cannot_use_is_our_fault(monkeypatch):
         suite_server._require_gpu("t", ["/dev/null", "/dev/nvidia0"])
     unusable.cuda.is_available = lambda: True
     suite_server._require_gpu("t", ["/dev/nvidia0"])
+
+
+# given files ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "shadows"),
+    [
+        ("src/ext/build.cpython-311-x86_64-linux-gnu.so", True),
+        ("src/ext/build.abi3.so", True),
+        ("src/ext/build.so", True),
+        ("src/ext/build/__init__.py", True),
+        ("src/ext/build/__init__.abi3.so", True),
+        ("src/ext/__init__.cpython-311-x86_64-linux-gnu.so", True),
+        ("src/ext/build.txt", False),
+        ("src/ext/build/data.hpp", False),
+        ("src/ext/builder.so", False),
+        ("src/build.py", False),
+        ("src/ext/own.cpp", False),
+    ],
+)
+def test_nothing_takes_the_place_of_a_given_module(path, shadows):
+    given = {"src/ext/__init__.py": b"", "src/ext/build.py": b"given", "src/ext/binding.cpp": b""}
+    server = SimpleNamespace(assignment=AssignmentConfig("x", given=tuple(given)), given=lambda: given)
+    graded = suite_server.Server.with_given(server, {path: b"own", "src/own.py": b""})
+    assert graded == {**({} if shadows else {path: b"own"}), "src/own.py": b"", **given}

@@ -200,8 +200,8 @@ def test_each_starter_holds_its_own_tasks(ours):
     tasks = {path.split("/")[1] for path in ours.files if path.startswith("src/")}
     expected = {
         "a0": {"__init__.py", "linear.py"},
-        "a1": {"__init__.py", "linear.py", "mnist.py", "softmax.py", "softmax_ext", "train.py"},
-        "a2": {"__init__.py", "linear.py", "mnist.py", "softmax.py", "softmax_ext", "train.py", "needle"},
+        "a1": {"__init__.py", "mnist.py", "softmax.py", "softmax_ext", "train.py"},
+        "a2": {"__init__.py", "mnist.py", "softmax.py", "softmax_ext", "train.py", "needle"},
     }
     assert tasks == expected[ours.assignment]
     stubs = set(re.findall(rb'(?:Error\(|NotImplemented\{)"(Task\d): ', b"".join(ours.files.values())))
@@ -249,3 +249,63 @@ def test_every_link_of_the_readme_leads_somewhere(ours, readme):
             assert target[1:] in anchors
         elif not target.startswith("http"):
             assert target in ours.files or target in folders, target
+
+
+# requirements and packages -------------------------------------------------------------------------------
+
+REQUIREMENTS = """# What students need
+torch==2.0    # a0
+numpy>=2      # arrays
+# tests
+pytest>=8
+Pytest_Timeout>=2
+# training
+# and plots
+scikit-learn
+matplotlib
+"""
+
+
+@pytest.mark.parametrize(
+    ("needed", "kept"),
+    [
+        (["numpy"], "# What students need\nnumpy>=2      # arrays\n"),
+        (
+            ["pytest-timeout", "numpy"],
+            "# What students need\nnumpy>=2      # arrays\n# tests\nPytest_Timeout>=2\n",
+        ),
+        (["sklearn"], "# What students need\n# training\n# and plots\nscikit-learn\n"),
+        (["torch", "pytest"], "# What students need\ntorch==2.0    # a0\n# tests\npytest>=8\n"),
+    ],
+)
+def test_requirements_are_those_of_the_assignment(needed, kept):
+    assert starter.requirements(REQUIREMENTS, needed) == kept
+
+
+def test_a_package_without_a_line_in_requirements_is_refused(tmp_path):
+    staff = Staff(tmp_path)
+    staff.write("requirements.txt", "pytest\npytest-timeout\n")
+    with pytest.raises(GraderError, match=r"requirements\.txt has no line for numpy"):
+        build(staff)
+
+
+def test_each_starter_installs_and_imports_what_its_assignment_allows(ours):
+    names = {
+        re.match(r"[\w-]+", line)[0]
+        for line in ours.files["requirements.txt"].decode().splitlines()
+        if not line.startswith("#")
+    }
+    training = {"matplotlib", "tqdm", "scikit-learn", "pybind11"}
+    tests = {"numpy", "pytest", "pytest-timeout"}
+    assert names == tests | ({"torch"} if ours.assignment == "a0" else training)
+    allowed = ast.literal_eval(
+        re.search(rb"^PACKAGES = (\(.*?\))", ours.files["test_toy.py"], re.MULTILINE)[1].decode()
+    )
+    assert allowed == (("torch", "numpy") if ours.assignment == "a0" else ("numpy", "matplotlib", "tqdm"))
+
+
+def test_the_visible_tests_of_the_staff_repository_allow_what_some_assignment_allows():
+    settings = config.load(ROOT / "autograder.toml")
+    allowed = {name for one in settings.assignments.values() for name in one.importable()}
+    line = re.search(r"^PACKAGES = (\(.*?\))", (ROOT / "test_toy.py").read_text("utf-8"), re.MULTILINE)
+    assert {*ast.literal_eval(line[1])} == allowed

@@ -348,6 +348,7 @@ def test_memory_holds_nothing_of_the_trusted_side(wall: BwrapWall) -> None:
                 ".case",
                 ".clock",
                 ".fork_server",
+                ".imports",
                 ".kernel",
                 ".processes",
                 ".protocol",

@@ -21,6 +21,9 @@ from autograder.sandbox.wall import inside_files
 PYTHON = Interpreter("/opt/py/bin/python3", ("/opt/py",), ("/srv/venv/lib/python3.11/site-packages",))
 
 
+LIBRARIES = PYTHON.site_packages[0]
+
+
 def words(**options: object) -> list[str]:
     return policy.arguments(Policy(PYTHON, **options), {"/grader/probes.py": 7}, 5)  # type: ignore[arg-type]
 
@@ -48,9 +51,10 @@ def test_nothing_of_the_host_is_writable() -> None:
 
 
 def test_only_the_system_and_the_interpreter_are_shown() -> None:
-    shown = {path for path, _ in pairs(words(), "--ro-bind") + pairs(words(), "--ro-bind-try")}
-    own = {"/opt/py", "/srv/venv/lib/python3.11/site-packages"}
-    assert ("/srv/venv/lib/python3.11/site-packages", "/site-packages/0") in pairs(words(), "--ro-bind")
+    command = words(visible={LIBRARIES: ["numpy", "numpy.libs"]})
+    shown = {path for path, _ in pairs(command, "--ro-bind") + pairs(command, "--ro-bind-try")}
+    own = {"/opt/py", f"{LIBRARIES}/numpy", f"{LIBRARIES}/numpy.libs"}
+    assert (f"{LIBRARIES}/numpy", "/site-packages/0/numpy") in pairs(command, "--ro-bind")
     assert shown - own <= {*policy.SYSTEM_DIRECTORIES, *policy.SYSTEM_FILES}
     assert own <= shown
 
@@ -125,28 +129,34 @@ def test_the_interpreter_is_that_of_this_process_without_its_virtual_environment
     assert all(Path(path).name in ("site-packages", "dist-packages") for path in current.site_packages)
 
 
-def test_packages_that_would_solve_the_task_for_the_student_are_masked(tmp_path: Path) -> None:
-    for name in ("ref", "numpy", "ref-1.0.dist-info"):
-        (tmp_path / name).mkdir()
-    for name in ("ref.cpython-311-x86_64-linux-gnu.so", "reference.py", "refined.py"):
-        (tmp_path / name).touch()
-    masked = policy.packages_to_mask(Interpreter("/py", (), (str(tmp_path),)), policy.MASKED_PACKAGES)
-    inside = "/site-packages/0"
-    assert masked == {
-        f"{inside}/ref": True,
-        f"{inside}/ref.cpython-311-x86_64-linux-gnu.so": False,
-        f"{inside}/reference.py": False,
+def test_a_folder_of_libraries_that_is_shown_in_any_case_is_emptied_first() -> None:
+    folder = "/opt/py/lib/python3.11/site-packages"
+    python = Interpreter("/opt/py/bin/python3", ("/opt/py",), (folder,))
+    options = Policy(python, visible={folder: ["numpy"]}, emptied=(folder, "/usr/lib/python3/dist-packages"))
+    command = policy.arguments(options, {}, 5)
+    shown = command.index("/opt/py"), command.index(f"{folder}/numpy")
+    emptied = [at for at, word in enumerate(command) if word == "--tmpfs" and command[at + 1] == folder]
+    closed = [at for at, word in enumerate(command) if word == "--remount-ro" and command[at + 1] == folder]
+    assert shown[0] < emptied[0] < shown[1] < closed[0]
+    assert "/usr/lib/python3/dist-packages" in [
+        command[at + 1] for at in range(at_end(command)) if command[at] == "--tmpfs"
+    ]
+
+
+def at_end(command: list[str]) -> int:
+    return command.index("--")
+
+
+def test_every_folder_of_libraries_below_what_is_shown_is_emptied(tmp_path: Path) -> None:
+    for place in ("lib/python3.12/dist-packages", "envs/other/lib/python3.11/site-packages"):
+        (tmp_path / "py" / place).mkdir(parents=True)
+    (tmp_path / "venv" / "site-packages").mkdir(parents=True)
+    python = Interpreter("/py", (str(tmp_path / "py"),), (str(tmp_path / "venv" / "site-packages"),))
+    emptied = policy.libraries_to_empty(python)
+    assert {path for path in emptied if path.startswith(str(tmp_path))} == {
+        str(tmp_path / "py" / "lib/python3.12/dist-packages"),
+        str(tmp_path / "py" / "envs/other/lib/python3.11/site-packages"),
     }
-    command = words(masked=masked)
-    assert command[command.index(f"{inside}/ref") - 1] == "--tmpfs"
-    assert ("/dev/null", f"{inside}/reference.py") in pairs(command, "--ro-bind")
-
-
-def test_a_reference_beside_the_system_s_python_is_masked_too(tmp_path: Path) -> None:
-    others = tmp_path / "lib" / "python3.12" / "dist-packages"
-    (others / "ref").mkdir(parents=True)
-    masked = policy.packages_to_mask(Interpreter("/py", (str(tmp_path),), ()), policy.MASKED_PACKAGES)
-    assert masked == {f"{others}/ref": True}
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -500,3 +501,66 @@ def test_an_image_with_the_reference_in_it_is_refused(new_wall: Any, tmp_path: P
     shown = [*volumes()[:-1], f"{tmp_path}/packages:/site-packages"]
     with pytest.raises(GraderError, match="holds the package 'ref'"):
         new_wall(volumes=shown).ready()
+
+
+FIND = """
+import glob, importlib, sys
+def go(names):
+    found, refused = [], []
+    for name in names:
+        try:
+            importlib.import_module(name)
+            found.append(name)
+        except ModuleNotFoundError:
+            pass
+    sys.path += ["/site-packages", *glob.glob(f"{sys.base_prefix}/lib/python3*/*-packages")]
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError:
+            pass
+        except OSError as error:
+            refused.append((name, type(error).__name__))
+    return found, refused
+"""
+NAMES = ["numpy", "tqdm", "sklearn", "torch", "pytest"]
+
+
+@pytest.mark.docker
+def test_only_allowed_packages_can_be_imported(new_wall: Any) -> None:
+    wall = new_wall(preload=("numpy",), importable=("tqdm",), limits=replace(SMALL, memory_bytes=1024 * MIB))
+    found, refused = value(wall, FIND, NAMES)
+    assert found == ["numpy", "tqdm"]
+    assert refused == [(name, "PermissionError") for name in ("sklearn", "torch", "pytest")]
+
+
+@pytest.mark.docker
+def test_python_and_the_compiler_start_although_folders_above_are_divided(new_wall: Any) -> None:
+    code = """
+        import subprocess, sys
+        def go():
+            python = subprocess.run([sys.executable, "-c", "import json, ctypes; print(42)"], capture_output=True)
+            compiler = subprocess.run(
+                ["c++", "-shared", "-x", "c++", "-", "-o", "/tmp/x.so"], input=b"#include <vector>", capture_output=True
+            )
+            return python.stdout, compiler.stderr
+    """
+    wall = new_wall(limits=replace(SMALL, memory_bytes=1024 * MIB))
+    assert value(wall, code) == (b"42\n", b"")
+
+
+@pytest.mark.docker
+def test_without_landlock_a_package_is_off_the_path_but_can_be_read(new_wall: Any) -> None:
+    """So Landlock is what keeps a case from other packages, and the folder of links what it finds missing."""
+    limits = replace(SMALL, memory_bytes=1024 * MIB)
+    wall = new_wall(waive=("landlock", "hidden-proc", "read-only-submission"), limits=limits)
+    code = """
+        import importlib, sys
+        def go():
+            try:
+                import tqdm
+            except ModuleNotFoundError:
+                sys.path.append("/site-packages")
+                return importlib.import_module("tqdm").__file__
+    """
+    assert value(wall, code) == "/site-packages/tqdm/__init__.py"

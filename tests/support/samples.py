@@ -74,7 +74,8 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         change: by file, pairs (text of the base, text instead); every occurrence is replaced.
         delete: files or folders of the base to take away.
         not_given: files that the course gives to students; this sample is graded in a course that gives them not.
-        alone: graded while nothing else is: it takes the processors away from its neighbours.
+        alone: graded while nothing else is: what it costs is the grader's, not the sandbox's.
+        beside: other samples that are graded at the same time, and must get what they expect.
     """
 
     assignment: Literal["a0", "a1", "a2"]
@@ -90,6 +91,7 @@ class Expectation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     delete: tuple[str, ...] = ()
     not_given: tuple[str, ...] = ()
     alone: bool = False
+    beside: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.points is None and self.verdicts == Verdicts():

@@ -126,7 +126,7 @@ class Staff(CourseFolder):
             "test_script.sh": "#!/bin/sh\nexit 1\n",
             "run_docker.sh": "#!/bin/sh\nexit 1\n",
             "Dockerfile": "FROM scratch\n",
-            "requirements.txt": "numpy\n",
+            "requirements.txt": "numpy\npytest\npytest-timeout\n",
             "docs/assignment.md": ENGLISH,
             "docs/assignment.zh-CN.md": CHINESE,
             "starter/gitignore": ".venv/\n",

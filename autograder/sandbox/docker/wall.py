@@ -42,6 +42,9 @@ OPEN_SECONDS = 300.0
 """The time that a submission may wait for a container while many submissions are opened."""
 END_SECONDS = 20.0
 
+REFUSED_PACKAGES = ("ref", "reference", "autograder", "hidden")
+"""An image that contains one of these is refused. Student code could not import them, if the kernel has Landlock."""
+
 MISSING = frozenset({"user-namespace", "case-pid-namespace"})
 """The protections that a container lacks: student code runs as an ordinary user of the host, with its own uid, and all
 cases of a submission share the container's process ids."""
@@ -56,23 +59,23 @@ class DockerWall(ControlledWall):
         *,
         image: str,
         preload: Sequence[str] = (),
+        importable: Sequence[str] = (),
         limits: Limits | None = None,
         devices: Sequence[str] = (),
         volumes: Sequence[str] = (),
         waive: Sequence[str] = (),
-        masked_packages: Sequence[str] = policy.MASKED_PACKAGES,
         size: int = POOL_SIZE,
     ) -> None:
         """
-        probes           the probes file; the constructor reads its content
-        image            the image of the containers; it must be on this machine
-        preload          modules that a container imports before it gets a submission, such as ("numpy", "torch")
-        limits           limits of sessions; they set the size of the containers, so no session may have higher limits
-        devices          device nodes to show; /dev/nvidia0 becomes `--gpus device=0`
-        volumes          folders of the host to show, read-only, as "/host/folder:/inside"
-        waive            protections that need not be in force
-        masked_packages  packages that must not be importable; an image that has one of them is refused
-        size             the number of containers that are kept warm
+        probes      the probes file; the constructor reads its content
+        image       the image of the containers; it must be on this machine
+        preload     modules that a container imports before it gets a submission, such as ("numpy", "torch")
+        importable  packages that student code can import besides the standard library and `preload`
+        limits      limits of sessions; they set the size of the containers, so no session may have higher limits
+        devices     device nodes to show; /dev/nvidia0 becomes `--gpus device=0`
+        volumes     folders of the host to show, read-only, as "/host/folder:/inside"
+        waive       protections that need not be in force
+        size        the number of containers that are kept warm
         """
         if not image:
             raise GraderError(
@@ -85,13 +88,14 @@ class DockerWall(ControlledWall):
         settings = configuration(
             features,
             preload,
+            importable,
             shown=[
                 *policy.DEVICES,
                 *([] if "hidden-proc" in features else ["/proc"]),
                 *(volume.partition(":")[2] for volume in volumes),
             ],
             devices=devices,
-            masked=list(masked_packages),
+            refused=list(REFUSED_PACKAGES),
         )
         self._pool_settings = {
             "image": image,

@@ -12,6 +12,8 @@ In the wall of namespaces, mounts protect a submission. This process protects it
 - The directories that a case can write to are emptied after the case. All processes of the case are dead by then.
 - Landlock does not let a case write anywhere else, for example to the submission. It also does not let a case read
   `/proc`, `/sys`, devices that are not meant for it, and the folders where an image or the engine keeps private files.
+- The packages that may be imported are found through a folder of links to them. Landlock does not let a case read a
+  file of any other package. A case may see the names of such files, because a rule for a folder holds for all below it.
 - Our own files arrive through stdin, and are stored in a tmpfs. They are removed before a file of a submission arrives.
 """
 
@@ -25,9 +27,10 @@ import shutil
 import signal
 import socket
 import sys
+import sysconfig
 import threading
 import traceback
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from . import (
@@ -36,6 +39,7 @@ from . import (
     WRITABLE_DIRECTORIES,
     fork_server,
     kernel,
+    packages,
     protocol,
     rehearsal,
     submission,
@@ -43,6 +47,8 @@ from . import (
 from .processes import ProcessTable
 from .template import Lost
 
+PACKAGES = f"{GRADER_DIRECTORY}/packages"
+"""The folder of links to the packages that may be imported."""
 PRIVATE = frozenset({"boot", "grader", "home", "media", "mnt", "proc", "root", "run", "srv", "sys", "var"})
 """Folders in the container's root that no case may read, except for the files of Python itself."""
 PRIVATE_SETTINGS = frozenset({"fstab", "gshadow", "hostname", "hosts", "machine-id", "resolv.conf", "shadow"})
@@ -71,10 +77,11 @@ class EmptiedFolders(submission.Folders):
         return submission.filled(os.open(SUBMISSION_DIRECTORY, os.O_TMPFILE | os.O_RDWR, 0o600), content)
 
     def ruleset(self) -> int:
+        readable, listed = without(readable_paths(self.setup.shown), self.setup.hidden)
         gpus = [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith("nvidia")]  # noqa: PTH208
         devices = [path for path in (*self.setup.devices, *gpus) if os.path.exists(path)]  # noqa: PTH110
         writable = dict.fromkeys((*WRITABLE_DIRECTORIES, os.devnull, *devices))
-        return kernel.landlock_ruleset(self.setup.landlock_version, readable(self.setup.shown), [*writable])
+        return kernel.landlock_ruleset(self.setup.landlock_version, readable, [*writable], listed)
 
 
 def skip_process_ids() -> None:
@@ -91,7 +98,7 @@ class ContainerSubmission(submission.Submission):
     folders_kind = EmptiedFolders
 
 
-def readable(shown: Iterable[str]) -> list[str]:
+def readable_paths(shown: Iterable[str]) -> list[str]:
     """Return the paths that a case may read: `shown`, Python, and all of the root and /etc that is not private."""
     kept = [f"/{name}" for name in os.listdir("/") if name not in PRIVATE | {"etc", "dev"}]  # noqa: PTH208
     kept += [f"/etc/{name}" for name in os.listdir("/etc") if name not in PRIVATE_SETTINGS]  # noqa: PTH208
@@ -100,15 +107,63 @@ def readable(shown: Iterable[str]) -> list[str]:
     return [path for path in dict.fromkeys(kept) if os.path.exists(path)]  # noqa: PTH110
 
 
+def without(paths: Iterable[str], hidden: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return paths that contain all of `paths` except the folders in `hidden`, and the folders that were divided.
+
+    Links among the divided folders' entries are left out: what they lead to has a path of its own.
+    """
+    kept, divided = dict[str, None](), dict[str, None]()
+    waiting = [os.path.realpath(path) for path in paths]
+    while waiting:
+        path = waiting.pop()
+        if path in kept or path in divided or path in hidden:
+            continue
+        if any(folder.startswith(path.rstrip("/") + "/") for folder in hidden):
+            divided[path] = None
+            with os.scandir(path) as entries:
+                waiting += [entry.path for entry in entries if not entry.is_symlink()]
+        else:
+            kept[path] = None
+    return [*kept], [*divided]
+
+
+def show_packages(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Let this process and its cases import the packages in `names` and what they require, and no other package.
+
+    Return the folders of libraries, which cases must not read, and the paths in them that cases may read.
+    """
+    standard = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib")}
+    standard |= {f"{folder}/lib-dynload" for folder in standard}
+    libraries = [
+        path
+        for path in dict.fromkeys(sys.path)
+        if path not in standard and not path.startswith(GRADER_DIRECTORY) and os.path.isdir(path)  # noqa: PTH112
+    ]
+    os.mkdir(PACKAGES)  # noqa: PTH102
+    shown = [PACKAGES]
+    for folder, entries in packages.entries(libraries, names).items():
+        for entry in entries:
+            with contextlib.suppress(FileExistsError):
+                os.symlink(f"{folder}/{entry}", f"{PACKAGES}/{entry}")  # noqa: PTH211
+                shown.append(os.path.realpath(f"{folder}/{entry}"))
+    sys.path[:] = [path for path in sys.path if path not in libraries]
+    prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
+    return sorted({*map(os.path.realpath, libraries), *packages.folders(prefixes)}), shown
+
+
 def main() -> None:
     """Serve one session, and return when it ends."""
     reading, writing = _take_stream()
     try:
         configuration = fork_server.read_configuration()
+        refuse_packages(configuration["refused"])
+        libraries, shown = show_packages((*configuration["preload"], *configuration["importable"]))
+        configuration["site_packages"] = [PACKAGES]
         setup = fork_server.prepare(configuration)
-        refuse_packages(configuration["masked"])
+        setup = replace(setup, hidden=tuple(libraries), shown=(*setup.shown, *shown))
         for name in os.listdir(GRADER_DIRECTORY):  # noqa: PTH208
-            shutil.rmtree(os.path.join(GRADER_DIRECTORY, name), ignore_errors=True)  # noqa: PTH118
+            if f"{GRADER_DIRECTORY}/{name}" != PACKAGES:
+                shutil.rmtree(os.path.join(GRADER_DIRECTORY, name), ignore_errors=True)  # noqa: PTH118
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # with a handler, processes of a case could signal pid 1
         processes = ProcessTable(os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         protections = _rehearse(setup, processes)
@@ -136,9 +191,10 @@ def _take_stream() -> tuple[int, int]:
 
 def refuse_packages(names: Iterable[str]) -> None:
     """Raise ImportError if student code could import one of these packages, for example the reference."""
+    path = [folder for folder in sys.path if not folder.startswith(GRADER_DIRECTORY)]
     for name in names:
         for finder in sys.meta_path:
-            found = finder.find_spec(name, None)
+            found = finder.find_spec(name, path)
             if found is not None:
                 raise ImportError(
                     f"the image holds the package {name!r} ({found.origin}), which student code could import; "

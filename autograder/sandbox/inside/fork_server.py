@@ -22,7 +22,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import gc
-import importlib
+import importlib.util
 import os
 import select
 import signal
@@ -77,6 +77,9 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
     sys.path += configuration["site_packages"]
     for name in configuration["preload"]:
         touch(importlib.import_module(name))
+    for name in configuration["importable"]:
+        if importlib.util.find_spec(name) is None:
+            raise ModuleNotFoundError(f"No module named {name!r}, which student code may import")
     probes = load_probes(PROBES_FILE)
     warm_up = getattr(probes, "warm_up", None)
     if warm_up is not None:
@@ -91,6 +94,7 @@ def prepare(configuration: dict[str, Any]) -> submission.Setup:
         seccomp=configuration["seccomp"],
         landlock_version=landlock_version,
         probes=probes,
+        importable=tuple(configuration["importable"]),
         hidden=tuple(configuration["hidden"]),
         shown=tuple(configuration["shown"]),
         devices=tuple(configuration["devices"]),

@@ -175,6 +175,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 _FS_READ = 0b0000_0000_0000_1101  # execute, read file, read directory
+_FS_LIST = 0b0000_0000_0000_1000  # read directory
 _FS_V1, _FS_V2, _FS_V3, _FS_V5 = 0x1FFF, 0x3FFF, 0x7FFF, 0xFFFF
 _FS_FILE = (
     0b1000_0000_0000_0111 | 1 << 14
@@ -193,9 +194,11 @@ def landlock_version() -> int:
     return max(0, int(result))
 
 
-def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[str]) -> int:
+def landlock_ruleset(
+    version: int, readable: Sequence[str], writable: Sequence[str], listed: Sequence[str] = ()
+) -> int:
     """Return a descriptor of Landlock rules. A process that obeys them may read beneath `readable`, read and write
-    beneath `writable`, and signal only processes that obey the same rules."""
+    beneath `writable`, list folders beneath `listed`, and signal only processes that obey the same rules."""
     handled = _FS_V1 if version < 2 else _FS_V2 if version < 3 else _FS_V3 if version < 5 else _FS_V5
     attribute = _RulesetAttribute(handled, 0, _SCOPED if version >= 6 else 0)
     size = 8 if version < 4 else 16 if version < 6 else 24
@@ -206,6 +209,7 @@ def landlock_ruleset(version: int, readable: Sequence[str], writable: Sequence[s
     for path, access in (
         *((path, _FS_READ) for path in readable),
         *((path, handled) for path in writable),
+        *((path, _FS_LIST) for path in listed),
     ):
         parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = access if os.path.isdir(path) else access & _FS_FILE  # noqa: PTH112

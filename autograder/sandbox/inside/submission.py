@@ -6,8 +6,9 @@ Theory of operation
 once more to become pid 1 of the new pid namespace, forks the template process from which cases are forked (see
 `template`), waits for a channel, and serves requests on this channel:
 
-    ("open", files, limits)     once: write the files below /submission
-    ("build", files)        keep the files of the build, for the cases that need it
+    ("open", files, limits)     once: write the files below /submission, let the template import the packages that they
+                                name
+    ("build", files)            keep the files of the build, for the cases that need it
     ("run", probe, limits, stuck, build)   followed by a frame of encoded inputs: run one case. `stuck` lists
                                 modules whose import did not end in an earlier case; the case ends as soon as it
                                 imports one. `build` says whether the case sees the build
@@ -53,13 +54,14 @@ from . import (
     SUBMISSION_DIRECTORY,
     WRITABLE_DIRECTORIES,
     case,
+    imports,
     kernel,
     protocol,
 )
 from .clock import CaseClock
 from .processes import CaseProcesses, MemoryWatch, ProcessTable
 from .reply import PACKAGE, Reply
-from .template import Lost, Template
+from .template import Lost, Task, Template
 
 TICK = 0.05
 PREPARATION_SECONDS = 30.0
@@ -86,6 +88,8 @@ class Setup:
     seccomp: bytes
     landlock_version: int
     probes: ModuleType
+    importable: tuple[str, ...]
+    """The packages that student code may import, besides those that are loaded already."""
     hidden: tuple[str, ...]
     """Directories that no case may see."""
     shown: tuple[str, ...]
@@ -308,7 +312,7 @@ class Submission:
             kernel.bound_capabilities()
         kernel.set_dumpable(False)
         confinement = case.Confinement(setup.features, setup.seccomp)
-        self.template = Template(setup.probes, confinement, processes)
+        self.template = Template(setup.probes, setup.importable, confinement, processes)
 
     # requests
 
@@ -324,6 +328,8 @@ class Submission:
         kind = request[0]
         if kind == "open":
             self.folders.write(request[1])
+            if imports.may_name(request[1], self.setup.importable):
+                self._import_packages(request[2])
             self._send(("ready",))
         elif kind == "build":
             self.folders.build = dict(request[1])
@@ -340,9 +346,32 @@ class Submission:
     def _send(self, message: tuple[object, ...]) -> None:
         protocol.send_frame(self.writing, protocol.encode(message))
 
+    def _import_packages(self, limits: Mapping[str, Any]) -> None:
+        """Let the template import the allowed packages that the submission names, for all cases."""
+        trial = case.Request("trial", protocol.encode(()), {**limits, **imports.LIMITS})
+        _, reply = self._call(trial, frozenset(), lambda _: None, Task.TRIAL)
+        with contextlib.suppress(protocol.ProtocolError, ValueError):
+            kind, *value = protocol.decode(reply, protocol.DecodeLimits(total_bytes=2**16))
+            if kind == "returned":
+                self.template.load(value[0])
+        self.folders.clean(limits)
+
     # one case
 
     def _run(self, request: case.Request, stuck: frozenset[str]) -> None:
+        facts, reply = self._call(request, stuck, self._send, Task.CASE)
+        self._send(("ended", facts))
+        protocol.send_frame(self.writing, reply)
+        self.folders.clean(request.limits)
+
+    def _call(
+        self,
+        request: case.Request,
+        stuck: frozenset[str],
+        send: Callable[[tuple[object, ...]], None],
+        task: Task,
+    ) -> tuple[dict[str, object], bytes]:
+        """Run one case until it is over; return the facts about it, and its reply."""
         limits = request.limits
         self.folders.prepare(limits, request.build)
         pipes = [os.pipe() for _ in range(3)]
@@ -350,20 +379,18 @@ class Submission:
         stdout, stderr, reply = (write_end for _, write_end in pipes)
         descriptors = case.Descriptors(stdout, stderr, reply, written, self.folders.landlock)
         try:
-            pid, anchor = self.template.fork(descriptors)
+            pid, anchor = self.template.fork(descriptors, task)
         finally:
             for fd in (stdout, stderr, reply, written):
                 os.close(fd)
         processes = CaseProcesses(self.processes, self.template.table_pid, str(anchor))
         watched = Case(pid, [read_end for read_end, _ in pipes], limits, stuck, processes, self)
         try:
-            facts = watched.follow(self._send)
+            facts = watched.follow(send)
         finally:
             for read_end, _ in pipes:
                 os.close(read_end)
-        self._send(("ended", facts))
-        protocol.send_frame(self.writing, watched.reply.payload())
-        self.folders.clean(limits)
+        return facts, watched.reply.payload()
 
 
 class Case:

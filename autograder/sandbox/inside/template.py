@@ -8,11 +8,14 @@ So pid 1 forks this process before any request arrives, and asks it for each cas
 
     b"case" and descriptors         fork a case; the descriptors are those of `case.Descriptors`
         -> the pid of the case, and the pid of its anchor in the wall's /proc, or 0
+    b"trial" and descriptors        the same, for the trial of `imports`
     b"end"                          kill every process of the case
         -> the case's wait status, its user and system time in seconds, and its largest resident memory in KiB
+    b"load" and names               import the modules that did well in the trial
+        -> b"loaded"
 
 The case reads its request itself, from one of the descriptors. This process does the same for every case, so its own
-memory stays as it is.
+memory stays as it is. Modules are loaded only before the first case.
 
 Where a pid namespace can be made, each case has a new one, so process ids begin at the same number in each. Its pid 1,
 the anchor, is a program that only sleeps: it is started without copying this process, which is faster than a fork.
@@ -22,6 +25,8 @@ The namespace and the anchor are made while no case runs. The kernel kills all p
 from __future__ import annotations
 
 import contextlib
+import enum
+import gc
 import os
 import signal
 import socket
@@ -31,12 +36,23 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import NoReturn
 
-from . import case, kernel
+from . import case, imports, kernel, protocol
 from .processes import ProcessTable
 
 ANCHOR = ("/bin/sleep", "2147483647")
+LOAD, LOADED = b"load", b"loaded"
+MAX_MESSAGE = 65536
 _STARTED = struct.Struct(">qq")
 _ENDED = struct.Struct(">qddq")
+
+
+class Task(enum.Enum):
+    """What a case is for."""
+
+    CASE = b"case"
+    """It calls a probe of the suite beside the submission."""
+    TRIAL = b"trial"
+    """It tries imports, without student code."""
 
 
 class Lost(Exception):
@@ -57,20 +73,27 @@ class Ended:
 class Template:
     """The template process, seen from pid 1 of the submission."""
 
-    def __init__(self, probes: ModuleType, confinement: case.Confinement, processes: ProcessTable) -> None:
+    def __init__(
+        self,
+        probes: ModuleType,
+        importable: tuple[str, ...],
+        confinement: case.Confinement,
+        processes: ProcessTable,
+    ) -> None:
+        """`importable`: the packages that student code may import."""
         self.socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = _fork()
         if pid == 0:
             self.socket.close()
-            _serve(theirs, probes, confinement, processes)
+            _serve(theirs, probes, importable, confinement, processes)
         theirs.close()
         self.table_pid = str(_STARTED.unpack(self._receive(_STARTED.size))[1])
         """The pid in the wall's /proc."""
 
-    def fork(self, descriptors: case.Descriptors) -> tuple[int, int]:
+    def fork(self, descriptors: case.Descriptors, task: Task = Task.CASE) -> tuple[int, int]:
         """Fork a case. Return its pid, and the pid of its anchor in the wall's /proc, or 0. Raises Lost."""
         try:
-            socket.send_fds(self.socket, [b"case"], [fd for fd in descriptors if fd >= 0])
+            socket.send_fds(self.socket, [task.value], [fd for fd in descriptors if fd >= 0])
         except OSError as error:
             raise Lost from error
         pid, anchor = _STARTED.unpack(self._receive(_STARTED.size))
@@ -84,6 +107,14 @@ class Template:
             raise Lost from error
         status, user, system, peak = _ENDED.unpack(self._receive(_ENDED.size))
         return Ended(status, user + system, peak * 1024)
+
+    def load(self, names: object) -> None:
+        """Let the template import modules, before the first case. `names`: what the trial returned. Raises Lost."""
+        try:
+            self.socket.send(LOAD + protocol.encode(names))
+        except OSError as error:
+            raise Lost from error
+        self._receive(len(LOADED))
 
     def close(self) -> None:
         self.socket.close()
@@ -99,7 +130,11 @@ class Template:
 
 
 def _serve(
-    requests: socket.socket, probes: ModuleType, confinement: case.Confinement, processes: ProcessTable
+    requests: socket.socket,
+    probes: ModuleType,
+    importable: tuple[str, ...],
+    confinement: case.Confinement,
+    processes: ProcessTable,
 ) -> NoReturn:
     """Fork cases until pid 1 of the submission closes the socket. No process returns from this."""
     try:
@@ -113,12 +148,24 @@ def _serve(
         while True:
             if namespaces is not None:
                 namespaces.enter()
-            data, descriptors, _, _ = socket.recv_fds(requests, 16, len(case.Descriptors._fields))
+            data, descriptors, _, _ = socket.recv_fds(requests, MAX_MESSAGE, len(case.Descriptors._fields))
             if not data:
                 os._exit(0)
+            if data.startswith(LOAD):
+                if (
+                    namespaces is not None
+                ):  # no thread can start in a process whose children have another namespace
+                    _kill(namespaces.anchor)
+                    namespaces.leave()
+                imports.load(protocol.decode(data[len(LOAD) :]), importable)
+                gc.collect()
+                gc.freeze()
+                requests.send(LOADED)
+                continue
             pid = _fork()
             if pid == 0:
-                case.run(case.Descriptors(*descriptors), probes, confinement, processes)
+                used = imports.module(importable) if data == Task.TRIAL.value else probes
+                case.run(case.Descriptors(*descriptors), used, confinement, processes)
             for fd in descriptors:
                 os.close(fd)
             requests.send(_STARTED.pack(pid, int(namespaces.anchor_in_table) if namespaces else 0))

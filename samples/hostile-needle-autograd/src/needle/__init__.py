@@ -1,1 +1,0 @@
-from needle_solution import *
