@@ -488,8 +488,8 @@ class Case:
                     tick = now + TICK
                     if self.reply.began is not None:
                         self.clock.look()
-                    if self.watch.total() > self.limits["memory_bytes"] and self.watched:
-                        return "memory"
+                        if self.watch.total() > self.limits["memory_bytes"] and self.watched:
+                            return "memory"
                 ready = dict(poll.poll(max(1, int((min(deadline, tick) - now) * 1000))))
                 if self.channel in ready:
                     raise protocol.ConnectionLostError("the session was closed")
