@@ -661,13 +661,13 @@ def test_cpp_epoch_with_large_arrays(student, rng):
     """Minibatches of 9 MB, more than 32,767 of everything; rejects arrays on the stack (of 8 MiB), indices in short."""
     # Examples, batch, features, classes. The third minibatch begins at 45,000.
     for m, batch, n, k in ((45_010, 22_500, 2, 100), (2, 2, 33_000, 80), (2, 2, 2, 33_000)):
-        X, y = rng.standard_normal((m, n)).astype(np.float32), rng.integers(min(k, 256), size=m)
-        weights, keywords = (
-            [np.zeros((n, k), np.float32)],
-            {"lr": float(rng.uniform(0.3, 0.9)), "batch": batch},
-        )
-        label, y = f"batch {batch} for {m} examples, {n} features, {k} classes", y.astype(np.uint8)
-        runs = [(label, X / np.float32(math.sqrt(n)), y, weights, keywords), regression(rng, 4, 4)]
+        X, theta = rng.standard_normal((m, n)) / math.sqrt(n), rng.standard_normal((n, k)) * 0.3
+        if k > 32_767:  # most probable are the last classes
+            X, theta[:, -3:] = np.abs(X) + 0.5, 6
+        X, theta, y = X.astype(np.float32), theta.astype(np.float32), rng.integers(min(k, 256), size=m)
+        label = f"batch {batch} for {m} examples, {n} features, {k} classes"
+        keywords = {"lr": float(rng.uniform(0.3, 0.9)), "batch": batch}
+        runs = [(label, X, y.astype(np.uint8), [theta], keywords), regression(rng, 4, 4)]
         actual = student(probes.epochs, CPP, runs, what=f"an epoch in C++ with {label}")
         # The formula alone: the reference would need too long for arrays of this size.
         check_weights(student, CPP, runs, actual, None, FLOAT32, ordinary(rng, regression))
