@@ -81,7 +81,8 @@ class CaseResult:
         points: the awarded points: max_points if the verdict earns points, otherwise 0.
         max_points: the points that the case is worth.
         message: for the student, not yet escaped; empty when passed.
-        seconds: wall time of the student's code, summed over the probes of the case.
+        seconds: time of the student's code, summed over the probes of the case, by the clock of a case: without the
+            time in which it had no processor.
         cpu_seconds: CPU time of the student's code.
         peak_bytes: largest memory of the student's code in bytes, without what the case began with.
     """

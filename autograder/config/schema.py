@@ -36,7 +36,7 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sources: glob patterns of the files that the build depends on; the probe receives them.
         packages: packages that the build imports, besides those of the assignment.
         prepare: optional name of a probe that runs once, on given files alone; every build starts from its result.
-        seconds: time limit of the build.
+        seconds: time limit of the build, by the clock of a case: time without a processor does not count.
     """
 
     probe: str

@@ -31,7 +31,7 @@ import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,6 +101,21 @@ class Run:
     fault: GraderError | None = None
 
 
+@dataclass
+class Used:
+    """What the student's code has used in one case; the names are those of `CaseResult`.
+
+    Attributes:
+        seconds: by the clock of a case, which leaves out time without a processor.
+        cpu_seconds: CPU time of all processes.
+        peak_bytes: the largest memory of one call of a probe, without the memory that every case starts with.
+    """
+
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_bytes: int = 0
+
+
 RUN = pytest.StashKey[Run]()
 CASES = pytest.StashKey[dict[str, Case]]()
 DEFAULT_TIMEOUT = pytest.StashKey[float]()
@@ -149,9 +164,7 @@ class Student:
     def __init__(self, case: Case, run: Run, probes: ModuleType) -> None:
         self._case, self._run, self._probes = case, run, probes
         self._timeout = run.seconds.get(case.name, case.timeout)
-        self._session, self._impersonated = run.session, False
-        self._seconds = self._cpu_seconds = 0.0
-        self._peak_bytes = 0
+        self._used = Used()
         self._asked = False  # whether the check asked for one of these figures
 
     def __call__(self, probe: Probe, *inputs: object, what: str = "") -> Any:
@@ -167,78 +180,73 @@ class Student:
             SubmissionError: the student's code raised, crashed, or broke a limit.
         """
         name = probe_name(self._probes, probe)
-        if self._session is None:
+        run = self._run
+        if run.session is None:
             value = Reference(self._probes)(probe, *inputs)
-            observer = None if self._impersonated else self._run.observer
-            return observer(name, inputs, value) if observer is not None else value
-        if self._case.needs_build and self._run.build_failure is not None and not self._impersonated:
-            raise self._run.build_failure
-        outcome = self._call(self._session, name, inputs)
+            return run.observer(name, inputs, value) if run.observer is not None else value
+        if self._case.needs_build and run.build_failure is not None:
+            raise run.build_failure
+        outcome = self._call(run.session, name, inputs)
         if outcome.status is Status.CRASHED and outcome.signal == SIGKILL:
             # Perhaps somebody else killed it: an operator, or the machine because memory ran out. Code that kills
             # itself does so again.
-            outcome = self._call(self._session, name, inputs)
+            outcome = self._call(run.session, name, inputs)
         failure = failure_of(
-            outcome,
-            timeout=self._timeout,
-            limits=self._run.limits,
-            given=self._run.given,
-            packages=self._run.packages,
+            outcome, timeout=self._timeout, limits=run.limits, given=run.given, packages=run.packages
         )
         if failure is not None:
             raise SubmissionError(f"{what}: {failure}", failure.verdict) if what else failure
         return outcome.value
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
-        timeout = max(self._timeout - self._seconds, 0.01)
+        used = self._used
+        timeout = max(self._timeout - used.seconds, 0.01)
         with CLOCK.stopped():
             outcome = session.run(name, inputs, timeout=timeout, build=self._case.needs_build)
-        self._seconds += outcome.seconds
-        self._cpu_seconds += outcome.cpu_seconds
-        self._peak_bytes = max(self._peak_bytes, outcome.peak_bytes)
+        used.seconds += outcome.seconds
+        used.cpu_seconds += outcome.cpu_seconds
+        used.peak_bytes = max(used.peak_bytes, outcome.peak_bytes)
         return outcome
 
     @property
     def seconds(self) -> float:
-        """The wall time of the student's code so far."""
+        """The time that the student's code has used so far, by the clock of a case."""
         self._asked = True
-        return self._seconds
+        return self._used.seconds
 
     @property
     def cpu_seconds(self) -> float:
         """The CPU time of the student's code so far."""
         self._asked = True
-        return self._cpu_seconds
+        return self._used.cpu_seconds
 
     @property
     def peak_bytes(self) -> int:
         """The largest memory that one call of a probe has used, without the memory that every case starts with."""
         self._asked = True
-        return self._peak_bytes
+        return self._used.peak_bytes
 
     def used(self) -> dict[str, Any]:
         """Return the figures for the report, by their names in `CaseResult`."""
-        return {
-            "seconds": self._seconds,
-            "cpu_seconds": self._cpu_seconds,
-            "peak_bytes": self._peak_bytes,
-        }
+        return asdict(self._used)
 
     @contextlib.contextmanager
     def impersonated(self) -> Generator[None, None, None]:
-        """Let the reference take the student's place: in a sandbox if the check has asked for figures, else here."""
-        before = dict(vars(self))
-        self._impersonated = True
+        """Let the reference take the student's place: in a sandbox if the check has asked for figures, else here.
+
+        The object stays the same, because fixtures of the suite may hold it.
+        """
+        before = self._run, self._used
         with contextlib.ExitStack() as stack:
-            self._session = None
+            session = None
             if self._asked and self._run.open_reference is not None:
-                self._session = stack.enter_context(self._run.open_reference())
-                self._seconds = self._cpu_seconds = 0.0
-                self._peak_bytes = 0
+                session = stack.enter_context(self._run.open_reference())
+            self._run = replace(self._run, session=session, build_failure=None, observer=None)
+            self._used = Used()
             try:
                 yield
             finally:
-                vars(self).update(before)
+                self._run, self._used = before
 
 
 class Reference:

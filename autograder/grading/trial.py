@@ -58,7 +58,7 @@ class TrialCase:
         name: of the case.
         verdict: a value of `Verdict`, or `FAULT` where the check itself failed.
         message: as a student would read it, or what is wrong with the check.
-        seconds: wall time of the submission's code.
+        seconds: time of the submission's code, by the clock of a case.
         lines: path -> numbers of the lines that ran, of a traced trial.
         inputs: where an input array stands -> a digest of it, of a watching trial.
         dtypes: the floating-point dtypes of the replies, of a watching trial.

@@ -160,56 +160,31 @@ def test_backward_before_forward(student, rng):
 @case(task=0, points=4)
 def test_forward_refuses_shapes(student, rng):
     """ValueError for an X whose last dimension is not in_features; rejects PyTorch's own error, and none."""
-    steps = [Step(*draw(rng)) for _ in range(5)]
-    order = rng.permutation(5)
 
-    def calls(steps):
-        script = Script()
-        for number in order:
-            step, layer = steps[number], script.layer(steps[number].W)
-            *leading, n = step.X.shape
-            swapped = (n, *leading) if leading[-1] != n else (n, 2 * n)
-            wrong = ((*leading, n + 1), (*leading, n - 1), swapped)
-            if number < len(wrong):
-                shape = wrong[number]
-                what = f"forward of X {shape} with W {tuple(step.W.shape)}"
-                script.refused(layer, "forward", normal(rng, *shape), "ValueError", what)
-            else:
-                script.step(layer, step)
-        return script
+    def wrong(step):
+        *leading, n = step.X.shape
+        swapped = (n, *leading) if leading[-1] != n else (n, 2 * n)
+        return (*leading, n + 1), (*leading, n - 1), swapped
 
-    check(student, steps, calls)
+    check_refused_shapes(student, rng, "forward", wrong)
 
 
 @case(task=0, points=4)
 def test_backward_refuses_shapes(student, rng):
     """ValueError for a grad_output without the shape of the latest output; rejects PyTorch's own error, and none."""
-    steps = [Step(*draw(rng)) for _ in range(8)]
-    order = rng.permutation(8)
 
-    def calls(steps):
-        script = Script()
-        for number in order:
-            step, layer = steps[number], script.layer(steps[number].W)
-            *leading, rows, k = step.G.shape
-            wrong = (
-                (*leading, rows, k + 1),
-                (*leading, rows + 1, k),
-                (*leading, 1, k),  # would be broadcast
-                (k,),
-                # as many rows, with other dimensions
-                *(((leading[0] * rows, k), (rows, *leading, k)) if leading else ((1, rows, k), (rows, 1, k))),
-            )
-            if number < len(wrong):
-                script.call(layer, "forward", step)
-                shape = wrong[number]
-                what = f"backward of grad_output {shape} after Y {tuple(step.G.shape)}"
-                script.refused(layer, "backward", normal(rng, *shape), "ValueError", what)
-            else:
-                script.step(layer, step)
-        return script
+    def wrong(step):
+        *leading, rows, k = step.G.shape
+        return (
+            (*leading, rows, k + 1),
+            (*leading, rows + 1, k),
+            (*leading, 1, k),  # would be broadcast
+            (k,),
+            # as many rows, with other dimensions
+            *(((leading[0] * rows, k), (rows, *leading, k)) if leading else ((1, rows, k), (rows, 1, k))),
+        )
 
-    check(student, steps, calls)
+    check_refused_shapes(student, rng, "backward", wrong)
 
 
 @case(task=0, points=5)
@@ -378,6 +353,32 @@ def judge(student, scripts, given, *, ref=None, check_dtype=False):
         own.replace_in(answers, chosen)
         check_results(chosen, given["results"], answers, check_dtype=check_dtype, mistake=own.mistake)
     return chosen
+
+
+def check_refused_shapes(student, rng, action, wrong):
+    """Ask for a ValueError for each of the shapes that `wrong(step)` returns, among two right steps in random order."""
+    steps = [Step(*draw(rng)) for _ in range(2)]
+    count = len(wrong(steps[0]))
+    steps += [Step(*draw(rng)) for _ in range(count)]
+    order = rng.permutation(len(steps))
+
+    def calls(steps):
+        script = Script()
+        for number in order:
+            step, layer = steps[number], script.layer(steps[number].W)
+            if number >= count:
+                script.step(layer, step)
+                continue
+            shape = wrong(step)[number]
+            if action == "forward":
+                what = f"forward of X {shape} with W {tuple(step.W.shape)}"
+            else:
+                script.call(layer, "forward", step)
+                what = f"backward of grad_output {shape} after Y {tuple(step.G.shape)}"
+            script.refused(layer, action, normal(rng, *shape), "ValueError", what)
+        return script
+
+    check(student, steps, calls)
 
 
 def check_ordinary(student, ref, rng, name, script=separately):

@@ -295,6 +295,15 @@ def softmax_losses(inputs, read_only):
     return [{"loss": loss, "type": _type(loss)} for loss in losses]
 
 
+def softmax_losses_if_any(inputs):
+    """Compute the losses of `inputs`: (label, Z, y); None if that raises for one of them."""
+    from src.softmax import softmax_loss
+
+    with contextlib.suppress(Exception):
+        return [softmax_loss(Z, y) for _, Z, y in inputs]
+    return None
+
+
 def _type(number):
     return str(number.dtype) if isinstance(number, (np.generic, np.ndarray)) else type(number).__name__
 
@@ -305,6 +314,25 @@ def epochs(name, runs):
     for label, X, y, weights, keywords in runs:
         _for(label, function, X, y, *weights, **keywords)
     return [weights for _, _, _, weights, _ in runs]
+
+
+def epochs_by_steps(name, runs):
+    """Run epochs one minibatch at a time, each an epoch of its own; return the weights after each, None if one raises.
+
+    The runs are those of `epochs`; lr is 0.1 and batch 100 where the keywords lack them.
+    """
+    function, results = _epoch(name), []
+    for _, X, y, weights, keywords in runs:
+        batch, after = keywords.get("batch", 100), []
+        for start in range(0, len(X), batch):
+            minibatch = [array[start : start + batch].copy() for array in (X, y)]
+            try:
+                function(*minibatch, *weights, lr=float(keywords.get("lr", 0.1)), batch=len(minibatch[0]))
+            except Exception:  # noqa: BLE001 (the call that the case is about has said what is wrong)
+                return None
+            after.append([W.copy() for W in weights])
+        results.append(after)
+    return results
 
 
 def epochs_on_views(name, runs, read_only):

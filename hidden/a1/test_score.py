@@ -4,6 +4,11 @@ Results are compared with answers on which the reference and formulas in float64
 each submission, but what tells right from wrong is in every draw: labels that reach the top class where a case is not
 about the number of classes, and never do where it is; a row of very negative logits; labels of 128 and more. A case
 varies one thing and keeps the rest simple, and asks several questions in one call of a probe.
+
+One mistake costs one case. A function may be wrong for all inputs: it sums instead of averaging, say. The first case of
+the function, which has the most points, says so. The other cases then ask whether the function makes the same mistake
+for their inputs, and no other one; see "What a mistake leaves right". A result that has nothing to do with the right
+one earns nothing there.
 """
 
 import gzip
@@ -67,7 +72,8 @@ def test_parse_mnist_of_any_size(student, ref, rng):
         )
     ]
     labels = [rng.permutation(np.arange(len(pixels)) * 53 % 256) for pixels in drawn]
-    check_parse(student, ref, list(zip(drawn, labels, strict=True)))
+    usual = [draw_pixels(rng, 9, 28, 28), draw_pixels(rng, 11, 28, 28)]
+    check_parse(student, ref, list(zip(drawn, labels, strict=True)), usual)
 
 
 @case(task=1, points=2)
@@ -220,17 +226,57 @@ def count_of(pixels):
     return "{} images of {} x {} pixels".format(*pixels.shape)
 
 
-def check_parse(student, ref, drawn):
-    """Compare the values of X and y, whatever their dtypes."""
+def check_parse(student, ref, drawn, usual=()):
+    """Compare the values of X and y, whatever their dtypes.
+
+    If X is wrong for the usual images too, it may be wrong for these in the same way: by a factor, or by its shape.
+    """
     inputs = [(count_of(pixels), pair(pixels, labels)) for pixels, labels in drawn]
     expected, actual = ref(probes.parse_mnist, inputs), student(probes.parse_mnist, inputs)
     tolerances = {"rtol": 1e-6, "atol": 0}  # one division: a unit in the last place
-    for (pixels, labels), right, result in zip(drawn, expected, actual, strict=True):
+    answers = []
+    for (pixels, labels), right in zip(drawn, expected, strict=True):
         X = (pixels.reshape(len(pixels), -1) / 255).astype(np.float32)
-        for name, value in (("X", X), ("y", labels.astype(np.uint8))):
-            value = agreed(right[name], value, **tolerances)
-            what = f"{name} ({count_of(pixels)})"
-            assert_close(result[name], value, **tolerances, check_dtype=False, what=what)
+        answers.append(
+            [
+                agreed(value, one, **tolerances)
+                for value, one in ((right["X"], X), (right["y"], labels.astype(np.uint8)))
+            ]
+        )
+
+    def compare(answers, note=""):
+        for (pixels, _), result, (X, y) in zip(drawn, actual, answers, strict=True):
+            for name, value in (("X", X), ("y", y)):
+                what = f"{name} ({count_of(pixels)}){note}"
+                assert_close(result[name], value, **tolerances, check_dtype=False, what=what)
+
+    try:
+        compare(answers)
+    except AssertionError:
+        mistake = mistake_in_pixels(student, usual)
+        if mistake is None:
+            raise
+        factor, flat = mistake
+        for (pixels, _), answer in zip(drawn, answers, strict=True):
+            answer[0] = np.reshape(answer[0] * factor, answer[0].shape if flat else pixels.shape)
+        tolerances["rtol"] = 1e-5
+        compare(answers, SAME_MISTAKE)
+
+
+def mistake_in_pixels(student, usual):
+    """Return the factor by which X is wrong for the usual images, and whether it is flat; None if it is right or no
+    multiple."""
+    inputs = [(count_of(pixels), pair(pixels, np.zeros(len(pixels)))) for pixels in usual]
+    factors, flat = [], []
+    for pixels, result in zip(usual, student(probes.parse_mnist, inputs) if inputs else (), strict=True):
+        X = result["X"]
+        if not isinstance(X, np.ndarray) or X.shape not in (pixels.shape, (len(pixels), 28 * 28)):
+            return None
+        factors.append(factor_of(X.ravel(), pixels.ravel() / 255))
+        flat.append(X.ndim == 2)
+    if not same_factors(factors) or len(set(flat)) != 1 or (flat[0] and factors[0] == 1):
+        return None
+    return factors[0], flat[0]
 
 
 def check_refusals(student, rng, faults):
@@ -348,7 +394,7 @@ def test_softmax_loss_is_stable(student, ref, rng):
         ("all logits near -1e4", Z - np.float32(1e4), y),
         ("all logits near -200", Z - np.float32(200), y),
     ]
-    check_losses(student, ref, inputs, atol=2e-3)  # one unit in the last place of 1e4 is 1e-3
+    check_losses(student, ref, inputs, rng, atol=2e-3)  # one unit in the last place of 1e4 is 1e-3
 
 
 @case(task=1, points=3)
@@ -363,7 +409,7 @@ def test_softmax_loss_for_any_classes(student, ref, rng):
         y[rng.integers(m)] = below - 1  # the largest one: 255 in a uint8, more than 255 in others
         label = f"{k} classes, labels below {below}, {np.dtype(dtype)}"
         inputs.append((label, rng.standard_normal((m, k)).astype(np.float32), y.astype(dtype)))
-    check_losses(student, ref, inputs)
+    check_losses(student, ref, inputs, rng)
 
 
 @case(task=1, points=3)
@@ -373,7 +419,7 @@ def test_softmax_loss_keeps_inputs_and_dtype(student, ref, rng):
     for dtype, rtol in ((np.float64, 1e-12), (np.float32, 1e-5)):  # some roundings
         label = f"read-only {np.dtype(dtype)} logits"
         inputs = [(label, Z.astype(dtype), y), (label, Z[:5].astype(dtype) * 2, y[:5])]
-        for result in check_losses(student, ref, inputs, rtol=rtol, atol=rtol, read_only=True):
+        for result in check_losses(student, ref, inputs, rng, rtol=rtol, atol=rtol, read_only=True):
             assert_equal(result["type"], str(np.dtype(dtype)), what=f"the type of the loss ({label})")
 
 
@@ -388,19 +434,61 @@ def top_labels(rng, m, k, batch=None):
 
 
 def check_losses(
-    student, ref, inputs, rtol=1e-5, atol=1e-5, read_only=False
+    student, ref, inputs, rng=None, rtol=1e-5, atol=1e-5, read_only=False
 ):  # 1e-5: float32, a hundred roundings
-    """Compare losses with reference and formula, whatever their dtypes; return what the student's code returned."""
+    """Compare losses with reference and formula, whatever their dtypes; return what the student's code returned.
+
+    With `rng`, losses that are wrong for ordinary logits by a factor may be wrong by the same factor here.
+    """
     tolerances = {"rtol": rtol, "atol": atol}
     expected = ref(probes.softmax_losses, inputs, read_only)
     actual = student(probes.softmax_losses, inputs, read_only)
-    for (label, Z, y), right, result in zip(inputs, expected, actual, strict=True):
-        z, y = Z.astype(np.float64), y.astype(np.int64)
-        top = z.max(axis=1)
-        formula = np.mean(top + np.log(np.exp(z - top[:, None]).sum(axis=1)) - z[np.arange(len(y)), y])
-        value = agreed(right["loss"], Z.dtype.type(formula), **tolerances)
-        assert_close(result["loss"], value, **tolerances, check_dtype=False, what=f"the loss ({label})")
+    answers = [
+        agreed(right["loss"], Z.dtype.type(loss_formula(Z, y)), **tolerances)
+        for (_, Z, y), right in zip(inputs, expected, strict=True)
+    ]
+
+    def compare(factors, note=""):
+        for (label, *_), value, result, factor in zip(inputs, answers, actual, factors, strict=True):
+            allowed = {"rtol": rtol, "atol": atol * max(1, abs(factor))}
+            what = f"the loss ({label}){note}"
+            assert_close(result["loss"], value * type(value)(factor), **allowed, check_dtype=False, what=what)
+
+    try:
+        compare([1] * len(inputs))
+    except AssertionError:
+        factors = factors_of_losses(student, rng, [Z for _, Z, _ in inputs]) if rng else None
+        if factors is None:
+            raise
+        compare(factors, SAME_MISTAKE)
     return actual
+
+
+def factors_of_losses(student, rng, logits):
+    """Return, for logits of each shape and dtype, the factor by which ordinary losses are wrong; or None."""
+    ordinary = []
+    for Z in logits:
+        for _ in range(2):
+            y = rng.integers(min(Z.shape[1], 10), size=len(Z))
+            y[0] = min(Z.shape[1], 128) - 1
+            ordinary.append(
+                ("ordinary logits", rng.standard_normal(Z.shape).astype(Z.dtype), y.astype(np.uint8))
+            )
+    own = student(probes.softmax_losses_if_any, ordinary)
+    if own is None:
+        return None
+    factors = [
+        factor_of(np.asarray([loss]), np.asarray([loss_formula(Z, y)]))
+        for loss, (_, Z, y) in zip(own, ordinary, strict=True)
+    ]
+    pairs = list(zip(factors[::2], factors[1::2], strict=True))
+    return [first for first, _ in pairs] if all(map(same_factors, pairs)) and set(factors) != {1.0} else None
+
+
+def loss_formula(Z, y):
+    Z, y = Z.astype(np.float64), y.astype(np.int64)
+    top = Z.max(axis=1)
+    return np.mean(top + np.log(np.exp(Z - top[:, None]).sum(axis=1)) - Z[np.arange(len(y)), y])
 
 
 # softmax_regression_epoch ----------------------------------------------------------------------------------
@@ -416,8 +504,9 @@ def test_softmax_regression_epoch(student, ref, rng):
 @case(task=1, points=6)
 def test_softmax_regression_epoch_with_a_smaller_last_batch(student, ref, rng):
     """A smaller last minibatch, batch > m; rejects division by batch, a dropped or repeated rest, a crash."""
-    check_epochs(student, ref, "softmax_regression_epoch", [regression(rng, *sizes) for sizes in UNEVEN])
-    check_epochs(student, ref, "softmax_regression_epoch", [regression(rng, *sizes) for sizes in HUGE])
+    for sizes in (UNEVEN, HUGE):
+        runs = [regression(rng, *one) for one in sizes]
+        check_epochs(student, ref, "softmax_regression_epoch", runs, ordinary(rng, regression))
 
 
 @case(task=1, points=4)
@@ -440,8 +529,8 @@ def test_nn_epoch(student, ref, rng):
 @case(task=1, points=5)
 def test_nn_epoch_with_a_smaller_last_batch(student, ref, rng):
     """A smaller last minibatch, batch > m; rejects division by batch, a dropped or repeated rest, a crash."""
-    check_epochs(student, ref, "nn_epoch", [network(rng, *sizes) for sizes in UNEVEN])
-    check_epochs(student, ref, "nn_epoch", [network(rng, *sizes) for sizes in HUGE])
+    for sizes in (UNEVEN, HUGE):
+        check_epochs(student, ref, "nn_epoch", [network(rng, *one) for one in sizes], ordinary(rng, network))
 
 
 @case(task=1, points=3)
@@ -457,14 +546,16 @@ def test_nn_epoch_in_place(student, ref, rng):
 def test_epochs_are_stable(student, ref, rng):
     """Both epochs with logits of thousands, of both signs; rejects plain exp, clipped logits, max(0, largest)."""
     for name, draw in BOTH:
-        check_epochs(student, ref, name, [draw(rng, m, m, large=True) for m in (12, 8)], **LARGE)
+        runs = [draw(rng, m, m, large=True) for m in (12, 8)]
+        check_epochs(student, ref, name, runs, ordinary(rng, draw), **LARGE)
 
 
 @case(task=1, points=2)
 def test_epochs_for_any_classes(student, ref, rng):
     """Both epochs with labels that lack the top classes, or above 127; rejects max(y) + 1 classes, signed labels."""
     for name, draw in BOTH:
-        check_epochs(student, ref, name, [draw(rng, *sizes, classes=classes) for *sizes, classes in CLASSES])
+        runs = [draw(rng, *sizes, classes=classes) for *sizes, classes in CLASSES]
+        check_epochs(student, ref, name, runs, ordinary(rng, draw))
 
 
 # softmax_regression_epoch_cpp ------------------------------------------------------------------------------
@@ -484,22 +575,23 @@ def test_cpp_epoch_with_a_smaller_last_batch(student, ref, rng):
     runs = [regression(rng, *sizes) for sizes in UNEVEN]
     expected = ref(probes.cpp_epochs_between_guards, runs)
     actual = student(probes.cpp_epochs_between_guards, runs)
+    thetas = ([[result["theta"]] for result in results] for results in (actual, expected))
+    check_weights(student, CPP, runs, *thetas, FLOAT32, ordinary(rng, regression))
     for (label, *inputs), right, result in zip(runs, expected, actual, strict=True):
-        (formula,) = formula_of(*inputs)
-        value = agreed(right["theta"], formula, **FLOAT32)
-        assert_close(result["theta"], value, **FLOAT32, what=f"theta after the epoch ({label})")
         for side in ("before", "after"):
             untouched = np.full_like(right[side], 7)
             assert_close(result[side], untouched, **EXACT, what=f"the memory {side} theta ({label})")
         for name, value in (("X", inputs[0]), ("y", inputs[1])):
             assert_close(result[name], value, **EXACT, what=f"{name} after the epoch ({label})")
-    check_epochs(student, ref, CPP, [regression(rng, *sizes) for sizes in HUGE])
+    runs = [regression(rng, *sizes) for sizes in HUGE]
+    check_epochs(student, ref, CPP, runs, ordinary(rng, regression))
 
 
 @case(task=1, points=2, needs_build=True)
 def test_cpp_epoch_is_stable(student, ref, rng):
     """Logits of thousands, of both signs; rejects plain exp, a search for the largest that starts at 0."""
-    check_epochs(student, ref, CPP, [regression(rng, m, m, large=True) for m in (12, 8)], **LARGE)
+    runs = [regression(rng, m, m, large=True) for m in (12, 8)]
+    check_epochs(student, ref, CPP, runs, ordinary(rng, regression), **LARGE)
 
 
 @case(task=1, points=1, needs_build=True)
@@ -507,7 +599,7 @@ def test_cpp_epoch_for_any_classes(student, ref, rng):
     """Labels that lack the top classes, or above 127, up to 3000 classes; rejects char, arrays of a fixed size."""
     sizes = (*CLASSES, (5, 5, (3000, 255)))
     runs = [regression(rng, m, batch, classes=classes) for m, batch, classes in sizes]
-    check_epochs(student, ref, CPP, largest_first(runs))
+    check_epochs(student, ref, CPP, largest_first(runs), ordinary(rng, regression))
 
 
 @case(task=1, points=2, needs_build=True)
@@ -522,15 +614,17 @@ def test_cpp_epoch_frees_its_memory(student, rng):
     few = student(probes.cpp_epochs_one_after_another, *inputs, 20)
     before = student.peak_bytes
     many = student(probes.cpp_epochs_one_after_another, *inputs, 220)
-    for _ in range(20):
-        (theta,), _ = epoch_in_float64(X, y, [theta], lr, m)
-    assert_close(few["theta"], theta.astype(np.float32), **FLOAT32, what="theta after 20 epochs")
+    grown = student.peak_bytes - before
+    # Twenty epochs of one minibatch are one epoch of twenty.
+    run = ("20 epochs in a row", np.tile(X, (20, 1)), np.tile(y, 20), [theta], {"lr": lr, "batch": m})
+    right = formula_of(*run[1:])
+    check_weights(student, CPP, [run], [[few["theta"]]], [right], FLOAT32, ordinary(rng, regression))
     advice = "free what you allocate, or use std::vector"
     for epochs, result in ((10, few), (110, many)):
         if result["kept"] is not None and result["kept"] > 0:
             pytest.fail(f"{int(result['kept'])} bytes that {epochs} epochs allocated are not freed: {advice}")
     # Memory that was allocated by other means. With one array of batch * k floats in every epoch, that is 8 MB.
-    if student.peak_bytes - before > 3_000_000:
+    if grown > 3_000_000:
         pytest.fail(f"the process grows with every epoch: {advice}")
 
 
@@ -556,25 +650,27 @@ def test_cpp_epoch_is_careful_with_its_own_arrays(student, ref, rng):
             pytest.fail(f"your code frees {what}: {advice} ({sizes})")
         if len(X) % keywords["batch"]:
             continue  # another case asks for the numbers of a smaller last minibatch
-        value = agreed(right, *formula_of(*inputs), **FLOAT32)
-        what = f"theta after the epoch, in which new and malloc give memory that is full of 3e38 ({sizes}),"
-        assert_close(result["theta"], value, **FLOAT32, what=what)
+        run = (f"in which new and malloc give memory that is full of 3e38; {sizes}", *inputs)
+        thetas = [[result["theta"]]], [[right]]
+        check_weights(student, CPP, [run], *thetas, FLOAT32, ordinary(rng, regression))
 
 
 @case(task=1, points=1, needs_build=True)
 @pytest.mark.timeout(30)
 def test_cpp_epoch_with_large_arrays(student, rng):
-    """A minibatch, then a gradient, of 9 MB; rejects arrays of variable length on the stack (of 8 MiB)."""
-    k = 100
-    for m, n in ((22_500, 2), (2, 22_500)):
-        X, y = rng.standard_normal((m, n)).astype(np.float32), rng.integers(k, size=m).astype(np.uint8)
-        weights, keywords = [np.zeros((n, k), np.float32)], {"lr": float(rng.uniform(0.3, 0.9)), "batch": m}
-        label = f"a minibatch of {m} examples, {n} features, {k} classes"
-        runs = [(label, X / np.float32(math.sqrt(n)), y, weights, keywords), regression(rng, 4, 4)]
-        # The formula alone: the reference would need too long for arrays of this size.
+    """Minibatches of 9 MB, more than 32,767 of everything; rejects arrays on the stack (of 8 MiB), indices in short."""
+    # Examples, batch, features, classes. The third minibatch begins at 45,000.
+    for m, batch, n, k in ((45_010, 22_500, 2, 100), (2, 2, 33_000, 80), (2, 2, 2, 33_000)):
+        X, theta = rng.standard_normal((m, n)) / math.sqrt(n), rng.standard_normal((n, k)) * 0.3
+        if k > 32_767:  # most probable are the last classes
+            X, theta[:, -3:] = np.abs(X) + 0.5, 6
+        X, theta, y = X.astype(np.float32), theta.astype(np.float32), rng.integers(min(k, 256), size=m)
+        label = f"batch {batch} for {m} examples, {n} features, {k} classes"
+        keywords = {"lr": float(rng.uniform(0.3, 0.9)), "batch": batch}
+        runs = [(label, X, y.astype(np.uint8), [theta], keywords), regression(rng, 4, 4)]
         actual = student(probes.epochs, CPP, runs, what=f"an epoch in C++ with {label}")
-        for (label, *inputs), (theta,) in zip(runs, actual, strict=True):
-            assert_close(theta, *formula_of(*inputs), **FLOAT32, what=f"theta after the epoch ({label})")
+        # The formula alone: the reference would need too long for arrays of this size.
+        check_weights(student, CPP, runs, actual, None, FLOAT32, ordinary(rng, regression))
 
 
 @case(task=1, points=1, needs_build=True)
@@ -582,7 +678,7 @@ def test_cpp_epoch_of_unusual_arguments(student, ref, rng):
     """No examples, what the binding must refuse; rejects 0 / 0, an update of a converted copy."""
     _, X, y, (theta,), keywords = regression(rng, 12, 12)
     usual, empty = ("12 examples", X, y, [theta], keywords), ("no examples", X[:0], y[:0], [theta], keywords)
-    check_epochs(student, ref, CPP, [usual, empty, usual])
+    check_epochs(student, ref, CPP, [usual, empty, usual], ordinary(rng, regression))
     errors = student(probes.cpp_refusals, X, y, theta)
     for label in ref(probes.cpp_refusals, X, y, theta):
         if {"TypeError", "ValueError"}.isdisjoint(errors[label]["raised"]):
@@ -715,19 +811,36 @@ def names_of(weights):
     return ["theta"] if len(weights) == 1 else ["W1", "W2"]
 
 
-def check_epochs(student, ref, name, runs, **tolerances):
-    """Compare the weights after epochs with reference and formula, whatever their dtypes."""
-    tolerances = tolerances or FLOAT32
+def check_epochs(student, ref, name, runs, ordinary=None, **tolerances):
+    """Compare the weights after epochs with reference and formula, whatever their dtypes; see `check_weights`."""
     expected, actual = ref(probes.epochs, name, runs), student(probes.epochs, name, runs)
-    for (label, X, y, weights, keywords), right, result in zip(runs, expected, actual, strict=True):
-        check_weights(result, right, formula_of(X, y, weights, keywords), label, tolerances)
+    check_weights(student, name, runs, actual, expected, tolerances or FLOAT32, ordinary)
 
 
-def check_weights(actual, expected, formula, label, tolerances):
-    for what, result, right, value in zip(names_of(formula), actual, expected, formula, strict=True):
-        value = agreed(right, value, **tolerances)
-        what = f"{what} after the epoch ({label})"
-        assert_close(result, value, **tolerances, check_dtype=False, what=what)
+def check_weights(student, name, runs, actual, expected, tolerances, ordinary=None):
+    """Compare the weights after each run with reference and formula, whatever their dtypes.
+
+    Args:
+        expected: what the reference computes; None: the formula alone decides.
+        ordinary: draws ordinary runs. If the epoch is wrong for these, the weights may be wrong in the same way.
+    """
+    answers = [formula_of(*inputs) for _, *inputs in runs]
+    for right, answer in zip(expected or (), answers, strict=expected is not None):
+        agreed(right, answer, **tolerances)
+
+    def compare(answers, note=""):
+        for (label, *_), result, answer in zip(runs, actual, answers, strict=True):
+            for what, W, value in zip(names_of(answer), result, answer, strict=True):
+                what = f"{what} after the epoch ({label}){note}"
+                assert_close(W, value, **tolerances, check_dtype=False, what=what)
+
+    try:
+        compare(answers)
+    except AssertionError:
+        own = with_the_same_mistake(student, name, ordinary(), runs, tolerances) if ordinary else None
+        if own is None:
+            raise
+        compare(own, SAME_MISTAKE)
 
 
 def check_in_place(student, ref, name, rng, draw, **options):
@@ -741,9 +854,9 @@ def check_in_place(student, ref, name, rng, draw, **options):
     for read_only in (False, True):
         expected = ref(probes.epochs_on_views, name, runs, read_only)
         actual = student(probes.epochs_on_views, name, runs, read_only)
-        for (label, X, y, weights, keywords), right, result in zip(runs, expected, actual, strict=True):
-            formula = formula_of(X, y, weights, keywords)
-            check_weights(result["weights"], right["weights"], formula, label, FLOAT32)
+        weights = ([result["weights"] for result in results] for results in (actual, expected))
+        check_weights(student, name, runs, *weights, FLOAT32, ordinary(rng, draw))
+        for (label, X, y, weights, _), result in zip(runs, actual, strict=True):
             for what, beside in zip(names_of(weights), result["beside"], strict=True):
                 around = np.full(beside.shape, 7, np.float32)
                 assert_close(
@@ -752,3 +865,92 @@ def check_in_place(student, ref, name, rng, draw, **options):
             assert_close(result["X"], X, **EXACT, what=f"X after the epoch ({label})")
             assert_close(result["y"], y, **EXACT, what=f"y after the epoch ({label})")
             assert_equal(result["returned"], None, what="what the epoch returns")
+
+
+# What a mistake leaves right -------------------------------------------------------------------------------
+
+
+SAME_MISTAKE = ", beside what the same mistake for ordinary inputs leads to,"
+RIGHT, SCALED, OTHER = "right", "scaled", "other"
+
+
+def ordinary(rng, draw):
+    """Return a function that draws runs of one minibatch, about which nothing is special."""
+    return lambda: [draw(rng, 12, 12) for _ in range(3)]
+
+
+def with_the_same_mistake(student, name, ordinary, runs, tolerances):
+    """Return the weights after each run that follow from the mistake which the epoch makes for ordinary runs, or None.
+
+    They are what the student's own code computes, one minibatch at a time, if this has the same mistake at each step:
+    a step that is the right one times a factor (a sum in place of a mean, say), or wrong weights of one layer beside
+    right ones of the other. At least one layer must take right steps, or multiples of them. So code that computes
+    something else, or nothing, earns nothing.
+    """
+    results = student(probes.epochs_by_steps, name, [*ordinary, *runs])
+    if not isinstance(results, list) or len(results) != len(ordinary) + len(runs):
+        return None
+    usual, asked = results[: len(ordinary)], results[len(ordinary) :]
+    mistakes = [RIGHT] * len(runs[0][3])
+    for run, after in zip(ordinary, usual, strict=True):
+        for kinds in kinds_of_steps(run, after, FLOAT32):
+            if None in kinds:
+                return None
+            mistakes = [
+                max(pair, key=(RIGHT, SCALED, OTHER).index) for pair in zip(mistakes, kinds, strict=True)
+            ]
+    if set(mistakes) <= {RIGHT} or set(mistakes) <= {OTHER}:
+        return None
+    allowed = {RIGHT: (RIGHT,), SCALED: (RIGHT, SCALED), OTHER: (RIGHT, SCALED, OTHER)}
+    for run, after in zip(runs, asked, strict=True):
+        for kinds in kinds_of_steps(run, after, tolerances):
+            if any(kind not in allowed[mistake] for kind, mistake in zip(kinds, mistakes, strict=True)):
+                return None
+    return [after[-1] if after else run[3] for run, after in zip(runs, asked, strict=True)]
+
+
+def kinds_of_steps(run, after, tolerances):
+    """Say of each step and each layer whether its new weights are RIGHT, SCALED or OTHER; None where nothing changed.
+
+    Each step is judged from the weights with which it began, right or not.
+    """
+    _, X, y, before, keywords = run
+    batch, lr = min(keywords.get("batch", 100), max(len(X), 1)), keywords.get("lr", 0.1)
+    starts = range(0, len(X), batch)
+    if len(after) != len(starts):
+        return [[None] * len(before)]
+    found = []
+    for start, new in zip(starts, after, strict=True):
+        Xb, yb = X[start : start + batch], y[start : start + batch]
+        right, _ = epoch_in_float64(Xb, yb, before, float(lr), len(yb))
+        found.append([kind_of(*three, tolerances) for three in zip(before, new, right, strict=True)])
+        before = new
+    return found
+
+
+def kind_of(before, after, right, tolerances):
+    if not isinstance(after, np.ndarray) or after.shape != right.shape or after.dtype.kind != "f":
+        return None
+    if np.allclose(after, right, **tolerances):
+        return RIGHT
+    change = after.astype(np.float64) - before
+    if not np.isfinite(change).all() or not change.any():
+        return None
+    return OTHER if factor_of(change, right - before) is None else SCALED
+
+
+def factor_of(actual, right):
+    """Return the number by which the right array is multiplied, 1 if it is 0 and right, None if there is none."""
+    actual, right = np.asarray(actual, np.float64), np.asarray(right, np.float64)
+    if np.allclose(actual, right, rtol=1e-5, atol=1e-6):
+        return 1.0
+    if actual.shape != right.shape or not np.isfinite(actual).all() or not right.any():
+        return None
+    factor = float((actual * right).sum() / (right * right).sum())
+    exact = np.linalg.norm(actual - factor * right) <= 1e-3 * np.linalg.norm(actual)
+    return factor if exact and factor else None
+
+
+def same_factors(factors):
+    """Return whether there are factors, all equal."""
+    return None not in factors and bool(factors) and np.allclose(factors, factors[0], rtol=1e-3, atol=0)

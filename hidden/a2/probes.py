@@ -266,18 +266,19 @@ def orders_of_chains(lengths):
 
 
 def orders_of_large_graphs(levels, leaves):
-    """Return what is found in `levels` diamonds, in a tree over `leaves` leaves, and in one value with many inputs."""
+    """Return what is found in `levels` diamonds, in a tree over `leaves` leaves, and below a value with many inputs."""
     import src.needle as n
 
     diamonds = _graph(n, 1, [(i, i) for i in range(levels)])
     tree = _graph(n, leaves, [(2 * i, 2 * i + 1) for i in range(leaves - 1)])
     star = _graph(n, 4 * leaves, [tuple(range(4 * leaves)), (4 * leaves,)])
     return {
-        f"what is found in {what}": np.sort(_numbers(n.autograd.find_topo_sort(nodes[-1:]), nodes))
-        for what, nodes in (
-            (f"{levels} times x = x + x", diamonds),
-            (f"a tree over {leaves} leaves", tree),
-            (f"a value with {4 * leaves} inputs, and one above", star),
+        f"what is found in {what}": np.sort(_numbers(n.autograd.find_topo_sort([output]), nodes))
+        for what, nodes, output in (
+            (f"{levels} times x = x + x", diamonds, diamonds[-1]),
+            (f"a tree over {leaves} leaves", tree, tree[-1]),
+            (f"a value with {4 * leaves} inputs", star, star[-2]),
+            (f"a value with {4 * leaves} inputs, and one above", star, star[-1]),
         )
     }
 
@@ -464,6 +465,22 @@ def epochs(items):
         new = n.nn_epoch(X, y, n.Tensor(W1), n.Tensor(W2), **keywords)
         for name, W in zip(("W1", "W2"), new, strict=True):
             found[f"{name} after an epoch of {label}"] = _array(W)
+    return found
+
+
+def gradients_of_network(items):
+    """For items (X, y_one_hot, W1, W2), return the gradients of the network's loss; None if something is raised."""
+    import src.needle as n
+
+    found = []
+    for X, y_one_hot, *weights in items:
+        W1, W2 = map(n.Tensor, weights)
+        try:
+            hidden = n.relu(n.Tensor(X, requires_grad=False) @ W1)
+            n.softmax_loss(hidden @ W2, n.Tensor(y_one_hot, requires_grad=False)).backward()
+        except Exception:  # noqa: BLE001 (the call that the case is about has said what is wrong)
+            return None
+        found.append((_array(W1.grad), _array(W2.grad)))
     return found
 
 

@@ -130,8 +130,8 @@ class Op:
 
         Returns:
             One Tensor for an op of one input, a tuple for several; each of exactly the shape of its input,
-            and computed by ops, so that it can be differentiated again. In place of the gradient of an
-            input that does not require one, None will do. Neither out_grad nor the inputs are changed.
+            and computed by ops, so that it can be differentiated again, also if it is 0. In place of the
+            gradient of an input that does not require one, None will do. Neither out_grad nor the inputs are changed.
         """
         raise NotImplementedError(f"{type(self).__name__}.gradient")
 

@@ -52,13 +52,13 @@ def nn_epoch(
     Args:
         X: float32, shape (m, n). Not changed.
         y: uint8, shape (m,), each in 0..k-1; the larger ones need not occur. Not changed.
-        W1: shape (n, d). Not changed, its `grad` neither.
-        W2: shape (d, k). Not changed, its `grad` neither.
+        W1: shape (n, d), float32 or float64. Not changed, its `grad` neither.
+        W2: shape (d, k), of the dtype of W1. Not changed, its `grad` neither.
         lr: step size.
         batch: examples in a minibatch; at least 1.
 
     Returns:
-        the new (W1, W2): leaves that require a gradient, with the dtypes of W1 and W2, without a `grad`.
+        the new (W1, W2): leaves that require a gradient, with the dtype of W1 and W2, without a `grad`.
         Memory does not grow from step to step: a Tensor that was computed by ops keeps the graph of all
         steps before it alive.
     """

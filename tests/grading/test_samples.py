@@ -67,8 +67,12 @@ LIMITS = {
 """Less than what is usual, so that it is reached sooner."""
 IN_FLIGHT = {"a0": 6, "a1": 3, "a2": 3}
 """In a0 some sleep for seconds, so more of them than processors are graded at a time."""
-FURTHER_DRAWS = ("second", "third")
-"""Names of draws for wrong samples, besides the one that is graded; `autograder suite check` makes fifty."""
+DRAWS = int(os.environ.get("SAMPLE_DRAWS", "3"))
+"""How often a wrong sample meets the cases that must catch it. SAMPLE_DRAWS=50 in the environment makes it fifty."""
+FURTHER_DRAWS = tuple(f"draw {number}" for number in range(2, DRAWS + 1))
+"""Names of the draws after the first, which is the grading."""
+PER_TRIAL = 5
+"""Draws in one request. A request has an end."""
 PAIR = ("hostile-pair-receiver", "hostile-pair-sender")
 """Graded first, so that they are in flight at the same time."""
 IN_CONTAINERS = (
@@ -157,7 +161,7 @@ class Grading:
     folder: Path
     sandbox: Callable[[str], str]
     left_behind: list[str]
-    redrawn: dict[str, Tried] = field(default_factory=dict)
+    redrawn: dict[str, list[Tried]] = field(default_factory=dict)
     """By sample: the cases that must catch it, in further draws."""
 
     def grade(self, conditions: Conditions, samples: list[Sample]) -> dict[str, Graded]:
@@ -199,11 +203,13 @@ class Grading:
             if conditions.wall == "bwrap":
                 names = [name for name, _ in grader.cases]
                 trials = [
-                    (sample.name, path, Trial(FURTHER_DRAWS, cases))
+                    (sample.name, path, Trial(FURTHER_DRAWS[start : start + PER_TRIAL], cases))
                     for path, sample in checkouts.items()
                     if (cases := catching(sample, names))
+                    for start in range(0, len(FURTHER_DRAWS), PER_TRIAL)
                 ]
-                self.redrawn |= dict(grader.try_many(trials, jobs=IN_FLIGHT[conditions.assignment]))
+                for name, tried in grader.try_many(trials, jobs=IN_FLIGHT[conditions.assignment]):
+                    self.redrawn.setdefault(name, []).append(tried)
             if (more := settled(lambda: len(descendants(others)), processes)) != processes:
                 self.left_behind.append(f"{conditions}: {more} processes after grading, {processes} before")
         if settled(lambda: len(descendants(others)), 0):
@@ -378,12 +384,12 @@ def test_whether_a_mistake_shows_does_not_depend_on_the_draw(
 ) -> None:
     if ("bwrap", name) not in results:
         pytest.skip("the sample was not asked for")
-    tried, verdicts = grading.redrawn[name], WRONG[name].expected.verdicts
-    assert tried.fault is None
-    numbers = {case.name: number for number, case in enumerate(tried.cases, 1)}
-    missed = [row for row in tried.rows if row.verdict not in verdicts.of(numbers[row.name])]
-    assert missed == []
-    assert {row.draw for row in tried.rows} == {*FURTHER_DRAWS}
+    trials, verdicts = grading.redrawn[name], WRONG[name].expected.verdicts
+    assert [tried.fault for tried in trials] == [None] * len(trials)
+    numbers = {case.name: number for number, case in enumerate(trials[0].cases, 1)}
+    rows = [row for tried in trials for row in tried.rows]
+    assert [row for row in rows if row.verdict not in verdicts.of(numbers[row.name])] == []
+    assert {row.draw for row in rows} == {*FURTHER_DRAWS}
 
 
 @pytest.mark.sandbox

@@ -204,3 +204,13 @@ def test_code_that_is_killed_twice_has_killed_itself():
     student, probe = student_of(Killed(2))
     with pytest.raises(SubmissionError, match="killed"):
         student(probe, 1)
+
+
+def test_while_the_reference_takes_the_place_of_a_student_the_figures_are_its_own():
+    student, probe = student_of(Killed(0))
+    assert student(probe, 1) == 7
+    with student.impersonated():
+        assert student(probe, 8) == 8
+        assert set(student.used().values()) == {0}
+    assert student.used()["seconds"] == 1.0
+    assert student(probe, 1) == 7

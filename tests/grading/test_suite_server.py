@@ -21,6 +21,7 @@ from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
 from tests.support.course import RIGHT, SCORE, CourseFolder
+from tests.support.walls import busy_loops
 
 pytestmark = pytest.mark.sandbox
 
@@ -474,6 +475,24 @@ def test_a_build_that_fails_costs_only_the_cases_that_need_it(build_folder):
         report = grader.grade(build_folder.submission("bad", **{"src/factor.txt": "two\n"}))
     assert verdicts(report) == ["error", "passed"]
     assert report.cases[0].message == "src/factor.txt:1: error: two is no number"
+
+
+COMPUTE = "import time\nwhile time.process_time() < 0.5: pass"
+
+
+def test_a_build_is_not_stopped_because_other_programs_have_the_processors(build_folder):
+    """The limit of a build counts as that of a case does, also for the compilers that it starts."""
+    started = f"subprocess.run([sys.executable, '-ISc', {COMPUTE!r}], check=True)"
+    probes = BUILD_PROBES.replace("def prepare():", f"def prepare():\n    exec({COMPUTE!r}, {{}})")
+    probes = probes.replace("def build():", f"def build():\n    import subprocess, sys\n    {started}")
+    build_folder.write("hidden/t/probes.py", probes + "\ndef plain(x):\n    return 2 * x\n")
+    settings = build_folder.config_file.read_text("utf-8")
+    build_folder.write("autograder.toml", settings + "seconds = 2\n")
+    with (
+        busy_loops(8),
+        Grader(load(build_folder.config_file), "t", config_file=build_folder.config_file) as grader,
+    ):
+        assert grader.grade(build_folder.submission("a", **{"src/factor.txt": "2\n"})).points == 100
 
 
 def test_given_files_replace_the_student_s(tmp_path):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +14,7 @@ from autograder.sandbox.inside.clock import CaseClock
 from autograder.sandbox.inside.processes import CaseProcesses
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Status
-from tests.support.walls import PATIENCE, new_wall, submission
+from tests.support.walls import PATIENCE, busy_loops, new_wall, submission
 
 TICK = os.sysconf("SC_CLK_TCK")
 PROCESSORS = 2
@@ -178,17 +174,6 @@ PROGRAMS = {
     ("threads", 4, 60.0): Status.TIMEOUT,
 }
 """What a case calls, with seconds of CPU time or sleep, and how it ends whatever else runs."""
-
-
-@contextlib.contextmanager
-def busy_loops(count: int) -> Iterator[None]:
-    """Keep the processors busy. Each loop has a session of its own, or the kernel would count all of them as one."""
-    with contextlib.ExitStack() as loops:
-        for _ in range(count):
-            loop = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
-            loops.enter_context(loop)
-            loops.callback(loop.kill)
-        yield
 
 
 @pytest.mark.sandbox

@@ -11,9 +11,11 @@ import functools
 import os
 import secrets
 import signal
+import subprocess
+import sys
 import textwrap
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -181,3 +183,14 @@ def below(pid: int) -> list[int]:
 def all_gone(pids: Collection[int]) -> bool:
     """Wait until none of the processes exists any more; return whether that happened."""
     return wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
+
+
+@contextlib.contextmanager
+def busy_loops(count: int) -> Iterator[None]:
+    """Keep the processors busy. Each loop has a session of its own, or the kernel would count all of them as one."""
+    with contextlib.ExitStack() as loops:
+        for _ in range(count):
+            loop = subprocess.Popen([sys.executable, "-c", "while True: pass"], start_new_session=True)
+            loops.enter_context(loop)
+            loops.callback(loop.kill)
+        yield
