@@ -181,3 +181,8 @@ def test_students_read_the_same_sentence_before_they_push():
     sentence = "Task0 is without autograd: compute W_grad and the gradient of the input by hand"
     for file in (toy, ROOT / "hidden" / "a0" / "probes.py"):
         assert sentence in file.read_text("utf-8")
+
+
+def test_a_machine_without_memory_is_our_fault():
+    with pytest.raises(BusyError, match="has no memory left"):
+        failure_of(Outcome(Status.STARVED, message="memory"), timeout=10, limits=LIMITS)
