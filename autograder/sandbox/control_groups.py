@@ -18,6 +18,7 @@ The group of a submission is a last resort: the watch inside measures more exact
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import time
@@ -36,6 +37,7 @@ SPARE_BYTES = 512 * 2**20
 SPARE_PROCESSES = 16
 REMOVAL_SECONDS = 2.0
 
+_numbers = itertools.count(1)
 _NAME = re.compile(rf"{PREFIX}-(\d+)-(\d+)-\d+")
 
 
@@ -78,7 +80,6 @@ class ControlGroups:
         """`parents`: the folder in which a group is made, by controller."""
         self._parents = parents
         self._version = version
-        self._count = 0
         self._closed: list[Group] = []
         """Groups that could not be removed yet."""
 
@@ -106,8 +107,7 @@ class ControlGroups:
     def make(self, memory_bytes: int, processes: int) -> Group:
         """Return a new group. Raises GraderError."""
         self.sweep()
-        self._count += 1
-        name = f"{PREFIX}-{os.getpid()}-{_start_time(os.getpid())}-{self._count}"
+        name = f"{PREFIX}-{os.getpid()}-{_start_time(os.getpid())}-{next(_numbers)}"
         folders = tuple(dict.fromkeys(parent / name for parent in self._parents.values()))
         made = Group(folders)
         try:

@@ -127,6 +127,19 @@ def test_all_processes_of_a_submission_are_in_its_group(wall: BwrapWall) -> None
     assert not any(folder.exists() for folder in group.folders)
 
 
+@pytest.mark.sandbox
+def test_two_walls_of_one_process_have_different_groups(wall: BwrapWall, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    with (
+        new_wall(tmp_path / "other") as other,
+        wall.open(submission("")) as first,
+        other.open(submission("")) as second,
+    ):
+        for session in (first, second):
+            assert session.run("nothing").returned
+        assert not {*_group(first).folders} & {*_group(second).folders}
+
+
 KEEP_IN_SOCKETS = """
 import socket
 def go():
