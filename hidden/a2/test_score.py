@@ -564,7 +564,9 @@ def test_nn_epoch_leaves_nothing_behind(student, ref, rng):
 
     def with_own_gradients():
         first = weights_by_own_gradients(student, [(X, y, W1, W2, keywords)])
-        second = first and weights_by_own_gradients(student, [(X, y, *first[0], keywords)])
+        # Two epochs of whole minibatches are one epoch of the examples twice.
+        twice = np.tile(X, (2, 1)), np.tile(y, 2)
+        second = first and weights_by_own_gradients(student, [(*twice, W1, W2, keywords)])
         return second and expected | {
             f"{what.format(i)}": W
             for what, weights in (
@@ -797,7 +799,7 @@ def loss_item(rng, label, Z):
 def network(rng, label, m, batch=None, classes=None):
     """Return (label, X, y, W1, W2, keywords), with no hidden unit so near 0 that rounding decides about its ReLU.
 
-    Each minibatch has the top class.
+    Each minibatch has the top class, and a hidden unit that is on.
     """
     n, d, k = sizes(rng, 3)
     k = classes or k
@@ -806,6 +808,9 @@ def network(rng, label, m, batch=None, classes=None):
         y[:: batch or 100] = k - 1
         W1, W2 = (0.5 * normal(rng, shape).astype(np.float32) for shape in ((n, d), (d, k)))
         keywords = {"lr": float(rng.uniform(0.3, 0.9)), "batch": batch} if batch else {}
+        on = (X @ W1 > 0).any(axis=1)
+        if not all(on[i : i + (batch or 100)].any() for i in range(0, m, batch or 100)):
+            continue
         if epoch_in_float64(X, y, W1, W2, **keywords)[1] > 1e-5:
             return label, X, y, W1, W2, keywords
 
