@@ -564,7 +564,9 @@ def test_nn_epoch_leaves_nothing_behind(student, ref, rng):
 
     def with_own_gradients():
         first = weights_by_own_gradients(student, [(X, y, W1, W2, keywords)])
-        second = first and weights_by_own_gradients(student, [(X, y, *first[0], keywords)])
+        # Two epochs of whole minibatches are one epoch of the examples twice.
+        twice = np.tile(X, (2, 1)), np.tile(y, 2)
+        second = first and weights_by_own_gradients(student, [(*twice, W1, W2, keywords)])
         return second and expected | {
             f"{what.format(i)}": W
             for what, weights in (
@@ -797,7 +799,7 @@ def loss_item(rng, label, Z):
 def network(rng, label, m, batch=None, classes=None):
     """Return (label, X, y, W1, W2, keywords), with no hidden unit so near 0 that rounding decides about its ReLU.
 
-    Each minibatch has the top class.
+    Each minibatch has the top class, and a hidden unit that is on.
     """
     n, d, k = sizes(rng, 3)
     k = classes or k
@@ -806,6 +808,9 @@ def network(rng, label, m, batch=None, classes=None):
         y[:: batch or 100] = k - 1
         W1, W2 = (0.5 * normal(rng, shape).astype(np.float32) for shape in ((n, d), (d, k)))
         keywords = {"lr": float(rng.uniform(0.3, 0.9)), "batch": batch} if batch else {}
+        on = (X @ W1 > 0).any(axis=1)
+        if not all(on[i : i + (batch or 100)].any() for i in range(0, m, batch or 100)):
+            continue
         if epoch_in_float64(X, y, W1, W2, **keywords)[1] > 1e-5:
             return label, X, y, W1, W2, keywords
 
@@ -1010,8 +1015,8 @@ def check_epochs(student, ref, items):
 def weights_by_own_gradients(student, items):
     """Return the weights after epochs of (X, y, W1, W2, keywords) that take steps along the student's own gradients.
 
-    Return None if these are no gradients: if one is missing or not finite, or if one of the first step is zero or
-    does not depend on X and y. (Later ones may be zero: large steps can turn all hidden units off.)
+    Return None if these are no gradients: if one is missing or not finite, or if those of the first step do not depend
+    on X and y. (Later ones may be zero: large steps can turn all hidden units off.)
     """
     weights = [[W1, W2] for _, _, W1, W2, _ in items]
     minibatches = []
@@ -1043,7 +1048,9 @@ def own_gradients(student, items):
 
 
 def depend_on_data(student, items, found):
-    """Return whether no gradient is zero, and each is another one for 2 X and for other labels."""
+    """Return whether the gradients are others for 2 X and for other labels, apart from items without active units."""
+    active = [place for place, gradients in enumerate(found) if any(grad.any() for grad in gradients)]
+    items, found = ([some[place] for place in active] for some in (items, found))
     for changed in (
         [(2 * X, *rest) for X, *rest in items],
         [(X, np.roll(y_one_hot, 1, axis=1), *rest) for X, y_one_hot, *rest in items],
@@ -1054,7 +1061,7 @@ def depend_on_data(student, items, found):
         pairs = [pair for two in zip(found, others, strict=True) for pair in zip(*two, strict=True)]
         if any(not grad.any() or np.allclose(grad, other, rtol=1e-3, atol=0) for grad, other in pairs):
             return False
-    return True
+    return bool(active)
 
 
 def epoch_in_float64(X, y, W1, W2, lr=0.1, batch=100):
