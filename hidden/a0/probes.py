@@ -1,6 +1,6 @@
 """Drives ManualLinear: knows inputs, never answers. Runs beside the student's code."""
 
-import contextlib
+from contextlib import contextmanager, suppress
 
 import torch
 
@@ -32,7 +32,7 @@ class _NoEngine:
     queue_callback = run_backward = _refuse
 
 
-@contextlib.contextmanager
+@contextmanager
 def _without_autograd():
     variable, forward = torch.autograd.Variable, torch.autograd.forward_ad
     engine, enter = variable._execution_engine, forward.enter_dual_level
@@ -64,7 +64,7 @@ def run(layers, calls, matrices=True, look=False):
         if not matrices or isinstance(error, AutogradUsed) or _knows_stacks(layers, calls):
             raise
         about_stacks = error
-    with contextlib.suppress(Exception):
+    with suppress(Exception):
         return _run(layers, [_as_matrices(*call) for call in calls], look) | {"matrices": True}
     raise about_stacks
 

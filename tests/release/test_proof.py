@@ -151,7 +151,7 @@ def test_a_planted_leak_is_refused(tmp_path, out):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("assignment", "score", "tests"),
-    [("a0", 100, "8 passed"), ("a1", 0, " to write"), ("a2", 0, " to write")],
+    [("a0", 100, "9 passed"), ("a1", 0, " to write"), ("a2", 0, " to write")],
 )
 def test_ours_are_handed_out(tmp_path, assignment, score, tests):
     out = tmp_path / assignment
