@@ -106,8 +106,8 @@ def load():
     return ctypes.CDLL(os.environ["AUTOGRADER_BUILD"] + "/number.so").number()
 """
 SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
-ENOUGH_DESCRIPTORS = 32_768
-"""More than all processes of a case together can have sent at a time: 64 processes, 253 descriptors in a message."""
+ENOUGH_DESCRIPTORS = 16_640
+"""More than all processes of a case together can have sent: 256 descriptors, and 64 messages of 253 at the same time."""
 SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 

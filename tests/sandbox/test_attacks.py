@@ -623,31 +623,27 @@ def look():
 
 
 FILL_WITH_DESCRIPTORS = """
-import array, os, socket, time
+import array, contextlib, os, socket, time
 def go():
-    ours, theirs = socket.socketpair()
-    for _ in range(40):
-        if os.fork() == 0: break
-    pairs = [socket.socketpair() for _ in range(50)]
     fds = array.array("i", [0] * 253)
-    sent = 0
-    for end in range(100):
-        for pair in pairs:
-            try:
-                pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], socket.MSG_DONTWAIT)
-                sent += 253
-            except OSError: pass
-    theirs.send(b"x")
-    time.sleep(100)
+    pairs = [socket.socketpair() for _ in range(50)]
+    for _ in range(40):
+        if os.fork() == 0:
+            while True:
+                for pair in pairs:
+                    with contextlib.suppress(OSError):
+                        pair[0].sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, fds)], socket.MSG_DONTWAIT)
+    time.sleep(1)
+    return "unhindered"
 """
 
 
 def test_descriptors_that_nobody_receives_do_not_block_other_submissions(wall: BwrapWall) -> None:
     with wall.open(submission(FILL_WITH_DESCRIPTORS)) as attacker, ThreadPoolExecutor() as pool:
-        attack = pool.submit(attacker.run, "call", ("go",), timeout=3)
+        attack = pool.submit(attacker.run, "call", ("go",))
         while not attack.done():
             assert value(wall, "def go(): return 1") == 1
-        assert attack.result().status is Status.TIMEOUT
+        assert attack.result().value == "unhindered"
 
 
 # ── the next case ────────────────────────────────────────────────────────────────────────────────────────
