@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import secrets
 import socket
 import tempfile
@@ -37,6 +38,7 @@ from tests.support.walls import (
     STOP,
     Stop,
     below,
+    keeper_of,
     new_wall,
     run,
     status_of,
@@ -644,6 +646,33 @@ def test_descriptors_that_nobody_receives_do_not_block_other_submissions(wall: B
         while not attack.done():
             assert value(wall, "def go(): return 1") == 1
         assert attack.result().value == "unhindered"
+
+
+def test_the_grader_s_own_processes_may_have_many_more_descriptors_than_a_case(tmp_path: Path) -> None:
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(1024, allowed[1]), allowed[1]))
+    stop = Stop()
+    try:
+        with (
+            new_wall(tmp_path) as wall,
+            wall.open(submission(STOP + "def go(name): stop_at(name)")) as session,
+        ):
+            with ThreadPoolExecutor() as pool:
+                running = pool.submit(session.run, "call", ("go", stop.name))
+                (case,) = stop.wait_for()
+                limits = [_open_files(pid) for pid in (case, keeper_of(case))]
+                stop.release([case])
+                assert running.result().returned
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+    assert limits == [PATIENT.open_files, allowed[1]]
+
+
+def _open_files(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/limits").read_text().splitlines():
+        if line.startswith("Max open files"):
+            return int(line.split()[3])
+    raise LookupError("no limit of open files")
 
 
 # ── the next case ────────────────────────────────────────────────────────────────────────────────────────
