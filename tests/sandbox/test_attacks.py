@@ -656,13 +656,13 @@ def test_the_grader_s_own_processes_may_have_many_more_descriptors_than_a_case(t
         with (
             new_wall(tmp_path) as wall,
             wall.open(submission(STOP + "def go(name): stop_at(name)")) as session,
+            ThreadPoolExecutor() as pool,
         ):
-            with ThreadPoolExecutor() as pool:
-                running = pool.submit(session.run, "call", ("go", stop.name))
-                (case,) = stop.wait_for()
-                limits = [_open_files(pid) for pid in (case, keeper_of(case))]
-                stop.release([case])
-                assert running.result().returned
+            running = pool.submit(session.run, "call", ("go", stop.name))
+            (case,) = stop.wait_for()
+            limits = [_open_files(pid) for pid in (case, keeper_of(case))]
+            stop.release([case])
+            assert running.result().returned
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
     assert limits == [PATIENT.open_files, allowed[1]]
