@@ -1,5 +1,6 @@
 """docs/configuration.md has every key of the schema with its default and meaning. And `autograder config`."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -10,15 +11,17 @@ from click.testing import CliRunner
 
 from autograder import config
 from autograder.cli import main
-from autograder.config import schema, secrets
+from autograder.config import reading, schema, secrets
 from autograder.config.reading import CONFIG_VARIABLE
 from autograder.hosts import KINDS
+from autograder.sandbox.limits import Limits
 from tests.support import ROOT
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
 TABLES = {
     "The top of the file": schema.Config,
     "`[assignments.NAME]`": schema.AssignmentConfig,
+    "`[assignments.NAME.limits]`": schema.LimitsConfig,
     "`[assignments.NAME.build]`": schema.BuildConfig,
     "`[assignments.NAME.release]`": schema.ReleaseConfig,
     '`[hosts."NAME"]`': schema.HostConfig,
@@ -27,8 +30,8 @@ TABLES = {
     "`[ledger]`": schema.LedgerConfig,
     "`[sandbox]`": schema.SandboxConfig,
 }
-# Tables, and the folder of the file, which the program sets.
-NO_KEYS = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback", "folder"}
+TABLES_OF_TOP = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
+NO_KEYS = {*TABLES_OF_TOP, *reading.NO_KEYS}
 
 
 def rows(kind):
@@ -41,7 +44,11 @@ def rows(kind):
         default = "required"
         if not field.required:
             made = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-            default = "" if made is None else f"`{json.dumps(msgspec.to_builtins(made))}`"
+            default = (
+                ""
+                if made is None or isinstance(made, msgspec.Struct)
+                else f"`{json.dumps(msgspec.to_builtins(made))}`"
+            )
         yield f"| `{field.name}` | {default} | {re.sub(chr(10) + ' +', ' ', texts[field.name])} |"
 
 
@@ -56,9 +63,15 @@ def test_every_key_is_documented_as_the_schema_has_it(title):
 
 def test_no_table_is_left_out():
     fields = {field.name: field.type for field in msgspec.structs.fields(schema.Config)}
-    structs = {kind for kind in fields.values() if hasattr(kind, "__struct_fields__")}
-    assert structs <= set(TABLES.values())
+    structs = {
+        kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }
+    assert structs == set(TABLES.values())
     assert set(fields) >= NO_KEYS
+
+
+def test_the_limits_of_the_file_are_those_of_the_sandbox():
+    assert msgspec.structs.asdict(schema.LimitsConfig()) == dataclasses.asdict(Limits())
 
 
 def test_every_kind_of_host_is_documented():
