@@ -34,9 +34,10 @@ def loads(text: str, file: str) -> dict[str, Any]:
         ConfigError: the text is not TOML; the message has the line.
     """
     try:
-        return tomllib.loads(text)
+        found: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
         message = str(error)[: place.start()] if place else str(error)
         raise ConfigError(f"{file}:{line}: not TOML: {message}") from None
+    return found

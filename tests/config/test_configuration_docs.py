@@ -149,14 +149,42 @@ def test_show_makes_no_secret(file):
 
 def test_check_says_ok_or_what_is_wrong(file):
     (file.parent / "src").mkdir()
-    result = run("check", "--config", file)
+    result = run("check", "--no-suites", "--config", file)
     assert result.exit_code == 0, result.output
     assert "hosts: git.uni.example" in result.output
     (file.parent / "token").chmod(0o644)
-    result = run("check", "--config", file)
+    result = run("check", "--no-suites", "--config", file)
     assert result.exit_code == 2
     assert f"FAIL  other users can read {file.parent}/token" in result.output
     file.write_text("[assignments.a0]\nsuit = 1\n")
     result = run("check", "--config", file)
     assert result.exit_code == 2
     assert "autograder.toml:2: assignments.a0.suit: this key is not allowed" in result.output
+
+
+def test_check_shows_each_deadline_in_words_and_doubtful_zones(file):
+    (file.parent / "src").mkdir()
+    file.write_text(file.read_text() + 'zone = "Etc/GMT+8"\ncloses = "2026-09-15 23:59"\n')
+    result = run("check", "--no-suites", "--config", file)
+    assert result.exit_code == 0, result.output
+    assert (
+        "a0 closes Tue 15 Sep 2026, 23:59 UTC-08 (Etc/GMT+8), UTC-08:00, which is Wed 16 Sep 2026, 07:59 UTC"
+        in result.output
+    )
+    assert f"note  {file}:10: assignments.a0.zone: Etc/GMT+8 is UTC-08:00 here: the sign" in result.output
+
+
+def test_check_shows_the_line_of_a_mistake_in_the_extensions(file):
+    (file.parent / "src").mkdir()
+    file.write_text(
+        file.read_text() + 'zone = "UTC"\ncloses = "2026-09-15 23:59"\nextensions_file = "extensions.csv"\n'
+    )
+    extensions = file.parent / "extensions.csv"
+    extensions.write_text(
+        "student,assignment,closes\ncs/b0-bob,a0,2026-09-20 12:00\nann,a0,2026-09-20\neve,a0,2026-09-01 12:00\n"
+    )
+    result = run("check", "--no-suites", "--config", file)
+    assert result.exit_code == 2
+    assert f"FAIL  {extensions}:2: student: 'cs/b0-bob' cannot be a student" in result.output
+    assert f"FAIL  {extensions}:3: closes: not a time" in result.output
+    assert f"note  {extensions}:4: has no effect: a0 closes for everybody" in result.output
