@@ -27,7 +27,7 @@ def config_group() -> None:
     help="Start the sandbox and every suite, and let the reference pass it. This takes seconds. Default: yes.",
 )
 def check(config_file: Path, suites: bool) -> None:
-    """Check the configuration, the files that it names, the suites and the sandbox.
+    """Check the configuration, its files, the suites and the sandbox.
 
     Shows when each assignment opens and closes, in words. Run this as the account of the service. The exit status is 2
     when there is a problem.

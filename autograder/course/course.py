@@ -169,14 +169,19 @@ class Course:
         default_api = KINDS[settings.kind].app_api
         if not settings.app_id or default_api is None:
             return None
+        key_variable = of_host(APP_KEY_VARIABLE, host)
+        key = given(self._file(settings.app_key_file), key_variable, f"the App's key of {host}")
+        if not key:
+            raise ConfigError(
+                f"{self.config.where('hosts', host, 'app_id')}: the GitHub App has no key: add "
+                f'app_key_file = "FILE" to [hosts."{host}"], or set {key_variable}; the App\'s page has the key'
+            )
         return App(
             host,
             api=settings.api or default_api(host),
             app_id=settings.app_id,
             installation=settings.app_installation,
-            key=given(
-                self._file(settings.app_key_file), of_host(APP_KEY_VARIABLE, host), f"the App's key of {host}"
-            ),
+            key=key,
             ca_file=self._file(settings.ca_file),
         )
 
@@ -370,6 +375,15 @@ class Course:
                 found.append(f"{self.config.where('assignments', name, 'zone')}: {why}")
         for extensions in self.extensions():
             found += extensions.notes
+        for name, host in self.config.hosts.items():
+            variable = of_host(TOKEN_VARIABLE, name)
+            if host.base.startswith("https:") and not (
+                host.token_file or host.app_id or os.environ.get(variable)
+            ):
+                found.append(
+                    f"{self.config.where('hosts', name)}: there is no token, so only `autograder ci` can publish "
+                    f'feedback: add token_file = "FILE" to [hosts."{name}"], or set {variable}'
+                )
         return found
 
     def calendar(self) -> list[str]:

@@ -390,3 +390,33 @@ def test_what_is_configured_and_not_used_is_a_problem(tmp_path):
     text = "\n".join(Course.of(parse(text, tmp_path / "autograder.toml")).problems())
     assert "hosts.files: no assignment has repositories on it" in text
     assert "feedback.signing_key_file: there is no file" in text
+
+
+def test_where_a_missing_token_goes_is_said(tmp_path):
+    text = FILE.replace('token_file = "secrets/token"\n', "")
+    notes = Course.of(parse(text, tmp_path / "autograder.toml")).notes()
+    assert notes == [
+        f"{tmp_path}/autograder.toml:1: hosts.{HOST}: there is no token, so only `autograder ci` can publish feedback: "
+        f'add token_file = "FILE" to [hosts."{HOST}"], or set AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE'
+    ]
+
+
+def test_where_a_missing_key_of_a_github_app_goes_is_said(tmp_path):
+    text = """
+[hosts."github.com"]
+kind = "github"
+base = "https://github.com"
+app_id = "1"
+app_installation = 2
+[assignments.a0]
+suite = "a0"
+repositories = ["cs/a0-*"]
+"""
+    course = Course.of(parse(text, tmp_path / "autograder.toml"))
+    with pytest.raises(ConfigError) as caught:
+        course.credentials("github.com")
+    said = str(caught.value)
+    assert said.startswith(
+        f"{tmp_path}/autograder.toml:5: hosts.github.com.app_id: the GitHub App has no key: add "
+    )
+    assert 'app_key_file = "FILE" to [hosts."github.com"], or set AUTOGRADER_APP_KEY_GITHUB_COM' in said
