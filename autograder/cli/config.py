@@ -40,7 +40,8 @@ def check(config_file: Path, suites: bool) -> None:
     course = Course.of(loaded)
     for line in course.calendar():
         click.echo(f"      {line}")
-    notes, problems = course.notes(), course.problems() + readiness.unserved_queues(course)
+    problems, notes = readiness.recorded(course)
+    problems, notes = course.problems() + problems, course.notes() + notes
     found = readiness.tried(loaded, config_file, list(loaded.assignments), again=True) if suites else ()
     for one in found:
         if one.problem:

@@ -32,7 +32,7 @@ from autograder.course.deadline import (
     described,
     doubtful_zone,
 )
-from autograder.course.extensions import Extensions, ExtensionsFile
+from autograder.course.extensions import Extensions, ExtensionsFile, appearance
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name, is_repository_path
@@ -275,6 +275,51 @@ class Course:
             return self.decide(target, received).timing.counts
         except DeadlineError:
             return undecided
+
+    def misnamed(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name that looks like a student's, and is no student's.
+
+        Args:
+            repositories: those that have pushed.
+        """
+        students = self._students(repositories)
+        found = []
+        for extension, known, place in self._strangers(students):
+            alike = [name for name in known.values() if appearance(name) == appearance(extension.student)]
+            if alike:
+                found.append(
+                    f"{place}: student: no repository of {extension.student!r} has pushed, but one of {alike[0]!r} "
+                    "has; correct the name"
+                )
+        return found
+
+    def not_seen(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name of which no repository has pushed, as `misnamed` does."""
+        students = self._students(repositories)
+        return [
+            f"{place}: no repository of {extension.student} has pushed to {extension.assignment} yet"
+            for extension, known, place in self._strangers(students)
+            if known
+        ]
+
+    def _students(self, repositories: Iterable[RepositoryName]) -> dict[str, dict[str, str]]:
+        """Return the students of repositories: assignment -> name in lower case -> name."""
+        students: dict[str, dict[str, str]] = {}
+        for repository in repositories:
+            belongs = self._belongs(repository)
+            if belongs is not None:
+                students.setdefault(belongs[0], {})[belongs[1].casefold()] = belongs[1]
+        return students
+
+    def _strangers(
+        self, students: dict[str, dict[str, str]]
+    ) -> Iterator[tuple[Extension, dict[str, str], str]]:
+        """Yield each extension of a name that is not among the assignment's students, with these and its place."""
+        for file in self._extensions.values():
+            for extension in file.current().by_key.values():
+                known = students.get(extension.assignment, {})
+                if extension.student.casefold() not in known:
+                    yield extension, known, f"{file.path}:{extension.line}"
 
     def in_doubt(self, assignment: str) -> bool:
         """Return whether the file of extensions has a mistake, so that a push that is late now may count later."""

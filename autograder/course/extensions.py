@@ -75,12 +75,12 @@ class Extensions:
         """
         if self.of(student, assignment) is not None:
             return None
-        looks = _looks(student)
+        looks = appearance(student)
         return next(
             (
                 extension
                 for (name, of), extension in self.by_key.items()
-                if of == assignment and _looks(name) == looks
+                if of == assignment and appearance(name) == looks
             ),
             None,
         )
@@ -301,7 +301,7 @@ def _plain(written: str) -> str:
     return written
 
 
-def _looks(name: str) -> str:
+def appearance(name: str) -> str:
     """Return a text that is equal for names that are easily taken for each other."""
     return unicodedata.normalize("NFKC", name).casefold().translate(_ALIKE)
 

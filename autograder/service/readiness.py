@@ -223,16 +223,23 @@ def unserved(course: Course, known: Iterable[Worker], now: datetime, lease_secon
     ]
 
 
-def unserved_queues(course: Course) -> list[str]:
-    """Return the queues that assignments need and that no worker serves; empty while no worker runs at all."""
+def recorded(course: Course) -> tuple[list[str], list[str]]:
+    """Return the problems that only the ledger shows, and notes.
+
+    A problem is a queue that assignments need and that no worker serves, unless no worker runs at all; and an extension
+    of a name that is nearly a student's. A note is an extension of a name that has not pushed.
+    """
     config = course.config
     try:
         with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
-            known, now = workers(ledger.database), datetime.now(timezone.utc)
+            known, repositories = workers(ledger.database), ledger.repositories()
     except GraderError:  # the service was never started, or its database is away
-        return []
-    lease = config.service.lease_seconds
-    return unserved(course, known, now, lease) if any(is_alive(row, now, lease) for row in known) else []
+        return [], []
+    now, lease = datetime.now(timezone.utc), config.service.lease_seconds
+    problems = course.misnamed(repositories)
+    if any(is_alive(row, now, lease) for row in known):
+        problems += unserved(course, known, now, lease)
+    return problems, course.not_seen(repositories)
 
 
 class Watch:

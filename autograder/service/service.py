@@ -84,6 +84,7 @@ class Service:
             else:
                 known = workers(self.ledger.database)
                 found += unserved(self.course, known, self.clock(), self.lease_seconds)
+            found += self.course.misnamed(self.ledger.repositories())
             self.queue.check()
         except GraderError as error:
             found.append(str(error))

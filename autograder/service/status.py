@@ -68,7 +68,7 @@ def look(config_file: Path) -> dict[str, Any]:
     except GraderError as error:
         found["queues"], found["problem"] = {}, str(error)
     found["problems"] = readiness.problems(config_file)
-    found["problems"] += readiness.unserved_queues(course)
+    found["problems"] += readiness.recorded(course)[0]
     return found
 
 

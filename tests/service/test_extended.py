@@ -8,6 +8,7 @@ from autograder.ledger import JobState
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.jobs.pipeline import Pipeline
 from tests.support.ledgers import problems
+from tests.support.processes import Processes, settled, until
 from tests.support.university import HALF, RIGHT, PretendedGraders, University
 
 HEADER = "student,assignment,closes\n"
@@ -160,3 +161,29 @@ def test_a_deadline_that_was_moved_while_the_service_was_down_counts_at_the_next
     with desk:
         assert desk.repair() == 1
         assert desk.university.score() == 100
+
+
+OFTEN = "from autograder.service.intake import reconciler\nreconciler.REPAIR_SECONDS = 0.2\n"
+
+
+def test_a_running_service_notices_a_correction_and_an_extension(folder):
+    university = University(folder, assignment=KEYS)
+    extensions = university.course.folder / "extensions.csv"
+    extensions.write_text(HEADER)
+    processes = Processes(university)
+    try:
+        with university.parts() as parts:
+            processes.start("--listen", "127.0.0.1:0", before=OFTEN)
+            late = parts.intake.receive(university.push(), LATE).job.id
+            assert settled(parts, late) is JobState.FINAL
+            assert university.published() == [parts.ledger.job(late).commit]
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\n")
+            until(lambda: "100 / 100" in university.text())
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\nbob,t,Friday\n")
+            waits = parts.intake.receive(university.push(student="bob"), LATE).job.id
+            until(lambda: "extensions.csv:3" in parts.ledger.job(waits).reason)
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\nbob,t,2026-09-18 12:00\n")
+            assert settled(parts, waits) is JobState.FINAL
+            assert university.score("bob") == 100
+    finally:
+        processes.end()

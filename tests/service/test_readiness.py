@@ -208,11 +208,11 @@ def two_queues(folder):
 def test_a_queue_that_nobody_serves_is_named(two_queues):
     course = Course.of(load(two_queues.config_file))
     now = datetime.now(timezone.utc)
-    assert readiness.unserved_queues(course) == []  # there is no ledger yet
+    assert readiness.recorded(course) == ([], [])  # there is no ledger yet
     with two_queues.parts() as parts:
-        assert readiness.unserved_queues(course) == []  # no worker runs
+        assert readiness.recorded(course)[0] == []  # no worker runs
         workers.start(parts.ledger.database, "grader:0", origin="", queues=["cpu"], version="1", now=now)
-        (problem,) = readiness.unserved_queues(course)
+        (problem,) = readiness.recorded(course)[0]
         assert problem == (
             "no worker serves the queue gpu, so g cannot be graded; start one: autograder worker --queues gpu"
         )
@@ -220,6 +220,21 @@ def test_a_queue_that_nobody_serves_is_named(two_queues):
         assert (result.exit_code, f"FAIL  {problem}" in result.output) == (2, True)
         assert f"problem  {problem}" in run("status", two_queues).output
         workers.start(parts.ledger.database, "gpu-machine:0", origin="", queues=["gpu"], version="1", now=now)
-        assert readiness.unserved_queues(course) == []
+        assert readiness.recorded(course)[0] == []
         later = now + timedelta(days=1)
         assert len(readiness.unserved(course, workers.workers(parts.ledger.database), later, 30)) == 2
+
+
+def test_an_extension_of_a_name_that_is_nearly_a_student_s_is_named(folder):
+    keys = 'zone = "UTC"\ncloses = "2026-09-15 23:59"\nextensions_file = "extensions.csv"\n'
+    university = University(folder, assignment=keys)
+    extensions = university.course.folder / "extensions.csv"
+    extensions.write_text("student,assignment,closes\n2O23,t,2026-09-20 12:00\nzoe,t,2026-09-20 12:00\n")
+    with university.parts() as parts:
+        parts.intake.receive(university.push(student="2023"), datetime(2026, 9, 1, tzinfo=timezone.utc))
+    result = run("config check --no-suites", university)
+    assert result.exit_code == 2
+    message = f"{extensions}:2: student: no repository of '2O23' has pushed, but one of '2023' has; correct the name"
+    assert f"FAIL  {message}" in result.output
+    assert f"note  {extensions}:3: no repository of zoe has pushed to t yet" in result.output
+    assert f"problem  {message}" in run("status", university).output
