@@ -25,6 +25,45 @@ QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Days = Annotated[float, Meta(gt=0)]
+Bytes = Annotated[int, Meta(gt=0)]
+Number = Annotated[int, Meta(gt=0)]
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one case may use, see `autograder.sandbox.limits.Limits`.
+
+    Attributes:
+        wall_seconds: time from the moment when student code begins, with the import of `src`; time in which the case
+            has no processor does not count. The timeout of a case takes precedence.
+        starved_seconds: wall-clock time after which a case is given up that has not used its time; without this key,
+            10 * wall_seconds + 60.
+        cpu_seconds: CPU time of each process; without this key, 4 * wall_seconds + 1.
+        memory_bytes: memory of all processes together, and the address space of each process; neither counts what the
+            fork server has already.
+        limit_address_space: whether the address space is limited. Switch this off for CUDA.
+        processes: the number of processes and threads at a time.
+        open_files: the number of open files of each process.
+        file_bytes: the largest file that can be written.
+        tmp_bytes: the size of /tmp, and of /dev/shm.
+        tmp_files: the number of files in /tmp, and in /dev/shm.
+        output_bytes: the size of stdout and stderr together; a case that prints more is ended.
+        kept_output_bytes: how much is kept of the beginning of each stream, and as much of its end.
+        reply_bytes: the size of the returned value, encoded.
+    """
+
+    wall_seconds: Seconds = Limits.wall_seconds
+    starved_seconds: Seconds | None = Limits.starved_seconds
+    cpu_seconds: Seconds | None = Limits.cpu_seconds
+    memory_bytes: Bytes = Limits.memory_bytes
+    limit_address_space: bool = Limits.limit_address_space
+    processes: Number = Limits.processes
+    open_files: Number = Limits.open_files
+    file_bytes: Bytes = Limits.file_bytes
+    tmp_bytes: Bytes = Limits.tmp_bytes
+    tmp_files: Number = Limits.tmp_files
+    output_bytes: Bytes = Limits.output_bytes
+    kept_output_bytes: Bytes = Limits.kept_output_bytes
+    reply_bytes: Bytes = Limits.reply_bytes
 
 
 class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +79,7 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     probe: str
     sources: tuple[str, ...]
     prepare: str = ""
-    seconds: float = 60.0
+    seconds: Seconds = 60.0
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -75,7 +114,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
         timeout: seconds of student code per case, unless the case sets its own.
-        limits: limits of the sandbox for one case: wall_seconds, memory_bytes, processes, …
+        limits: what one case may use, see below.
         build: a build step that runs before the cases, see below.
         host: name of the git host; may be left out if there is only one.
         repositories: patterns `owner/name` of the repositories whose pushes are graded; `*` and `?` match within one
@@ -83,7 +122,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         branch: the branch whose pushes are graded.
         zone: time zone of the times below, such as Europe/Berlin.
         opens: the first moment at which a push counts, `2026-09-01 08:00`; empty: pushes always count.
-        closes: the last moment at which a push is on time; empty: there is no deadline.
+        closes: the last minute in which a push is on time, `2026-09-15 23:59`; empty: there is no deadline.
         grace_minutes: how many minutes after `closes` a push still counts.
         extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
         policy: the score policy: which push counts, the `last` in time or the `best`.
@@ -97,8 +136,8 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    timeout: float = 10.0
-    limits: dict[str, bool | int | float] = {}
+    timeout: Seconds = 10.0
+    limits: LimitsConfig = LimitsConfig()
     build: BuildConfig | None = None
     host: str = ""
     repositories: tuple[str, ...] = ()
@@ -232,6 +271,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sandbox, ledger, service, feedback: the tables of these names.
         hosts: the hosts, by the name that the ledger records.
         folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
+        file: the path of the file, and `lines`: the line of each table and key by its full name, for messages. Neither
+            is a key of the file.
     """
 
     assignments: dict[str, AssignmentConfig] = {}
@@ -244,6 +285,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feedback: FeedbackConfig = FeedbackConfig()
     hosts: dict[str, HostConfig] = {}
     folder: str = "."
+    file: str = ""
+    lines: dict[str, int] = {}
+
+    def where(self, *keys: str) -> str:
+        """Return where a key is written, for messages: `autograder.toml:12: assignments.a0.suite`.
+
+        If the file does not have the key, the line is that of the innermost table that it has.
+        """
+        name = ".".join(keys)
+        if not self.file:
+            return name
+        known = [".".join(keys[:size]) for size in range(len(keys), 0, -1)]
+        line = next((self.lines[key] for key in known if key in self.lines), 1)
+        return f"{self.file}:{line}: {name}"
 
     def path(self, relative: str) -> Path:
         """Return a path from the file as an absolute path."""
@@ -278,7 +333,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def limits(self, name: str) -> Limits:
         """Return the sandbox limits of one assignment."""
-        return Limits(**self.assignment(name).limits)  # type: ignore[arg-type]
+        return Limits(**msgspec.structs.asdict(self.assignment(name).limits))
 
     def ledger_url(self) -> str:
         """Return the URL of the ledger. A relative path in it starts from `folder`."""

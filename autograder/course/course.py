@@ -6,7 +6,7 @@ changed while the service runs. A secret is never kept, logged or shown.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
@@ -23,14 +23,23 @@ from autograder.config.secrets import (
     staff_token,
 )
 from autograder.config.times import DeadlineError
-from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, parse_extensions
+from autograder.course.deadline import (
+    Deadline,
+    Decision,
+    Extension,
+    Timing,
+    deadline_of,
+    described,
+    doubtful_zone,
+)
+from autograder.course.extensions import Extensions, ExtensionsFile, appearance
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
-from autograder.git.names import is_bare_name
+from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
 from autograder.hosts import KINDS
 from autograder.hosts.github import App, AppTokens, signed
-from autograder.hosts.webhook import Endpoint
+from autograder.hosts.webhook import NEW_SECRET, Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
 from autograder.submission import PACKAGE
@@ -90,8 +99,8 @@ class Course:
             for pattern in assignment.repositories
         ]
         self._extensions = {
-            assignment.extensions_file: _ExtensionsFile(
-                config.path(assignment.extensions_file), self._deadlines
+            assignment.extensions_file: ExtensionsFile(
+                config.path(assignment.extensions_file), config.state, self._deadlines, self._not_a_student
             )
             for assignment in config.assignments.values()
             if assignment.extensions_file
@@ -160,14 +169,19 @@ class Course:
         default_api = KINDS[settings.kind].app_api
         if not settings.app_id or default_api is None:
             return None
+        key_variable = of_host(APP_KEY_VARIABLE, host)
+        key = given(self._file(settings.app_key_file), key_variable, f"the App's key of {host}")
+        if not key:
+            raise ConfigError(
+                f"{self.config.where('hosts', host, 'app_id')}: the GitHub App has no key: add "
+                f'app_key_file = "FILE" to [hosts."{host}"], or set {key_variable}; the App\'s page has the key'
+            )
         return App(
             host,
             api=settings.api or default_api(host),
             app_id=settings.app_id,
             installation=settings.app_installation,
-            key=given(
-                self._file(settings.app_key_file), of_host(APP_KEY_VARIABLE, host), f"the App's key of {host}"
-            ),
+            key=key,
             ca_file=self._file(settings.ca_file),
         )
 
@@ -175,7 +189,8 @@ class Course:
         """Return the configuration of a host's webhooks. The secrets are read again at each call.
 
         Raises:
-            ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short.
+            ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short. The message
+                says where the secret goes.
         """
         settings = self._host(host)
         if KINDS[settings.kind].is_folder:
@@ -185,11 +200,18 @@ class Course:
             of_host(WEBHOOK_SECRET_VARIABLE, host),
             f"the webhook secret of {host}",
         )
+        lines = tuple(line.strip().encode() for line in secrets.splitlines() if line.strip())
+        if not lines:
+            raise ConfigError(
+                f"{self.config.where('hosts', host)}: the webhook of {host} has no secret, so no push is accepted: add "
+                f'webhook_secret_file = "FILE" to [hosts."{host}"], or set '
+                f"{of_host(WEBHOOK_SECRET_VARIABLE, host)}; {NEW_SECRET}"
+            )
         assignments = self.config.assignments
         branches = {assignments[name].branch: None for name, at, _ in self._patterns if at == host}
         return Endpoint(
             host,
-            secrets=tuple(line.strip().encode() for line in secrets.splitlines() if line.strip()),
+            secrets=lines,
             branches=tuple(branches) or ("main",),
             bots=settings.bots,
         )
@@ -214,31 +236,126 @@ class Course:
         return self._deadlines[assignment]
 
     def extension(self, target: Target) -> Extension | None:
-        """Return the student's later deadline, or None. The file is read again when it has changed.
+        """Return the student's extension that is in force, or None. The file is read again when it has changed."""
+        return self._in_force(target.assignment).of(target.student, target.assignment)
+
+    def extensions(self) -> tuple[Extensions, ...]:
+        """Return all extensions that are in force, one item for each file."""
+        return tuple(file.current() for file in self._extensions.values())
+
+    def decide(self, target: Target, received: datetime) -> Decision:
+        """Return whether a push to a target that was received at the moment `received` counts.
 
         Raises:
-            DeadlineError: the file is missing or has a mistake. No push may count as late until the file is fixed.
+            DeadlineError: the push would be late, but perhaps only because of a mistake in the file of extensions. It
+                must wait until staff have corrected the file.
         """
-        return self._extension(target.assignment, target.student)
+        extensions = self._in_force(target.assignment)
+        decision = self.deadline(target.assignment).decide(
+            received, extensions.of(target.student, target.assignment)
+        )
+        if decision.timing is not Timing.LATE:
+            return decision
+        waits = "this push would be late; it waits until the file is corrected"
+        if extensions.mistakes:
+            more = f" (and {len(extensions.mistakes) - 1} more)" if extensions.mistakes[1:] else ""
+            raise DeadlineError(f"{extensions.mistakes[0]}{more}; {waits}")
+        other = extensions.alike(target.student, target.assignment)
+        if other is not None:
+            file = self.config.path(self.config.assignment(target.assignment).extensions_file)
+            raise DeadlineError(
+                f"{file}:{other.line}: the name {other.student} is nearly {target.student}; {waits}: correct the "
+                f"name, or add a line for {target.student} if these are two students"
+            )
+        return decision
 
-    def _extension(self, assignment: str, student: str) -> Extension | None:
+    def counts(self, target: Target, received: datetime, *, undecided: bool = False) -> bool:
+        """Return whether a push may change the score; `undecided` if a mistake in the extensions leaves that open."""
+        try:
+            return self.decide(target, received).timing.counts
+        except DeadlineError:
+            return undecided
+
+    def misnamed(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name that looks like a student's, and is no student's.
+
+        Args:
+            repositories: those that have pushed.
+        """
+        students = self._students(repositories)
+        found = []
+        for extension, known, place in self._strangers(students):
+            alike = [name for name in known.values() if appearance(name) == appearance(extension.student)]
+            if alike:
+                found.append(
+                    f"{place}: student: no repository of {extension.student!r} has pushed, but one of {alike[0]!r} "
+                    "has; correct the name"
+                )
+        return found
+
+    def not_seen(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name of which no repository has pushed, as `misnamed` does."""
+        students = self._students(repositories)
+        return [
+            f"{place}: no repository of {extension.student} has pushed to {extension.assignment} yet"
+            for extension, known, place in self._strangers(students)
+            if known
+        ]
+
+    def _students(self, repositories: Iterable[RepositoryName]) -> dict[str, dict[str, str]]:
+        """Return the students of repositories: assignment -> name in lower case -> name."""
+        students: dict[str, dict[str, str]] = {}
+        for repository in repositories:
+            belongs = self._belongs(repository)
+            if belongs is not None:
+                students.setdefault(belongs[0], {})[belongs[1].casefold()] = belongs[1]
+        return students
+
+    def _strangers(
+        self, students: dict[str, dict[str, str]]
+    ) -> Iterator[tuple[Extension, dict[str, str], str]]:
+        """Yield each extension of a name that is not among the assignment's students, with these and its place."""
+        for file in self._extensions.values():
+            for extension in file.current().by_key.values():
+                known = students.get(extension.assignment, {})
+                if extension.student.casefold() not in known:
+                    yield extension, known, f"{file.path}:{extension.line}"
+
+    def in_doubt(self, assignment: str) -> bool:
+        """Return whether the file of extensions has a mistake, so that a push that is late now may count later."""
+        return bool(self._in_force(assignment).mistakes)
+
+    def _in_force(self, assignment: str) -> Extensions:
         file = self.config.assignment(assignment).extensions_file
-        return self._extensions[file].current().of(student, assignment) if file else None
+        return self._extensions[file].current() if file else Extensions({})
+
+    def _not_a_student(self, assignment: str, name: str) -> str:
+        """Return why no student of an assignment has this name, or an empty text; see `extensions.NotAStudent`."""
+        patterns = self.config.assignment(assignment).repositories
+        host = self.config.host_of(assignment)
+        owners = {pattern.rpartition("/")[0] for pattern in patterns if "*" not in pattern.rpartition("/")[0]}
+        for path in filter(is_repository_path, [name, *(f"{owner}/{name}" for owner in owners)]):
+            belongs = self._belongs(RepositoryName(host, *path.rsplit("/", 1))) if host else None
+            if belongs is not None and belongs[1].casefold() != name.casefold():
+                return f"is a repository; write the student's name, {belongs[1]}"
+        if not patterns or any(_may_be_student(pattern, name) for pattern in patterns):
+            return ""
+        return f"cannot be a student: no repository of {', '.join(patterns)} can have that name"
 
     def cutoffs(self, assignment: str, repositories: Iterable[RepositoryName]) -> Cutoffs:
         """Return the last moment at which a push to each of `repositories` counts, with grace and extensions.
 
         Raises:
             ConfigError: there is no such assignment.
-            DeadlineError: the file of extensions is missing or has a mistake.
         """
-        deadline = self.deadline(assignment)
+        deadline, in_force = self.deadline(assignment), self._in_force(assignment)
         extensions = {}
         for repository in repositories:
             found = self._belongs(repository)
-            extension = self._extension(*found) if found and found[0] == assignment else None
-            if extension is not None:
-                extensions[repository] = extension.closes + deadline.grace
+            extension = in_force.of(found[1], assignment) if found and found[0] == assignment else None
+            last = deadline.last(extension)
+            if last is not None and last != deadline.closes:
+                extensions[repository] = last + deadline.grace
         closes = None if deadline.closes is None else deadline.closes + deadline.grace
         return Cutoffs(closes, extensions)
 
@@ -272,7 +389,11 @@ class Course:
 
     def problems(self) -> list[str]:
         """Return the problems outside autograder.toml: files that are missing, faulty, or open to other users."""
-        found = [*self._missing(), *self._exposed()]
+        return [*self.obstacles(), *self._unused(), *self._exposed()]
+
+    def obstacles(self) -> list[str]:
+        """Return those of the problems that keep the course from taking or grading some pushes."""
+        found = [*self._missing()]
         steps: list[Callable[[], object]] = [
             partial(self._read_credentials, host) for host in self.config.hosts
         ]
@@ -281,13 +402,38 @@ class Course:
             for host, settings in self.config.hosts.items()
             if not KINDS[settings.kind].is_folder
         ]
-        steps += [file.current for file in self._extensions.values()]
         for step in steps:
             try:
                 step()
             except GraderError as error:
                 found.append(str(error))
+        for extensions in self.extensions():
+            found += extensions.mistakes
         return found
+
+    def notes(self) -> list[str]:
+        """Return what staff should know before it surprises them, and is no problem."""
+        found = []
+        for name, deadline in self._deadlines.items():
+            why = doubtful_zone(deadline)
+            if why:
+                found.append(f"{self.config.where('assignments', name, 'zone')}: {why}")
+        for extensions in self.extensions():
+            found += extensions.notes
+        for name, host in self.config.hosts.items():
+            variable = of_host(TOKEN_VARIABLE, name)
+            if host.base.startswith("https:") and not (
+                host.token_file or host.app_id or os.environ.get(variable)
+            ):
+                found.append(
+                    f"{self.config.where('hosts', name)}: there is no token, so only `autograder ci` can publish "
+                    f'feedback: add token_file = "FILE" to [hosts."{name}"], or set {variable}'
+                )
+        return found
+
+    def calendar(self) -> list[str]:
+        """Return a line for each assignment that says in words when it opens and closes."""
+        return [f"{name} {described(deadline)}" for name, deadline in self._deadlines.items()]
 
     def _read_credentials(self, host: str) -> None:
         """Read the credentials of a host. GitHub is not called: only the key of a GitHub App is tried."""
@@ -298,27 +444,34 @@ class Course:
             signed(app, datetime.now(timezone.utc))
 
     def _missing(self) -> Iterator[str]:
-        used = {host for _, host, _ in self._patterns}
+        where = self.config.where
         for name, host in self.config.hosts.items():
             base = self.config.base(name)
             if KINDS[host.kind].is_folder and not Path(base.removeprefix("file://")).is_dir():
-                yield f"hosts.{name}.base: there is no folder {base}"
+                yield f"{where('hosts', name, 'base')}: there is no folder {base}"
             for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
                 file = self._file(getattr(host, key))
                 if file is not None and not file.is_file():
-                    yield f"hosts.{name}.{key}: there is no file {file}"
-            if name not in used:
-                yield f"hosts.{name}: no assignment has repositories on it; add some to assignments.NAME.repositories"
+                    yield f"{where('hosts', name, key)}: there is no file {file}"
         for name, assignment in self.config.assignments.items():
             suite = self.config.path(assignment.suite) / "test_score.py"
             if not suite.is_file():
-                yield f"assignments.{name}.suite: there is no file {suite}"
+                yield f"{where('assignments', name, 'suite')}: there is no file {suite}"
         reference = self.config.path(self.config.reference)
         if not (reference / PACKAGE).is_dir():
-            yield f"reference: there is no folder {reference / PACKAGE}"
+            yield f"{where('reference')}: there is no folder {reference / PACKAGE}"
         signing = self.feedback.signing_key
         if signing is not None and not signing.is_file():
-            yield f"feedback.signing_key_file: there is no file {signing}"
+            yield f"{where('feedback', 'signing_key_file')}: there is no file {signing}"
+
+    def _unused(self) -> Iterator[str]:
+        used = {host for _, host, _ in self._patterns}
+        for name in self.config.hosts:
+            if name not in used:
+                yield (
+                    f"{self.config.where('hosts', name)}: no assignment has repositories on it; add some to "
+                    "assignments.NAME.repositories"
+                )
 
     def _exposed(self) -> Iterator[str]:
         """Yield a line for each secret that other users can read, and for a spool that they can write to."""
@@ -346,27 +499,6 @@ class Course:
         return self.config.path(path) if path else None
 
 
-class _ExtensionsFile:
-    """A file of extensions, read again when it has changed."""
-
-    def __init__(self, path: Path, deadlines: Mapping[str, Deadline]) -> None:
-        self._path, self._deadlines = path, deadlines
-        self._known: tuple[object, Extensions] | None = None
-
-    def current(self) -> Extensions:
-        try:
-            status = self._path.stat()
-            state = status.st_mtime_ns, status.st_size, status.st_ino
-            known = self._known
-            if known is None or known[0] != state:
-                text = self._path.read_text(encoding="utf-8")
-                known = state, parse_extensions(text, str(self._path), self._deadlines)
-                self._known = known
-        except (OSError, UnicodeDecodeError) as error:
-            raise DeadlineError(f"cannot read the extensions {self._path}: {error}") from error
-        return known[1]
-
-
 def _pattern(pattern: str) -> re.Pattern[str]:
     """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`."""
     last = pattern.rfind("*")
@@ -376,3 +508,13 @@ def _pattern(pattern: str) -> re.Pattern[str]:
         for place, character in enumerate(pattern)
     )
     return re.compile("".join(text))
+
+
+def _may_be_student(pattern: str, name: str) -> bool:
+    """Return whether a repository that matches `pattern` may be that of a student of this name."""
+    before, star, after = pattern.rpartition("*")
+    if not star:
+        return _pattern(pattern.rpartition("/")[2]).fullmatch(name) is not None
+    fill = str.maketrans({"*": "x", "?": "x"})
+    path = f"{before.translate(fill)}{name}{after.translate(fill)}"
+    return "/" not in name and is_repository_path(path) and is_bare_name(path)

@@ -65,14 +65,23 @@ class Grader:
         sandbox: the name of a sandbox, see `autograder.sandbox.kinds`.
         image: the image of the containers; empty for the image in the configuration.
         config_file: the file that `config` was read from; the suite server reads it again.
+        environment: further environment variables of the suite server.
     """
 
     def __init__(
-        self, config: Config, assignment: str, *, config_file: Path, sandbox: str = "auto", image: str = ""
+        self,
+        config: Config,
+        assignment: str,
+        *,
+        config_file: Path,
+        sandbox: str = "auto",
+        image: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         config.assignment(assignment)
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
+        self.environment = environment
         self.provenance: dict[str, Any] = {}
         self.cases: list[tuple[str, int]] = []  # names and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
@@ -89,7 +98,7 @@ class Grader:
                 own_process(SUITE_SERVER, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                env={**_environment(), **self.environment},
                 start_new_session=True,  # Ctrl-C reaches only this process, and this process ends the server
             )
         self._channel = ours

@@ -37,6 +37,7 @@ from autograder.errors import GraderError
 from autograder.git.fetch import branch_head
 from autograder.ledger import Job, Ledger
 from autograder.ledger.database import mask
+from autograder.service import readiness
 from autograder.service.http import app, listener
 from autograder.service.intake.intake import Intake
 from autograder.service.intake.reconciler import Reconciler
@@ -128,10 +129,15 @@ def run(
         queues = queues or _in_use(shared.config)
         metrics = Metrics()
         identity = worker_names.take(shared.config.state, name) if workers else None
-        front = Web(shared, listen, metrics, signals) if web else None
+        checks: list[Callable[[], list[str]]] = []
+        front = Web(shared, listen, metrics, signals, checks) if web else None
         if front is not None:
             stack.callback(front.stop)  # called after the workers stopped: pushes are recorded until then
         worker = Worker(shared, queues, metrics, identity) if identity is not None else None
+        watch = None if child else readiness.Watch(config_file, queues if workers else ())
+        if watch is not None:
+            stack.callback(watch.stop)
+            checks.append(watch.problems)
         children = Children(max(0, workers - 1), _command(config_file, queues, name), identity)
         stack.callback(children.wait, drain_seconds + CHILD_GRACE_SECONDS)
         if worker is not None:
@@ -144,10 +150,17 @@ def run(
             stack.callback(front.stop_reconciling)
         for line in _lines(shared, front, identity, queues, workers):
             say(line)
-        say(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
-        LOG.info("ready", extra=_facts(front, identity, queues))
-        while not signals.stop.wait(0.5):
+        if watch is not None:
+            watch.start()
+        said: list[str] | None = None
+        while not signals.stop.wait(0.5 if watch is None or watch.done else 0.05):
             children.watch()
+            if watch is not None and watch.done and watch.problems() != said:
+                said = watch.problems()
+                for line in _readiness(said, time.monotonic() - started):
+                    say(line)
+                if not said:
+                    LOG.info("ready", extra=_facts(front, identity, queues))
             if front is not None and not front.alive():
                 raise GraderError("the web server ended; see the log above")
         say("ending: no more jobs are taken, what runs may finish; Ctrl-C again ends at once")
@@ -304,12 +317,20 @@ class Web:
         listen: the address and port to use instead of the configured ones.
         metrics: the counters of this process.
         signals: say whether the service is ending.
+        checks: further sources of problems; more may be added later.
 
     Raises:
         GraderError: the address cannot be used, or the staff token is wrong.
     """
 
-    def __init__(self, shared: Parts, listen: str, metrics: Metrics, signals: Signals) -> None:
+    def __init__(
+        self,
+        shared: Parts,
+        listen: str,
+        metrics: Metrics,
+        signals: Signals,
+        checks: Sequence[Callable[[], list[str]]],
+    ) -> None:
         spool = Spool(shared.course.spool())
         self._reconciler = _reconciler(shared, spool)
         # If the process ends before this thread has opened a job, the reconciler opens that job at the next start.
@@ -321,7 +342,7 @@ class Web:
             shared.intake,
             metrics,
             lease_seconds=shared.config.service.lease_seconds,
-            checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals)],
+            checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals), _all(checks)],
             later=self._opener.submit,
         )
         self._server = uvicorn.Server(listener.config(app.create(service)))
@@ -456,6 +477,21 @@ def _lines(
         yield f"  workers  {workers}, the first is {identity.name}; {', '.join(queues)}"
         if warning := processors.too_many(workers, "jobs"):
             yield f"           {warning}"
+
+
+def _readiness(problems: Sequence[str], seconds: float) -> Iterator[str]:
+    """Yield the lines that say whether everything can be graded."""
+    for problem in problems:
+        yield f"  problem  {problem}"
+    if problems:
+        yield "not ready: what is named above cannot be graded, everything else is; it is tried again every half minute"
+    else:
+        yield f"ready after {seconds:.1f} s; Ctrl-C ends it"
+
+
+def _all(checks: Sequence[Callable[[], list[str]]]) -> Callable[[], list[str]]:
+    """Return one check that asks all of `checks`."""
+    return lambda: [problem for check in checks for problem in check()]
 
 
 def _facts(

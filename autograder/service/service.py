@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.hosts.push import Push
 from autograder.ledger import Ledger
-from autograder.ledger.workers import Worker, workers
+from autograder.ledger.workers import workers
 from autograder.service.intake.intake import Intake, Later, Receipt
 from autograder.service.jobs.queue import QUEUES, Entry, Queue
 from autograder.service.metrics import Depth, Metrics
+from autograder.service.readiness import is_alive, unserved
 
 
 def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
@@ -24,11 +25,6 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
         oldest = max(0.0, (now - min(due)).total_seconds()) if due else 0.0
         found[queue] = Depth(len(waiting), len(own) - len(waiting), oldest)
     return found
-
-
-def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has renewed its row within the last two leases."""
-    return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
 
 
 @dataclass(frozen=True)
@@ -85,6 +81,10 @@ class Service:
         try:
             if self.workers() == 0:
                 found.append("no worker is alive; start one: autograder worker")
+            else:
+                known = workers(self.ledger.database)
+                found += unserved(self.course, known, self.clock(), self.lease_seconds)
+            found += self.course.misnamed(self.ledger.repositories())
             self.queue.check()
         except GraderError as error:
             found.append(str(error))

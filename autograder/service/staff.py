@@ -182,10 +182,9 @@ class Staff:
 
     def _choices(self, target: Target) -> Iterator[Choice]:
         """Yield the commits of one repository that can count, newest first."""
-        deadline, extension = self.course.deadline(target.assignment), self.course.extension(target)
         in_time: dict[str, list[RecordedPush]] = {}
         for push in reversed(self.ledger.pushes(target.repository, ref=HEADS + target.branch)):
-            if deadline.decide(push.received, extension).timing.counts:
+            if self.course.counts(target, push.received):
                 in_time.setdefault(push.commit, []).append(push)
         jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
         last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}

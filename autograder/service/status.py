@@ -1,4 +1,4 @@
-"""Finds the state that `autograder status` shows: jobs by state, queues, workers, and the jobs that need staff."""
+"""Finds the state that `autograder status` shows: jobs by state, queues, workers, and what needs staff."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -12,8 +12,9 @@ from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import one_line
+from autograder.service import readiness
 from autograder.service.jobs.queue import Queue
-from autograder.service.service import depths, is_alive
+from autograder.service.service import depths
 
 SHOWN = 10
 
@@ -25,9 +26,12 @@ def look(config_file: Path) -> dict[str, Any]:
         GraderError: the ledger does not exist or cannot be read.
     """
     config = load(config_file)
+    course = Course.of(config)
     now = datetime.now(timezone.utc)
     with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
+        known = workers(ledger.database)
         found: dict[str, Any] = {
+            "problems": [],
             "jobs": {state.value: number for state, number in ledger.count_jobs().items()},
             "workers": [
                 {
@@ -35,9 +39,9 @@ def look(config_file: Path) -> dict[str, Any]:
                     "queues": list(row.queues),
                     "version": row.version,
                     "seen": row.seen.isoformat(timespec="seconds"),
-                    "alive": is_alive(row, now, config.service.lease_seconds),
+                    "alive": readiness.is_alive(row, now, config.service.lease_seconds),
                 }
-                for row in workers(ledger.database)
+                for row in known
             ],
             "running": [
                 {"job": job.id, "worker": job.worker, "tries": job.tries}
@@ -53,7 +57,7 @@ def look(config_file: Path) -> dict[str, Any]:
             ],
         }
     try:
-        queue = Queue(Course.of(config).jobs_url())
+        queue = Queue(course.jobs_url())
         try:
             found["queues"] = {
                 name: {"waiting": depth.waiting, "running": depth.running, "oldest_seconds": depth.oldest}
@@ -63,6 +67,8 @@ def look(config_file: Path) -> dict[str, Any]:
             queue.close()
     except GraderError as error:
         found["queues"], found["problem"] = {}, str(error)
+    found["problems"] = readiness.problems(config_file)
+    found["problems"] += readiness.recorded(course)[0]
     return found
 
 
@@ -70,6 +76,8 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
     """Return the result of `look` as lines for people."""
     jobs = [f"{number} {state}" for state, number in found["jobs"].items() if number]
     yield "jobs     " + (", ".join(jobs) or "none")
+    for problem in found["problems"]:
+        yield f"problem  {problem}"
     for name, queue in found["queues"].items():
         oldest = f", the oldest for {_seconds(queue['oldest_seconds'])}" if queue["oldest_seconds"] else ""
         yield f"queue    {name}: {queue['waiting']} waiting{oldest}, {queue['running']} running"

@@ -191,6 +191,29 @@ def test_an_extension_is_shown(staff_of, semester, tmp_path):
     assert "ill" not in text.replace("Repositories", "").replace("still", "")
 
 
+def test_a_push_that_was_late_and_counts_now_is_not_shown_as_both(staff_of, semester, tmp_path):
+    (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\nann,a0,2026-09-10 13:00,ill\n")
+    semester.push("first")
+    job = semester.run("first")
+    semester.ledger.move(job.id, JobState.FINAL, reason="not graded: late")
+    client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
+    text = text_of(client.get(ANN))
+    assert "on time, extended" in text
+    assert "not graded: late by the deadline of that time; it counts now, and a further attempt is graded" in text
+
+
+def test_the_front_page_names_a_mistake_in_the_extensions(semester, clock, tmp_path):
+    (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\n2O23,a0,2026-09-10 13:00,ill\n")
+    semester.push("first", student="2023")
+    assignments = {
+        "a0": assignment(
+            "git.uni.example", "dls/a0-*", zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS
+        )
+    }
+    page = staff(new_service(tmp_path, semester.ledger, clock, assignments=assignments)).get("/")
+    assert "extensions.csv:2: student: no repository of '2O23' has pushed, but one of '2023' has" in text_of(page)
+
+
 def test_a_removed_assignment_keeps_its_reports(semester, clock, tmp_path):
     semester.push("first")
     semester.grade("first", 40)

@@ -77,7 +77,7 @@ def libc(call, *arguments):
         raise OSError(ctypes.get_errno(), call)
 """
 
-PRETEND = "serve.Graders = Graders\n"
+PRETEND = "serve.Graders = Graders\nserve.readiness.problems = lambda *_, **__: []\n"
 START = "main()\n"
 
 

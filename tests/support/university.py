@@ -51,6 +51,7 @@ class University:
         self.folder = folder
         settings = SETTINGS.format(assignment=assignment, service=service, lease_seconds=lease_seconds)
         self.course = CourseFolder(folder / "course", settings=settings)
+        (folder / "host").mkdir(exist_ok=True)
         if url:
             self.course.write(
                 "autograder.toml", self.config_file.read_text() + f'\n[ledger]\nurl = "{url}"\n'

@@ -14,6 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -29,6 +30,7 @@ from starlette.types import Receive, Scope, Send
 from autograder.course.deadline import Decision, duration
 from autograder.errors import GraderError
 from autograder.ledger import (
+    Cutoffs,
     Job,
     JobHistory,
     JobState,
@@ -283,21 +285,27 @@ class Pages:
             target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
             if target is None or target.assignment != job.assignment:
                 return None
-            return course.deadline(job.assignment).decide(push.received, course.extension(target))
+            return course.decide(target, push.received)
         except GraderError:
             return None
 
     def _standing(
         self, repository: RepositoryName, assignment: str
     ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and the score policy; None if the course cannot decide."""
+        """Return the score that counts and the score policy; None if the course cannot decide.
+
+        While the file of extensions has a mistake, no push with a report is called late.
+        """
         course = self._service.course
         try:
             policy = course.policy(assignment)
             cutoffs = course.cutoffs(assignment, [repository])
         except GraderError:
             return None
-        found = self._service.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
+        scores = partial(self._service.ledger.current_scores, assignment, policy, repository=repository)
+        found = scores(cutoffs)
+        if course.in_doubt(assignment) and found != scores(Cutoffs()):
+            return None
         return (found[0] if found else None), policy
 
 

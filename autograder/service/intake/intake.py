@@ -125,19 +125,25 @@ class Intake:
 
     def counts(self, target: Target, received: datetime) -> bool:
         """Return whether a push that was received at the moment `received` may change the score."""
-        try:
-            deadline = self.course.deadline(target.assignment)
-            return deadline.decide(received, self.course.extension(target)).timing.counts
-        except (
-            GraderError
-        ) as error:  # the file of extensions has a mistake; the job waits until it is corrected
-            LOG.error("cannot decide whether a push is late", extra={"reason": str(error)})
-            return False
+        return self.course.counts(target, received)
+
+    def waits(self, job: Job) -> bool:
+        """Return whether a job must wait for staff, because a mistake in the extensions may make its push late."""
+        found = False
+        for push in self.ledger.pushes(job.repository, commit=job.commit):
+            target = self.target_of(push)
+            if target is None or target.assignment != job.assignment:
+                continue
+            if self.course.counts(target, push.received):
+                return False
+            found = found or self.course.counts(target, push.received, undecided=True)
+        return found
 
     def dispatch(self, job: Job) -> bool:
         """Put an open job into the queue, unless it is there already; return whether it was put there now.
 
-        If the queue cannot be reached, this method logs the failure, and the reconciler tries again.
+        A job that waits for a correction of the extensions is left out, see `waits`. If the queue cannot be reached,
+        this method logs the failure, and the reconciler tries again.
         """
         try:
             target = self._target(job)
@@ -145,6 +151,8 @@ class Intake:
                 raise GraderError(
                     f"{job.repository} belongs to no assignment any more; see autograder config show"
                 )
+            if job.state is JobState.FAILED and self.waits(job):
+                return False
             place = priority(self.ledger, job)
             return self.queue.enqueue(job, target.queue, priority=place, delay=self.wait(job))
         except GraderError as error:

@@ -3,6 +3,7 @@
     a push without a job                       its job is opened
     an open job that is in no queue            it is queued under the same id
     a running job that no worker has           its try failed, and it is tried again
+    a push that was late, and counts now       it is graded: staff granted an extension, or moved the deadline
     a branch at a commit without a push        the webhook was lost: the push is recorded as received now
     pushes that a hook left in the spool       they are recorded
     workflows that ended long ago              they are deleted
@@ -22,6 +23,7 @@ from pathlib import Path
 from autograder.course.course import Target
 from autograder.errors import GraderError
 from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
+from autograder.service.intake.extended import grade_what_counts_now
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs.queue import Queue
 from autograder.service.logs import LOG
@@ -32,6 +34,9 @@ CLEAN_SECONDS = 3600.0
 LOOK_SECONDS = 5.0  # between looks at the branches of two repositories: 500 repositories take 42 minutes
 RECENT = timedelta(days=2)
 MIN_FREE_BYTES = 200 << 20
+EXTENDED_SECONDS = (
+    60.0  # a job that was decided just before a change of the extensions has ended after this time
+)
 
 
 @dataclass
@@ -62,6 +67,8 @@ class Reconciler:
     _threads: list[threading.Thread] = field(default_factory=list)
     _round: list[RepositoryName] = field(default_factory=list)
     _looked_at_all: bool = False
+    _extensions: object = None
+    _extended: float = 0.0
 
     def start(self) -> None:
         """Start the threads. The first comparison includes all pushes in the ledger."""
@@ -122,7 +129,7 @@ class Reconciler:
             return False
         pushes = self.ledger.pushes(self._round.pop())
         target = self.intake.target_of(pushes[-1])
-        if target is None or not self.intake.counts(target, self.clock()):
+        if target is None or not self.intake.course.counts(target, self.clock(), undecided=True):
             return False
         head = self.head(target)
         if head is None or any(push.commit == head for push in pushes):
@@ -174,7 +181,21 @@ class Reconciler:
             except Exception:  # noqa: BLE001 (logged; the thread must go on)
                 LOG.exception("a branch could not be looked at")
 
+    def grade_extended(self) -> int:
+        """Grade the pushes that count since the extensions changed; return how many.
+
+        Raises:
+            GraderError: a database cannot be used.
+        """
+        now, extensions = time.monotonic(), self.intake.course.extensions()
+        if extensions != self._extensions:
+            self._extensions, self._extended = extensions, now
+        elif now - self._extended > EXTENDED_SECONDS:
+            return 0
+        return grade_what_counts_now(self.intake)
+
     def _repair(self) -> None:
         self.repair()
+        self.grade_extended()
         for problem in self.problems():
             LOG.error("a disk is nearly full", extra={"reason": problem})

@@ -11,6 +11,8 @@ No step raises an error for a fault that can be foreseen. Whose fault it was dec
     NotFound              the student replaced the commit by a forced push: the job is final, without a report
     RepositoryError,      another try would not help: the job is dead, and staff must act
     SuiteError
+    DeadlineError         the push would be late, and the file of extensions has a mistake: the job waits until staff
+                          have corrected the file, however long that takes
     other GraderErrors    the job failed, and is tried again later; it is dead after the last try
 
 If an unforeseen error leaves a job open, the reconciler finds the job.
@@ -26,6 +28,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
+from autograder.config.times import DeadlineError
 from autograder.course import deadline
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
@@ -203,26 +206,33 @@ class Pipeline:
         return {"next": GRADE, **facts}
 
     def _found(self, job: Job) -> tuple[Target, RecordedPush, Decision]:
-        """Return the job's target, the push of its commit whose time is best for the student, and its decision."""
+        """Return the job's target, the push of its commit whose time is best for the student, and its decision.
+
+        Raises:
+            DeadlineError: no push of the commit counts, but only because of a mistake in the file of extensions.
+        """
         best: tuple[Target, RecordedPush, Decision] | None = None
+        undecided: DeadlineError | None = None
         for push in self.ledger.pushes(job.repository, commit=job.commit):
             target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
             if target is None or target.assignment != job.assignment:
                 continue
-            decision = self._decide(target, push.received)
+            try:
+                decision = self.course.decide(target, push.received)
+            except DeadlineError as error:
+                undecided = error
+                continue
             if best is None or decision.timing.counts or not best[2].timing.counts:
                 best = target, push, decision
             if decision.timing.counts:
-                break
+                return best
+        if undecided is not None:
+            raise undecided
         if best is None:
             raise RepositoryError(
                 f"{job.repository} does not belong to {job.assignment} any more; see autograder config show"
             )
         return best
-
-    def _decide(self, target: Target, received: datetime) -> Decision:
-        times = self.course.deadline(target.assignment)
-        return times.decide(received, self.course.extension(target))
 
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
         """Supersede the job if its branch has moved on to another commit, and that commit is graded instead.
@@ -237,7 +247,7 @@ class Pipeline:
         if not pushes:
             self.intake.notice(target, head)
             pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
-        if not any(self._decide(target, push.received).timing.counts for push in pushes):
+        if not any(self.course.counts(target, push.received) for push in pushes):
             return False  # a late push does not supersede one that was in time
         newer = [
             other
@@ -417,6 +427,9 @@ class Pipeline:
             self._remove(job)
             if isinstance(error, (RepositoryError, SuiteError)):
                 return self._settle(job, JobState.DEAD, reason)
+            if isinstance(error, DeadlineError):
+                self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
+                return {"next": RETRY}
             tries = self.ledger.recent_tries(job_id)
             if tries > self.retries:
                 return self._settle(job, JobState.DEAD, f"{reason} (given up after {tries} tries)")
