@@ -41,7 +41,7 @@ def read(suite: Path) -> dict[str, str]:
     """
     file = suite / FILE
     try:
-        declared = msgspec.convert(tomllib.loads(file.read_text("utf-8")), _File).mutant
+        declared = msgspec.convert(tomllib.loads(file.read_text("utf-8-sig")), _File).mutant
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:  # the errors of msgspec and tomllib are ValueErrors
