@@ -155,6 +155,14 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     return "".join(shown).strip()
 
 
+def both_ends(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return `text` on one line like `one_line`, but cut in the middle: the cause often stands at the end."""
+    line = one_line(text, max(limit, 8 * len(text)))  # an escape has six characters, or ten
+    if len(line) <= limit:
+        return line
+    return f"{line[: limit // 3].rstrip()} … {line[-(limit - limit // 3 - 3) :].lstrip()}"
+
+
 def code_span(text: str) -> str:
     """Return Markdown that shows `text` literally in a table cell, or an empty text for an empty text."""
     line = one_line(text).replace("`", "'").replace("|", "¦")
@@ -254,7 +262,7 @@ class Row:
     Attributes:
         submission: name of the submission.
         assignment: name of the assignment.
-        report: None if there is none.
+        report: the report, or None without one.
         reason: why there is no report, or why the submission was refused as a whole; otherwise empty.
     """
 

@@ -15,6 +15,7 @@ from autograder.report import (
     MAX_MESSAGE,
     Report,
     Row,
+    both_ends,
     code_span,
     combined,
     dumps,
@@ -111,6 +112,15 @@ def test_one_line_is_bounded_printable_and_stable(text):
     assert "\n" not in line
     assert one_line(line) == line
     assert code_span(text).count("`") in (0, 2)
+
+
+@given(st.text(max_size=2000), st.integers(20, 400))
+def test_a_text_that_is_cut_in_the_middle_keeps_both_ends(text, limit):
+    line = both_ends(text, limit)
+    assert len(line) <= limit
+    assert "\n" not in line
+    if len(one_line(text, 10**6)) <= limit:
+        assert line == one_line(text, 10**6)
 
 
 def test_json_round_trip():

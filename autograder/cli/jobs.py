@@ -62,7 +62,8 @@ _repository = click.option(
 def jobs() -> None:
     """Look at jobs, try them again, cancel them.
 
-    JOB is a job's id, or any part of it that no other id contains.
+    JOB is a job's id, or any part of it that the ids of no other commit contain, such as the commit's first digits. A
+    part means the last attempt to grade the commit; the whole id means the attempt that it names.
     """
 
 
@@ -297,9 +298,9 @@ def _user() -> str:
 
 
 def _because(reason: str) -> str:
-    from autograder.report import one_line
+    from autograder.report import both_ends
 
-    return f": {one_line(reason)}" if reason else ""
+    return f": {both_ends(reason)}" if reason else ""
 
 
 def _when(moment: datetime) -> str:

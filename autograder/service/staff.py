@@ -89,14 +89,16 @@ class Preview:
 
 
 def find(ledger: Ledger, text: str) -> Job:
-    """Return the one job whose id is `text`, or contains it.
+    """Return the one job whose id is `text`, or contains it; of several attempts at the same commit, the last.
 
     Raises:
-        StaffError: there is no such job, or more than one.
+        StaffError: there is no such job, or there are jobs of different commits.
     """
     with suppress(Unknown):
         return ledger.job(text)
     found = [job for job in ledger.jobs() if text in job.id]
+    if len({(job.repository, job.commit, job.assignment) for job in found}) == 1:
+        return max(found, key=lambda job: job.attempt)
     if len(found) != 1:
         names = "".join(f"\n  {job.id}" for job in found[:10])
         count = f"{len(found)} jobs have" if found else "no job has"

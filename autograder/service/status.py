@@ -11,7 +11,7 @@ from autograder.course.deadline import duration
 from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
-from autograder.report import one_line
+from autograder.report import both_ends
 from autograder.service.jobs.queue import Queue
 from autograder.service.service import depths, is_alive
 
@@ -82,7 +82,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield "worker   none; start one: autograder serve"
     for kind in ("running", "failed", "dead"):
         for job in found[kind][:SHOWN]:
-            reason = f": {one_line(job['reason'])}" if "reason" in job else f" on {job['worker']}"
+            reason = f": {both_ends(job['reason'])}" if "reason" in job else f" on {job['worker']}"
             yield f"{kind:8} {job['job']}{reason}"
         if len(found[kind]) > SHOWN:
             yield f"{kind:8} … and {len(found[kind]) - SHOWN} more"

@@ -209,6 +209,34 @@ def test_an_id_that_is_the_beginning_of_another_is_found(world):
     again = world.staff.regrade(choice, "x")
     assert find(world.ledger, job.id).id == job.id
     assert find(world.ledger, ":r2").id == again.id
+    assert find(world.ledger, short("one")).id == again.id  # of several attempts, the last
+
+
+def test_after_a_regrade_an_abbreviated_id_is_still_enough(world):
+    """What a student or score.md names is a commit, and staff type its first digits."""
+    world.grade("one", 60)
+    world.grade("two", 40, student="bob")
+    for choice in world.staff.choices("a0"):
+        world.staff.regrade(choice, "x")
+    name = ["--config", str(world.folder / "autograder.toml")]
+    shown = CliRunner().invoke(main, ["jobs", "show", short("one"), *name])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines()[0].endswith(f":{commit('one')}:a0:r2")
+    with pytest.raises(StaffError, match="4 jobs have ':a0' in the id"):
+        find(world.ledger, ":a0")
+
+
+def test_the_end_of_a_long_reason_is_shown(world):
+    job = world.push("one")
+    world.ledger.move(job.id, JobState.RUNNING)
+    reason = (
+        "the suite cannot be collected:\n" + "a frame of the import system\n" * 40 + "SyntaxError: invalid"
+    )
+    world.ledger.move(job.id, JobState.DEAD, reason=reason)
+    for command in (["status"], ["jobs", "list"]):
+        shown = CliRunner().invoke(main, [*command, "--config", str(world.folder / "autograder.toml")])
+        assert "the suite cannot be collected: a frame" in shown.output
+        assert "SyntaxError: invalid" in shown.output
 
 
 # which commits -------------------------------------------------------------------------------------------
