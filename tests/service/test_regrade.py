@@ -8,6 +8,7 @@ from autograder.ledger import JobState
 from autograder.report import SuiteFault
 from autograder.service import serve
 from autograder.service.intake import post_receive
+from autograder.service.intake.reconciler import Reconciler
 from autograder.service.intake.spool import Spool
 from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.staff import Staff
@@ -165,3 +166,43 @@ def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):
     office.run(job.id)
     assert office.university.score() == 100
     assert spool.waiting() == 0  # the service's push to score-feedback runs no hook
+
+
+def test_after_uninstall_a_push_is_not_graded_even_if_it_is_found(office):
+    office.push(HALF)
+    bare = office.university.bare()
+    assert CliRunner().invoke(main, ["hook", "uninstall", str(bare.path)]).exit_code == 0
+    later = office.university.push(RIGHT)
+    assert office.parts.intake.receive(later, now()).result == "ignored"
+    target = office.parts.course.target(office.university.repository(), "main")
+    heads = []
+    scan = Reconciler(
+        office.ledger, office.parts.queue, office.parts.intake, head=lambda _: heads.append(1) or later.commit
+    )
+    assert scan.look() is False
+    office.parts.intake.notice(target, later.commit)
+    (job,) = office.ledger.jobs()
+    assert office.university.score() == 40
+    assert heads == []
+    spool = Spool(office.parts.course.spool())
+    post_receive.install(post_receive.place(office.parts.course, bare.path), spool)
+    assert scan.look() is True
+    assert [each.commit for each in office.ledger.jobs()] == [job.commit, later.commit]
+
+
+def test_the_scan_tells_staff_once_what_a_repository_needs(office, caplog):
+    office.push(HALF)
+    bare = office.university.bare()
+    spool = Spool(office.parts.course.spool())
+    scan = Reconciler(
+        office.ledger,
+        office.parts.queue,
+        office.parts.intake,
+        head=lambda target: office.university.bare().tip(target.branch),
+        check=serve._check(office.parts.course, spool),
+    )
+    with caplog.at_level("ERROR"):
+        scan.look()
+        scan.look()
+    (line,) = [record for record in caplog.records if record.getMessage() == "a repository needs staff"]
+    assert f"{bare.path} has no hook, so its pushes are found late" in line.reason

@@ -22,7 +22,7 @@ from pathlib import Path
 from autograder.course.course import Target
 from autograder.errors import GraderError
 from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
-from autograder.service.intake.intake import Intake
+from autograder.service.intake.intake import Intake, has_ended
 from autograder.service.jobs.queue import Queue
 from autograder.service.logs import LOG
 
@@ -42,6 +42,7 @@ class Reconciler:
         ledger, queue: what is compared.
         intake: opens jobs and queues them.
         head: returns the commit at the tip of a target's branch.
+        check: returns what is wrong with a target's repository itself, a line each.
         drain: takes the pushes in the spool, and returns how many files it took.
         folders: their disks must have free space.
         patience: how long a running job may be missing in the queue before its worker counts as lost.
@@ -53,6 +54,7 @@ class Reconciler:
     queue: Queue
     intake: Intake
     head: Callable[[Target], str | None] | None = None
+    check: Callable[[Target], Sequence[str]] = lambda _target: ()
     drain: Callable[[], int] = lambda: 0
     folders: Sequence[Path] = ()
     patience: timedelta = timedelta(seconds=60)
@@ -62,6 +64,7 @@ class Reconciler:
     _threads: list[threading.Thread] = field(default_factory=list)
     _round: list[RepositoryName] = field(default_factory=list)
     _looked_at_all: bool = False
+    _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
         """Start the threads. The first comparison includes all pushes in the ledger."""
@@ -122,13 +125,22 @@ class Reconciler:
             return False
         pushes = self.ledger.pushes(self._round.pop())
         target = self.intake.target_of(pushes[-1])
-        if target is None or not self.intake.counts(target, self.clock()):
+        if target is not None:
+            self._tell(self.check(target))
+        if target is None or has_ended(target) or not self.intake.counts(target, self.clock()):
             return False
         head = self.head(target)
         if head is None or any(push.commit == head for push in pushes):
             return False
         self.intake.notice(target, head)
         return True
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        """Log what is wrong with a repository, once."""
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                LOG.error("a repository needs staff", extra={"reason": problem})
 
     def problems(self) -> list[str]:
         """Return a line for each folder whose disk is nearly full."""
