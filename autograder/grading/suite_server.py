@@ -611,14 +611,14 @@ def _traced(root: Path, *, on: bool) -> Iterator[dict[str, list[int]]]:
             lines.setdefault(Path(file).relative_to(root).as_posix(), []).append(line)
 
 
-def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:
-    """Serve one suite on an open socket; return the exit status."""
+def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str, folder: str) -> int:
+    """Serve the suite in `folder` on an open socket; return the exit status."""
     channel = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process ends this one by closing the channel
     server: Server | None = None
     printed = io.StringIO()
     try:
-        config = load(Path(config_file))
+        config = load(Path(config_file)).with_suite(assignment, folder)
         chosen = config.assignment(assignment)
         suite = config.path(chosen.suite)
         for file in ("test_score.py", "probes.py"):
@@ -733,5 +733,5 @@ def _send_fault(channel: socket.socket, message: str) -> None:
 
 
 def start(arguments: list[str]) -> int:
-    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image."""
-    return main(int(arguments[0]), *arguments[1:5])
+    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image, suite."""
+    return main(int(arguments[0]), *arguments[1:6])

@@ -1,5 +1,7 @@
 """Regrades, from the staff's command to what the student reads; and pushes that come by a hook."""
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 
@@ -121,6 +123,37 @@ def test_a_preview_and_the_regrade_agree(office):
     assert [name for name, _, _ in preview.changed] == ["Task1 - Case1"]
     office.regrade()
     assert office.university.score() == preview.after.points
+
+
+def regrade(office, *options):
+    options = [*options, "--config", str(office.university.config_file)]
+    return CliRunner().invoke(main, ["regrade", "-a", "t", *map(str, options)])
+
+
+@pytest.mark.sandbox
+def test_a_corrected_suite_is_tried_on_real_pushes_before_it_counts(office, tmp_path):
+    office.push(HALF)  # 40 points: the case of arrays is wrong
+    corrected = tmp_path / "corrected"
+    shutil.copytree(office.university.course.folder / "hidden" / "t", corrected)
+    score = corrected / "test_score.py"
+    score.write_text(
+        score.read_text().replace("assert_close(student(probes.double, x)", "assert_close(12 / 2", 1)
+    )
+    score.write_text(score.read_text().replace("ref(probes.double, x))", "6.0)", 1))
+    before = office.ledger.history(office.university.repository())
+    result = regrade(office, "--dry-run")
+    assert "40 of 100, as before" in result.output
+    result = regrade(office, "--dry-run", "--suite", corrected, "--jobs", "2")
+    assert result.exit_code == 0, result.output
+    assert "dls/t-ann  40 → 100 of 100; Task1 - Case1: wrong → passed" in result.output
+    assert office.ledger.history(office.university.repository()) == before
+    assert office.university.score() == 40
+
+
+def test_another_suite_is_only_for_a_dry_run(office, tmp_path):
+    result = regrade(office, "--suite", tmp_path, "--why", "x")
+    assert result.exit_code == 2
+    assert "--suite and --jobs need --dry-run" in result.output
 
 
 def test_a_regrade_and_its_preview_repeat_the_draws_of_the_report(office):
