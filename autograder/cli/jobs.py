@@ -204,7 +204,11 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
     help="With --dry-run: number of submissions to grade at a time. Default: one per processor.",
 )
 @click.option("--allow-lower", is_flag=True, help="Let a lower score replace a higher one.")
-@click.option("--why", default="", help="The reason, for the audit trail. Required without --dry-run.")
+@click.option(
+    "--why",
+    default="",
+    help="The reason, for the audit trail and for score.md, where students read it. Required without --dry-run.",
+)
 @_who
 @config_option
 def regrade(

@@ -83,6 +83,10 @@ def test_a_higher_score_is_published(office):
     swapped(office)
     office.regrade()
     assert office.university.score() == 100
+    assert (
+        "This commit was graded again: a case was wrong. Before, it had 40 / 100 points."
+        in office.university.text()
+    )
     assert len(office.university.published()) == 2
     verify(office, "unchanged")
 
@@ -94,7 +98,10 @@ def test_a_lower_score_is_not_published_but_the_one_that_stands(office):
     assert office.ledger.report(job).report.points == 40
     assert office.university.score() == 100
     text = office.university.text()
-    assert "graded again, with 40 / 100 points; that does not count. Your score is 100 / 100" in text
+    assert (
+        "This commit was graded again: a case was wrong. Before, it had 100 / 100 points. "
+        "The new result, 40 / 100 points, does not count. Your score is 100 / 100"
+    ) in text
     assert "attempt 2: t, 100 of 100 points" in verify(office, "unchanged")
 
 
@@ -103,7 +110,9 @@ def test_a_lower_score_is_published_when_staff_say_so(office):
     swapped(office)
     office.regrade(allow_lower=True)
     assert office.university.score() == 40
-    assert "graded again" not in office.university.text()
+    text = office.university.text()
+    assert "graded again: a case was wrong. Before, it had 100 / 100 points." in text
+    assert "does not count" not in text
 
 
 def test_a_regrade_that_comes_after_a_newer_push_shows_the_newer_score(office):
@@ -113,6 +122,26 @@ def test_a_regrade_that_comes_after_a_newer_push_shows_the_newer_score(office):
     office.push()
     office.run(job)
     assert office.university.score() == 100
+
+
+def test_the_first_attempt_is_no_regrade_and_each_later_one_names_the_last(office):
+    office.push(HALF)
+    assert "graded again" not in office.university.text()
+    swapped(office)
+    office.regrade()
+    office.regrade()
+    assert "Before, it had 100 / 100 points." in office.university.text()
+
+
+def test_a_reason_stays_one_line_of_the_paragraph(office):
+    office.push(HALF)
+    swapped(office)
+    (choice,) = office.staff.choices("t")
+    job = office.staff.regrade(choice, "case 1:\n# the axis\n\n| was | wrong |.").id
+    office.run(job)
+    text = office.university.text()
+    assert "graded again: case 1: # the axis  | was | wrong |. Before, it had 40 / 100 points." in text
+    verify(office, "unchanged")
 
 
 def test_a_preview_and_the_regrade_agree(office):
