@@ -1,4 +1,4 @@
-"""Finds the state that `autograder status` shows: jobs by state, queues, workers, and the jobs that need staff."""
+"""Finds the state that `autograder status` shows: jobs, queues, workers, and what needs staff."""
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -12,6 +12,8 @@ from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import both_ends
+from autograder.service.intake import post_receive
+from autograder.service.intake.spool import Spool
 from autograder.service.jobs.queue import Queue
 from autograder.service.service import depths, is_alive
 
@@ -53,6 +55,11 @@ def look(config_file: Path) -> dict[str, Any]:
             ],
         }
     try:
+        course = Course.of(config)
+        found["repositories"] = post_receive.findings(course, Spool(course.spool()))
+    except GraderError as error:
+        found["repositories"] = [str(error)]
+    try:
         queue = Queue(Course.of(config).jobs_url())
         try:
             found["queues"] = {
@@ -86,6 +93,10 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"{kind:8} {job['job']}{reason}"
         if len(found[kind]) > SHOWN:
             yield f"{kind:8} … and {len(found[kind]) - SHOWN} more"
+    for line in found["repositories"][:SHOWN]:
+        yield f"hook     {line}"
+    if len(found["repositories"]) > SHOWN:
+        yield f"hook     … and {len(found['repositories']) - SHOWN} more; see autograder hook check"
     if found["dead"]:
         yield "Look at a job with autograder jobs show JOB, then autograder jobs retry JOB."
 

@@ -17,6 +17,7 @@ from autograder.config import load
 from autograder.course.course import Course
 from autograder.git.feedback import publish
 from autograder.git.remote import Remote
+from autograder.ledger import Ledger
 from autograder.service.intake import post_receive
 from autograder.service.intake.spool import Spool
 from tests.support.githost import ENVIRONMENT, Bare, git
@@ -293,6 +294,9 @@ def test_staff_see_which_repositories_need_them(installed, config, spool, tmp_pa
     Bare(tmp_path / "git" / "cs" / "b9-nobody-grades-it.git")
     result = autograder(config, "check")
     assert result.exit_code == 1
+    Ledger.open(load(config).ledger_url(), folder=tmp_path).close()
+    status = CliRunner().invoke(main, ["status", "--config", str(config)]).output
+    assert f"hook     the hook of {tmp_path}/git/cs/a0-bob.git was installed for another" in status
     first, second, last = result.output.splitlines()
     assert "a0-bob.git was installed for another repository or spool: autograder hook install" in first
     assert "a0-eve.git has no hook" in second

@@ -29,6 +29,7 @@ NAME = "post-receive"
 KEPT = "post-receive.local"  # the hook that was there before; the new hook runs it
 SCRIPT = Path(__file__).parent / "post-receive.sh"
 MARK = "# autograder hook:"
+MAX_CONFIG = 64 << 10  # bytes of a repository's configuration
 MAX_DEPTH = 3  # folders between the folder of a host and a repository
 
 
@@ -214,6 +215,7 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
 def findings(course: Course, spool: Spool) -> list[str]:
     """Return what is wrong with the bare repositories that a course grades, a line each that says what to do."""
     found: list[str] = []
+    usual = not _common_hooks()
     for name, settings in course.config.hosts.items():
         if not KINDS[settings.kind].is_folder:
             continue
@@ -223,21 +225,26 @@ def findings(course: Course, spool: Spool) -> list[str]:
                 at = place(course, path, host=name)
             except HookError:  # nobody grades its pushes
                 continue
-            found += problems(at, spool)
+            found += problems(at, spool, usual=usual)
     return found
 
 
-def problems(at: Place, spool: Spool) -> list[str]:
+def problems(at: Place, spool: Spool, *, usual: bool = False) -> list[str]:
     """Return what is wrong with one bare repository: its hook, and the accounts that its files belong to.
 
     Nothing is wrong with a repository whose grading has ended.
+
+    Args:
+        at: the repository.
+        spool: the spool to which its hook must write.
+        usual: whether git looks for hooks in the repository, unless the repository's own configuration says otherwise.
     """
     if (at.path / ENDED).exists():
         return []
     remedy = f"autograder hook install {at.path}"
     found = []
     try:
-        hook = _hooks(at.path) / NAME
+        hook = (at.path / "hooks" if usual and _is_usual(at.path) else _hooks(at.path)) / NAME
         text = hook.read_text(encoding="utf-8", errors="replace") if hook.is_file() else ""
         if MARK not in text:
             found.append(f"{at.path} has no hook, so its pushes are found late: {remedy}")
@@ -259,8 +266,8 @@ def _unwritable(path: Path) -> Iterator[str]:
     an earlier version of the service. Git needs no write access to files, since it replaces them.
     """
     folders = [path / part for part in ("objects", "objects/pack", "refs", "refs/heads")]
-    folders += [path / "objects" / f"{number:02x}" for number in range(256)]
     try:
+        folders += sorted(each for each in (path / "objects").iterdir() if len(each.name) == 2)
         owner = path.stat().st_uid
         there = [(folder, folder.stat()) for folder in folders if folder.is_dir()]
     except OSError as error:
@@ -318,6 +325,20 @@ def _hooks(repository: Path) -> Path:
     in the caller's environment here.
     """
     return repository / _git(repository, "rev-parse", "--git-path", "hooks", environment=os.environ).strip()
+
+
+def _common_hooks() -> bool:
+    """Whether the configuration of the account or of the system names another folder for hooks."""
+    command = ["git", "config", "--get", "core.hooksPath"]
+    done = subprocess.run(command, cwd="/", env=os.environ, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _is_usual(repository: Path) -> bool:
+    """Whether the configuration of a repository says nothing about hooks. This is faster than to ask git."""
+    with (repository / "config").open("rb") as file:
+        text = file.read(MAX_CONFIG).lower()
+    return len(text) < MAX_CONFIG and b"hookspath" not in text and b"include" not in text
 
 
 def _git(repository: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
