@@ -458,7 +458,7 @@ _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
     (
         r"[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
         RepositoryError,
-        "there is no such repository, or our credentials do not open it",
+        "there is no such repository (any more: was it renamed?), or our credentials do not open it",
     ),
     (r"dumb http transport", RepositoryError, "the git host serves only files; it must run git http-backend"),
     (r"mismatched algorithms|object format", RepositoryError, "it uses another kind of commit id"),
