@@ -16,6 +16,7 @@ from autograder.cli.options import config_option
 if TYPE_CHECKING:
     from autograder.config import Config
     from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
+    from autograder.service.jobs.graders import Graders
     from autograder.service.staff import Choice, Preview, Staff
 
 
@@ -62,7 +63,8 @@ _repository = click.option(
 def jobs() -> None:
     """Look at jobs, try them again, cancel them.
 
-    JOB is a job's id, or any part of it that no other id contains.
+    JOB is a job's id, or any part of it that the ids of no other commit contain, such as the commit's first digits. A
+    part means the last attempt to grade the commit; the whole id means the attempt that it names.
     """
 
 
@@ -191,14 +193,30 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
 @click.option(
     "--dry-run", is_flag=True, help="Grade on this machine, show what would change, and record nothing."
 )
+@click.option(
+    "--suite",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --dry-run: folder of a suite to try in place of the assignment's, before it counts.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="With --dry-run: number of submissions to grade at a time. Default: one per processor.",
+)
 @click.option("--allow-lower", is_flag=True, help="Let a lower score replace a higher one.")
-@click.option("--why", default="", help="The reason, for the audit trail. Required without --dry-run.")
+@click.option(
+    "--why",
+    default="",
+    help="The reason, for the audit trail and for score.md, where students read it. Required without --dry-run.",
+)
 @_who
 @config_option
 def regrade(
     assignment: str,
     repositories: tuple[str, ...],
     dry_run: bool,
+    suite: Path | None,
+    jobs: int | None,
     allow_lower: bool,
     why: str,
     who: str,
@@ -211,10 +229,14 @@ def regrade(
     """
     if not dry_run and not why.strip():
         raise click.UsageError("give --why, or --dry-run to see whose score would change")
+    if not dry_run and (suite or jobs):
+        raise click.UsageError(
+            "--suite and --jobs need --dry-run: a regrade uses the suite in autograder.toml"
+        )
     with _staff(config_file, who) as staff:
         choices = staff.choices(assignment, _names(repositories) or None)
         if dry_run:
-            _preview(staff, choices, config_file, allow_lower)
+            _preview(staff, choices, _graders(staff, config_file, assignment, suite), allow_lower, jobs)
             return
         queued = 0
         for choice in choices:
@@ -226,13 +248,24 @@ def regrade(
     click.echo(f"{queued} jobs queued; follow them with autograder status", err=True)
 
 
-def _preview(staff: "Staff", choices: "list[Choice]", config_file: Path, allow_lower: bool) -> None:
+def _graders(staff: "Staff", config_file: Path, assignment: str, suite: Path | None) -> "Graders":
     from autograder.service.jobs.graders import Graders
 
-    graders = Graders(staff.course.config, config_file)
+    config = staff.course.config
+    if suite is not None:
+        config = config.with_suite(assignment, str(suite.resolve()))
+    return Graders(config, config_file)
+
+
+def _preview(
+    staff: "Staff", choices: "list[Choice]", graders: "Graders", allow_lower: bool, jobs: int | None
+) -> None:
+    from autograder import processors
+
+    jobs = jobs or processors.available()
     changes = total = 0
     try:
-        for preview in staff.preview(choices, graders, allow_lower=allow_lower):
+        for preview in staff.preview(choices, graders, allow_lower=allow_lower, jobs=jobs):
             total += 1
             changes += preview.changes
             click.echo(_line(preview))
@@ -297,9 +330,9 @@ def _user() -> str:
 
 
 def _because(reason: str) -> str:
-    from autograder.report import one_line
+    from autograder.report import both_ends
 
-    return f": {one_line(reason)}" if reason else ""
+    return f": {both_ends(reason)}" if reason else ""
 
 
 def _when(moment: datetime) -> str:

@@ -139,14 +139,22 @@ def _make(
                 to.rmdir()
             os.replace(folder, to)  # noqa: PTH105 (it moves a folder, not a file)
             _say(f"{to}: commit {commit}")
+    failed = 0
     for handed_out in updated:
-        result = repository.update(handed_out, made)
+        try:
+            result = repository.update(handed_out, made)
+        except (GraderError, OSError) as error:
+            failed += 1
+            _say(f"{handed_out}: failed: {error}")
+            continue
         if result.commit is None:
             _say(f"{handed_out}: nothing to update")
         else:
             _say(f"{handed_out}: commit {result.commit}: {', '.join(result.replaced)}")
         if result.kept:
             _say(f"{handed_out}: left as the student has them: {', '.join(result.kept)}")
+    if failed:
+        raise GraderError(f"{failed} of {len(updated)} repositories were not updated; see above")
 
 
 def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path, sandbox: str) -> None:

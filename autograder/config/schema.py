@@ -321,6 +321,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         return self.assignments[name]
 
+    def with_suite(self, name: str, folder: str) -> "Config":
+        """Return this configuration with another folder for the suite of one assignment.
+
+        Raises:
+            ConfigError: there is no assignment of that name.
+        """
+        changed = msgspec.structs.replace(self.assignment(name), suite=folder)
+        return msgspec.structs.replace(self, assignments={**self.assignments, name: changed})
+
     def base(self, host: str) -> str:
         """Return the base of a configured host's repositories. A folder is returned as an absolute path."""
         base = self.hosts[host].base

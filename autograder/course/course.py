@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from autograder.config import Config, HostConfig
 from autograder.config.schema import QueueName
@@ -139,6 +140,25 @@ class Course:
             if match:
                 return name, match["student"] if "student" in pattern.groupindex else repository.name
         return None
+
+    def commit_url(self, repository: RepositoryName, commit: str) -> str | None:
+        """Return the address of the page of its git host that shows a commit, or None if there is no such page."""
+        settings = self.config.hosts.get(repository.host)
+        page = KINDS[settings.kind].commit_page if settings else None
+        if settings is None or page is None:
+            return None
+        scheme, _, rest = settings.base.partition("://")
+        place, slash, path = rest.rstrip("/").partition("/")
+        if scheme == "ssh":  # its user and port are not those of the pages
+            scheme, place = "https", place.rpartition("@")[2].partition(":")[0]
+        if scheme not in ("http", "https"):
+            return None
+        return f"{scheme}://{place}{slash}{path}/{repository.owner}/{repository.name}{page}{commit}"
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone that the assignments name; UTC if they name none, or several."""
+        zones = {assignment.zone for assignment in self.config.assignments.values() if assignment.zone}
+        return ZoneInfo(zones.pop() if len(zones) == 1 else "UTC")
 
     # credentials and secrets ----------------------------------------------------------------------------
 

@@ -64,11 +64,14 @@ SETTINGS = {
     "transfer.bundleURI": "false",
     "transfer.unpackLimit": "1",
 }
-# For the git process that serves a repository of this machine, and reads that repository's own settings.
+# For the git process that serves a repository of this machine, and reads that repository's own settings. It makes no
+# folder there: if the service's account made objects/ab or logs/refs, the account of the repository could not write to
+# it, and a later push of the student would fail.
 SERVER_SETTINGS = {
     "core.hooksPath": NOTHING,
     "core.fsmonitor": "false",
     "core.alternateRefsCommand": "true",
+    "core.logAllRefUpdates": "false",
     "core.packedGitWindowSize": "32m",
     "core.packedGitLimit": "256m",
     "gc.auto": "0",
@@ -76,6 +79,7 @@ SERVER_SETTINGS = {
     "receive.autogc": "false",
     "receive.denyCurrentBranch": "ignore",  # otherwise a push may update a working tree and run its filters
     "receive.denyNonFastForwards": "false",
+    "receive.unpackLimit": "1",  # one file in objects/pack
     "safe.directory": "*",  # the service's user does not own the folder of repositories
     "uploadpack.allowFilter": "true",
 }
@@ -454,7 +458,7 @@ _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
     (
         r"[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
         RepositoryError,
-        "there is no such repository, or our credentials do not open it",
+        "there is no such repository (any more: was it renamed?), or our credentials do not open it",
     ),
     (r"dumb http transport", RepositoryError, "the git host serves only files; it must run git http-backend"),
     (r"mismatched algorithms|object format", RepositoryError, "it uses another kind of commit id"),

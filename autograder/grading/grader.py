@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -64,7 +64,7 @@ class Grader:
         assignment: the assignment whose suite is used.
         sandbox: the name of a sandbox, see `autograder.sandbox.kinds`.
         image: the image of the containers; empty for the image in the configuration.
-        config_file: the file that `config` was read from; the suite server reads it again.
+        config_file: the file that `config` was read from; the suite server reads it again, except the suite's folder.
         environment: further environment variables of the suite server.
     """
 
@@ -78,7 +78,7 @@ class Grader:
         image: str = "",
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        config.assignment(assignment)
+        self.suite = str(config.path(config.assignment(assignment).suite))
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.environment = environment
@@ -92,7 +92,7 @@ class Grader:
         """Start the server and return at once; `ready` waits until the server is ready."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
+            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image, self.suite]
             arguments = [str(theirs.fileno()), *course]
             self._server = subprocess.Popen(
                 own_process(SUITE_SERVER, *arguments),
@@ -150,9 +150,25 @@ class Grader:
             raise _fault(result)
         return _report(result)
 
-    def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
-        """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order."""
-        requests = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
+    def grade_many(
+        self,
+        submissions: Iterable[tuple[Path, str | None]],
+        *,
+        jobs: int,
+        draws: Callable[[Path], Mapping[str, int]] = lambda _path: {},
+    ) -> Iterator[Graded]:
+        """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order.
+
+        Args:
+            submissions: a folder that contains src/, and its commit for the report. The next one is taken only when it
+                is graded.
+            jobs: how many are graded at a time.
+            draws: returns the draws of an earlier report for a folder, see `grade`.
+        """
+        requests = (
+            (path, {"path": str(path.resolve()), "commit": commit, "draws": dict(draws(path))})
+            for path, commit in submissions
+        )
         for path, result in self._exchange(requests, jobs):
             if "report" in result:
                 yield Graded(path, _report(result), None)

@@ -31,11 +31,14 @@ class HostKind:
             this machine, and their post-receive hook reports pushes.
         app_api: takes a host's name, and returns the default base of the REST API that gives tokens to a GitHub App.
             None: a GitHub App cannot open the host's repositories.
+        commit_page: what stands between a repository's web address and the id of a commit in the address of the page
+            that shows this commit. None: the host has no pages.
     """
 
     title: str
     parse: Parser | None
     app_api: Callable[[str], str] | None
+    commit_page: str | None
 
     @property
     def is_folder(self) -> bool:
@@ -44,10 +47,12 @@ class HostKind:
 
 
 KINDS: Mapping[KindName, HostKind] = {
-    "github": HostKind(title="GitHub", parse=github.parse, app_api=github.default_api),
-    "gitea": HostKind(title="Gitea, Forgejo", parse=gitea.parse, app_api=None),
-    "gitlab": HostKind(title="GitLab", parse=gitlab.parse, app_api=None),
-    "folder": HostKind(title="bare repositories in a folder", parse=None, app_api=None),
+    "github": HostKind(
+        title="GitHub", parse=github.parse, app_api=github.default_api, commit_page="/commit/"
+    ),
+    "gitea": HostKind(title="Gitea, Forgejo", parse=gitea.parse, app_api=None, commit_page="/commit/"),
+    "gitlab": HostKind(title="GitLab", parse=gitlab.parse, app_api=None, commit_page="/-/commit/"),
+    "folder": HostKind(title="bare repositories in a folder", parse=None, app_api=None, commit_page=None),
 }
 
 PARSERS: Mapping[str, Parser] = {name: kind.parse for name, kind in KINDS.items() if kind.parse is not None}

@@ -39,6 +39,7 @@ from autograder.ledger import Job, Ledger
 from autograder.ledger.database import mask
 from autograder.service import readiness
 from autograder.service.http import app, listener
+from autograder.service.intake import post_receive
 from autograder.service.intake.intake import Intake
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.intake.spool import Spool
@@ -384,6 +385,7 @@ def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
         shared.queue,
         shared.intake,
         head=_heads(shared.course),
+        check=_check(shared.course, spool),
         drain=_drain(spool, shared.intake),
         folders=[*([file.parent] if file else []), shared.config.state],
         patience=timedelta(seconds=2 * service.lease_seconds),
@@ -399,6 +401,21 @@ def _heads(course: Course) -> Callable[[Target], str | None]:
         return branch_head(target.remote, target.branch, credentials=credentials)
 
     return head
+
+
+def _check(course: Course, spool: Spool) -> Callable[[Target], list[str]]:
+    """Return a function that looks at the hook and the accounts of a bare repository of this machine."""
+
+    def check(target: Target) -> list[str]:
+        if target.remote.protocol != "file":
+            return []
+        path = Path(target.remote.url)
+        try:
+            return post_receive.problems(post_receive.place(course, path, host=target.repository.host), spool)
+        except GraderError:  # it is not there, which is reported where it is fetched
+            return []
+
+    return check
 
 
 def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:

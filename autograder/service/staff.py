@@ -7,8 +7,9 @@ Only commits that can count are graded again. Under the score policy `last` that
 repository. Under `best` it is every commit that was pushed in time.
 """
 
+import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,14 +90,16 @@ class Preview:
 
 
 def find(ledger: Ledger, text: str) -> Job:
-    """Return the one job whose id is `text`, or contains it.
+    """Return the one job whose id is `text`, or contains it; of several attempts at the same commit, the last.
 
     Raises:
-        StaffError: there is no such job, or more than one.
+        StaffError: there is no such job, or there are jobs of different commits.
     """
     with suppress(Unknown):
         return ledger.job(text)
     found = [job for job in ledger.jobs() if text in job.id]
+    if len({(job.repository, job.commit, job.assignment) for job in found}) == 1:
+        return max(found, key=lambda job: job.attempt)
     if len(found) != 1:
         names = "".join(f"\n  {job.id}" for job in found[:10])
         count = f"{len(found)} jobs have" if found else "no job has"
@@ -222,22 +225,37 @@ class Staff:
         return job
 
     def preview(
-        self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False
+        self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False, jobs: int = 1
     ) -> Iterator[Preview]:
-        """Grade in this process as after `regrade`, and yield a preview for each repository.
+        """Grade in this process as after `regrade`, and yield a preview for each repository, in the order of `choices`.
 
         Nothing is recorded or published.
 
+        Args:
+            choices: what is graded; all of one assignment.
+            graders: grade them.
+            allow_lower: as in `regrade`.
+            jobs: how many submissions are graded at a time.
+
         Raises:
-            GraderError: the ledger cannot be read.
+            GraderError: the ledger cannot be read, or the suite cannot start.
         """
         by_repository: dict[RepositoryName, list[Choice]] = {}
         for choice in choices:
             by_repository.setdefault(choice.target.repository, []).append(choice)
-        for own in by_repository.values():
-            yield self._preview(own, graders, allow_lower)
+        waiting = list(by_repository.values())
+        ordered = [choice for own in waiting for choice in own if not choice.obstacle]
+        graded: dict[str, Report | GraderError] = {}
+        for job, result in self._graded(ordered, graders, jobs):
+            graded[job] = result
+            while waiting and all(choice.obstacle or choice.last.id in graded for choice in waiting[0]):
+                yield self._preview(waiting.pop(0), graded, allow_lower)
+        for own in waiting:
+            yield self._preview(own, graded, allow_lower)
 
-    def _preview(self, choices: list[Choice], graders: Graders, allow_lower: bool) -> Preview:
+    def _preview(
+        self, choices: list[Choice], graded: Mapping[str, Report | GraderError], allow_lower: bool
+    ) -> Preview:
         target = choices[0].target
         known = self.ledger.candidates(target.assignment, repository=target.repository)
         fresh: list[Candidate] = []
@@ -247,10 +265,9 @@ class Staff:
             if choice.obstacle:
                 obstacles.append(f"{choice.commit[:10]} {choice.obstacle}")
                 continue
-            try:
-                report = self._graded(choice, graders)
-            except GraderError as error:
-                obstacles.append(f"{choice.commit[:10]}: {error}")
+            report = graded[choice.last.id]
+            if isinstance(report, GraderError):
+                obstacles.append(f"{choice.commit[:10]}: {report}")
                 continue
             again = replace(choice.last, attempt=choice.last.attempt + 1, may_lower=allow_lower)
             fresh += [Candidate.of(push, again, report) for push in choice.pushes]
@@ -270,21 +287,48 @@ class Staff:
             tuple(obstacles),
         )
 
-    def _graded(self, choice: Choice, graders: Graders) -> Report:
-        target = choice.target
-        credentials = self.course.credentials(target.repository.host)
-        with tempfile.TemporaryDirectory(prefix="autograder-preview-") as folder:
-            try:
-                submission = fetch_commit(target.remote, choice.commit, credentials=credentials)
-            except SubmissionError as error:
-                return graders.refused(target.assignment, error, choice.commit)
-            for name, content in submission.files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            stored = self.ledger.report(choice.last.id)
-            draws = stored.report.draws if stored else {}
-            return graders.grade(target.assignment, Path(folder), choice.commit, draws)
+    def _graded(
+        self, choices: list[Choice], graders: Graders, jobs: int
+    ) -> Iterator[tuple[str, Report | GraderError]]:
+        """Yield the last job of each choice with a new report, or the reason why there is none, in any order."""
+        if not choices:
+            return
+        assignment = choices[0].target.assignment
+        ended: list[tuple[str, Report | GraderError]] = []  # without being graded
+        with tempfile.TemporaryDirectory(prefix="autograder-preview-") as top:
+            chosen = {Path(top) / str(number): choice for number, choice in enumerate(choices)}
+
+            def fetched() -> Iterator[tuple[Path, str]]:
+                for folder, choice in chosen.items():
+                    try:
+                        self._bring(choice, folder)
+                        yield folder, choice.commit
+                    except SubmissionError as error:
+                        ended.append((choice.last.id, graders.refused(assignment, error, choice.commit)))
+                    except GraderError as error:
+                        ended.append((choice.last.id, error))
+
+            def draws(folder: Path) -> Mapping[str, int]:
+                stored = self.ledger.report(chosen[folder].last.id)
+                return stored.report.draws if stored else {}
+
+            for one in graders.grade_many(assignment, fetched(), jobs=jobs, draws=draws):
+                shutil.rmtree(one.path, ignore_errors=True)
+                result = one.report if one.report is not None else one.fault
+                if result is not None:
+                    ended.append((chosen[one.path].last.id, result))
+                while ended:
+                    yield ended.pop(0)
+            yield from ended
+
+    def _bring(self, choice: Choice, folder: Path) -> None:
+        """Write the files of a commit into a folder."""
+        credentials = self.course.credentials(choice.target.repository.host)
+        submission = fetch_commit(choice.target.remote, choice.commit, credentials=credentials)
+        for name, content in submission.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     def _audit(self, what: str, subject: str, why: str, **details: object) -> None:
         self.ledger.audit(self.who, what, why=why, subject=subject, details=details)

@@ -11,8 +11,10 @@ from autograder.course.deadline import duration
 from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
-from autograder.report import one_line
+from autograder.report import both_ends
 from autograder.service import readiness
+from autograder.service.intake import post_receive
+from autograder.service.intake.spool import Spool
 from autograder.service.jobs.queue import Queue
 from autograder.service.service import depths
 
@@ -57,6 +59,10 @@ def look(config_file: Path) -> dict[str, Any]:
             ],
         }
     try:
+        found["repositories"] = post_receive.findings(course, Spool(course.spool()))
+    except GraderError as error:
+        found["repositories"] = [str(error)]
+    try:
         queue = Queue(course.jobs_url())
         try:
             found["queues"] = {
@@ -90,10 +96,14 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield "worker   none; start one: autograder serve"
     for kind in ("running", "failed", "dead"):
         for job in found[kind][:SHOWN]:
-            reason = f": {one_line(job['reason'])}" if "reason" in job else f" on {job['worker']}"
+            reason = f": {both_ends(job['reason'])}" if "reason" in job else f" on {job['worker']}"
             yield f"{kind:8} {job['job']}{reason}"
         if len(found[kind]) > SHOWN:
             yield f"{kind:8} … and {len(found[kind]) - SHOWN} more"
+    for line in found["repositories"][:SHOWN]:
+        yield f"hook     {line}"
+    if len(found["repositories"]) > SHOWN:
+        yield f"hook     … and {len(found['repositories']) - SHOWN} more; see autograder hook check"
     if found["dead"]:
         yield "Look at a job with autograder jobs show JOB, then autograder jobs retry JOB."
 

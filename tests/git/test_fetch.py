@@ -357,7 +357,13 @@ def test_names_that_differ_in_accents_or_in_a_folder_s_case(remote, bare):
 def test_src_must_be_a_folder(remote, bare):
     blob = bare.blob(b"/etc")
     refuse(remote, bare.commit({"README.md": b"empty"}), "there is no folder src/ in the repository$")
-    refuse(remote, bare.commit_tree(bare.tree()), "there is no folder src/")
+    refuse(remote, bare.commit_tree(bare.tree()), "there is no folder src/ in the repository: it is empty")
+    refuse(remote, bare.commit({"Src/linear.py": b""}), "but a folder Src/: rename it to src")
+    refuse(
+        remote,
+        bare.commit({"a0/src/linear.py": b""}),
+        "but in its folder a0/: move what is in a0/ to the top",
+    )
     refuse(
         remote, bare.commit_tree(bare.tree(("120000", b"src", blob))), "src/ in .*: src is a symbolic link"
     )

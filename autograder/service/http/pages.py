@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
 from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -27,6 +27,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from autograder.course.course import Course
 from autograder.course.deadline import Decision, duration
 from autograder.errors import GraderError
 from autograder.ledger import (
@@ -109,7 +110,7 @@ class Pages:
         self._service = service
         self._login = login
         self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
-        self._templates = _environment()
+        self._templates = _environment(service.course)
         self._router = Router(
             [
                 Route("/", self._page(self._front)),
@@ -350,7 +351,7 @@ async def _form(request: Request) -> dict[str, str] | None:
 # templates ---------------------------------------------------------------------------------------------------
 
 
-def _environment() -> jinja2.Environment:
+def _environment(course: Course) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("autograder.service.http"),
         autoescape=True,
@@ -360,8 +361,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "inert": inert,
-        "ago": ago,
-        "moment": moment,
+        "ago": partial(ago, zone=course.zone()),
+        "moment": partial(moment, zone=course.zone()),
         "job_url": lambda job: f"/jobs/{quote(job, safe='/:')}",
         "repository_url": lambda repository: f"/r/{quote(str(repository), safe='/:')}",
         "duration": duration,
@@ -372,6 +373,7 @@ def _environment() -> jinja2.Environment:
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,
+        "commit_url": course.commit_url,
     }
     return environment
 
@@ -381,7 +383,7 @@ def inert(text: object) -> Markup:
     return Markup("<bdi>{}</bdi>").format(one_line(str(text), MAX_TEXT))
 
 
-def ago(then: datetime | None, now: datetime) -> Markup:
+def ago(then: datetime | None, now: datetime, zone: tzinfo = timezone.utc) -> Markup:
     """Return HTML that says how long ago a moment was, in the largest unit. The tooltip shows the moment itself."""
     if then is None:
         return Markup("–")
@@ -392,17 +394,24 @@ def ago(then: datetime | None, now: datetime) -> Markup:
             words = f"{int(seconds // size)} {unit}"
             break
     return Markup('<time datetime="{}" title="{}">{} ago</time>').format(
-        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC", words
+        then.isoformat(timespec="seconds"), local(then, zone), words
     )
 
 
-def moment(then: datetime | None) -> Markup:
-    """Return HTML that shows a moment in UTC."""
+def moment(then: datetime | None, zone: tzinfo = timezone.utc) -> Markup:
+    """Return HTML that shows a moment in local time."""
     if then is None:
         return Markup("–")
     return Markup('<time datetime="{}">{}</time>').format(
-        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC"
+        then.isoformat(timespec="seconds"), local(then, zone)
     )
+
+
+def local(then: datetime, zone: tzinfo) -> str:
+    """Return a moment in local time with its offset: `2026-10-12 23:59:00 UTC+02:00`."""
+    there = then.astimezone(zone)
+    offset = f"{there:%z}"
+    return f"{there:%Y-%m-%d %H:%M:%S} UTC" + ("" if offset == "+0000" else f"{offset[:3]}:{offset[3:]}")
 
 
 def with_query(path: str, **values: object) -> str:

@@ -7,6 +7,7 @@ later, under the same id.
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Literal, Protocol
 
 from autograder.course.course import Course, Target
@@ -17,6 +18,7 @@ from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, Reposit
 from autograder.service.jobs.fairness import priority
 from autograder.service.logs import LOG, about
 
+ENDED = "autograder-ended"  # a file in a bare repository of this machine whose pushes are not graded any more
 Later = Callable[[Callable[[], None]], object]
 
 
@@ -39,6 +41,11 @@ class Queue(Protocol):
         Raises:
             GraderError: the queue cannot be used.
         """
+
+
+def has_ended(target: Target) -> bool:
+    """Whether staff ended the grading of a bare repository of this machine, see `autograder hook uninstall`."""
+    return target.remote.protocol == "file" and (Path(target.remote.url) / ENDED).exists()
 
 
 @dataclass(frozen=True)
@@ -93,6 +100,9 @@ class Intake:
         if target is None:
             LOG.info("push ignored", extra={"repository": str(repository), "branch": push.branch})
             return Receipt("ignored", "no assignment is configured for this repository and branch")
+        if has_ended(target):
+            LOG.info("push ignored: grading has ended", extra={"repository": str(repository)})
+            return Receipt("ignored", "grading of this repository has ended; see autograder hook install")
         return self._take(
             target,
             commit=push.commit,
@@ -106,6 +116,8 @@ class Intake:
 
     def notice(self, target: Target, head: str) -> None:
         """Record a push whose webhook was lost: the branch is at `head`, but no push of that commit is recorded."""
+        if has_ended(target):
+            return
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
         self._take(target, commit=head, received=self.clock())
 

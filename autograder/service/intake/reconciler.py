@@ -24,7 +24,7 @@ from autograder.course.course import Target
 from autograder.errors import GraderError
 from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
 from autograder.service.intake.extended import grade_what_counts_now
-from autograder.service.intake.intake import Intake
+from autograder.service.intake.intake import Intake, has_ended
 from autograder.service.jobs.queue import Queue
 from autograder.service.logs import LOG
 
@@ -47,6 +47,7 @@ class Reconciler:
         ledger, queue: what is compared.
         intake: opens jobs and queues them.
         head: returns the commit at the tip of a target's branch.
+        check: returns what is wrong with a target's repository itself, a line each.
         drain: takes the pushes in the spool, and returns how many files it took.
         folders: their disks must have free space.
         patience: how long a running job may be missing in the queue before its worker counts as lost.
@@ -58,6 +59,7 @@ class Reconciler:
     queue: Queue
     intake: Intake
     head: Callable[[Target], str | None] | None = None
+    check: Callable[[Target], Sequence[str]] = lambda _target: ()
     drain: Callable[[], int] = lambda: 0
     folders: Sequence[Path] = ()
     patience: timedelta = timedelta(seconds=60)
@@ -69,6 +71,7 @@ class Reconciler:
     _looked_at_all: bool = False
     _extensions: object = None
     _extended: float = 0.0
+    _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
         """Start the threads. The first comparison includes all pushes in the ledger."""
@@ -129,13 +132,24 @@ class Reconciler:
             return False
         pushes = self.ledger.pushes(self._round.pop())
         target = self.intake.target_of(pushes[-1])
-        if target is None or not self.intake.course.counts(target, self.clock(), undecided=True):
+        if target is not None:
+            self._tell(self.check(target))
+        if target is None or has_ended(target):
+            return False
+        if not self.intake.course.counts(target, self.clock(), undecided=True):
             return False
         head = self.head(target)
         if head is None or any(push.commit == head for push in pushes):
             return False
         self.intake.notice(target, head)
         return True
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        """Log what is wrong with a repository, once."""
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                LOG.error("a repository needs staff", extra={"reason": problem})
 
     def problems(self) -> list[str]:
         """Return a line for each folder whose disk is nearly full."""

@@ -5,9 +5,12 @@ The service drains the folder, and removes a file only when its pushes are in th
 harmless, because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
 
 A file is named `SECONDS-...json`. It holds a JSON object: format (1), host, owner, name, pusher, received (seconds
-since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. Somebody
-who can write to the folder can claim any of these facts, even the time. So only the account that git runs under and the
-service may write to the folder.
+since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. A hook
+that runs in another folder than the one for which it was installed, and cannot name its repository, adds `elsewhere`:
+that folder.
+
+Somebody who can write to the spool can claim any of these facts, even the time. So only the account that git runs under
+and the service may write to it.
 """
 
 import contextlib
@@ -55,6 +58,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     pusher: str
     received: int
     pushes: list[tuple[str, str, str]]
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -229,6 +233,11 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
         raise ValueError(f"it has more than {MAX_PUSHES} pushes")
     if not is_host(entry.host) or not is_repository_path(f"{entry.owner}/{entry.name}"):
         raise ValueError("no repository can have this host, owner and name")
+    if entry.elsewhere:
+        raise ValueError(
+            f"the hook of {entry.owner}/{entry.name} ran in {one_line(entry.elsewhere)}, a copied or moved repository; "
+            "run autograder hook install there, and then autograder hook run"
+        )
     if not 0 <= entry.received <= time.time() + AHEAD_SECONDS:
         raise ValueError(
             "it was received in the future or before 1970; check the clock of the machine with the hook"

@@ -342,7 +342,8 @@ class Pipeline:
         target, push, _ = self._found(job)
         stored = self.ledger.report(job.id)
         if stored is not None:
-            files, when, reason = self._files(job, stored, facts["note"]), stored.recorded, "graded"
+            note = facts["note"] + again(self.ledger, job)
+            files, when, reason = self._files(job, stored, note), stored.recorded, "graded"
         else:
             standing = self._stands(self._standing(job))
             files = feedback_files.not_graded(job.assignment, job.commit, facts["note"], standing)
@@ -437,6 +438,20 @@ class Pipeline:
         except IllegalTransition as settled:
             return _settled_meanwhile(str(settled))
         return {"next": RETRY}
+
+
+def again(ledger: Ledger, job: Job) -> str:
+    """Return what score.md says about a regrade, after the sentence about the push; empty for a first attempt."""
+    if job.attempt == 1:
+        return ""
+    acts = [line.why for line in ledger.audit_lines(subject=job.id) if line.what == "regrade"]
+    earlier = [
+        (other.attempt, stored.report)
+        for other in ledger.jobs(repository=job.repository, assignment=job.assignment)
+        if other.commit == job.commit and other.attempt < job.attempt and (stored := ledger.report(other.id))
+    ]
+    before = max(earlier, key=lambda each: each[0])[1] if earlier else None
+    return f" {feedback_files.graded_again(acts[-1] if acts else '', before)}"
 
 
 def wait_before_next_try(
