@@ -287,10 +287,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the URL of the ledger. A relative path in it starts from `folder`."""
         return self.ledger.url
 
-    def secret(self) -> bytes:
-        """Return the course secret, from the environment or the file. The file is made at the first call.
+    def secret(self, *, make: bool = True) -> bytes:
+        """Return the course secret, from the environment or the file. If `make`, the file is made at the first call.
 
         Raises:
-            ConfigError: the secret is too short, or the file cannot be made or read.
+            ConfigError: the secret is too short, or the file cannot be made or read; or there is none, and `make` is
+                False.
         """
-        return course_secret(self.path(self.secret_file))
+        return course_secret(self.path(self.secret_file), make=make)

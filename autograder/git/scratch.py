@@ -23,6 +23,7 @@ from autograder.git.process import (
     GitHostError,
     GitLimits,
     RepositoryError,
+    closed_environment,
     end,
     kill,
     one_line,
@@ -267,6 +268,24 @@ class Objects:
     def _end(self) -> None:
         for process in self._processes.values():
             end(process)
+
+
+def origin(path: Path) -> str:
+    """Return the address of the remote `origin` of a repository on this machine; empty if it has none.
+
+    Only one file is read, as data: git follows no `include` in it.
+    """
+    file = path / ".git" / "config" if (path / ".git").is_dir() else path / "config"
+    if not file.is_file():
+        return ""
+    result = subprocess.run(
+        ["git", "config", "--file", str(file), "--no-includes", "--get", "remote.origin.url"],
+        env=closed_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def checked_branch(branch: str) -> str:
