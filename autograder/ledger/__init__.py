@@ -43,7 +43,7 @@ from autograder.ledger.records import (
     UnsettledPush,
 )
 from autograder.ledger.scores import Cutoffs, Score, ScorePolicy
-from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, JobState
+from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, WORKER_LOST, JobState
 from autograder.ledger.store import Ledger
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "OPEN",
     "TRANSITIONS",
     "WAITING",
+    "WORKER_LOST",
     "AuditLine",
     "Conflict",
     "Cutoffs",

@@ -35,7 +35,7 @@ from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
 from autograder.git.fetch import branch_head
-from autograder.ledger import Job, Ledger
+from autograder.ledger import Job, JobState, Ledger
 from autograder.ledger.database import mask
 from autograder.service.http import app, listener
 from autograder.service.intake.intake import Intake
@@ -164,7 +164,7 @@ class Worker:
     ) -> None:
         config = shared.config
         worker_names.use(identity)
-        self._identity = identity
+        self._identity, self._ledger = identity, shared.ledger
         self._drained = True
         self._graders = Graders(config, shared.config_file)
         self._consumer = Consumer(
@@ -220,6 +220,15 @@ class Worker:
         if self._drained:
             self._graders.close()
             self._identity.release()
+        else:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Record that the jobs that were cut off wait again. Otherwise they would seem to have ended their worker."""
+        with contextlib.suppress(GraderError):  # the ledger cannot be reached; one such end does no harm
+            for job in self._ledger.jobs(states=[JobState.RUNNING]):
+                if job.worker == self._identity.name:
+                    self._ledger.move(job.id, JobState.QUEUED, reason="the worker was stopped")
 
     def end_process(self) -> None:
         """End the process at once if a job was cut off. Otherwise the interpreter would wait for the job's thread.

@@ -7,7 +7,7 @@ import pytest
 from autograder.errors import GraderError, SuiteError
 from autograder.git import feedback
 from autograder.git.process import GitHostError
-from autograder.ledger import JobState
+from autograder.ledger import WORKER_LOST, JobState
 from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
@@ -307,6 +307,7 @@ def test_a_commit_that_is_gone_needs_no_feedback(desk):
     bare = desk.university.bare()
     bare.git("update-ref", "-d", "refs/heads/main")
     bare.git("prune", "--expire=now")
+    assert desk.run(job) is JobState.FAILED  # a host that lags behind says the same for a moment
     assert desk.run(job) is JobState.FINAL
     assert "pushed over" in desk.ledger.job(job).reason
 
@@ -397,11 +398,60 @@ def test_a_job_that_ends_its_worker_each_time_is_dead_in_the_end(desk):
     assert "does it end its worker?" in desk.ledger.job(job).reason
 
 
+def test_a_worker_that_is_killed_does_not_count_as_a_try_of_its_job(desk):
+    """The job has one failure of its own, and two workers were killed that ran it."""
+
+    def fail(*_):
+        raise GraderError("the sandbox broke")
+
+    job = desk.push()
+    desk.graders.before = fail
+    assert desk.run(job) is JobState.FAILED
+    desk.graders.before = lambda *_: None
+    for _ in range(2):
+        desk.ledger.move(job, JobState.RUNNING, worker="host:0")
+    assert desk.ledger.recent_failures(job) == 1
+    assert desk.run(job) is JobState.FAILED  # the second time, it lets the others go first
+    assert desk.ledger.job(job).reason == WORKER_LOST
+    assert desk.ledger.recent_failures(job) == 1
+    assert desk.run(job) is JobState.FINAL
+
+
+def test_a_job_whose_worker_was_killed_once_goes_on_at_once(desk):
+    job = desk.push()
+    desk.ledger.move(job, JobState.RUNNING, worker="host:0")
+    assert desk.run(job) is JobState.FINAL
+
+
+def test_a_clock_that_was_ahead_does_not_prolong_a_wait(desk):
+    def fail(*_):
+        raise GraderError("the sandbox broke")
+
+    job = desk.push()
+    desk.graders.before = fail
+    desk.run(job)
+    first = timedelta(seconds=10)
+    corrected = now() - timedelta(hours=1)
+    wait = pipeline.wait_before_next_try(desk.ledger, desk.ledger.job(job), first, lambda: corrected)
+    assert wait == first
+
+
 def test_a_repository_that_is_gone_is_for_staff(desk):
     job = desk.push()
     desk.university.bare().path.rename(desk.university.folder / "elsewhere")
-    assert desk.run(job) is JobState.DEAD
+    assert [desk.run(job) for _ in range(3)] == [JobState.FAILED, JobState.FAILED, JobState.DEAD]
     assert "no such repository" in desk.ledger.job(job).reason
+
+
+def test_a_repository_that_is_gone_for_a_moment_is_graded(desk):
+    """A folder that is not mounted yet, or one wrong response of a host, must not end all jobs at once."""
+    job = desk.push()
+    path = desk.university.bare().path
+    away = path.rename(desk.university.folder / "elsewhere")
+    assert desk.run(job) is JobState.FAILED
+    away.rename(path)
+    assert desk.run(job) is JobState.FINAL
+    assert desk.university.score() == 100
 
 
 def test_an_assignment_that_is_gone_is_for_staff(desk, monkeypatch):

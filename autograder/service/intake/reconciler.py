@@ -21,7 +21,7 @@ from pathlib import Path
 
 from autograder.course.course import Target
 from autograder.errors import GraderError
-from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
+from autograder.ledger import OPEN, WORKER_LOST, JobState, Ledger, RepositoryName
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs.queue import Queue
 from autograder.service.logs import LOG
@@ -90,9 +90,10 @@ class Reconciler:
             if job.id in known:
                 continue
             if job.state is JobState.RUNNING:
-                if self.clock() - job.updated < self.patience:
+                # A moment in the far future was recorded by a clock that was wrong.
+                if abs(self.clock() - job.updated) < self.patience:
                     continue  # the job may have started after the queue was read
-                job = self.ledger.move(job.id, JobState.FAILED, reason="its worker was lost")
+                job = self.ledger.move(job.id, JobState.FAILED, reason=WORKER_LOST)
             if self.intake.dispatch(job):
                 LOG.info("a job was missing in the queue", extra={"job": job.id, "state": job.state.value})
                 queued += 1
