@@ -27,7 +27,7 @@ of the ledger selects PostgreSQL.
     invariants        what `check` examines
 """
 
-from autograder.ledger.faults import Conflict, IllegalTransition, LedgerBusy, LedgerError, Unknown
+from autograder.ledger.faults import Conflict, IllegalTransition, LedgerAway, LedgerBusy, LedgerError, Unknown
 from autograder.ledger.names import RepositoryName, job_id
 from autograder.ledger.records import (
     AuditLine,
@@ -63,6 +63,7 @@ __all__ = [
     "JobHistory",
     "JobState",
     "Ledger",
+    "LedgerAway",
     "LedgerBusy",
     "LedgerError",
     "Recorded",

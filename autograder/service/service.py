@@ -1,5 +1,6 @@
 """One running service as the HTTP server sees it: its parts, their state, and the method that takes a push."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -27,8 +28,8 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
 
 
 def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has renewed its row within the last two leases."""
-    return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
+    """Whether a worker has renewed its row within the last two leases, by its own clock."""
+    return abs(now - worker.seen) <= timedelta(seconds=2 * lease_seconds)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Service:
         later: opens the jobs of recorded pushes after the response is sent; None: jobs are opened before that.
         checks: further sources of problems, besides the workers and the queue.
         clock: returns the present moment, with a time zone.
+        monotonic: returns the seconds of a clock that does not go back.
     """
 
     ledger: Ledger
@@ -53,6 +55,8 @@ class Service:
     later: Later | None = None
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    monotonic: Callable[[], float] = time.monotonic
+    _watched: dict[str, tuple[object, float, bool]] = field(default_factory=dict, repr=False)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
         """Record a push and make sure that it is graded, see `Intake.receive`.
@@ -76,8 +80,19 @@ class Service:
         Raises:
             GraderError: the ledger cannot be read.
         """
-        now = self.clock()
-        return sum(is_alive(worker, now, self.lease_seconds) for worker in workers(self.ledger.database))
+        return sum(self._is_alive(worker) for worker in workers(self.ledger.database))
+
+    def _is_alive(self, worker: Worker) -> bool:
+        """Whether a worker renews its row. Its clock may be wrong, and counts only until the row was watched."""
+        now = self.monotonic()
+        seen = (worker.started, worker.beats)
+        before, since, renewed = self._watched.get(worker.name, (None, now, False))
+        if before != seen:
+            since, renewed = now, before is not None
+        self._watched[worker.name] = seen, since, renewed
+        if now - since > 2 * self.lease_seconds:
+            return False
+        return renewed or is_alive(worker, self.clock(), self.lease_seconds)
 
     def problems(self) -> list[str]:
         """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""
