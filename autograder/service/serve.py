@@ -297,6 +297,9 @@ class Worker:
         takes the job over starts it again.
         """
         if not self._drained:
+            for name in self._warm:
+                self._graders.interrupt(name)
+            self._identity.release()
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(0)

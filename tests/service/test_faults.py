@@ -262,7 +262,9 @@ def test_sigterm_beyond_its_limit_leaves_the_job_to_the_next_start(folder, secon
             until((university.folder / "never.reached").exists)
             service.send_signal(signal.SIGTERM)
             assert service.wait() == 0
-            assert parts.ledger.job(job).state is JobState.RUNNING
+            # given back: the worker did not end because of the job
+            assert parts.ledger.job(job).state is JobState.QUEUED
+            assert parts.ledger.job(job).reason == "the worker was stopped"
             processes.start()
             assert settled(parts, job) is JobState.FINAL
             quiet(parts)

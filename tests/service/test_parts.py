@@ -15,7 +15,7 @@ from autograder.report import from_json
 from autograder.service import logs
 from autograder.service.jobs import feedback_files
 from autograder.service.jobs.graders import Graders
-from autograder.service.logs import LOG, Repeats, about
+from autograder.service.logs import LOG, JsonLines, Repeats, about
 from tests.support.course import RIGHT, CourseFolder
 from tests.support.ledgers import commit, report
 from tests.support.processes import until
@@ -73,7 +73,7 @@ def test_an_error_comes_with_its_trace(lines):
 
 def test_a_warning_that_repeats_is_logged_once_a_minute_with_the_number(lines):
     passed = [0.0]
-    (handler,) = logging.getLogger().handlers
+    handler = next(each for each in logging.getLogger().handlers if isinstance(each.formatter, JsonLines))
     handler.filters[:] = [Repeats(monotonic=lambda: passed[0])]
     engine = logging.getLogger("dbos")
     for second in range(90):

@@ -1,5 +1,6 @@
 """The steps of a job, one after the other, on real repositories: what a student gets, and what the ledger holds."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -7,11 +8,11 @@ import pytest
 from autograder.errors import GraderError, SuiteError
 from autograder.git import feedback
 from autograder.git.process import GitHostError
-from autograder.ledger import WORKER_LOST, JobState
+from autograder.ledger import WORKER_LOST, JobState, tables
 from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
-from autograder.service.jobs.fairness import priority
+from autograder.service.jobs.fairness import priority, used
 from autograder.service.jobs.pipeline import Pipeline
 from tests.support.ledgers import problems
 from tests.support.university import HALF, PretendedGraders, University, now
@@ -497,6 +498,34 @@ def test_a_student_with_many_jobs_waits_for_one_with_few(desk):
         [other, many[0], many[1], many[2], regrade.id],
     )
     assert len(set(priorities.values())) == 4
+
+
+def test_a_student_whose_submissions_take_long_waits_for_one_whose_do_not(desk):
+    """Eve's submission had a worker for twenty minutes. Her next push is taken after three pushes of Ann."""
+    slow = desk.push(student="eve")
+    desk.ledger.move(slow, JobState.RUNNING, worker="host:0")
+    with desk.ledger.database.writing() as connection:
+        long_ago = now() - timedelta(minutes=20)
+        connection.execute(tables.jobs.update().where(tables.jobs.c.id == slow).values(started=long_ago))
+    again = desk.ledger.job(desk.push(HALF, student="eve"))
+    others = [desk.ledger.job(desk.push(student="ann", **{"n.txt": str(n).encode()})) for n in range(3)]
+    assert priority(desk.ledger, again) > max(priority(desk.ledger, other) for other in others)
+
+
+def test_what_a_student_used_is_forgotten_after_an_hour(desk):
+    job = desk.ledger.job(desk.push())
+    noon = now()
+
+    def ran(begin, end):
+        started, finished = (None if at is None else noon + timedelta(minutes=at) for at in (begin, end))
+        return used([replace(job, started=started, finished=finished)], noon)
+
+    assert ran(None, None) == timedelta(0)  # it waits
+    assert ran(-10, None) == timedelta(minutes=10)  # it runs
+    assert ran(-50, -30) == timedelta(minutes=20)
+    assert ran(-70, -50) == timedelta(minutes=10)
+    assert ran(-90, -70) == timedelta(0)
+    assert ran(5, None) == timedelta(0)  # the clock of its worker is ahead
 
 
 def test_a_queue_that_is_away_loses_nothing(desk, monkeypatch):
