@@ -1,9 +1,7 @@
 """`autograder jobs` and `autograder regrade`: show and change jobs. Each change needs a reason and is recorded."""
 
 import contextlib
-import getpass
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autograder.cli.options import config_option
+from autograder.cli.options import config_option, who_option, why_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -42,13 +40,7 @@ class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
         return click.Choice([state.value for state in JobState])
 
 
-_why = click.option("--why", required=True, help="The reason, for the audit trail.")
-_who = click.option(
-    "--who",
-    default=lambda: _user(),
-    show_default="the user's name",
-    help="Your name, for the audit trail.",
-)
+_why, _who = why_option, who_option
 _jobs = click.argument("names", nargs=-1, metavar="JOB...")
 _repository = click.option(
     "--repo",
@@ -320,13 +312,6 @@ def _plain(job: "Job") -> dict[str, object]:
         "created": job.created.isoformat(),
         "updated": job.updated.isoformat(),
     }
-
-
-def _user() -> str:
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # this user id has no name
-        return f"user {os.getuid()}"
 
 
 def _because(reason: str) -> str:

@@ -1,4 +1,4 @@
-"""`autograder ledger`: back up, restore and check the database of grades.
+"""`autograder ledger`: back up, restore and check the database of grades, and accept a new course secret.
 
 The commands use the ledger that autograder.toml or AUTOGRADER_LEDGER_URL names. `--url` names another ledger. Everybody
 who can list the processes of the machine can read a password in `--url`. On a shared machine, set the variable instead.
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.options import optional_config_option
+from autograder.cli.options import config_option, optional_config_option, who_option, why_option
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
@@ -74,6 +74,26 @@ def check(url: str | None, config_file: Path | None) -> None:
         raise GraderError(
             f"{failed} checks failed; keep a copy of the ledger as it is, then run: autograder ledger restore FILE"
         )
+
+
+@ledger.command("accept-secret")
+@config_option
+@why_option
+@who_option
+def accept_secret(config_file: Path, why: str, who: str) -> None:
+    """Record that the course secret of this machine is the right one, after it was changed on purpose.
+
+    Inputs of new submissions are drawn from the new secret, and seals that were made with the old one are reported as
+    made with another secret.
+    """
+    from autograder import config
+    from autograder.ledger import Ledger
+    from autograder.service import belonging
+
+    settings = config.load(config_file)
+    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as opened:
+        changed = belonging.accept_secret(settings, opened, who, why)
+    click.echo("accepted" if changed else "this is the secret that the ledger knows; nothing was changed")
 
 
 def _chosen(url: str | None, config_file: Path | None) -> "sqlalchemy.URL":

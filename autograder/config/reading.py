@@ -5,6 +5,7 @@ An environment variable may replace a key of the tables in `OVERRIDABLE`: AUTOGR
 in the file only.
 """
 
+import ipaddress
 import math
 import os
 import re
@@ -216,8 +217,10 @@ class _Reader:
                 if (variable := variable_of((name, key))) in self._environment
             }
             for key, value in values.items():
+                listed = [part.strip() for part in value.split(",")]
+                given = listed if isinstance(getattr(table, key), tuple) else value
                 try:
-                    read = msgspec.convert({key: value}, type(table), strict=False)
+                    read = msgspec.convert({key: given}, type(table), strict=False)
                 except msgspec.ValidationError as error:
                     message = str(error).partition(" - at `$")[0]
                     raise ConfigError(f"{variable_of((name, key))}: {message}") from None
@@ -297,6 +300,13 @@ class _Reader:
             raise self._wrong(("service", "listen"), "must be ADDRESS:PORT, such as 127.0.0.1:8700")
         if not _URL.fullmatch(service.url):
             raise self._wrong(("service", "url"), "must be an address, such as https://grades.uni.example")
+        for proxy in service.proxies:
+            try:
+                ipaddress.ip_address(proxy)
+            except ValueError:
+                raise self._wrong(
+                    ("service", "proxies"), f"{proxy!a:.100} is not an IP address, such as 127.0.0.1"
+                ) from None
         if not is_branch(feedback.branch):
             raise self._wrong(("feedback", "branch"), "not the name of a branch, such as score-feedback")
         for key in ("name", "email"):

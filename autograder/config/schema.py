@@ -221,6 +221,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         listen: address and port; port 0 takes a free one.
         url: address at which people reach the service.
+        proxies: addresses of the proxies in front of the service, such as 127.0.0.1; only they may name the client
+            address in `X-Forwarded-For`.
         spool: folder in which hooks leave pushes.
         staff_token_file: file of the token with which staff log in; made at the first start.
         jobs: database of the job queue, sqlite:///FILE or postgresql://…; empty: a file beside the ledger's, or the
@@ -234,6 +236,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = "127.0.0.1:8700"
     url: str = "http://127.0.0.1:8700"
+    proxies: tuple[str, ...] = ()
     spool: str = f"{STATE_FOLDER}/spool"
     staff_token_file: str = f"{STATE_FOLDER}/staff-token"
     jobs: str = ""
@@ -348,10 +351,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the URL of the ledger. A relative path in it starts from `folder`."""
         return self.ledger.url
 
-    def secret(self) -> bytes:
-        """Return the course secret, from the environment or the file. The file is made at the first call.
+    def secret(self, *, make: bool = True) -> bytes:
+        """Return the course secret, from the environment or the file. If `make`, the file is made at the first call.
 
         Raises:
-            ConfigError: the secret is too short, or the file cannot be made or read.
+            ConfigError: the secret is too short, or the file cannot be made or read; or there is none, and `make` is
+                False.
         """
-        return course_secret(self.path(self.secret_file))
+        return course_secret(self.path(self.secret_file), make=make)

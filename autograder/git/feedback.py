@@ -21,7 +21,15 @@ from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.git.names import is_author
-from autograder.git.process import GitHostError, GitLimits, NotFound, RepositoryError, TooLarge, one_line
+from autograder.git.process import (
+    GitHostError,
+    GitLimits,
+    NotFound,
+    RepositoryError,
+    TooLarge,
+    TooSlow,
+    one_line,
+)
 from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, Repository, checked_branch, checked_commit, scratch
 
@@ -222,15 +230,15 @@ def published(
 def _fetch_tip(repository: Repository, branch: str) -> str | None:
     """Fetch the last commits of `branch`; return its tip, or None if there is no such branch.
 
-    Feedback commits are small. If the commits of the branch are too large to fetch, nothing of them is kept, and the
-    next feedback commit starts a new history.
+    Feedback commits are small. If the commits of the branch are too large to fetch, or take too long to unpack, nothing
+    of them is kept, and the next feedback commit starts a new history.
     """
     reference = f"refs/heads/{branch}"
     try:
         repository.fetch(reference, OLD_TIP, depth=HISTORY, filter_spec="tree:0")
     except NotFound:
         return None
-    except TooLarge:
+    except (TooLarge, TooSlow):
         return repository.heads(branch).get(reference)
     return repository.run("rev-parse", "--verify", "--end-of-options", OLD_TIP)
 

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -87,9 +88,12 @@ class Grader:
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._next_id = 0
+        self._starting = threading.Lock()
+        self._start_fault: GraderError | None = None  # why the server could not start
 
     def start(self) -> None:
         """Start the server and return at once; `ready` waits until the server is ready."""
+        self._start_fault = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image, self.suite]
@@ -104,20 +108,27 @@ class Grader:
         self._channel = ours
 
     def ready(self) -> dict[str, Any]:
-        """Wait until the server is ready, and return the provenance.
+        """Wait until the server is ready, and return the provenance. Any thread may call this.
 
         The server is ready when the suite is collected and has checked itself, and the sandbox is warm.
 
         Raises:
             GraderError: the server could not start; the message says why.
         """
-        if self._channel is None:
-            self.start()
-        if not self.provenance:
-            message = self._receive(START_SECONDS)
-            self.cases = [(name, points) for name, points in message["cases"]]
-            self.provenance = message["ready"]
-        return self.provenance
+        with self._starting:
+            if self._channel is None:
+                self.start()
+            if self._start_fault is not None:
+                raise self._start_fault
+            if not self.provenance:
+                try:
+                    message = self._receive(START_SECONDS)
+                except GraderError as fault:
+                    self._start_fault = fault
+                    raise
+                self.cases = [(name, points) for name, points in message["cases"]]
+                self.provenance = message["ready"]
+            return self.provenance
 
     def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
         """Return the report of a submission that is refused as a whole: every case gets the error's verdict.

@@ -20,12 +20,15 @@ _FIELDS = ("repository", "commit", "attempt", "table", "key", "hmac")
 
 
 class State(str, Enum):
-    """Whether a score is still the one that the service published."""
+    """Whether a score is still the one that the service published. The last three need the ledger, not the seal."""
 
     UNCHANGED = "unchanged"
     EDITED = "edited"
     UNSEALED = "not sealed"  # not published by a service, so nothing is known about it
     OTHER_SECRET = "sealed with another secret"  # noqa: S105 (a word)
+    OTHER_REPOSITORY = "of another repository"
+    OUTDATED = "not the newest"
+    NOT_IN_LEDGER = "not in the ledger"
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from autograder.hosts.webhook import Endpoint, Headers
 
 KindName: TypeAlias = Literal["github", "gitea", "gitlab", "folder"]
 Parser: TypeAlias = Callable[[Headers, bytes, Endpoint], Event]
+HeadCheck: TypeAlias = Callable[[Headers, Endpoint], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class HostKind:
         title: name for people.
         parse: reads a webhook of such a host. None: the host sends no webhooks. It is a folder of bare repositories on
             this machine, and their post-receive hook reports pushes.
+        check_head: refuses a webhook by its headers, before its body is read. None: the host sends no webhooks.
         app_api: takes a host's name, and returns the default base of the REST API that gives tokens to a GitHub App.
             None: a GitHub App cannot open the host's repositories.
         commit_page: what stands between a repository's web address and the id of a commit in the address of the page
@@ -37,6 +39,7 @@ class HostKind:
 
     title: str
     parse: Parser | None
+    check_head: HeadCheck | None
     app_api: Callable[[str], str] | None
     commit_page: str | None
 
@@ -48,12 +51,35 @@ class HostKind:
 
 KINDS: Mapping[KindName, HostKind] = {
     "github": HostKind(
-        title="GitHub", parse=github.parse, app_api=github.default_api, commit_page="/commit/"
+        title="GitHub",
+        parse=github.parse,
+        check_head=github.check_head,
+        app_api=github.default_api,
+        commit_page="/commit/",
     ),
-    "gitea": HostKind(title="Gitea, Forgejo", parse=gitea.parse, app_api=None, commit_page="/commit/"),
-    "gitlab": HostKind(title="GitLab", parse=gitlab.parse, app_api=None, commit_page="/-/commit/"),
-    "folder": HostKind(title="bare repositories in a folder", parse=None, app_api=None, commit_page=None),
+    "gitea": HostKind(
+        title="Gitea, Forgejo",
+        parse=gitea.parse,
+        check_head=gitea.check_head,
+        app_api=None,
+        commit_page="/commit/",
+    ),
+    "gitlab": HostKind(
+        title="GitLab",
+        parse=gitlab.parse,
+        check_head=gitlab.check_head,
+        app_api=None,
+        commit_page="/-/commit/",
+    ),
+    "folder": HostKind(
+        title="bare repositories in a folder", parse=None, check_head=None, app_api=None, commit_page=None
+    ),
 }
 
 PARSERS: Mapping[str, Parser] = {name: kind.parse for name, kind in KINDS.items() if kind.parse is not None}
 """The parsers of the kinds that send webhooks, by the name of the kind."""
+
+HEAD_CHECKS: Mapping[str, HeadCheck] = {
+    name: kind.check_head for name, kind in KINDS.items() if kind.check_head is not None
+}
+"""The checks of the headers of webhooks, by the name of the kind."""

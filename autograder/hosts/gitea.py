@@ -3,7 +3,25 @@
 import msgspec
 
 from autograder.hosts.push import Event
-from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, SignedRequest, name_of, unknown
+from autograder.hosts.webhook import (
+    Endpoint,
+    Headers,
+    Person,
+    Repository,
+    SignedHead,
+    SignedRequest,
+    name_of,
+    unknown,
+)
+
+
+def check_head(headers: Headers, endpoint: Endpoint) -> None:
+    """Refuse a request whose headers already show that its sender does not have the secret.
+
+    Raises:
+        Refused: the request is not accepted, see `webhook`.
+    """
+    SignedHead(headers, endpoint).signature("x-gitea-signature", prefix="")
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:

@@ -24,7 +24,16 @@ import msgspec
 from autograder.errors import ConfigError
 from autograder.git.process import GitHostError
 from autograder.hosts.push import Event, Ping
-from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, SignedRequest, name_of, unknown
+from autograder.hosts.webhook import (
+    Endpoint,
+    Headers,
+    Person,
+    Repository,
+    SignedHead,
+    SignedRequest,
+    name_of,
+    unknown,
+)
 
 VERSION = "2022-11-28"
 PERMISSIONS = {"contents": "write"}
@@ -33,6 +42,15 @@ DRIFT = timedelta(minutes=1)  # this machine's clock may be ahead of GitHub's
 RENEW = timedelta(minutes=5)  # this long before a token expires; a fetch or a push takes less time
 SECONDS = 20.0
 MAX_RESPONSE = 64 << 10
+
+
+def check_head(headers: Headers, endpoint: Endpoint) -> None:
+    """Refuse a request whose headers already show that its sender does not have the secret.
+
+    Raises:
+        Refused: the request is not accepted, see `webhook`.
+    """
+    SignedHead(headers, endpoint).signature("x-hub-signature-256", prefix="sha256=")
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:

@@ -3,7 +3,16 @@
 import msgspec
 
 from autograder.hosts.push import Event, Ignored
-from autograder.hosts.webhook import Endpoint, Headers, SignedRequest, unknown
+from autograder.hosts.webhook import Endpoint, Headers, SignedHead, SignedRequest, unknown
+
+
+def check_head(headers: Headers, endpoint: Endpoint) -> None:
+    """Refuse a request whose headers already show that its sender does not have the secret.
+
+    Raises:
+        Refused: the request is not accepted, see `webhook`.
+    """
+    SignedHead(headers, endpoint).require_token("x-gitlab-token")
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:

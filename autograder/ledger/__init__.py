@@ -27,7 +27,7 @@ of the ledger selects PostgreSQL.
     invariants        what `check` examines
 """
 
-from autograder.ledger.faults import Conflict, IllegalTransition, LedgerBusy, LedgerError, Unknown
+from autograder.ledger.faults import Conflict, IllegalTransition, LedgerAway, LedgerBusy, LedgerError, Unknown
 from autograder.ledger.names import RepositoryName, job_id
 from autograder.ledger.records import (
     AuditLine,
@@ -43,7 +43,7 @@ from autograder.ledger.records import (
     UnsettledPush,
 )
 from autograder.ledger.scores import Cutoffs, Score, ScorePolicy
-from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, JobState
+from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, WORKER_LOST, JobState
 from autograder.ledger.store import Ledger
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "OPEN",
     "TRANSITIONS",
     "WAITING",
+    "WORKER_LOST",
     "AuditLine",
     "Conflict",
     "Cutoffs",
@@ -62,6 +63,7 @@ __all__ = [
     "JobHistory",
     "JobState",
     "Ledger",
+    "LedgerAway",
     "LedgerBusy",
     "LedgerError",
     "Recorded",

@@ -11,7 +11,7 @@ from autograder.ledger.faults import Conflict, IllegalTransition, Unknown
 from autograder.ledger.names import RepositoryName, checked_assignment, job_id
 from autograder.ledger.part import Part
 from autograder.ledger.records import Job, Recorded
-from autograder.ledger.states import TRANSITIONS, WAITING, JobState
+from autograder.ledger.states import TRANSITIONS, WAITING, WORKER_LOST, JobState
 from autograder.ledger.values import storable
 
 _s, _p, _j, _c = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.job_changes.c
@@ -173,15 +173,29 @@ class Jobs(Part):
 
     def recent_tries(self, job: str) -> int:
         """Return how often workers have started a job since it was last queued."""
+        return self._recent_changes(job, _c.state_after == JobState.RUNNING.value)
+
+    def recent_failures(self, job: str) -> int:
+        """Return how many tries of a job have failed since it was last queued, without those whose worker was lost."""
+        return self._recent_changes(job, _c.state_after == JobState.FAILED.value, _c.reason != WORKER_LOST)
+
+    def recent_ends(self, job: str) -> int:
+        """Return how often a worker was lost while it ran a job, since the job was last queued."""
+        taken_over = sa.and_(
+            _c.state_before == JobState.RUNNING.value, _c.state_after == JobState.RUNNING.value
+        )
+        lost = sa.and_(_c.state_after == JobState.FAILED.value, _c.reason == WORKER_LOST)
+        return self._recent_changes(job, sa.or_(taken_over, lost))
+
+    def _recent_changes(self, job: str, *conditions: sa.ColumnElement[bool]) -> int:
+        """Return how many changes of a job since it was last queued meet the conditions."""
         own = _c.job_id == job
         queued = (
             sa.select(sa.func.coalesce(sa.func.max(_c.id), 0))
             .where(own, _c.state_after == JobState.QUEUED.value)
             .scalar_subquery()
         )
-        query = sa.select(sa.func.count()).where(
-            own, _c.state_after == JobState.RUNNING.value, _c.id > queued
-        )
+        query = sa.select(sa.func.count()).where(own, _c.id > queued, *conditions)
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 

@@ -205,13 +205,13 @@ def _origin(module: str) -> str | None:
 
 
 def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has renewed its row within the last two leases."""
-    return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
+    """Whether a worker has renewed its row within the last two leases, by its own clock."""
+    return abs(now - worker.seen) <= timedelta(seconds=2 * lease_seconds)
 
 
-def unserved(course: Course, known: Iterable[Worker], now: datetime, lease_seconds: float) -> list[str]:
-    """Return a line for each queue that has no worker that is alive, although assignments need it."""
-    served = {queue for worker in known if is_alive(worker, now, lease_seconds) for queue in worker.queues}
+def unserved(course: Course, alive: Iterable[Worker]) -> list[str]:
+    """Return a line for each queue that none of the workers that are alive serves, although assignments need it."""
+    served = {queue for worker in alive for queue in worker.queues}
     needed: dict[str, list[str]] = {}
     for name, assignment in course.config.assignments.items():
         if assignment.repositories and assignment.queue not in served:
@@ -237,8 +237,9 @@ def recorded(course: Course) -> tuple[list[str], list[str]]:
         return [], []
     now, lease = datetime.now(timezone.utc), config.service.lease_seconds
     problems = course.misnamed(repositories)
-    if any(is_alive(row, now, lease) for row in known):
-        problems += unserved(course, known, now, lease)
+    alive = [row for row in known if is_alive(row, now, lease)]
+    if alive:
+        problems += unserved(course, alive)
     return problems, course.not_seen(repositories)
 
 

@@ -35,9 +35,9 @@ from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
 from autograder.git.fetch import branch_head
-from autograder.ledger import Job, Ledger
+from autograder.ledger import Job, JobState, Ledger, LedgerAway
 from autograder.ledger.database import mask
-from autograder.service import readiness
+from autograder.service import belonging, readiness
 from autograder.service.http import app, listener
 from autograder.service.intake import post_receive
 from autograder.service.intake.intake import Intake
@@ -47,8 +47,8 @@ from autograder.service.jobs import pipeline, worker_names
 from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.lease import Lease
 from autograder.service.jobs.pipeline import Pipeline
-from autograder.service.jobs.queue import Consumer, Queue, prepare
-from autograder.service.logs import LOG
+from autograder.service.jobs.queue import Consumer, Queue, QueueAway, prepare
+from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
 from autograder.service.service import Service
 
@@ -56,6 +56,8 @@ Say = Callable[[str], None]
 
 ENDED_AT_ONCE = 130
 WEB_STOP_SECONDS = 5.0
+AWAY_SECONDS = 1.0  # between two looks for a database server that does not answer
+AWAY_LOG = 30  # of so many looks, one is logged
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
 CHILD_GRACE_SECONDS = 10.0  # a child that runs for longer than drain_seconds plus this time is killed
 
@@ -125,7 +127,8 @@ def run(
     signals = Signals()
     if child:
         threading.Thread(target=_end_with_parent, args=(signals,), name="parent", daemon=True).start()
-    with parts(config_file) as shared, contextlib.ExitStack() as stack:
+    with _parts_in_time(config_file, signals, say) as shared, contextlib.ExitStack() as stack:
+        belonging.require_secret(shared.config, shared.ledger)
         drain_seconds = shared.config.service.drain_seconds
         queues = queues or _in_use(shared.config)
         metrics = Metrics()
@@ -142,7 +145,7 @@ def run(
         children = Children(max(0, workers - 1), _command(config_file, queues, name), identity)
         stack.callback(children.wait, drain_seconds + CHILD_GRACE_SECONDS)
         if worker is not None:
-            worker.start()
+            worker.start(say)
             stack.callback(worker.stop, drain_seconds)
         stack.callback(children.stop)  # called first, so that all workers finish their jobs at the same time
         children.watch()
@@ -158,7 +161,8 @@ def run(
             children.watch()
             if watch is not None and watch.done and watch.problems() != said:
                 said = watch.problems()
-                for line in _readiness(said, time.monotonic() - started):
+                warming = worker.warming if worker is not None else []
+                for line in _readiness(said, time.monotonic() - started, warming):
                     say(line)
                 if not said:
                     LOG.info("ready", extra=_facts(front, identity, queues))
@@ -170,6 +174,31 @@ def run(
             worker.end_process()
 
 
+@contextlib.contextmanager
+def _parts_in_time(config_file: Path, signals: "Signals", say: Say) -> Iterator[Parts]:
+    """Open the parts as `parts` does. Wait while the database server does not answer, for instance after a reboot.
+
+    Raises:
+        GraderError: a part cannot be used, or the process is ended while it waits.
+    """
+    waited = 0
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                shared = stack.enter_context(parts(config_file))
+            except (LedgerAway, QueueAway) as error:
+                if waited == 0:
+                    say(f"waiting for the database: {error}")
+                if waited % AWAY_LOG == 0:
+                    LOG.warning("waiting for the database", extra={"reason": str(error)})
+                waited += 1
+            else:
+                yield shared
+                return
+        if signals.stop.wait(AWAY_SECONDS):
+            raise GraderError("ended while it waited for the database")
+
+
 class Worker:
     """The worker of this process: its name, its suite servers, its lease, and its consumer of the queues."""
 
@@ -178,8 +207,9 @@ class Worker:
     ) -> None:
         config = shared.config
         worker_names.use(identity)
-        self._identity = identity
+        self._identity, self._ledger = identity, shared.ledger
         self._drained = True
+        self._done: set[str] = set()
         self._graders = Graders(config, shared.config_file)
         self._consumer = Consumer(
             shared.course.jobs_url(),
@@ -213,9 +243,15 @@ class Worker:
             if assignment.repositories and assignment.queue in queues
         ]
 
-    def start(self) -> None:
-        """Start to take jobs."""
+    @property
+    def warming(self) -> list[str]:
+        """The assignments whose suite servers were started before a job needs them, and are not ready yet."""
+        return [name for name in self._warm if name not in self._done]
+
+    def start(self, say: Say) -> None:
+        """Start to take jobs; `say` shows which suites are warm, as soon as they are."""
         self._graders.warm(self._warm)
+        threading.Thread(target=self._tell_warm, args=(say,), name="warm", daemon=True).start()
         self._lease.claim()
         self._consumer.start()
         self._lease.start()
@@ -234,6 +270,40 @@ class Worker:
         if self._drained:
             self._graders.close()
             self._identity.release()
+        else:
+            self._give_back()
+
+    def _tell_warm(self, say: Say) -> None:
+        started = time.monotonic()
+        with about(worker=self._identity.name):
+            for name in self._warm:
+                try:
+                    provenance = self._graders.ready(name)
+                    different = belonging.differences(self._ledger, name, provenance)
+                except GraderError as error:  # `readiness.Watch` names it, too
+                    LOG.error("a suite cannot grade", extra={"assignment": name, "reason": error.for_staff()})
+                    continue
+                finally:
+                    self._done.add(name)
+                seconds = round(time.monotonic() - started, 1)
+                LOG.info("warm", extra={"assignment": name, "seconds": seconds})
+                say(f"{name} is warm after {seconds:.1f} s")
+                if different:
+                    what = " and ".join(different)
+                    LOG.warning(
+                        "not what the newest report was graded with",
+                        extra={"assignment": name, "differs": different},
+                    )
+                    say(
+                        f"{name}: the {what} of this machine differs from that of the newest report in the ledger"
+                    )
+
+    def _give_back(self) -> None:
+        """Record that the jobs that were cut off wait again. Otherwise they would seem to have ended their worker."""
+        with contextlib.suppress(GraderError):  # the ledger cannot be reached; one such end does no harm
+            for job in self._ledger.jobs(states=[JobState.RUNNING]):
+                if job.worker == self._identity.name:
+                    self._ledger.move(job.id, JobState.QUEUED, reason="the worker was stopped")
 
     def end_process(self) -> None:
         """End the process at once if a job was cut off. Otherwise the interpreter would wait for the job's thread.
@@ -242,6 +312,9 @@ class Worker:
         takes the job over starts it again.
         """
         if not self._drained:
+            for name in self._warm:
+                self._graders.interrupt(name)
+            self._identity.release()
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(0)
@@ -496,14 +569,15 @@ def _lines(
             yield f"           {warning}"
 
 
-def _readiness(problems: Sequence[str], seconds: float) -> Iterator[str]:
-    """Yield the lines that say whether everything can be graded."""
+def _readiness(problems: Sequence[str], seconds: float, warming: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that say whether everything can be graded, and what is not warm yet."""
     for problem in problems:
         yield f"  problem  {problem}"
     if problems:
         yield "not ready: what is named above cannot be graded, everything else is; it is tried again every half minute"
     else:
-        yield f"ready after {seconds:.1f} s; Ctrl-C ends it"
+        still = f"; warming {', '.join(warming)}" if warming else ""
+        yield f"ready after {seconds:.1f} s{still}; Ctrl-C ends it"
 
 
 def _all(checks: Sequence[Callable[[], list[str]]]) -> Callable[[], list[str]]:

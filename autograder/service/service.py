@@ -1,5 +1,6 @@
 """One running service as the HTTP server sees it: its parts, their state, and the method that takes a push."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -8,7 +9,7 @@ from autograder.course.course import Course
 from autograder.errors import GraderError
 from autograder.hosts.push import Push
 from autograder.ledger import Ledger
-from autograder.ledger.workers import workers
+from autograder.ledger.workers import Worker, workers
 from autograder.service.intake.intake import Intake, Later, Receipt
 from autograder.service.jobs.queue import QUEUES, Entry, Queue
 from autograder.service.metrics import Depth, Metrics
@@ -38,6 +39,7 @@ class Service:
         later: opens the jobs of recorded pushes after the response is sent; None: jobs are opened before that.
         checks: further sources of problems, besides the workers and the queue.
         clock: returns the present moment, with a time zone.
+        monotonic: returns the seconds of a clock that does not go back.
     """
 
     ledger: Ledger
@@ -49,6 +51,8 @@ class Service:
     later: Later | None = None
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    monotonic: Callable[[], float] = time.monotonic
+    _watched: dict[str, tuple[object, float, bool]] = field(default_factory=dict, repr=False)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
         """Record a push and make sure that it is graded, see `Intake.receive`.
@@ -72,18 +76,32 @@ class Service:
         Raises:
             GraderError: the ledger cannot be read.
         """
-        now = self.clock()
-        return sum(is_alive(worker, now, self.lease_seconds) for worker in workers(self.ledger.database))
+        return len(self._alive())
+
+    def _alive(self) -> list[Worker]:
+        return [worker for worker in workers(self.ledger.database) if self._is_alive(worker)]
+
+    def _is_alive(self, worker: Worker) -> bool:
+        """Whether a worker renews its row. Its clock may be wrong, and counts only until the row was watched."""
+        now = self.monotonic()
+        seen = (worker.started, worker.beats)
+        before, since, renewed = self._watched.get(worker.name, (None, now, False))
+        if before != seen:
+            since, renewed = now, before is not None
+        self._watched[worker.name] = seen, since, renewed
+        if now - since > 2 * self.lease_seconds:
+            return False
+        return renewed or is_alive(worker, self.clock(), self.lease_seconds)
 
     def problems(self) -> list[str]:
         """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""
         found: list[str] = []
         try:
-            if self.workers() == 0:
-                found.append("no worker is alive; start one: autograder worker")
+            alive = self._alive()
+            if alive:
+                found += unserved(self.course, alive)
             else:
-                known = workers(self.ledger.database)
-                found += unserved(self.course, known, self.clock(), self.lease_seconds)
+                found.append("no worker is alive; start one: autograder worker")
             found += self.course.misnamed(self.ledger.repositories())
             self.queue.check()
         except GraderError as error:

@@ -13,6 +13,7 @@ from autograder.report import Report
 from autograder.service.http import app as edge
 from autograder.service.http import pages
 from autograder.service.http.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, ago, inert, moment
+from autograder.service.jobs.queue import QueueError
 from autograder.service.metrics import Depth
 from autograder.verdict import CaseResult, Verdict
 from tests.support.ledgers import commit, repository
@@ -148,6 +149,19 @@ def test_a_page_that_cannot_be_read_gets_a_503(service, client, caplog, monkeypa
 
 
 # a repository --------------------------------------------------------------------------------------------
+
+
+def test_the_front_page_is_there_when_the_queue_cannot_be_read(service, client, semester, monkeypatch):
+    def away(*_arguments):
+        raise QueueError("the queue sqlite:///jobs.sqlite: unable to open database file")
+
+    semester.push("one")
+    monkeypatch.setattr(service.queue, "entries", away)
+    monkeypatch.setattr(service.queue, "check", away)
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "unable to open database file" in response.text
+    assert "waiting" in response.text
 
 
 def test_the_history_of_a_repository(client, semester):

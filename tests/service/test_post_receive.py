@@ -213,6 +213,7 @@ def test_a_full_disk_leaves_nothing_half_written(installed, spool):
     )
     assert done.returncode == 0
     assert b"was not told" in done.stderr
+    assert all(line.startswith(b"autograder: ") for line in done.stderr.splitlines()), done.stderr
     assert list(spool.folder.iterdir()) == []
 
 

@@ -222,7 +222,8 @@ def test_a_queue_that_nobody_serves_is_named(two_queues):
         workers.start(parts.ledger.database, "gpu-machine:0", origin="", queues=["gpu"], version="1", now=now)
         assert readiness.recorded(course)[0] == []
         later = now + timedelta(days=1)
-        assert len(readiness.unserved(course, workers.workers(parts.ledger.database), later, 30)) == 2
+        assert not any(readiness.is_alive(row, later, 30) for row in workers.workers(parts.ledger.database))
+        assert len(readiness.unserved(course, [])) == 2
 
 
 def test_an_extension_of_a_name_that_is_nearly_a_student_s_is_named(folder):

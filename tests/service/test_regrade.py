@@ -1,6 +1,7 @@
 """Regrades, from the staff's command to what the student reads; and pushes that come by a hook."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from autograder.service import serve
 from autograder.service.intake import post_receive
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.intake.spool import Spool
+from autograder.service.jobs import feedback_files
 from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.staff import Staff
 from tests.support.ledgers import problems
@@ -29,8 +31,8 @@ class Office:
             parts.ledger, parts.course, self.graders, parts.intake, folder / "work", "host:0"
         )
 
-    def push(self, work=RIGHT):
-        job = self.parts.intake.receive(self.university.push(work), now()).job.id
+    def push(self, work=RIGHT, **values):
+        job = self.parts.intake.receive(self.university.push(work, **values), now()).job.id
         self.run(job)
         return job
 
@@ -58,11 +60,12 @@ def office(folder):
         assert problems(office.ledger) == []
 
 
-def verify(office, expected):
-    repository = str(office.university.bare().path)
-    result = CliRunner().invoke(main, ["verify", repository, "--config", str(office.university.config_file)])
+def verify(office, expected, *arguments):
+    arguments = arguments or (str(office.university.bare().path),)
+    result = CliRunner().invoke(main, ["verify", *arguments, "--config", str(office.university.config_file)])
     assert result.exit_code == (0 if expected == "unchanged" else 1), result.output
-    assert result.output.startswith(f"{expected}: ")
+    if "--all" not in arguments:
+        assert result.output.startswith(f"{expected}: ")
     return result.output
 
 
@@ -204,6 +207,68 @@ def test_what_a_student_edits_is_seen(office):
         {**files, "score.md": files["score.md"].replace(b"40 / 100", b"100 / 100")}, branch="score-feedback"
     )
     verify(office, "edited")
+
+
+def sealed_files(office, student="ann"):
+    bare = office.university.bare(student)
+    return {name: bare.show(f"score-feedback:{name}") for name in ("score.md", "score.json")}
+
+
+def test_the_sealed_files_of_a_classmate_are_seen(office, tmp_path):
+    office.push(student="bob")
+    office.push(HALF)
+    office.university.bare().commit(sealed_files(office, "bob"), branch="score-feedback")
+    output = verify(office, "of another repository")
+    assert "git.uni.example/dls/t-bob, and was found in git.uni.example/dls/t-ann" in output
+    # a clone is named by the address of its origin, and single files by --repo
+    git(tmp_path, "clone", "--quiet", str(office.university.bare().path), "clone")
+    verify(office, "of another repository", str(tmp_path / "clone"))
+    (tmp_path / "score.json").write_bytes(sealed_files(office, "bob")["score.json"])
+    name = str(office.university.repository())
+    verify(office, "of another repository", str(tmp_path), "--repo", name)
+    verify(office, "unchanged", str(tmp_path), "--repo", name.replace("ann", "bob"))
+
+
+def test_older_feedback_that_a_student_put_back_is_seen(office):
+    office.push(RIGHT)
+    better = sealed_files(office)
+    office.push(HALF)
+    verify(office, "unchanged")
+    office.university.bare().commit(better, branch="score-feedback")
+    assert "the newest feedback is on" in verify(office, "not the newest")
+
+
+def test_feedback_that_the_ledger_does_not_know_is_seen(office):
+    office.push()
+    job = office.ledger.jobs()[0]
+    files = feedback_files.not_graded("t", job.commit, "Graded.", None)
+    forged = feedback_files.sealed(files, replace(job, attempt=7), office.university.config().secret())
+    office.university.bare().commit(forged, branch="score-feedback")
+    verify(office, "not in the ledger")
+
+
+def test_all_repositories_are_verified_at_once(office):
+    for student in ("ann", "bob", "cai", "dan"):
+        office.push(student=student)
+    assert verify(office, "unchanged", "--all").endswith("4 unchanged, 0 not\n")
+    office.university.bare("bob").commit(sealed_files(office, "ann"), branch="score-feedback")
+    office.university.bare("cai").git("update-ref", "-d", "refs/heads/score-feedback")
+    lines = verify(office, "", "--all").splitlines()
+    assert len(lines) == 4
+    assert lines[0].startswith("git.uni.example/dls/t-bob: of another repository: ")
+    assert lines[1] == "git.uni.example/dls/t-cai: the branch score-feedback was deleted"
+    assert lines[2] == "2 unchanged, 2 not"
+
+
+def test_without_the_course_secret_nothing_is_verified_and_no_secret_is_made(office):
+    office.push()
+    secret = office.university.config().path(office.university.config().secret_file)
+    secret.unlink()
+    arguments = ["verify", str(office.university.bare().path), "--config", str(office.university.config_file)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "copy the file" in result.output
+    assert not secret.exists()
 
 
 def test_a_push_that_a_hook_handed_over_is_taken_once(office, tmp_path):

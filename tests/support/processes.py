@@ -39,6 +39,7 @@ class Graders(PretendedGraders):
     def __init__(self, config, config_file):
         super().__init__()
     def warm(self, names): pass
+    def ready(self, name): return {}
     def close(self): pass
     def grade(self, assignment, folder, commit, draws):
         with (HERE / "graded").open("a") as file:

@@ -44,6 +44,8 @@ from autograder.ledger import (
 )
 from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
 from autograder.service.http.login import Login, from_our_page
+from autograder.service.jobs.queue import QueueError
+from autograder.service.metrics import Depth
 from autograder.service.service import Service
 
 _log = logging.getLogger(__name__)
@@ -66,6 +68,7 @@ STATES = {
     JobState.FINAL: "final",
 }
 _JOB = re.compile(r"[!-~]{1,1000}")
+ANOTHER_SITE = "this form was sent from another site; if it was not, correct url of [service]\n"
 Handler = Callable[[Request], Awaitable[Response]]
 
 _PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path on this server, never on another site
@@ -147,8 +150,8 @@ class Pages:
         """Show the login form, or check the token that was entered in it."""
         if request.method != "POST":
             return self._login_form(request.query_params.get("next", ""))
-        if not from_our_page(request):
-            return PlainTextResponse("this form was sent from another site\n", 403)
+        if not from_our_page(request, self._service.course.config.service.url):
+            return PlainTextResponse(ANOTHER_SITE, 403)
         form = await _form(request)
         if form is None:
             return PlainTextResponse("this is not the login form\n", 400)
@@ -173,8 +176,8 @@ class Pages:
         return HTMLResponse(text, status, headers)
 
     async def _logout(self, request: Request) -> Response:
-        if not from_our_page(request):
-            return PlainTextResponse("this form was sent from another site\n", 403)
+        if not from_our_page(request, self._service.course.config.service.url):
+            return PlainTextResponse(ANOTHER_SITE, 403)
         response = RedirectResponse("/login", 303)
         self._login.end(request, response)
         return response
@@ -190,7 +193,7 @@ class Pages:
                 status = 404 if template == "missing.html" else 200
             except Unknown:
                 template, values, status = "missing.html", {}, 404
-            except LedgerError:
+            except GraderError:
                 _log.exception("a page could not be rendered")
                 template, values, status = "broken.html", {}, 503
             text = self._templates.get_template(template).render(
@@ -213,13 +216,20 @@ class Pages:
             "paused": paused,
             "problems": self._service.problems(),
             "counts": ledger.count_jobs(),
-            "depths": self._service.depths(),
+            "depths": self._depths(),
             "dead": ledger.jobs(states=[JobState.DEAD], limit=ON_FRONT),
             "running": ledger.jobs(states=[JobState.RUNNING], limit=ON_FRONT),
             "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
             "waiting": ledger.jobs(states=[JobState.QUEUED], limit=ON_FRONT),
             "results": ledger.results(limit=ON_FRONT * 2),
         }
+
+    def _depths(self) -> Mapping[str, Depth]:
+        """Return how full the queues are. Nothing if the queue cannot be read: that is among the problems."""
+        try:
+            return self._service.depths()
+        except QueueError:
+            return {}
 
     def _jobs(self, request: Request) -> tuple[str, dict[str, Any]]:
         page = _page_of(request, ON_PAGE)

@@ -45,9 +45,10 @@ END
     for try in 1 2 3 4 5 6 7 8 9; do
         draft=$spool/.new-$now-$$-$try
         (set -C && : >"$draft") 2>/dev/null || continue # the file of another hook
-        if printf '{"format":@FORMAT@,"host":"%s","owner":"%s","name":"%s",%s' "$host" "$owner" "$name" "$at" >"$draft" &&
+        # the shell's own error messages are nothing for students
+        if { printf '{"format":@FORMAT@,"host":"%s","owner":"%s","name":"%s",%s' "$host" "$owner" "$name" "$at" >"$draft" &&
             printf '"pusher":"%s","received":%s,"pushes":[%s]}\n' "$pusher" "$now" "${pushes#,}" >>"$draft" &&
-            { sync "$draft" 2>/dev/null || sync; }; then
+            { sync "$draft" || sync; }; } 2>/dev/null; then
             if ln "$draft" "$spool/$now-$$-$try.json" 2>/dev/null; then # never replaces another file
                 rm -f "$draft"
                 sync "$spool" 2>/dev/null || sync

@@ -22,16 +22,17 @@ from pathlib import Path
 
 from autograder.course.course import Target
 from autograder.errors import GraderError
-from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
+from autograder.ledger import OPEN, WORKER_LOST, Job, JobState, Ledger, RepositoryName
 from autograder.service.intake.extended import grade_what_counts_now
 from autograder.service.intake.intake import Intake, has_ended
-from autograder.service.jobs.queue import Queue
+from autograder.service.jobs.queue import Entry, Queue
 from autograder.service.logs import LOG
 
 SPOOL_SECONDS = 0.25
 REPAIR_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
 LOOK_SECONDS = 5.0  # between looks at the branches of two repositories: 500 repositories take 42 minutes
+CLOCKS_DIFFER = timedelta(seconds=60)  # the clocks of healthy machines differ by less
 RECENT = timedelta(days=2)
 MIN_FREE_BYTES = 200 << 20
 EXTENDED_SECONDS = (
@@ -94,19 +95,30 @@ class Reconciler:
         """
         self._open_missing_jobs()
         # Read the queue before the ledger. A job that is queued in between is only queued again, which changes nothing.
-        known = {entry.job for entry in self.queue.entries()}
+        known = {entry.job: entry for entry in self.queue.entries()}
         queued = 0
         for job in self.ledger.jobs(states=OPEN):
             if job.id in known:
+                self._shorten(job, known[job.id])
                 continue
             if job.state is JobState.RUNNING:
-                if self.clock() - job.updated < self.patience:
+                # A moment in the far future was recorded by a clock that was wrong.
+                if abs(self.clock() - job.updated) < self.patience:
                     continue  # the job may have started after the queue was read
-                job = self.ledger.move(job.id, JobState.FAILED, reason="its worker was lost")
+                job = self.ledger.move(job.id, JobState.FAILED, reason=WORKER_LOST)
             if self.intake.dispatch(job):
                 LOG.info("a job was missing in the queue", extra={"job": job.id, "state": job.state.value})
                 queued += 1
         return queued
+
+    def _shorten(self, job: Job, entry: Entry) -> None:
+        """Correct the wait of a job whose next try was planned by a clock that was ahead."""
+        if entry.due is None or entry.running:
+            return
+        wait = self.intake.wait(job)
+        if entry.due - self.clock() > wait + CLOCKS_DIFFER:
+            LOG.warning("a job would wait too long; was a clock wrong?", extra={"job": job.id})
+            self.queue.wait_only(entry, wait)
 
     def clean(self) -> int:
         """Delete workflows that ended long ago; return how many.

@@ -34,6 +34,7 @@ from autograder.hosts.push import Push
 from autograder.hosts.webhook import MAX_SENDER
 from autograder.ledger import Conflict
 from autograder.report import one_line
+from autograder.service.logs import LOG
 
 FORMAT = 1
 SUFFIX = ".json"
@@ -43,7 +44,7 @@ MAX_BYTES = 512 << 10
 MAX_PUSHES = 1000  # in one file; the hook has the same limit
 BATCH = 1000  # the most files that one round takes
 ABANDONED_SECONDS = 60.0  # a draft of this age counts as complete
-AHEAD_SECONDS = 300.0  # how far ahead of our clock the time of a push may be, since clocks differ
+AHEAD_SECONDS = 5.0  # a hook's clock that is further ahead of ours is a fault, which is logged
 
 
 class SpoolError(GraderError):
@@ -238,17 +239,30 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
             f"the hook of {entry.owner}/{entry.name} ran in {one_line(entry.elsewhere)}, a copied or moved repository; "
             "run autograder hook install there, and then autograder hook run"
         )
-    if not 0 <= entry.received <= time.time() + AHEAD_SECONDS:
-        raise ValueError(
-            "it was received in the future or before 1970; check the clock of the machine with the hook"
-        )
-    received = datetime.fromtimestamp(entry.received, timezone.utc)
+    received = datetime.fromtimestamp(_bounded(entry, path), timezone.utc)
     digest = hashlib.sha256(content).hexdigest()
     return [
         (push, received)
         for number, parts in enumerate(entry.pushes)
         if (push := _push(entry, digest, number, *parts)) is not None
     ]
+
+
+def _bounded(entry: _Entry, path: Path) -> float:
+    """Return the time of receipt. A time in the future cannot be true: the push was received at this moment, or before.
+
+    Raises:
+        ValueError: it is before 1970.
+    """
+    if entry.received < 0:
+        raise ValueError("it was received before 1970; check the clock of the machine with the hook")
+    now = time.time()
+    if entry.received > now + AHEAD_SECONDS:
+        LOG.warning(
+            "the clock of a machine with a hook is ahead",
+            extra={"file": path.name, "seconds": round(entry.received - now)},
+        )
+    return min(entry.received, now)
 
 
 def _push(entry: _Entry, digest: str, number: int, before: str, after: str, ref: str) -> Push | None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
@@ -39,6 +40,17 @@ class Graders:
         for assignment in assignments:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
+
+    def ready(self, assignment: str) -> dict[str, Any]:
+        """Wait until the server of `assignment` is ready; return its provenance.
+
+        Raises:
+            GraderError: the server cannot start, or ended meanwhile.
+        """
+        try:
+            return self._of(assignment).ready()
+        except OSError as error:
+            raise GraderError(f"the suite server of {assignment} ended: {error}") from error
 
     def grade(
         self, assignment: str, folder: Path, commit: str, draws: Mapping[str, int] = MappingProxyType({})

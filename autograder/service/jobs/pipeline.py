@@ -13,7 +13,11 @@ No step raises an error for a fault that can be foreseen. Whose fault it was dec
     SuiteError
     DeadlineError         the push would be late, and the file of extensions has a mistake: the job waits until staff
                           have corrected the file, however long that takes
-    other GraderErrors    the job failed, and is tried again later; it is dead after the last try
+    NoSuchRepository,     the job failed, and is tried again later; it is dead after the last try
+    other GraderErrors
+
+A host may say for a moment that there is no such repository or commit, for instance while a folder is not mounted. So
+neither ends a job at the first time.
 
 If an unforeseen error leaves a job open, the reconciler finds the job.
 """
@@ -36,9 +40,10 @@ from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
-from autograder.git.process import GitHostError, NotFound, RepositoryError
+from autograder.git.process import GitHostError, NoSuchRepository, NotFound, RepositoryError
 from autograder.ledger import (
     OPEN,
+    WORKER_LOST,
     IllegalTransition,
     Job,
     JobState,
@@ -121,16 +126,31 @@ class Pipeline:
                 job = self.ledger.job(job_id)
                 if job.state not in OPEN:
                     return _settled_meanwhile(f"the job is {job.state.value}")
-                job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
-                if self.ledger.report(job_id) is None:
-                    # If the end of a try is not recorded, the worker ended during the try.
-                    tries = self.ledger.recent_tries(job_id)
-                    if tries > self.retries + 1:
-                        reason = f"started {tries - 1} times without a result; does it end its worker?"
-                        return self._settle(job, JobState.DEAD, reason)
+                # If the end of a try is not recorded, the worker ended during the try.
+                if job.state is JobState.RUNNING and self.ledger.report(job_id) is None:
+                    ended = self._worker_ended(job)
+                    if ended is not None:
+                        return ended
+                self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
                 return {"next": FETCH}
             except (IllegalTransition, Unknown) as error:
                 return _settled_meanwhile(str(error))
+
+    def _worker_ended(self, job: Job) -> Facts | None:
+        """Decide what follows after a worker ended while it ran `job`; None: the job goes on at once.
+
+        Most often the job is innocent: the worker was stopped, or the machine was. So this does not count as a failure.
+        If it happens again, the job waits, so that what kills workers at this moment does not meet it again, and so
+        that the jobs of others come first.
+        """
+        ended = self.ledger.recent_ends(job.id) + 1
+        if ended > self.retries:
+            reason = f"started {ended} times without a result; does it end its worker?"
+            return self._settle(job, JobState.DEAD, reason)
+        if ended == 1:
+            return None
+        self.ledger.move(job.id, JobState.FAILED, reason=WORKER_LOST, worker=self.worker)
+        return {"next": RETRY}
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
         """Take one step of a job for which `begin` was called.
@@ -200,7 +220,8 @@ class Pipeline:
         except SubmissionError as error:
             return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
         except NotFound as error:
-            if head == job.commit:  # the host contradicts itself: it may show the commit in a moment
+            # The host contradicts itself, or says so for the first time: it may show the commit in a moment.
+            if head == job.commit or self.ledger.recent_failures(job.id) == 0:
                 raise GitHostError(str(error)) from error
             return self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
         return {"next": GRADE, **facts}
@@ -426,12 +447,13 @@ class Pipeline:
             return _settled_meanwhile(f"the job is {job.state.value}")
         try:
             self._remove(job)
-            if isinstance(error, (RepositoryError, SuiteError)):
+            hopeless = isinstance(error, (RepositoryError, SuiteError))
+            if hopeless and not isinstance(error, NoSuchRepository):
                 return self._settle(job, JobState.DEAD, reason)
             if isinstance(error, DeadlineError):
                 self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
                 return {"next": RETRY}
-            tries = self.ledger.recent_tries(job_id)
+            tries = self.ledger.recent_failures(job_id) + 1
             if tries > self.retries:
                 return self._settle(job, JobState.DEAD, f"{reason} (given up after {tries} tries)")
             self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
@@ -463,7 +485,9 @@ def wait_before_next_try(
     """Return how long a failed job must still wait for its next try; zero for any other job."""
     if job.state is not JobState.FAILED:
         return timedelta(0)
-    return max(timedelta(0), job.updated + backoff(first, ledger.recent_tries(job.id)) - now())
+    whole = backoff(first, ledger.recent_tries(job.id))
+    # At most the whole wait, if the clock was ahead when the try failed.
+    return min(whole, max(timedelta(0), job.updated + whole - now()))
 
 
 def backoff(first: timedelta, tries: int) -> timedelta:
