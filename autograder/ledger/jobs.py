@@ -123,7 +123,7 @@ class Jobs(Part):
         """
         with self.database.writing() as connection:
             newest = rows.find_job(connection, job)
-            mark = _last_push(connection, newest.submission_id)
+            mark = _last_position(connection, newest.submission_id)
             waiting = connection.execute(
                 rows.JOBS.where(
                     rows.named(rows.repository(newest)),
@@ -139,7 +139,7 @@ class Jobs(Part):
             return [
                 self._move(connection, row, JobState.SUPERSEDED, why, "")
                 for row in waiting
-                if _last_push(connection, row.submission_id) < mark and not _has_report(connection, row.id)
+                if _last_position(connection, row.submission_id) < mark and not _has_report(connection, row.id)
             ]
 
     def job(self, job: str) -> Job:
@@ -209,10 +209,10 @@ def _last_attempt(connection: sa.Connection, submission_id: int, assignment: str
     return connection.execute(query).scalar() or 0
 
 
-def _last_push(connection: sa.Connection, submission_id: int) -> tuple[datetime, int]:
-    query = sa.select(_p.received, _p.id).where(_p.submission_id == submission_id)
-    row = connection.execute(query.order_by(_p.received.desc(), _p.id.desc()).limit(1)).one()
-    return row.received, row.id
+def _last_position(connection: sa.Connection, submission_id: int) -> tuple[float, int]:
+    query = sa.select(_p.position, _p.id).where(_p.submission_id == submission_id)
+    row = connection.execute(query.order_by(_p.position.desc(), _p.id.desc()).limit(1)).one()
+    return row.position, row.id
 
 
 def _has_report(connection: sa.Connection, job: str) -> bool:

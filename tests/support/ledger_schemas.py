@@ -47,7 +47,10 @@ def make(url, revision):
         for statement in (
             "INSERT INTO repositories VALUES (1, 'git.uni.example', 'dls', 'a0-ann', :time)",
             "INSERT INTO submissions VALUES (1, 1, :sha, :time)",
-            "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)",
+            "INSERT INTO pushes (id, submission_id, host, delivery_id, ref, before_sha, sender, payload_digest, "
+            f"received{', source, position, recorded' if revision > 'r0003' else ''}) VALUES (1, 1, "
+            "'git.uni.example', 'd', :ref, '', 'ann', '', :time"
+            f"{', %s, 1, :time' % repr('webhook') if revision > 'r0003' else ''})",
         ):
             connection.exec_driver_sql(
                 statement.replace(":time", time).replace(":sha", f"'{sha}'").replace(":ref", f"'{MAIN}'")
