@@ -33,24 +33,24 @@ def repeats(known: Sequence[RecordedPush], commit: str, before: str) -> list[Rec
 
 def place(
     known: Sequence[RecordedPush], commit: str, before: str, head: str | None = None
-) -> RecordedPush | float:
-    """Return the recorded push that is the same move, or the position of a new one.
+) -> RecordedPush | float | None:
+    """Return the recorded push that is the same move, or the position of a new one. None: it is the newest.
 
     Args:
         known, commit, before: see `repeats`.
         head: the commit at the tip of the branch; None if nobody asked. It decides whether an old move was made again.
     """
     if not known:
-        return 1.0
+        return None
     same = repeats(known, commit, before)
     if same and same[-1] is known[-1]:
         return known[-1]
     gap = _gap(known, commit, before)
-    if same and gap is None and head not in (None, commit):
+    leads_on = before == known[-1].commit
+    again = head == commit or (leads_on and head != known[-1].commit)
+    if same and gap is None and not again:
         return same[-1]
-    if gap is None or before == known[-1].commit:
-        return known[-1].position + 1
-    return gap
+    return None if leads_on else gap
 
 
 def _gap(known: Sequence[RecordedPush], commit: str, before: str) -> float | None:

@@ -85,7 +85,7 @@ class Pushes(Part):
             place = moves.place(_moves(connection, owner, ref), commit, before, head)
             if isinstance(place, RecordedPush):
                 return Recorded(_dated(connection, place, values, now), new=False)
-            values["position"] = place
+            values["position"] = _last_position(connection, owner) + 1 if place is None else place
             key = {"repository_id": owner, "commit_sha": commit}
             submission = ensure(connection, tables.submissions, key, {"created": now})
             own = {"submission_id": submission, "host": repository.host}
@@ -257,6 +257,11 @@ def _ensure_repository(connection: sa.Connection, repository: RepositoryName, no
 def _moves(connection: sa.Connection, repository_id: int, ref: str) -> list[RecordedPush]:
     query = rows.PUSHES.where(_s.repository_id == repository_id, _p.ref == ref).order_by(*rows.ORDER)
     return [rows.push(row) for row in connection.execute(query)]
+
+
+def _last_position(connection: sa.Connection, repository_id: int) -> float:
+    query = sa.select(sa.func.max(_p.position)).join_from(tables.pushes, tables.submissions)
+    return connection.execute(query.where(_s.repository_id == repository_id)).scalar() or 0.0
 
 
 def _dated(

@@ -15,7 +15,7 @@ SOURCE = (
     "WHEN sender = 'a CI job' THEN 'ci' WHEN sender = '' AND before_sha = '' THEN 'unknown' ELSE 'webhook' END"
 )
 POSITIONS = (
-    "SELECT pushes.id AS id, row_number() OVER (PARTITION BY repository_id, ref ORDER BY received, pushes.id) "
+    "SELECT pushes.id AS id, row_number() OVER (PARTITION BY repository_id ORDER BY received, pushes.id) "
     "AS position FROM pushes JOIN submissions ON submissions.id = pushes.submission_id"
 )
 OLD = "id, submission_id, host, delivery_id, ref, before_sha, sender, payload_digest, received"
