@@ -2,4 +2,5 @@
 
 course     the resolved configuration: targets, credentials, deadlines
 deadline   whether a push is early, on time, in grace or late; extensions of single students
+standing   which commit counts, when it came, and what it is worth: the one function that everything asks
 """

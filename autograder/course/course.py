@@ -23,7 +23,7 @@ from autograder.config.secrets import (
     staff_token,
 )
 from autograder.config.times import DeadlineError
-from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, parse_extensions
+from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, end, parse_extensions
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name
@@ -233,14 +233,14 @@ class Course:
             DeadlineError: the file of extensions is missing or has a mistake.
         """
         deadline = self.deadline(assignment)
-        extensions = {}
+        extensions: dict[RepositoryName, datetime | None] = {}
         for repository in repositories:
             found = self._belongs(repository)
             extension = self._extension(*found) if found and found[0] == assignment else None
             if extension is not None:
-                extensions[repository] = extension.closes + deadline.grace
-        closes = None if deadline.closes is None else deadline.closes + deadline.grace
-        return Cutoffs(closes, extensions)
+                extensions[repository] = end(extension.closes) + deadline.grace
+        closes = None if deadline.closes is None else end(deadline.closes) + deadline.grace
+        return Cutoffs(closes, extensions, deadline.opens)
 
     def policy(self, assignment: str) -> ScorePolicy:
         """Return the score policy: which of several pushes counts.

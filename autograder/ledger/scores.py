@@ -99,6 +99,7 @@ class Score:
     job_id: str
     attempt: int
     source: Source = Source.WEBHOOK
+    push_id: int = 0
 
 
 def current(
@@ -129,6 +130,7 @@ def current(
             c.job_id,
             c.attempt,
             c.source,
+            c.push_id,
         )
         for c in sorted(chosen.values(), key=lambda c: c.repository)
     ]
