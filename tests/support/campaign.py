@@ -53,7 +53,7 @@ def mortal(owner, name):
 for name in ("job", "move", "report", "add_report", "add_feedback", "open_job"):
     mortal(Ledger, name)
 for owner, name in (
-    (pipeline, "branch_head"), (pipeline, "fetch_commit"), (feedback, "publish"), (Pipeline, "_fetch"),
+    (pipeline, "branch_head"), (pipeline, "fetch_commit"), (feedback, "show"), (Pipeline, "_fetch"),
     (Pipeline, "_grade"), (Pipeline, "_publish"), (serve.Graders, "grade"),
     (Pipeline, "queue_again"),
 ):
