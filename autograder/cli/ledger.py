@@ -57,6 +57,30 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 
 
 @ledger.command()
+@click.argument("commits", nargs=-1, metavar="[COMMIT]...")
+@click.option(
+    "--what", default="made by the staff", show_default=True, help="What the commits are, for people."
+)
+@_url
+@optional_config_option
+def own(commits: tuple[str, ...], what: str, url: str | None, config_file: Path | None) -> None:
+    """Record commits that we made ourselves, so that they are not graded. Without COMMIT, list them.
+
+    COMMIT is a full id. autograder release records its commits itself.
+    """
+    from autograder.ledger import Ledger
+
+    chosen = _chosen(url, config_file)
+    with Ledger.open(chosen.render_as_string(hide_password=False)) as opened:
+        for commit in commits:
+            new = opened.add_own_commit(commit, what)
+            click.echo(f"{commit}: {'recorded' if new else 'was recorded before'}")
+        if not commits:
+            for commit, of in opened.own_commits().items():
+                click.echo(f"{commit}  {of}")
+
+
+@ledger.command()
 @_url
 @optional_config_option
 def check(url: str | None, config_file: Path | None) -> None:

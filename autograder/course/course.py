@@ -26,10 +26,12 @@ from autograder.config.times import DeadlineError
 from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, end, parse_extensions
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
-from autograder.git.names import is_bare_name
+from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
-from autograder.hosts import KINDS
+from autograder.hosts import KINDS, HostKind
+from autograder.hosts.api import Api
 from autograder.hosts.github import App, AppTokens, signed
+from autograder.hosts.push import Move
 from autograder.hosts.webhook import Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
@@ -85,7 +87,7 @@ class Course:
         self._apps = AppTokens()
         self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}
         self._patterns = [
-            (name, config.host_of(name), _pattern(pattern))
+            (name, config.host_of(name), _pattern(pattern, folds_case=self.folds_case(config.host_of(name))))
             for name, assignment in config.assignments.items()
             for pattern in assignment.repositories
         ]
@@ -120,6 +122,11 @@ class Course:
         remote = Remote.at(self.config.base(repository.host), repository.owner, repository.name)
         return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
 
+    def graded_branch(self, repository: RepositoryName) -> str | None:
+        """Return the branch of a repository that is graded, or None if it belongs to no assignment."""
+        found = self._belongs(repository)
+        return None if found is None else self.config.assignment(found[0]).branch
+
     def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
         """Return the assignment and the student of a repository, or None if it belongs to no assignment."""
         if not is_bare_name(repository.name):  # with .git, it is a second name for the same repository
@@ -130,6 +137,52 @@ class Course:
             if match:
                 return name, match["student"] if "student" in pattern.groupindex else repository.name
         return None
+
+    def listed(self) -> Iterator[RepositoryName]:
+        """Yield the repositories of the course that exist, whether they pushed or not, as their hosts list them.
+
+        Only owners that are written without wildcards can be listed.
+
+        Raises:
+            GitHostError: a host cannot list the repositories of an owner; another try may help.
+        """
+        asked: set[tuple[str, str]] = set()
+        for name, assignment in self.config.assignments.items():
+            host = self.config.host_of(name)
+            for pattern in assignment.repositories:
+                owner, _, last = pattern.rpartition("/")
+                if not {"*", "?"} & set(pattern):
+                    yield RepositoryName(host, owner, last)
+                elif not {"*", "?"} & set(owner) and (host, owner) not in asked:
+                    asked.add((host, owner))
+                    api, kind = self._api(host), self._kind(host)
+                    for found in kind.names(api, owner):
+                        if is_repository_path(f"{owner}/{found}") and is_bare_name(found):
+                            yield RepositoryName(host, owner, found)
+
+    def record(self, target: Target) -> list[Move]:
+        """Return the moves of a target's branch that its host has recorded itself, the oldest first.
+
+        Raises:
+            GitHostError: the host did not respond, or refused.
+        """
+        name = target.repository
+        return self._kind(name.host).moves(self._api(name.host), name.owner, name.name, target.branch)
+
+    def folds_case(self, host: str) -> bool:
+        """Whether upper and lower case do not matter in the names of repositories of this host."""
+        return host in self.config.hosts and KINDS[self.config.hosts[host].kind].folds_case
+
+    def _kind(self, host: str) -> HostKind:
+        """Return the kind of a host. A host whose repositories lie in a folder keeps its record there."""
+        settings = self._host(host)
+        return KINDS["folder" if _in_folder(self.config.base(host)) else settings.kind]
+
+    def _api(self, host: str) -> Api:
+        settings, kind = self._host(host), self._kind(host)
+        base = settings.api if settings.api and not kind.is_folder else kind.api(host, self.config.base(host))
+        token = "" if kind.is_folder else self.credentials(host).token
+        return Api(host, base, token, self._file(settings.ca_file))
 
     # credentials and secrets ----------------------------------------------------------------------------
 
@@ -185,12 +238,9 @@ class Course:
             of_host(WEBHOOK_SECRET_VARIABLE, host),
             f"the webhook secret of {host}",
         )
-        assignments = self.config.assignments
-        branches = {assignments[name].branch: None for name, at, _ in self._patterns if at == host}
         return Endpoint(
             host,
             secrets=tuple(line.strip().encode() for line in secrets.splitlines() if line.strip()),
-            branches=tuple(branches) or ("main",),
             bots=settings.bots,
         )
 
@@ -367,12 +417,21 @@ class _ExtensionsFile:
         return known[1]
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`."""
+def _in_folder(base: str) -> bool:
+    return base.startswith(("/", "file://"))
+
+
+def _pattern(pattern: str, *, folds_case: bool = False) -> re.Pattern[str]:
+    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`.
+
+    Args:
+        pattern: `owner/name` with wildcards.
+        folds_case: whether the host takes upper and lower case for the same.
+    """
     last = pattern.rfind("*")
     parts = {"*": "[^/]*", "?": "[^/]"}
     text = (
         "(?P<student>[^/]+)" if place == last else parts.get(character, re.escape(character))
         for place, character in enumerate(pattern)
     )
-    return re.compile("".join(text))
+    return re.compile("".join(text), re.IGNORECASE if folds_case else 0)

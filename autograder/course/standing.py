@@ -94,7 +94,9 @@ def standing(
     judged = tuple(Judged(push, decide(course, target, push), own.get(push.commit, "")) for push in pushes)
     policy = policy or course.policy(target.assignment)
     candidates = [*ledger.candidates(target.assignment, repository=target.repository), *further]
-    scores = current(candidates, target.assignment, policy, course.cutoffs(target.assignment, [target.repository]))
+    scores = current(
+        candidates, target.assignment, policy, course.cutoffs(target.assignment, [target.repository])
+    )
     return Standing(target, policy, judged, scores[0] if scores else None)
 
 

@@ -6,9 +6,10 @@ consists of the feedback files alone. The ledger is the truth about grades; the 
 
 Publishing may be repeated, and several publishers may publish at once. Two trailers of a feedback commit,
 `Graded-Commit` and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. If a
-student sets the branch back to a graded commit, the feedback of that commit is published again, on top. The push holds a lease on the tip that was read (`--force-with-lease`): if the branch has moved since, the git host refuses
-the push. Of two publishers, the slower one is refused, reads the branch again, and finds the commit of the other.
-The caller passes the date, so that two publishers with the same feedback make the same commit.
+student sets the branch back to a graded commit, its feedback is published again, on top. The push holds a lease on the
+tip that was read (`--force-with-lease`): if the branch has moved since, the git host refuses the push. Of
+two publishers, the slower one is refused, reads the branch again, and asks again what the branch must show. The caller
+passes the date, so that two publishers with the same feedback make the same commit.
 """
 
 import random
@@ -276,6 +277,42 @@ def published(
                     )
                 is_file = kind == "blob" and mode.startswith("100")  # not a link
                 found[name] = objects.read(identity, "blob", limit) if is_file else None
+    return found
+
+
+def history(
+    remote: Remote, branch: str, *, limit: int, commits: int = 200, credentials: Credentials | None = None
+) -> list[bytes]:
+    """Return score.json of the last commits of `branch`, the newest first. A student may have changed them.
+
+    Args:
+        remote: the repository.
+        branch: the branch for feedback.
+        limit: the most bytes of one file; larger ones are left out.
+        commits: how many commits are read.
+        credentials: for reading the repository.
+
+    Raises:
+        RepositoryError, GitHostError: the branch cannot be read.
+    """
+    reference = f"refs/heads/{checked_branch(branch)}"
+    with scratch(remote, credentials) as repository:
+        tip = repository.heads(branch).get(reference)
+    if tip is None:
+        return []
+    found: list[bytes] = []
+    with scratch(remote, credentials, sha256=len(tip) == 64) as repository:
+        try:
+            repository.fetch(reference, OLD_TIP, depth=commits, filter_spec=f"blob:limit={limit + 1}")
+        except (NotFound, TooLarge):  # deleted meanwhile, or filled by the student
+            return []
+        listed = repository.run("log", "--first-parent", f"--max-count={commits}", "--format=%H", OLD_TIP)
+        with repository.objects() as objects:
+            for commit in listed.split():
+                entry = repository.run("ls-tree", commit, "score.json").split()
+                if len(entry) == 4 and entry[1] == "blob" and entry[0].startswith("100"):
+                    content = objects.read(entry[2], "blob", limit)
+                    found += [content] if content is not None else []
     return found
 
 

@@ -105,7 +105,11 @@ def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
     seal = data.get(KEY) if isinstance(data, dict) else None
     if seal is None:
         return Verification(State.UNSEALED, "score.json has no seal; only what the service publishes has one")
-    if not isinstance(seal, dict) or set(seal) - {_RECEIVED} != set(_FIELDS) or not isinstance(seal["hmac"], str):
+    if (
+        not isinstance(seal, dict)
+        or set(seal) - {_RECEIVED} != set(_FIELDS)
+        or not isinstance(seal["hmac"], str)
+    ):
         return Verification(State.EDITED, "the seal does not have the form of a seal")
     key = _key(secret)
     if seal["key"] != _name(key):

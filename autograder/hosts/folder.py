@@ -17,7 +17,9 @@ from autograder.hosts.push import Move
 
 MAX_BYTES = 1 << 20  # of the end of the file: about 5,000 moves
 MAX_NAMES = 10_000
-_LINE = re.compile(r"(?P<before>[0-9a-f]+) (?P<after>[0-9a-f]+) [^\t]*> (?P<seconds>\d{1,11}) [+-]\d{4}(?:\t.*)?")
+_LINE = re.compile(
+    r"(?P<before>[0-9a-f]+) (?P<after>[0-9a-f]+) [^\t]*> (?P<seconds>\d{1,11}) [+-]\d{4}(?:\t.*)?"
+)
 
 
 def moves(api: Api, owner: str, name: str, branch: str) -> list[Move]:

@@ -72,7 +72,9 @@ def moves(api: Api, owner: str, name: str, branch: str) -> list[Move]:
         GitHostError: GitHub did not respond, or refused.
     """
     query = urlencode({"ref": f"refs/heads/{branch}", "time_period": "quarter", "per_page": 100})
-    rows = decoded(api, api.get(f"/repos/{quote(owner)}/{quote(name)}/activity?{query}", _headers(api)), _Activity)
+    rows = decoded(
+        api, api.get(f"/repos/{quote(owner)}/{quote(name)}/activity?{query}", _headers(api)), _Activity
+    )
     return ordered(
         Move(row.before, row.after, row.timestamp)
         for row in rows

@@ -72,7 +72,8 @@ def names(api: Api, owner: str) -> list[str]:
     """
     group = quote(owner, safe="")
     return paged(
-        lambda page: api.get(f"/groups/{group}/projects?simple=true&per_page=100&page={page}", _headers(api)), "path"
+        lambda page: api.get(f"/groups/{group}/projects?simple=true&per_page=100&page={page}", _headers(api)),
+        "path",
     )
 
 

@@ -35,7 +35,8 @@ def ordered(moves: Iterable[Move]) -> list[Move]:
         for move in moves
         if is_commit(move.after) and set(move.after) != {"0"}
     ]
-    return sorted(reversed(found), key=lambda move: move.at)
+    found.reverse()
+    return sorted(found, key=lambda move: move.at)
 
 
 def paged(get: Callable[[int], list[Any]], key: str = "name") -> list[str]:

@@ -25,9 +25,7 @@ _CANDIDATES = sa.select(
     _re.points,
     _re.max_points,
 ).select_from(
-    rows.TIMED_PUSHES.join(tables.jobs, _j.submission_id == _s.id).join(
-        tables.reports, _re.job_id == _j.id
-    )
+    rows.TIMED_PUSHES.join(tables.jobs, _j.submission_id == _s.id).join(tables.reports, _re.job_id == _j.id)
 )
 
 

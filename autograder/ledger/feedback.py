@@ -51,7 +51,6 @@ class Feedback(Part):
             (found,) = (feedback for feedback in feedback_of(connection, job) if feedback.commit == commit)
             return Recorded(found, new=added is not None)
 
-
     def last_feedback(self, repository: RepositoryName, assignment: str) -> FeedbackCommit | None:
         """Return the feedback commit that was published last for a repository and assignment, None without one."""
         query = (
@@ -65,41 +64,45 @@ class Feedback(Part):
             row = connection.execute(query).one_or_none()
         return None if row is None else rows.record(FeedbackCommit, row)
 
-    def unanswered(self, since: datetime | None = None) -> list[RepositoryName]:
-        """Return the repositories with a push that was recorded, or dated, after their last feedback was published.
+    def unanswered(self, *, since: datetime | None = None) -> list[tuple[RepositoryName, datetime]]:
+        """Return the repositories with a push that was recorded or dated, or a job that ended, after the last feedback.
 
         Args:
-            since: leave out pushes that were recorded or dated earlier.
+            since: leave out what happened earlier.
+
+        Returns:
+            Each repository with the moment of the last of these events.
         """
+        events = (
+            (tables.pushes.join(tables.submissions), _p.recorded),
+            (tables.push_times.join(tables.pushes).join(tables.submissions), _t.at),
+            (tables.jobs.join(tables.submissions), _j.updated),
+        )
         happened = sa.union_all(
-            sa.select(_s.repository_id.label("repository"), _p.recorded.label("at")).join_from(
-                tables.pushes, tables.submissions
-            ),
-            sa.select(_s.repository_id.label("repository"), _t.at.label("at")).join_from(
-                tables.push_times.join(tables.pushes), tables.submissions
-            ),
+            *(
+                sa.select(_s.repository_id.label("repository"), at.label("at"))
+                .select_from(where)
+                .where(*([at >= utc(since)] if since else []))
+                for where, at in events
+            )
         ).subquery()
         published = (
             sa.select(sa.func.max(_f.published))
-            .join_from(tables.feedback_commits, tables.jobs)
-            .join(tables.submissions)
+            .select_from(tables.feedback_commits.join(tables.jobs).join(tables.submissions))
             .where(_s.repository_id == _r.id)
             .correlate(tables.repositories)
             .scalar_subquery()
         )
+        last = sa.func.max(happened.c.at, type_=tables.UtcTime())
         query = (
-            sa.select(*rows.NAME)
+            sa.select(*rows.NAME, last.label("at"))
             .join(happened, happened.c.repository == _r.id)
             .group_by(_r.id, *rows.NAME)
-            .having(
-                sa.or_(published.is_(None), sa.func.max(happened.c.at, type_=tables.UtcTime()) > published)
-            )
+            .having(sa.or_(published.is_(None), last > published))
             .order_by(*rows.NAME)
         )
-        if since is not None:
-            query = query.where(happened.c.at >= utc(since))
         with self.database.reading() as connection:
-            return [rows.repository(row) for row in connection.execute(query)]
+            return [(rows.repository(row), row.at) for row in connection.execute(query)]
 
 
 def feedback_of(connection: sa.Connection, job: str) -> tuple[FeedbackCommit, ...]:

@@ -139,7 +139,8 @@ class Jobs(Part):
             return [
                 self._move(connection, row, JobState.SUPERSEDED, why, "")
                 for row in waiting
-                if _last_position(connection, row.submission_id) < mark and not _has_report(connection, row.id)
+                if _last_position(connection, row.submission_id) < mark
+                and not _has_report(connection, row.id)
             ]
 
     def job(self, job: str) -> Job:
@@ -170,6 +171,23 @@ class Jobs(Part):
             query = query.where(rows.named(repository))
         with self.database.reading() as connection:
             return [rows.job(row) for row in connection.execute(query)]
+
+    def ungraded(self) -> list[Job]:
+        """Return the final jobs without a report that are the last attempts at their commits."""
+        later = tables.jobs.alias()
+        query = rows.JOBS.where(
+            _j.state == JobState.FINAL.value,
+            ~sa.exists().where(tables.reports.c.job_id == _j.id).correlate(tables.jobs),
+            ~sa.exists()
+            .where(
+                later.c.submission_id == _j.submission_id,
+                later.c.assignment == _j.assignment,
+                later.c.attempt > _j.attempt,
+            )
+            .correlate(tables.jobs),
+        )
+        with self.database.reading() as connection:
+            return [rows.job(row) for row in connection.execute(query.order_by(_j.created, _j.id))]
 
     def recent_tries(self, job: str) -> int:
         """Return how often workers have started a job since it was last queued."""

@@ -1,7 +1,7 @@
-"""Where a reported move of a branch belongs among the recorded ones, and which report of its time holds. Pure functions.
+"""Where a reported move of a branch belongs among the recorded ones, and which report of its time holds.
 
-The order of a branch's moves is the order in which they were recorded: a clock may have been wrong. A report that
-comes late is put where the moves before and after it say. Each push has a `position` for this.
+The functions are pure. The order of a branch's moves is the order in which they were recorded, because a clock may have
+been wrong. A report that comes late is put where the moves before and after it say: each push has a `position`.
 
 A move is a repeat of the newest one if it leads to the same commit. Force pushes may make an earlier move again: A, B,
 A, B. Then only the branch can say whether a report repeats an old move or is a new one.
@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from autograder.ledger.records import RecordedPush, Source
 
 PROMPT = timedelta(minutes=10)
-"""A host delivers its webhooks within this time. One that comes later was sent again, and says little about the time."""
+"""A host delivers its webhooks within this time. A later one was sent again, and says little about the time."""
 
 
 def repeats(known: Sequence[RecordedPush], commit: str, before: str) -> list[RecordedPush]:

@@ -15,11 +15,7 @@ from autograder.ledger.part import Part
 from autograder.ledger.values import storable
 
 _o, _s = tables.own_commits.c, tables.submissions.c
-IS_OWN = (
-    sa.exists()
-    .where(_o.commit_sha == _s.commit_sha)
-    .correlate_except(tables.own_commits)
-)
+IS_OWN = sa.exists().where(_o.commit_sha == _s.commit_sha).correlate_except(tables.own_commits)
 """The condition that a submission is a commit of ours."""
 
 
@@ -50,7 +46,7 @@ class OwnCommits(Part):
         if among is not None:
             query = query.where(_o.commit_sha.in_(list(among)))
         with self.database.reading() as connection:
-            return {commit: what for commit, what in connection.execute(query)}
+            return {row.commit_sha: row.what for row in connection.execute(query)}
 
     def is_own(self, commit: str) -> bool:
         """Whether we made this commit."""

@@ -67,7 +67,7 @@ class Pushes(Part):
         if delivery_id is not None and not 0 < len(delivery_id) <= 200:
             raise LedgerError("a delivery id has 1 to 200 characters; pass None if the host gives no id")
         now = self._now()
-        values = {
+        values: dict[str, Any] = {
             "delivery_id": None if delivery_id is None else storable(delivery_id),
             "ref": ref,
             "before_sha": before,
@@ -148,7 +148,7 @@ class Pushes(Part):
 
     def undated(self) -> list[RecordedPush]:
         """Return the pushes whose receive time is unknown, in the order of recording."""
-        query = rows.PUSHES.where(rows.SOURCE == Source.UNKNOWN.value).order_by(_p.id)
+        query = rows.PUSHES.where(rows.SOURCE.in_([Source.UNKNOWN.value])).order_by(_p.id)
         with self.database.reading() as connection:
             return [rows.push(row) for row in connection.execute(query)]
 
@@ -193,6 +193,17 @@ class Pushes(Part):
             query = query.where(whole.icontains(part, autoescape=True))
         with self.database.reading() as connection:
             return [rows.repository(row) for row in connection.execute(query)]
+
+    def recorded_name(self, repository: RepositoryName) -> RepositoryName:
+        """Return the name under which a repository is recorded, whatever the case; a new one is returned as it is."""
+        query = sa.select(*rows.NAME).where(
+            _r.host == repository.host,
+            sa.func.lower(_r.owner) == repository.owner.lower(),
+            sa.func.lower(_r.name) == repository.name.lower(),
+        )
+        with self.database.reading() as connection:
+            found = [rows.repository(row) for row in connection.execute(query.order_by(_r.id))]
+        return repository if repository in found or not found else found[0]
 
     def unsettled(
         self, *, assignment: str | None = None, since: datetime | None = None, limit: int | None = None

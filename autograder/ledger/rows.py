@@ -61,7 +61,7 @@ def repository(row: Any) -> RepositoryName:
     return RepositoryName(row.host, row.owner, row.name)
 
 
-def push(row: sa.Row[Any]) -> RecordedPush:
+def push(row: Any) -> RecordedPush:
     """Return the push in a row of `PUSHES`."""
     return record(RecordedPush, row, repository=repository(row), source=Source(row.source))
 

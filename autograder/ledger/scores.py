@@ -42,9 +42,7 @@ class Cutoffs:
     extensions: Mapping[RepositoryName, datetime | None] = field(default_factory=dict)
     opens: datetime | None = None
 
-    def counts(
-        self, repository: RepositoryName, received: datetime, source: Source = Source.WEBHOOK
-    ) -> bool:
+    def counts(self, repository: RepositoryName, received: datetime, source: Source = Source.WEBHOOK) -> bool:
         """Return whether a push of `repository` that was received at this time counts."""
         if self.opens is not None and received < self.opens:
             return False

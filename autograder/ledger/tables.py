@@ -181,7 +181,9 @@ feedback_commits = sa.Table(
     sa.Column("branch", sa.Text, nullable=False),
     sa.Column("commit_sha", sa.Text, nullable=False),
     sa.Column("published", UtcTime, nullable=False),
-    sa.Column("shows", sa.Text, nullable=False),  # sha256 of the feedback files, hex; empty in rows before r0004
+    sa.Column(
+        "shows", sa.Text, nullable=False
+    ),  # sha256 of the feedback files, hex; empty in rows before r0004
     sa.UniqueConstraint("job_id", "commit_sha", name="uq_feedback_commits_commit"),
 )
 

@@ -12,6 +12,7 @@ from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import one_line
+from autograder.service import attention
 from autograder.service.jobs.queue import Queue
 from autograder.service.service import depths, is_alive
 
@@ -25,6 +26,7 @@ def look(config_file: Path) -> dict[str, Any]:
         GraderError: the ledger does not exist or cannot be read.
     """
     config = load(config_file)
+    course = Course.of(config)
     now = datetime.now(timezone.utc)
     with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
         found: dict[str, Any] = {
@@ -51,9 +53,10 @@ def look(config_file: Path) -> dict[str, Any]:
                 {"job": job.id, "reason": job.reason, "tries": job.tries}
                 for job in ledger.jobs(states=[JobState.FAILED])
             ],
+            **attention.look(ledger, course),
         }
     try:
-        queue = Queue(Course.of(config).jobs_url())
+        queue = Queue(course.jobs_url())
         try:
             found["queues"] = {
                 name: {"waiting": depth.waiting, "running": depth.running, "oldest_seconds": depth.oldest}
@@ -88,6 +91,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
             yield f"{kind:8} … and {len(found[kind]) - SHOWN} more"
     if found["dead"]:
         yield "Look at a job with autograder jobs show JOB, then autograder jobs retry JOB."
+    yield from attention.lines(found)
 
 
 def _seconds(number: float) -> str:

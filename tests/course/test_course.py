@@ -173,11 +173,10 @@ def test_a_missing_token_file_names_the_file_and_the_variable(course, tmp_path):
         course.credentials(HOST)
 
 
-def test_the_endpoint_has_all_secrets_branches_and_bots(course):
+def test_the_endpoint_has_all_secrets_and_bots(course):
     endpoint = course.endpoint(HOST)
     assert endpoint.host == HOST
     assert endpoint.secrets == (b"first-secret-of-16", b"second-secret-of-16")
-    assert endpoint.branches == ("main", "submit")
     assert endpoint.bots == ("grader",)
 
 

@@ -84,7 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         recorded = self.ledger.record_push(repository(student), **call)
         own = [key for key in self.pushes if key[0] == student]
-        if delivery in self.deliveries or own and own[-1][1:3] == (word, before):
+        if delivery in self.deliveries or (own and own[-1][1:3] == (word, before)):
             assert not recorded.new
         if not any(key[:2] == (student, word) for key in own):
             assert recorded.new

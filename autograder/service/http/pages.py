@@ -26,20 +26,20 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from autograder.course.deadline import Decision, duration
+from autograder.course.deadline import duration
+from autograder.course.standing import Judged, Standing, standing
 from autograder.errors import GraderError
 from autograder.ledger import (
-    Job,
     JobHistory,
     JobState,
     LedgerError,
     RecordedPush,
     RepositoryName,
-    Score,
-    ScorePolicy,
+    Source,
     Unknown,
 )
 from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
+from autograder.service import attention
 from autograder.service.http.login import Login, from_our_page
 from autograder.service.service import Service
 
@@ -61,6 +61,11 @@ STATES = {
     JobState.DEAD: "needs staff",
     JobState.SUPERSEDED: "superseded",
     JobState.FINAL: "final",
+}
+SAYS = {
+    Source.HOST.value: "the host's record",
+    Source.FEEDBACK.value: "our sealed feedback",
+    Source.STAFF.value: "set by staff",
 }
 _JOB = re.compile(r"[!-~]{1,1000}")
 Handler = Callable[[Request], Awaitable[Response]]
@@ -97,7 +102,7 @@ class PushRow:
 
     push: RecordedPush
     jobs: tuple[JobHistory, ...]
-    decisions: Mapping[str, Decision]  # the key is the id of a job
+    judged: Judged | None  # None if the course cannot decide
 
 
 class Pages:
@@ -216,6 +221,8 @@ class Pages:
             "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
             "waiting": ledger.jobs(states=[JobState.QUEUED], limit=ON_FRONT),
             "results": ledger.results(limit=ON_FRONT * 2),
+            "undated": attention.undated(ledger, self._service.course)[:ON_FRONT],
+            "losses": ledger.losses(limit=ON_FRONT),
         }
 
     def _jobs(self, request: Request) -> tuple[str, dict[str, Any]]:
@@ -256,18 +263,17 @@ class Pages:
         pushes, page = _cut(list(reversed(history.pushes)), page)
         if not pushes and page.number == 1:
             return "missing.html", {}
+        stands = self._standing(repository)
         rows = []
         for push in pushes:
             jobs = tuple(entry for entry in reversed(history.jobs) if entry.job.commit == push.commit)
-            decisions = {entry.job.id: self._decision(push, entry.job) for entry in jobs}
-            rows.append(PushRow(push, jobs, {job: found for job, found in decisions.items() if found}))
-        assignments = sorted({entry.job.assignment for entry in history.jobs})
-        standing = {name: self._standing(repository, name) for name in assignments}
+            rows.append(PushRow(push, jobs, stands.judged(push.id) if stands else None))
+        score = stands.score if stands else None
         return "repository.html", {
             "repository": repository,
             "rows": rows,
-            "standing": {name: found for name, found in standing.items() if found},
-            "counting": {found[0].job_id for found in standing.values() if found and found[0]},
+            "stands": stands,
+            "counting": {score.job_id} if score else set(),
             "page": page,
         }
 
@@ -276,29 +282,16 @@ class Pages:
         response = await missing(Request(scope))
         await response(scope, receive, send)
 
-    def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
-        """Return whether a push was in time for a job's assignment; None if the course cannot decide."""
-        course = self._service.course
+    def _standing(self, repository: RepositoryName) -> Standing | None:
+        """Return how a repository stands; None if the course cannot decide, or does not grade it any more."""
+        service = self._service
         try:
-            target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
-            if target is None or target.assignment != job.assignment:
-                return None
-            return course.deadline(job.assignment).decide(push.received, course.extension(target))
+            target = service.intake.target_at(repository)
+            return None if target is None else standing(service.ledger, service.course, target)
+        except LedgerError:
+            raise
         except GraderError:
             return None
-
-    def _standing(
-        self, repository: RepositoryName, assignment: str
-    ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and the score policy; None if the course cannot decide."""
-        course = self._service.course
-        try:
-            policy = course.policy(assignment)
-            cutoffs = course.cutoffs(assignment, [repository])
-        except GraderError:
-            return None
-        found = self._service.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
-        return (found[0] if found else None), policy
 
 
 def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
@@ -361,6 +354,7 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "STATES": STATES,
+        "SAYS": SAYS,
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,

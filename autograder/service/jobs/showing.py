@@ -2,7 +2,7 @@
 
 The branch shows the newest push that is settled, together with the score that counts (`course.standing`). Both can
 change without a new report: a student sets the branch back to a graded commit, staff set the receive time of a push or
-grant an extension, a backup is restored. So what is shown is derived anew each time, and never from what a job once knew.
+grant an extension, a backup is restored. So what is shown is derived anew each time, never from what a job once knew.
 """
 
 import hashlib
@@ -95,14 +95,18 @@ class Showing:
 
     def _of(self, job: Job) -> Shown | None:
         """Return the feedback of a job itself, on the push of its commit that is the best for the student."""
-        own = [judged for judged in self.standing.pushes if judged.push.commit == job.commit and not judged.own]
+        own = [
+            judged for judged in self.standing.pushes if judged.push.commit == job.commit and not judged.own
+        ]
         judged = next((each for each in reversed(own) if each.counts), own[-1] if own else None)
         return None if judged is None else self._shown(judged, job)
 
     def _shown(self, judged: Judged, job: Job) -> Shown | None:
         stored = self._ledger.report(job.id)
         score = self.standing.score
-        if score is not None and score.commit == job.commit:  # of several pushes of a commit, the one that counts
+        if (
+            score is not None and score.commit == job.commit
+        ):  # of several pushes of a commit, the one that counts
             judged = self.standing.judged(score.push_id) or judged
         settles = self._settling is not None and job.id == self._settling.id
         if stored is None and not settles and not job.reason.startswith(NOT_GRADED):
@@ -125,9 +129,7 @@ class Showing:
             hashlib.sha256(canonical(facts).encode()).hexdigest(),
         )
 
-    def _files(
-        self, judged: Judged, job: Job, stored: StoredReport | None, note: str
-    ) -> dict[str, bytes]:
+    def _files(self, judged: Judged, job: Job, stored: StoredReport | None, note: str) -> dict[str, bytes]:
         score = self.standing.score
         if stored is None or not judged.counts:
             standing = self._stands(score.job_id if score else None)
@@ -163,7 +165,9 @@ def publish(ledger: Ledger, course: Course, target: Target, settling: Job | None
     shown: list[Shown] = []
 
     def entries() -> Sequence[feedback.Entry]:
-        shown[:] = Showing(ledger, course, target, settling).entries()
+        shown.clear()
+        if settling is not None or not _runs(ledger, target):  # a job that runs may have published already
+            shown.extend(Showing(ledger, course, target, settling).entries())
         return [each.entry for each in shown]
 
     if not entries():
@@ -197,4 +201,16 @@ def is_shown(ledger: Ledger, course: Course, target: Target, tip: str | None = N
     if due is None:
         return True
     last = ledger.last_feedback(target.repository, target.assignment)
-    return last is not None and last.shows == due.digest and tip in (None, last.commit)
+    if last is None or tip not in (None, last.commit):
+        return False
+    before_r0004 = (
+        not last.shows and last.job_id == due.job.id
+    )  # the ledger did not record what a commit shows
+    return last.shows == due.digest or before_r0004
+
+
+def _runs(ledger: Ledger, target: Target) -> bool:
+    running = ledger.jobs(
+        states=[JobState.RUNNING], repository=target.repository, assignment=target.assignment, limit=1
+    )
+    return bool(running)
