@@ -38,6 +38,8 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 
     size = maintenance.backup(_chosen(url, config_file), file, force=force)
     click.echo(f"{file}: {size} bytes, verified")
+    if url is None:
+        _name_secret(config_file)
 
 
 @ledger.command()
@@ -54,6 +56,8 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
     click.echo(f"{chosen.database} is restored from {file}")
     if aside:
         click.echo(f"the previous ledger is now {aside}")
+    if url is None:
+        _read_back(config_file)
 
 
 @ledger.command()
@@ -98,6 +102,33 @@ def check(url: str | None, config_file: Path | None) -> None:
         raise GraderError(
             f"{failed} checks failed; keep a copy of the ledger as it is, then run: autograder ledger restore FILE"
         )
+
+
+def _name_secret(config_file: Path | None) -> None:
+    """Say which course secret belongs to a backup."""
+    from autograder import config
+    from autograder.grading import seal
+
+    settings = config.load(config_file or config.find())
+    click.echo(
+        f"the course secret is not in it: keep {settings.path(settings.secret_file)} or AUTOGRADER_SECRET too; "
+        f"its seals have the key {seal.key_name(settings.secret())}"
+    )
+
+
+def _read_back(config_file: Path | None) -> None:
+    """Put the files of hooks that were taken since the backup back into the spool, and say what comes next."""
+    from autograder import config
+    from autograder.course.course import Course
+    from autograder.service.intake.spool import Spool
+
+    course = Course.of(config.load(config_file or config.find()))
+    given = Spool(course.spool()).give_back()
+    click.echo(f"{given} files are back in the spool")
+    click.echo(
+        "start the service: it reads pushes that came after the backup from the spool, the hosts' records and the sealed "
+        "feedback, and publishes again where a branch shows another score"
+    )
 
 
 def _chosen(url: str | None, config_file: Path | None) -> "sqlalchemy.URL":

@@ -366,6 +366,7 @@ def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
         tips=_tips(shared.course),
         listed=shared.course.listed,
         drain=_drain(spool, shared.intake),
+        forget=spool.forget,
         folders=[*([file.parent] if file else []), shared.config.state],
         patience=timedelta(seconds=2 * service.lease_seconds),
         keep=timedelta(days=service.keep_days),

@@ -193,8 +193,8 @@ class Staff:
         """
         if received > push.recorded:
             raise StaffError(
-                f"push {push.id} was recorded at {push.recorded:%Y-%m-%d %H:%M:%S} UTC, so it cannot have been received "
-                "later"
+                f"push {push.id} was recorded at {push.recorded:%Y-%m-%d %H:%M:%S} UTC, so it cannot have been "
+                "received later"
             )
         self._audit(
             "pushes received",

@@ -17,6 +17,11 @@ from tests.support.ledgers import MAIN, NOON, commit
 
 DUMPS = Path(__file__).parent / "ledger_dumps"  # of r0003, written before its steps became one
 NEXT = "r9001"
+OLD_PUSH = "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)"
+NEW_PUSH = (
+    "INSERT INTO pushes (id, submission_id, host, delivery_id, ref, before_sha, sender, payload_digest, received, "
+    "source, position, recorded) VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time, 'webhook', 1, :time)"
+)
 
 
 def load(name, url):
@@ -47,10 +52,7 @@ def make(url, revision):
         for statement in (
             "INSERT INTO repositories VALUES (1, 'git.uni.example', 'dls', 'a0-ann', :time)",
             "INSERT INTO submissions VALUES (1, 1, :sha, :time)",
-            "INSERT INTO pushes (id, submission_id, host, delivery_id, ref, before_sha, sender, payload_digest, "
-            f"received{', source, position, recorded' if revision > 'r0003' else ''}) VALUES (1, 1, "
-            "'git.uni.example', 'd', :ref, '', 'ann', '', :time"
-            f"{', %s, 1, :time' % repr('webhook') if revision > 'r0003' else ''})",
+            OLD_PUSH if revision == "r0003" else NEW_PUSH,
         ):
             connection.exec_driver_sql(
                 statement.replace(":time", time).replace(":sha", f"'{sha}'").replace(":ref", f"'{MAIN}'")

@@ -163,12 +163,16 @@ class Intake:
                 push = self._dated(target, push)
             return Receipt("known", push=push)
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
-        sealed = self._sealed(target).get(head)
+        sealed = self._sealed(target)
+        known = {push.commit for push in pushes}
+        for commit, received in sorted(sealed.items(), key=lambda item: item[1]):
+            if commit not in known and commit != head:  # pushed over since; the ledger has lost it
+                self._take(target, commit=commit, received=received, source=Source.FEEDBACK, head=commit)
         return self._take(
             target,
             commit=head,
-            received=sealed or self.clock(),
-            source=Source.FEEDBACK if sealed else Source.UNKNOWN,
+            received=sealed.get(head, self.clock()),
+            source=Source.FEEDBACK if head in sealed else Source.UNKNOWN,
             head=head,
         )
 

@@ -53,6 +53,7 @@ class Reconciler:
         tips: returns the commits at the tips of a target's branch and of its feedback branch; None for no branch.
         listed: returns the repositories of the course that exist on their hosts.
         drain: takes the pushes in the spool, and returns how many files it took.
+        forget: removes the files of the spool that were taken long ago.
         folders: their disks must have free space.
         patience: how long a running job may be missing in the queue before its worker counts as lost.
         keep: how long workflows that ended are kept.
@@ -65,6 +66,7 @@ class Reconciler:
     tips: Callable[[Target], tuple[str | None, str | None]] | None = None
     listed: Callable[[], Iterable[RepositoryName]] = lambda: ()
     drain: Callable[[], int] = lambda: 0
+    forget: Callable[[], object] = lambda: None
     folders: Sequence[Path] = ()
     patience: timedelta = timedelta(seconds=60)
     keep: timedelta = timedelta(days=30)
@@ -113,11 +115,12 @@ class Reconciler:
         return queued
 
     def clean(self) -> int:
-        """Delete workflows that ended long ago; return how many.
+        """Delete what is no longer needed: workflows that ended, files of the spool; return how many workflows.
 
         Raises:
             GraderError: the queue's database cannot be used.
         """
+        self.forget()
         return self.queue.delete_ended(self.clock() - self.keep)
 
     def look(self) -> bool:
@@ -146,7 +149,9 @@ class Reconciler:
         for push in pushes:
             if push.source is Source.UNKNOWN:
                 self.intake.redate(target, push)
-        if pushes and not showing.is_shown(self.ledger, self.intake.course, target, shown or ""):
+        if not self.ledger.jobs(states=OPEN, repository=target.repository, limit=1) and not showing.is_shown(
+            self.ledger, self.intake.course, target, shown or ""
+        ):
             self._show(target)
         return found
 
