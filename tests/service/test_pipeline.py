@@ -12,39 +12,9 @@ from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
 from autograder.service.jobs.fairness import priority
-from autograder.service.jobs.pipeline import Pipeline
+from tests.support.desk import Desk
 from tests.support.ledgers import problems
-from tests.support.university import HALF, PretendedGraders, University, now
-
-
-class Desk:
-    """A service without processes: pushes are taken and jobs run when a test says so."""
-
-    def __init__(self, university, parts, folder):
-        self.university, self.ledger, self.intake = university, parts.ledger, parts.intake
-        self.queue, self.course = parts.queue, parts.course
-        self.graders = PretendedGraders()
-        self.folder = folder
-        self.pipeline = self.worker("host:0")
-
-    def worker(self, name):
-        return Pipeline(
-            self.ledger, self.course, self.graders, self.intake, self.folder / name, name, retries=2
-        )
-
-    def take(self, push, received=None):
-        """Take a push; return its job's id."""
-        return self.intake.receive(push, received or now()).job.id
-
-    def run(self, job):
-        self.pipeline.run(job)
-        return self.ledger.job(job).state
-
-    def push(self, *work, received=None, **values):
-        return self.take(self.university.push(*work, **values), received)
-
-    def state(self, job):
-        return self.ledger.job(job).state
+from tests.support.university import HALF, University, now
 
 
 @pytest.fixture

@@ -163,10 +163,10 @@ class Intake:
                 push = self._dated(target, push)
             return Receipt("known", push=push)
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
-        sealed = self._sealed(target)
-        known = {push.commit for push in pushes}
+        known = {push.commit for push in pushes}  # what the feedback says of these is about their earlier pushes
+        sealed = {commit: at for commit, at in self._sealed(target).items() if commit not in known}
         for commit, received in sorted(sealed.items(), key=lambda item: item[1]):
-            if commit not in known and commit != head:  # pushed over since; the ledger has lost it
+            if commit != head:  # pushed over since; the ledger has lost it
                 self._take(target, commit=commit, received=received, source=Source.FEEDBACK, head=commit)
         return self._take(
             target,
@@ -186,7 +186,10 @@ class Intake:
         self._dated(target, self.ledger.push(push.id))
 
     def _dated(self, target: Target, push: RecordedPush) -> RecordedPush:
-        sealed = self._sealed(target).get(push.commit) if push.source is Source.UNKNOWN else None
+        pushes = self.ledger.pushes(target.repository, commit=push.commit)
+        if push.source is not Source.UNKNOWN or len(pushes) > 1:
+            return push
+        sealed = self._sealed(target).get(push.commit)
         if sealed is None:
             return push
         return self.ledger.set_received(push.id, sealed, source=Source.FEEDBACK)
