@@ -237,7 +237,10 @@ def pushes() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
 def list_pushes(repositories: tuple[str, ...], undated: bool, as_json: bool, config_file: Path) -> None:
-    """List pushes in the order in which the branches moved, with their receive times and how these are known."""
+    """List pushes with their receive times.
+
+    The pushes to a branch are listed in the order in which it moved, each with how its receive time is known.
+    """
     with _ledger(config_file) as (_, ledger):
         if undated:
             wanted = {str(name) for name in _names(repositories)}

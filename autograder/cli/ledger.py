@@ -126,8 +126,8 @@ def _read_back(config_file: Path | None) -> None:
     given = Spool(course.spool()).give_back()
     click.echo(f"{given} files are back in the spool")
     click.echo(
-        "start the service: it reads pushes that came after the backup from the spool, the hosts' records and the sealed "
-        "feedback, and publishes again where a branch shows another score"
+        "start the service: it reads pushes that came after the backup from the spool, the hosts' records and the "
+        "sealed feedback, and publishes again where a branch shows another score"
     )
 
 

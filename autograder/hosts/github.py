@@ -76,9 +76,9 @@ def moves(api: Api, owner: str, name: str, branch: str) -> list[Move]:
         api, api.get(f"/repos/{quote(owner)}/{quote(name)}/activity?{query}", _headers(api)), _Activity
     )
     return ordered(
-        Move(row.before, row.after, row.timestamp)
+        Move(row.before, row.after, at)
         for row in rows
-        if row.ref == f"refs/heads/{branch}" and row.activity_type != "branch_deletion"
+        if row.ref == f"refs/heads/{branch}" and (at := row.timestamp or row.pushed_at) is not None
     )
 
 
@@ -100,8 +100,8 @@ class _Activity(msgspec.Struct):
     before: str
     after: str
     ref: str
-    timestamp: datetime
-    activity_type: str
+    timestamp: datetime | None = None  # in the schema of GitHub's description of its API
+    pushed_at: datetime | None = None  # in the example of the same description
 
 
 class _GithubPush(msgspec.Struct):

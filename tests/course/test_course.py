@@ -7,6 +7,7 @@ import pytest
 from autograder.config import parse
 from autograder.config.times import DeadlineError
 from autograder.course.course import Course
+from autograder.course.deadline import end
 from autograder.errors import ConfigError
 from autograder.git.remote import RemoteError
 from autograder.ledger import RepositoryName, ScorePolicy
@@ -104,13 +105,19 @@ def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path,
         ("cs/deep/a0-ann", "main"),  # a star does not cross a slash
         ("teams/red/blue/a0", "main"),
         ("xcs/a0-ann", "main"),
-        ("CS/a0-ann", "main"),
         ("cs/a0-ann.git", "main"),  # the same repository under a second name
         ("cs/plainly", "submit"),
     ],
 )
 def test_what_does_not_match_is_not_graded(course, path, branch):
     assert target(course, path, branch) is None
+
+
+def test_names_match_as_their_host_matches_them(course):
+    assert target(course, "CS/A0-Ann").student == "Ann"
+    assert (
+        target(course, "CS/plain", "submit", host="files") is None
+    )  # a file system tells upper from lower case
 
 
 def test_a_repository_of_another_host_is_not_graded(course):
@@ -242,9 +249,9 @@ def test_a_broken_file_of_extensions_is_our_fault_until_it_is_mended(course, tmp
 def test_cutoffs_include_grace_and_extensions(course):
     names = [repository("cs/a0-ann"), repository("cs/a0-bo"), repository("cs/other"), repository("cs/a1-bo")]
     cutoffs = course.cutoffs("a0", names)
-    assert cutoffs.default == CLOSES + GRACE
+    assert cutoffs.default == end(CLOSES) + GRACE
     extended = datetime(2026, 9, 20, 10, tzinfo=timezone.utc)
-    assert cutoffs.extensions == {repository("cs/a0-bo"): extended + GRACE}
+    assert cutoffs.extensions == {repository("cs/a0-bo"): end(extended) + GRACE}
     assert course.cutoffs("a1", names).default is None
 
 

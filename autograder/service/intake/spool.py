@@ -178,9 +178,9 @@ class Spool:
             SpoolError: a file cannot be moved.
         """
         moved = 0
-        for path in sorted((self.folder / TAKEN).glob(f"*{SUFFIX}")):
+        for path in sorted((self.folder / TAKEN).glob("*")):
             try:
-                path.rename(self.folder / path.name)
+                path.rename(self.folder / f"{path.name.removesuffix(SUFFIX)}{SUFFIX}")
             except OSError as error:
                 raise SpoolError(f"cannot move {path} to {self.folder}: {error}") from error
             moved += 1
@@ -235,12 +235,12 @@ class Spool:
         aside = self.folder / name
         try:
             aside.mkdir(mode=0o770, exist_ok=True)
-            plain = path.name.removeprefix(DRAFT).removeprefix(".").removesuffix(SUFFIX)
-            to = aside / f"{plain}{SUFFIX}"
+            plain = path.name.removeprefix(".")
+            to = aside / plain
             for number in itertools.count(2):
                 if not os.path.lexists(to):
                     break
-                to = aside / f"{plain}.{number}{SUFFIX}"
+                to = aside / f"{plain}.{number}"
             path.rename(to)
         except FileNotFoundError:
             raise
