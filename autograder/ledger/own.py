@@ -16,7 +16,7 @@ from autograder.ledger.values import storable
 
 _o, _s = tables.own_commits.c, tables.submissions.c
 IS_OWN = sa.exists().where(_o.commit_sha == _s.commit_sha).correlate_except(tables.own_commits)
-"""The condition that a submission is a commit of ours."""
+"""The condition that a submission is one of our own commits."""
 
 
 class OwnCommits(Part):

@@ -372,7 +372,7 @@ class Intake:
     def _open(self, target: Target, push: RecordedPush, *, new: bool) -> Job | None:
         with about(push=push.id):
             if self.ledger.is_own(push.commit):
-                LOG.info("a commit of ours is not graded", extra={"repository": str(push.repository)})
+                LOG.info("our own commit is not graded", extra={"repository": str(push.repository)})
                 return None
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:

@@ -2,7 +2,7 @@
 
 The branch shows the newest push that is settled, together with the score that counts (`course.standing`). Both can
 change without a new report: a student sets the branch back to a graded commit, staff set the receive time of a push or
-grant an extension, a backup is restored. So what is shown is derived anew each time, never from what a job once knew.
+grant an extension, a backup is restored. So what is shown is derived again each time, never from what a job once knew.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ class Shown:
         job: the last attempt at the push's commit.
         files: the feedback files, sealed.
         when: the date of the feedback commit.
-        digest: sha256 of the facts that are shown, hex. The wording of a sentence is no fact.
+        digest: sha256 of the facts that are shown, hex. How a sentence is written is no fact.
     """
 
     job: Job
