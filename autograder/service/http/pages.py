@@ -259,17 +259,22 @@ class Pages:
         except LedgerError:
             return "missing.html", {}
         page = _page_of(request, PUSHES)
+        values = self._of_repository(repository, page)
+        if not values["rows"] and page.number == 1:
+            return "missing.html", {}
+        return "repository.html", values
+
+    def _of_repository(self, repository: RepositoryName, page: Page) -> dict[str, Any]:
+        """Return what a page of one repository shows."""
         history = self._service.ledger.history(repository, limit=page.size + 1, offset=page.offset)
         pushes, page = _cut(list(reversed(history.pushes)), page)
-        if not pushes and page.number == 1:
-            return "missing.html", {}
         stands = self._standing(repository)
         rows = []
         for push in pushes:
             jobs = tuple(entry for entry in reversed(history.jobs) if entry.job.commit == push.commit)
             rows.append(PushRow(push, jobs, stands.judged(push.id) if stands else None))
         score = stands.score if stands else None
-        return "repository.html", {
+        return {
             "repository": repository,
             "rows": rows,
             "stands": stands,
