@@ -144,9 +144,11 @@ class Course:
         Only owners that are written without wildcards can be listed.
 
         Raises:
-            GitHostError: a host cannot list the repositories of an owner; another try may help.
+            GitHostError: an owner's repositories cannot be listed; another try may help. It is raised after all others
+                were yielded.
         """
         asked: set[tuple[str, str]] = set()
+        failed: GraderError | None = None
         for name, assignment in self.config.assignments.items():
             host = self.config.host_of(name)
             for pattern in assignment.repositories:
@@ -155,10 +157,16 @@ class Course:
                     yield RepositoryName(host, owner, last)
                 elif not {"*", "?"} & set(owner) and (host, owner) not in asked:
                     asked.add((host, owner))
-                    api, kind = self._api(host), self._kind(host)
-                    for found in kind.names(api, owner):
+                    try:
+                        names = self._kind(host).names(self._api(host), owner)
+                    except GraderError as error:
+                        failed = error
+                        continue
+                    for found in names:
                         if is_repository_path(f"{owner}/{found}") and is_bare_name(found):
                             yield RepositoryName(host, owner, found)
+        if failed is not None:
+            raise failed
 
     def record(self, target: Target) -> list[Move]:
         """Return the moves of a target's branch that its host has recorded itself, the oldest first.

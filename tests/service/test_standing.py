@@ -6,13 +6,14 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
+from autograder.cli.release import _ours
 from autograder.course.standing import standing
 from autograder.ledger import JobState, Source
 from autograder.service import attention
 from autograder.service.staff import Staff, StaffError
 from tests.support.desk import Desk
 from tests.support.ledgers import problems
-from tests.support.university import HALF, RIGHT, University, git, now
+from tests.support.university import HALF, University, now
 
 CLOSED = 'zone = "UTC"\nopens = "2026-09-01 08:00"\ncloses = "2026-09-15 23:59"'
 BEST = 'policy = "best"'
@@ -332,7 +333,28 @@ def test_an_older_ledger_that_is_restored_does_not_show_an_older_score(desk, fol
         agree(again, 100, commit)
 
 
-# names -----------------------------------------------------------------------------------------------------
+# commands --------------------------------------------------------------------------------------------------
+
+
+def test_a_starter_that_was_released_is_ours(desk):
+    starter = desk.university.push(HALF)
+    _ours(desk.university.config(), starter.commit, "starter of t")
+    assert desk.intake.receive(starter, now()).job is None
+    other = desk.university.push()
+    arguments = ["ledger", "own", "--config", str(desk.university.config_file)]
+    result = CliRunner().invoke(main, [*arguments, other.commit, "--what", "hand-out"])
+    assert f"{other.commit}: recorded" in result.output
+    assert (
+        f"{starter.commit}  starter of t\n{other.commit}  hand-out"
+        in CliRunner().invoke(main, arguments).output
+    )
+    assert desk.intake.receive(other, now()).job is None
+
+
+def test_a_ledger_that_cannot_be_reached_does_not_stop_a_release(desk, capsys, monkeypatch):
+    monkeypatch.setenv("AUTOGRADER_LEDGER_URL", "sqlite:////proc/nowhere/ledger.sqlite")
+    _ours(desk.university.config(), "a" * 40, "starter of t")
+    assert f"autograder ledger own {'a' * 40} --what 'starter of t'" in capsys.readouterr().err
 
 
 def test_republish_repairs_a_branch(desk):
@@ -358,6 +380,3 @@ def test_pushes_are_listed_and_dated_on_the_command_line(desk):
     )
     assert dated.exit_code == 0, dated.output
     assert desk.ledger.push(push.id).received == IN_TIME
-
-
-__all__ = ["RIGHT", "git"]

@@ -36,6 +36,7 @@ REPAIR_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
 LOOK_SECONDS = 5.0  # between looks at the branches of two repositories: 500 repositories take 42 minutes
 FIRST_LOOK_SECONDS = 0.2  # in the first round, since pushes may have been lost while the service did not run
+LIST_SECONDS = 600.0  # between two lists of all repositories on their hosts
 SHOW_SECONDS = 1.0
 GRADE_SECONDS = 60.0
 MOST_PATIENCE = timedelta(hours=1)  # between two tries to publish for one repository
@@ -76,6 +77,7 @@ class Reconciler:
     _round: list[RepositoryName] = field(default_factory=list)
     _rounds: int = 0
     _shown_all: bool = False
+    _list_at: float = 0.0
     _showing: dict[RepositoryName, "_Wait"] = field(default_factory=dict)
     _looked_at_all: bool = False
 
@@ -147,7 +149,9 @@ class Reconciler:
         if found:
             self.intake.notice(target, str(head))
         for push in pushes:
-            if push.source is Source.UNKNOWN:
+            if (
+                push.source is Source.UNKNOWN and push.recorded > self.clock() - RECENT
+            ):  # the record may lag behind
                 self.intake.redate(target, push)
         if not self.ledger.jobs(states=OPEN, repository=target.repository, limit=1) and not showing.is_shown(
             self.ledger, self.intake.course, target, shown or ""
@@ -214,12 +218,13 @@ class Reconciler:
     def _next_round(self) -> list[RepositoryName]:
         self._rounds += 1
         found = dict.fromkeys(self.ledger.repositories())
-        try:
-            found |= dict.fromkeys(map(self.intake.named, self.listed()))
-        except (
-            GraderError
-        ) as error:  # a host cannot be asked; the known repositories are looked at all the same
-            LOG.warning("repositories could not be listed", extra={"reason": str(error)})
+        if self._list_at <= time.monotonic():
+            self._list_at = time.monotonic() + LIST_SECONDS
+            try:
+                for name in self.listed():
+                    found[self.intake.named(name)] = None
+            except GraderError as error:  # the known repositories are looked at all the same
+                LOG.warning("repositories could not be listed", extra={"reason": str(error)})
         return list(found)[::-1]
 
     def problems(self) -> list[str]:
