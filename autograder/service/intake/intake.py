@@ -163,9 +163,8 @@ class Intake:
                 push = self._dated(target, push)
             return Receipt("known", push=push)
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
-        known = {
-            push.commit for push in pushes
-        }  # what the feedback says of these is about their earlier pushes
+        # What the feedback says of a commit that is recorded is about its earlier push.
+        known = {push.commit for push in pushes}
         sealed = {commit: at for commit, at in self._sealed(target).items() if commit not in known}
         for commit, received in sorted(sealed.items(), key=lambda item: item[1]):
             if commit != head:  # pushed over since; the ledger has lost it
