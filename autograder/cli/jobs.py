@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autograder.cli.options import config_option, who_option, why_option
+from autograder.cli.options import config_option, user, who_option, why_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
@@ -238,6 +238,100 @@ def regrade(
                 queued += 1
                 click.echo(staff.regrade(choice, why, allow_lower=allow_lower).id)
     click.echo(f"{queued} jobs queued; follow them with autograder status", err=True)
+
+
+@click.group()
+def pushes() -> None:
+    """Look at pushes, and set when one was received."""
+
+
+@pushes.command("list")
+@_repository
+@click.option("--undated", is_flag=True, help="Only pushes whose receive time is unknown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def list_pushes(repositories: tuple[str, ...], undated: bool, as_json: bool, config_file: Path) -> None:
+    """List pushes with their receive times.
+
+    The pushes to a branch are listed in the order in which it moved, each with how its receive time is known.
+    """
+    with _ledger(config_file) as (_, ledger):
+        if undated:
+            wanted = {str(name) for name in _names(repositories)}
+            found = [push for push in ledger.undated() if not wanted or str(push.repository) in wanted]
+        else:
+            chosen = _names(repositories) or ledger.repositories()
+            found = [push for repository in chosen for push in ledger.pushes(repository)]
+    if as_json:
+        rows = [
+            {
+                "push": push.id,
+                "repository": str(push.repository),
+                "ref": push.ref,
+                "commit": push.commit,
+                "received": push.received.isoformat(),
+                "source": push.source.value,
+                "sender": push.sender,
+            }
+            for push in found
+        ]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for push in found:
+        click.echo(
+            f"{push.id:6} {_when(push.received)} {push.source.value:8} {push.repository} {push.commit[:10]} "
+            f"{push.ref.removeprefix('refs/heads/')}"
+        )
+    if not found:
+        click.echo("no pushes", err=True)
+
+
+@pushes.command()
+@click.argument("number", metavar="PUSH", type=int)
+@click.option(
+    "--at",
+    "at",
+    required=True,
+    metavar="TIME",
+    help="When it was received: 2026-10-12 23:40, in the assignment's zone, or with an offset: 2026-10-12T23:40+02:00.",
+)
+@_why
+@_who
+@config_option
+def received(number: int, at: str, why: str, who: str, config_file: Path) -> None:
+    """Set when a push was received, if its report was lost.
+
+    PUSH is a number that autograder pushes list shows. The score and the feedback follow within seconds while the
+    service runs; otherwise, run autograder republish.
+    """
+    with _staff(config_file, who) as staff:
+        push = staff.ledger.push(number)
+        push = staff.set_received(push, staff.moment(push, at), why)
+        click.echo(f"push {push.id} of {push.repository} was received {_when(push.received)}")
+
+
+@click.command()
+@_repository
+@config_option
+@click.pass_context
+def republish(context: click.Context, repositories: tuple[str, ...], config_file: Path) -> None:
+    """Bring the feedback branches up to date with the ledger.
+
+    The service does this by itself, for one repository every few seconds. Use this command after a ledger was restored,
+    or while the service does not run. A branch that is up to date stays as it is.
+    """
+    changed = failed = 0
+    with _staff(config_file, user()) as staff:
+        for result in staff.republish(_names(repositories) or None):
+            changed += result.changed
+            failed += bool(result.problem)
+            if result.problem:
+                click.echo(f"{result.repository}: {result.problem}", err=True)
+            elif result.changed:
+                click.echo(f"{result.repository}: published again")
+    click.echo(f"{changed} branches published again, {failed} could not be", err=True)
+    if failed:
+        context.exit(1)
 
 
 def _graders(staff: "Staff", config_file: Path, assignment: str, suite: Path | None) -> "Graders":

@@ -32,7 +32,8 @@ optional_config_option = _config_option()
 """The same option for commands that may not need a configuration. The parameter is None if the option is not given."""
 
 
-def _user() -> str:
+def user() -> str:
+    """Return the name of the user who runs this program, for the audit trail."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # this user id has no name
@@ -43,7 +44,7 @@ why_option = click.option("--why", required=True, help="The reason, for the audi
 """The reason of an action of staff, as the parameter `why`."""
 who_option = click.option(
     "--who",
-    default=lambda: _user(),
+    default=lambda: user(),
     show_default="the user's name",
     help="Your name, for the audit trail.",
 )

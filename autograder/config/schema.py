@@ -193,7 +193,8 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         app_id: id or client id of a GitHub App, which is used in place of a token.
         app_installation: number of the App's installation in the organisation that owns the repositories.
         app_key_file: file of the App's private key (PEM).
-        api: base of the REST API that gives the App its tokens; empty: https://api.github.com, or https://HOST/api/v3.
+        api: base of the REST API, for the App's tokens and the host's record of pushes; empty: https://api.github.com,
+            https://HOST/api/v3 (other GitHub), /api/v4 (GitLab) or /api/v1 (Gitea).
         ssh_key_file: file of the private key for ssh, without a passphrase.
         known_hosts_file: file of the host's public keys; required for ssh.
         ca_file: file of certificates (PEM) to trust for https in place of the system's.

@@ -38,8 +38,10 @@ from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
-from autograder.hosts import KINDS
+from autograder.hosts import KINDS, HostKind
+from autograder.hosts.api import Api
 from autograder.hosts.github import App, AppTokens, signed
+from autograder.hosts.push import Move
 from autograder.hosts.webhook import NEW_SECRET, Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
@@ -95,7 +97,7 @@ class Course:
         self._apps = AppTokens()
         self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}
         self._patterns = [
-            (name, config.host_of(name), _pattern(pattern))
+            (name, config.host_of(name), _pattern(pattern, folds_case=self.folds_case(config.host_of(name))))
             for name, assignment in config.assignments.items()
             for pattern in assignment.repositories
         ]
@@ -130,6 +132,11 @@ class Course:
         remote = Remote.at(self.config.base(repository.host), repository.owner, repository.name)
         return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
 
+    def graded_branch(self, repository: RepositoryName) -> str | None:
+        """Return the branch of a repository that is graded, or None if it belongs to no assignment."""
+        found = self._belongs(repository)
+        return None if found is None else self.config.assignment(found[0]).branch
+
     def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
         """Return the assignment and the student of a repository, or None if it belongs to no assignment."""
         if not is_bare_name(repository.name):  # with .git, it is a second name for the same repository
@@ -159,6 +166,60 @@ class Course:
         """Return the time zone that the assignments name; UTC if they name none, or several."""
         zones = {assignment.zone for assignment in self.config.assignments.values() if assignment.zone}
         return ZoneInfo(zones.pop() if len(zones) == 1 else "UTC")
+
+    def listed(self) -> Iterator[RepositoryName]:
+        """Yield the repositories of the course that exist, whether they pushed or not, as their hosts list them.
+
+        Only owners that are written without wildcards can be listed.
+
+        Raises:
+            GitHostError: an owner's repositories cannot be listed; another try may help. It is raised after all others
+                were yielded.
+        """
+        asked: set[tuple[str, str]] = set()
+        failed: GraderError | None = None
+        for name, assignment in self.config.assignments.items():
+            host = self.config.host_of(name)
+            for pattern in assignment.repositories:
+                owner, _, last = pattern.rpartition("/")
+                if not {"*", "?"} & set(pattern):
+                    yield RepositoryName(host, owner, last)
+                elif not {"*", "?"} & set(owner) and (host, owner) not in asked:
+                    asked.add((host, owner))
+                    try:
+                        names = self._kind(host).names(self._api(host), owner)
+                    except GraderError as error:
+                        failed = error
+                        continue
+                    for found in names:
+                        if is_repository_path(f"{owner}/{found}") and is_bare_name(found):
+                            yield RepositoryName(host, owner, found)
+        if failed is not None:
+            raise failed
+
+    def record(self, target: Target) -> list[Move]:
+        """Return the moves of a target's branch that its host has recorded itself, the oldest first.
+
+        Raises:
+            GitHostError: the host did not respond, or refused.
+        """
+        name = target.repository
+        return self._kind(name.host).moves(self._api(name.host), name.owner, name.name, target.branch)
+
+    def folds_case(self, host: str) -> bool:
+        """Whether upper and lower case do not matter in the names of repositories of this host."""
+        return host in self.config.hosts and KINDS[self.config.hosts[host].kind].folds_case
+
+    def _kind(self, host: str) -> HostKind:
+        """Return the kind of a host. A host whose repositories lie in a folder keeps its record there."""
+        settings = self._host(host)
+        return KINDS["folder" if _in_folder(self.config.base(host)) else settings.kind]
+
+    def _api(self, host: str) -> Api:
+        settings, kind = self._host(host), self._kind(host)
+        base = settings.api if settings.api and not kind.is_folder else kind.api(host, self.config.base(host))
+        token = "" if kind.is_folder else self.credentials(host).token
+        return Api(host, base, token, self._file(settings.ca_file))
 
     # credentials and secrets ----------------------------------------------------------------------------
 
@@ -227,12 +288,9 @@ class Course:
                 f'webhook_secret_file = "FILE" to [hosts."{host}"], or set '
                 f"{of_host(WEBHOOK_SECRET_VARIABLE, host)}; {NEW_SECRET}"
             )
-        assignments = self.config.assignments
-        branches = {assignments[name].branch: None for name, at, _ in self._patterns if at == host}
         return Endpoint(
             host,
             secrets=lines,
-            branches=tuple(branches) or ("main",),
             bots=settings.bots,
         )
 
@@ -263,8 +321,13 @@ class Course:
         """Return all extensions that are in force, one item for each file."""
         return tuple(file.current() for file in self._extensions.values())
 
-    def decide(self, target: Target, received: datetime) -> Decision:
+    def decide(self, target: Target, received: datetime, *, known: bool = True) -> Decision:
         """Return whether a push to a target that was received at the moment `received` counts.
+
+        Args:
+            target: the assignment and the student.
+            received: when the push was received.
+            known: False if the push was found at `received`, and was made at some time before.
 
         Raises:
             DeadlineError: the push would be late, but perhaps only because of a mistake in the file of extensions. It
@@ -272,7 +335,7 @@ class Course:
         """
         extensions = self._in_force(target.assignment)
         decision = self.deadline(target.assignment).decide(
-            received, extensions.of(target.student, target.assignment)
+            received, extensions.of(target.student, target.assignment), known=known
         )
         if decision.timing is not Timing.LATE:
             return decision
@@ -288,13 +351,6 @@ class Course:
                 f"name, or add a line for {target.student} if these are two students"
             )
         return decision
-
-    def counts(self, target: Target, received: datetime, *, undecided: bool = False) -> bool:
-        """Return whether a push may change the score; `undecided` if a mistake in the extensions leaves that open."""
-        try:
-            return self.decide(target, received).timing.counts
-        except DeadlineError:
-            return undecided
 
     def misnamed(self, repositories: Iterable[RepositoryName]) -> list[str]:
         """Return a line for each extension of a name that looks like a student's, and is no student's.
@@ -341,10 +397,6 @@ class Course:
                 if extension.student.casefold() not in known:
                     yield extension, known, f"{file.path}:{extension.line}"
 
-    def in_doubt(self, assignment: str) -> bool:
-        """Return whether the file of extensions has a mistake, so that a push that is late now may count later."""
-        return bool(self._in_force(assignment).mistakes)
-
     def _in_force(self, assignment: str) -> Extensions:
         file = self.config.assignment(assignment).extensions_file
         return self._extensions[file].current() if file else Extensions({})
@@ -369,7 +421,7 @@ class Course:
             ConfigError: there is no such assignment.
         """
         deadline, in_force = self.deadline(assignment), self._in_force(assignment)
-        extensions = {}
+        extensions: dict[RepositoryName, datetime | None] = {}
         for repository in repositories:
             found = self._belongs(repository)
             extension = in_force.of(found[1], assignment) if found and found[0] == assignment else None
@@ -377,7 +429,7 @@ class Course:
             if last is not None and last != deadline.closes:
                 extensions[repository] = last + deadline.grace
         closes = None if deadline.closes is None else deadline.closes + deadline.grace
-        return Cutoffs(closes, extensions)
+        return Cutoffs(closes, extensions, deadline.opens)
 
     def policy(self, assignment: str) -> ScorePolicy:
         """Return the score policy: which of several pushes counts.
@@ -519,22 +571,31 @@ class Course:
         return self.config.path(path) if path else None
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`."""
+def _in_folder(base: str) -> bool:
+    return base.startswith(("/", "file://"))
+
+
+def _pattern(pattern: str, *, folds_case: bool = False) -> re.Pattern[str]:
+    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`.
+
+    Args:
+        pattern: `owner/name` with wildcards.
+        folds_case: whether the host takes upper and lower case for the same.
+    """
     last = pattern.rfind("*")
     parts = {"*": "[^/]*", "?": "[^/]"}
     text = (
         "(?P<student>[^/]+)" if place == last else parts.get(character, re.escape(character))
         for place, character in enumerate(pattern)
     )
-    return re.compile("".join(text))
+    return re.compile("".join(text), re.IGNORECASE if folds_case else 0)
 
 
 def _may_be_student(pattern: str, name: str) -> bool:
     """Return whether a repository that matches `pattern` may be that of a student of this name."""
     before, star, after = pattern.rpartition("*")
     if not star:
-        return _pattern(pattern.rpartition("/")[2]).fullmatch(name) is not None
+        return _pattern(pattern.rpartition("/")[2], folds_case=True).fullmatch(name) is not None
     fill = str.maketrans({"*": "x", "?": "x"})
     path = f"{before.translate(fill)}{name}{after.translate(fill)}"
     return "/" not in name and is_repository_path(path) and is_bare_name(path)

@@ -23,19 +23,28 @@ class Timing(str, Enum):
     ON_TIME = "on time"
     IN_GRACE = "in grace"  # after it closed, within the grace period
     LATE = "late"
+    UNKNOWN = "receive time unknown"  # found after it closed; nobody knows yet when it was pushed
 
     @property
     def counts(self) -> bool:
         """Whether the push may change the score."""
-        return self in (Timing.ON_TIME, Timing.IN_GRACE)
+        return self in (Timing.ON_TIME, Timing.IN_GRACE, Timing.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Deadline(Window):
     """The deadline of one assignment. Make one with `Deadline.of` or `deadline_of`."""
 
-    def decide(self, received: datetime, extension: "Extension | None" = None) -> "Decision":
-        """Return whether a push received at the time `received` counts. An extension is used if it ends later."""
+    def decide(
+        self, received: datetime, extension: "Extension | None" = None, *, known: bool = True
+    ) -> "Decision":
+        """Return whether a push received at the time `received` counts. An extension is used if it ends later.
+
+        Args:
+            received: when the push was received.
+            extension: of the student.
+            known: False if the push was found at `received`, and was made at some time before.
+        """
         if received.tzinfo is None:
             raise ValueError("the time at which a push was received needs a time zone")
         received = received.astimezone(timezone.utc)
@@ -47,8 +56,8 @@ class Deadline(Window):
         elif received <= closes + self.grace:
             timing = Timing.IN_GRACE
         else:
-            timing = Timing.LATE
-        return Decision(timing, received, self, closes, extended=closes != self.closes)
+            timing = Timing.LATE if known else Timing.UNKNOWN
+        return Decision(timing, received, self, closes, extended=closes != self.closes, known=known)
 
     def last(self, extension: "Extension | None") -> datetime | None:
         """Return the last instant at which a push is on time; None: there is no deadline."""
@@ -100,6 +109,7 @@ class Decision:
         deadline: the assignment's deadline.
         closes: the last instant at which a push of this student is on time; None: there is no deadline.
         extended: whether `closes` comes from an extension.
+        known: False if `received` is only when the push was found.
     """
 
     timing: Timing
@@ -107,6 +117,7 @@ class Decision:
     deadline: Deadline
     closes: datetime | None
     extended: bool = False
+    known: bool = True
 
     @property
     def late(self) -> timedelta:
@@ -121,20 +132,26 @@ def sentence(decision: Decision) -> str:
     """Return the sentences that the student reads about a decision in score.md."""
     deadline, zone = decision.deadline, decision.deadline.zone
     received = shown(decision.received, zone, seconds=True)
+    came = f"This push was {'received' if decision.known else 'found'} on {received}"
     if decision.timing is Timing.EARLY:
         assert deadline.opens is not None  # noqa: S101 (otherwise the push is not early)
         return (
-            f"This push was received on {received}, {duration(deadline.opens - decision.received)} before the "
+            f"{came}, {duration(deadline.opens - decision.received)} before the "
             f"assignment opens on {shown(deadline.opens, zone)}. It is recorded but not graded: push again then."
         )
     if decision.closes is None:
-        return f"This push was received on {received}. There is no deadline."
+        return f"{came}. There is no deadline."
     closes = shown(decision.closes, zone)
     what = f"your extended deadline, {closes}" if decision.extended else f"the deadline, {closes}"
     if decision.timing is Timing.ON_TIME:
-        return f"This push was received on {received}, in time for {what}."
+        return f"{came}, in time for {what}."
     late = duration(decision.late)
-    after = f"This push was received on {received}, {late} after {what}"
+    after = f"{came}, {late} after {what}"
+    if decision.timing is Timing.UNKNOWN:
+        return (
+            f"{after}, because its report was lost. Nobody knows yet when it was pushed. It counts, unless the course "
+            "staff find that it was pushed too late."
+        )
     if decision.timing is Timing.IN_GRACE:
         return f"{after}. It counts: it came within the grace period of {duration(deadline.grace)}."
     grace = f" and its grace period of {duration(deadline.grace)}" if deadline.grace else ""

@@ -5,7 +5,7 @@ an attribute, a filter, a submodule or a link is only data. `submission.collect`
 submission may consist of; they are the same for a folder and for a commit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -108,6 +108,18 @@ def branch_head(remote: Remote, branch: str, *, credentials: Credentials | None 
     """
     with scratch(remote, credentials) as repository:
         return repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}")
+
+
+def tips(
+    remote: Remote, branches: Sequence[str], *, credentials: Credentials | None = None
+) -> list[str | None]:
+    """Return the id of the commit at the tip of each branch, None for a branch that does not exist.
+
+    Raises:
+        RepositoryError, GitHostError: for the reasons given at `fetch_commit`.
+    """
+    with scratch(remote, credentials) as repository:
+        return [repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}") for branch in branches]
 
 
 def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:

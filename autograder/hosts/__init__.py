@@ -2,7 +2,9 @@
 
     github, gitea, gitlab   one module for each kind of host: its payloads, and its API
     webhook                 the parts that the requests of all kinds share: signatures, limits, names
-    push                    the events that a request can stand for
+    push                    the events that a request can stand for, and the moves of a host's record
+    folder                  bare repositories on this machine, and their reflogs
+    api, record             a call of a REST API, and what the records of all kinds share
 
 `KINDS` is the registry: the configuration, the routes of the webhooks and `Course` use it. To add a kind, write a
 module with `parse`, and add a name to `KindName` and an entry to `KINDS`. Tests then require a payload of that kind in
@@ -13,8 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from autograder.hosts import gitea, github, gitlab
-from autograder.hosts.push import Event
+from autograder.hosts import folder, gitea, github, gitlab
+from autograder.hosts.api import Api
+from autograder.hosts.push import Event, Move
+from autograder.hosts.record import web_of
 from autograder.hosts.webhook import Endpoint, Headers
 
 KindName: TypeAlias = Literal["github", "gitea", "gitlab", "folder"]
@@ -35,6 +39,11 @@ class HostKind:
             None: a GitHub App cannot open the host's repositories.
         commit_page: what stands between a repository's web address and the id of a commit in the address of the page
             that shows this commit. None: the host has no pages.
+        api: takes a host's name and the configured base of its repositories, and returns the default base of its REST
+            API; empty if none can be inferred.
+        moves: returns the moves of a branch that the host has recorded itself, the oldest first.
+        names: returns the names of the repositories of an owner.
+        folds_case: whether upper and lower case do not matter in the names of owners and repositories.
     """
 
     title: str
@@ -42,6 +51,10 @@ class HostKind:
     check_head: HeadCheck | None
     app_api: Callable[[str], str] | None
     commit_page: str | None
+    api: Callable[[str, str], str]
+    moves: Callable[[Api, str, str, str], list[Move]]
+    names: Callable[[Api, str], list[str]]
+    folds_case: bool
 
     @property
     def is_folder(self) -> bool:
@@ -56,6 +69,10 @@ KINDS: Mapping[KindName, HostKind] = {
         check_head=github.check_head,
         app_api=github.default_api,
         commit_page="/commit/",
+        api=lambda host, _base: github.default_api(host),
+        moves=github.moves,
+        names=github.names,
+        folds_case=True,
     ),
     "gitea": HostKind(
         title="Gitea, Forgejo",
@@ -63,6 +80,10 @@ KINDS: Mapping[KindName, HostKind] = {
         check_head=gitea.check_head,
         app_api=None,
         commit_page="/commit/",
+        api=lambda _host, base: f"{web_of(base)}/api/v1",
+        moves=gitea.moves,
+        names=gitea.names,
+        folds_case=True,
     ),
     "gitlab": HostKind(
         title="GitLab",
@@ -70,9 +91,21 @@ KINDS: Mapping[KindName, HostKind] = {
         check_head=gitlab.check_head,
         app_api=None,
         commit_page="/-/commit/",
+        api=lambda _host, base: f"{web_of(base)}/api/v4",
+        moves=gitlab.moves,
+        names=gitlab.names,
+        folds_case=True,
     ),
     "folder": HostKind(
-        title="bare repositories in a folder", parse=None, check_head=None, app_api=None, commit_page=None
+        title="bare repositories in a folder",
+        parse=None,
+        check_head=None,
+        app_api=None,
+        commit_page=None,
+        api=lambda _host, base: base.removeprefix("file://"),
+        moves=folder.moves,
+        names=folder.names,
+        folds_case=False,
     ),
 }
 

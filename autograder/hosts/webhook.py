@@ -75,18 +75,15 @@ class Endpoint:
     Attributes:
         host: name of the git host, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
         secrets: each of them may sign requests; there are several while a secret is being changed. There is no default.
-        branches: names of the branches that are graded.
         bots: login names of the grader itself, whose pushes are ignored.
         max_body: size of the largest accepted body, in bytes.
 
     Raises:
-        ConfigError: there is no secret, a secret is shorter than 16 bytes, there is no branch, or the name of the
-            host is not valid.
+        ConfigError: there is no secret, a secret is shorter than 16 bytes, or the name of the host is not valid.
     """
 
     host: str
     secrets: tuple[bytes, ...] = field(repr=False)
-    branches: tuple[str, ...] = ("main",)
     bots: tuple[str, ...] = ()
     max_body: int = MAX_BODY
 
@@ -102,8 +99,6 @@ class Endpoint:
             raise ConfigError(
                 f"{self.host!a} is not the name of a host, such as github.com or git.uni.example:3000"
             )
-        if not self.branches:
-            raise ConfigError(f"the webhook of {self.host} has no graded branch; name one, such as main")
 
 
 # one request ------------------------------------------------------------------------------------------------
@@ -227,10 +222,6 @@ class SignedRequest(SignedHead):
             return Ignored("not a branch but a tag or another ref; only branches are graded")
         branch = ref.removeprefix("refs/heads/")
         sender = one_line(sender)[:MAX_SENDER]
-        if branch not in self._endpoint.branches:
-            return Ignored(
-                f"the branch {one_line(branch)[:60]!a}; graded: {', '.join(self._endpoint.branches)}"
-            )
         if set(after) == {"0"}:
             return Ignored("the branch was deleted")
         if sender.lower() in {bot.lower() for bot in self._endpoint.bots}:

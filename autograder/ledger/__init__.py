@@ -18,8 +18,9 @@ of the ledger selects PostgreSQL.
     schema            the schema's version, and its upgrade (`migrations`)
     database          URL, connections, inserts, meaning of the database's errors
     rows              the queries that readers start from; rows become records
+    moves             the order of a branch's moves, and which report of a push's time holds: pure functions
     scores            decides which score counts: a pure function
-    pushes, jobs, reports, feedback, candidates, history, audit
+    pushes, own, jobs, reports, feedback, candidates, history, losses, audit
                       the methods of `Ledger`, by subject (each module is a `part`)
     store             `Ledger`, the one entry
     workers           which workers run at the moment
@@ -36,9 +37,11 @@ from autograder.ledger.records import (
     Job,
     JobChange,
     JobHistory,
+    Loss,
     Recorded,
     RecordedPush,
     Result,
+    Source,
     StoredReport,
     UnsettledPush,
 )
@@ -66,12 +69,14 @@ __all__ = [
     "LedgerAway",
     "LedgerBusy",
     "LedgerError",
+    "Loss",
     "Recorded",
     "RecordedPush",
     "RepositoryName",
     "Result",
     "Score",
     "ScorePolicy",
+    "Source",
     "StoredReport",
     "Unknown",
     "UnsettledPush",

@@ -123,7 +123,7 @@ class Jobs(Part):
         """
         with self.database.writing() as connection:
             newest = rows.find_job(connection, job)
-            mark = _last_push(connection, newest.submission_id)
+            mark = _last_position(connection, newest.submission_id)
             waiting = connection.execute(
                 rows.JOBS.where(
                     rows.named(rows.repository(newest)),
@@ -139,7 +139,8 @@ class Jobs(Part):
             return [
                 self._move(connection, row, JobState.SUPERSEDED, why, "")
                 for row in waiting
-                if _last_push(connection, row.submission_id) < mark and not _has_report(connection, row.id)
+                if _last_position(connection, row.submission_id) < mark
+                and not _has_report(connection, row.id)
             ]
 
     def job(self, job: str) -> Job:
@@ -170,6 +171,23 @@ class Jobs(Part):
             query = query.where(rows.named(repository))
         with self.database.reading() as connection:
             return [rows.job(row) for row in connection.execute(query)]
+
+    def ungraded(self) -> list[Job]:
+        """Return the final jobs without a report that are the last attempts at their commits."""
+        later = tables.jobs.alias()
+        query = rows.JOBS.where(
+            _j.state == JobState.FINAL.value,
+            ~sa.exists().where(tables.reports.c.job_id == _j.id).correlate(tables.jobs),
+            ~sa.exists()
+            .where(
+                later.c.submission_id == _j.submission_id,
+                later.c.assignment == _j.assignment,
+                later.c.attempt > _j.attempt,
+            )
+            .correlate(tables.jobs),
+        )
+        with self.database.reading() as connection:
+            return [rows.job(row) for row in connection.execute(query.order_by(_j.created, _j.id))]
 
     def recent_tries(self, job: str) -> int:
         """Return how often workers have started a job since it was last queued."""
@@ -223,10 +241,10 @@ def _last_attempt(connection: sa.Connection, submission_id: int, assignment: str
     return connection.execute(query).scalar() or 0
 
 
-def _last_push(connection: sa.Connection, submission_id: int) -> tuple[datetime, int]:
-    query = sa.select(_p.received, _p.id).where(_p.submission_id == submission_id)
-    row = connection.execute(query.order_by(_p.received.desc(), _p.id.desc()).limit(1)).one()
-    return row.received, row.id
+def _last_position(connection: sa.Connection, submission_id: int) -> tuple[float, int]:
+    query = sa.select(_p.position, _p.id).where(_p.submission_id == submission_id)
+    row = connection.execute(query.order_by(_p.position.desc(), _p.id.desc()).limit(1)).one()
+    return row.position, row.id
 
 
 def _has_report(connection: sa.Connection, job: str) -> bool:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -34,8 +35,8 @@ from autograder.config import Config, load
 from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
-from autograder.git.fetch import branch_head
-from autograder.ledger import Job, JobState, Ledger, LedgerAway
+from autograder.git.fetch import tips
+from autograder.ledger import Job, JobState, Ledger, LedgerAway, Source
 from autograder.ledger.database import mask
 from autograder.service import belonging, readiness
 from autograder.service.http import app, listener
@@ -457,23 +458,26 @@ def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
         shared.ledger,
         shared.queue,
         shared.intake,
-        head=_heads(shared.course),
+        tips=_tips(shared.course),
+        listed=shared.course.listed,
         check=_check(shared.course, spool),
         drain=_drain(spool, shared.intake),
+        forget=spool.forget,
         folders=[*([file.parent] if file else []), shared.config.state],
         patience=timedelta(seconds=2 * service.lease_seconds),
         keep=timedelta(days=service.keep_days),
     )
 
 
-def _heads(course: Course) -> Callable[[Target], str | None]:
-    """Return a function that asks a git host for the commit at the tip of a target's branch."""
+def _tips(course: Course) -> Callable[[Target], tuple[str | None, str | None]]:
+    """Return a function that asks a git host for the tips of a target's branch and of its feedback branch."""
 
-    def head(target: Target) -> str | None:
+    def ask(target: Target) -> tuple[str | None, str | None]:
         credentials = course.credentials(target.repository.host)
-        return branch_head(target.remote, target.branch, credentials=credentials)
+        head, shown = tips(target.remote, [target.branch, course.feedback.branch], credentials=credentials)
+        return head, shown
 
-    return head
+    return ask
 
 
 def _check(course: Course, spool: Spool) -> Callable[[Target], list[str]]:
@@ -496,9 +500,10 @@ def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:
     spool.make()
 
     def drain() -> int:
-        drained = spool.drain(intake.receive)
+        drained = spool.drain(partial(intake.receive, source=Source.HOOK))
         for name, reason in drained.rejected:
             LOG.error("a file in the spool was set aside", extra={"file": name, "reason": reason})
+            intake.ledger.add_loss("spool", name, reason)
         return drained.taken
 
     return drain

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
@@ -61,6 +62,13 @@ class Service:
             GraderError: the push could not be recorded; its sender should send it again.
         """
         return self.intake.receive(push, received, later=self.later)
+
+    def lost(self, kind: str, subject: str, reason: str) -> None:
+        """Count a delivery that did not become a push. If the ledger cannot be written, nothing is counted."""
+        with suppress(GraderError):
+            self.ledger.add_loss(
+                "delivery", f"webhook of {subject}" if subject != kind else f"webhook {kind}", reason
+            )
 
     def depths(self) -> Mapping[str, Depth]:
         """Return how full each queue is.

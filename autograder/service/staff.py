@@ -1,4 +1,4 @@
-"""Changes that staff make to jobs: try again, cancel, regrade. Each change is recorded in the audit trail first.
+"""Changes that staff make: try jobs again, cancel them, regrade, set receive times. The audit trail has each of them.
 
 A regrade never changes an earlier record. It is a further attempt with a report of its own, and it lowers a score only
 if staff allow that. `preview` shows the changes that a regrade would make, and records nothing.
@@ -12,12 +12,14 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
+from autograder.config.times import instant
 from autograder.course.course import Course, Target
+from autograder.course.standing import standing
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
-from autograder.git.names import HEADS
 from autograder.ledger import (
     OPEN,
     Job,
@@ -27,15 +29,26 @@ from autograder.ledger import (
     RepositoryName,
     Score,
     ScorePolicy,
+    Source,
     StoredReport,
     Unknown,
     job_id,
 )
-from autograder.ledger.scores import Candidate, current
+from autograder.ledger.scores import Candidate
 from autograder.report import Report
 from autograder.service.intake.intake import Intake
+from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG
+
+
+@dataclass(frozen=True)
+class Republished:
+    """What `Staff.republish` did for one repository: whether its branch changed, and what went wrong."""
+
+    repository: RepositoryName
+    changed: bool
+    problem: str = ""
 
 
 class StaffError(GraderError):
@@ -157,6 +170,62 @@ class Staff:
             )
         return job
 
+    # receive times and feedback --------------------------------------------------------------------------
+
+    def moment(self, push: RecordedPush, written: str) -> datetime:
+        """Return the instant of a time. Without an offset, it is local time in the zone of the push's assignment.
+
+        Raises:
+            GraderError: it is not a time, or the push belongs to no assignment.
+        """
+        target = self.intake.target_of(push)
+        if target is None:
+            raise StaffError(f"{push.repository} belongs to no assignment any more; see autograder.toml")
+        zone = self.course.deadline(target.assignment).zone
+        try:
+            given = datetime.fromisoformat(written.replace("Z", "+00:00"))
+        except ValueError:
+            return instant(written, zone, later=False)
+        return instant(given, zone, later=False)
+
+    def set_received(self, push: RecordedPush, received: datetime, why: str) -> RecordedPush:
+        """Set when a push was received. The score and the feedback follow: the service publishes them within seconds.
+
+        Raises:
+            StaffError: the moment is after the one at which the push was recorded.
+        """
+        if received > push.recorded:
+            raise StaffError(
+                f"push {push.id} was recorded at {push.recorded:%Y-%m-%d %H:%M:%S} UTC, so it cannot have been "
+                "received later"
+            )
+        self._audit(
+            "pushes received",
+            str(push.repository),
+            why,
+            push=push.id,
+            commit=push.commit,
+            before=[push.received.isoformat(), push.source.value],
+            after=received.isoformat(),
+        )
+        return self.ledger.set_received(push.id, received, source=Source.STAFF, who=self.who, why=why)
+
+    def republish(self, repositories: Collection[RepositoryName] | None = None) -> Iterator[Republished]:
+        """Bring the feedback branches up to date with the ledger, and yield what happened to each.
+
+        Args:
+            repositories: only these; None: all repositories that ever pushed.
+        """
+        for repository in self.ledger.repositories() if repositories is None else repositories:
+            target = self.intake.target_at(self.intake.named(repository))
+            if target is None:
+                yield Republished(repository, False, "belongs to no assignment; see autograder.toml")
+                continue
+            try:
+                yield Republished(repository, showing.publish(self.ledger, self.course, target))
+            except GraderError as error:
+                yield Republished(repository, False, str(error))
+
     # grading again ---------------------------------------------------------------------------------------
 
     def choices(
@@ -185,10 +254,11 @@ class Staff:
 
     def _choices(self, target: Target) -> Iterator[Choice]:
         """Yield the commits of one repository that can count, newest first."""
-        in_time: dict[str, list[RecordedPush]] = {}
-        for push in reversed(self.ledger.pushes(target.repository, ref=HEADS + target.branch)):
-            if self.course.counts(target, push.received):
-                in_time.setdefault(push.commit, []).append(push)
+        stands = standing(self.ledger, self.course, target)
+        in_time: dict[str, list[RecordedPush]] = {commit: [] for commit in stands.counting}
+        for judged in reversed(stands.pushes):
+            if judged.counts:
+                in_time[judged.push.commit].append(judged.push)
         jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
         last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}
         for commit, pushes in in_time.items():
@@ -201,7 +271,7 @@ class Staff:
             elif job.state is JobState.DEAD:
                 obstacle = f"is dead ({job.reason}); autograder jobs retry {job.id}"
             yield Choice(target, tuple(pushes), job, obstacle)
-            if self.course.policy(target.assignment) is ScorePolicy.LAST:
+            if stands.policy is ScorePolicy.LAST:
                 return
 
     def regrade(self, choice: Choice, why: str, *, allow_lower: bool = False) -> Job:
@@ -257,7 +327,6 @@ class Staff:
         self, choices: list[Choice], graded: Mapping[str, Report | GraderError], allow_lower: bool
     ) -> Preview:
         target = choices[0].target
-        known = self.ledger.candidates(target.assignment, repository=target.repository)
         fresh: list[Candidate] = []
         changed: list[tuple[str, str, str]] = []
         obstacles: list[str] = []
@@ -272,16 +341,10 @@ class Staff:
             again = replace(choice.last, attempt=choice.last.attempt + 1, may_lower=allow_lower)
             fresh += [Candidate.of(push, again, report) for push in choice.pushes]
             changed += _changed(self.ledger.report(choice.last.id), report)
-        scoring = (
-            target.assignment,
-            self.course.policy(target.assignment),
-            self.course.cutoffs(target.assignment, [target.repository]),
-        )
-        before, after = current(known, *scoring), current([*known, *fresh], *scoring)
         return Preview(
             target.repository,
-            before[0] if before else None,
-            after[0] if after else None,
+            standing(self.ledger, self.course, target).score,
+            standing(self.ledger, self.course, target, further=fresh).score,
             max((candidate.points for candidate in fresh), default=None),
             tuple(changed),
             tuple(obstacles),

@@ -12,7 +12,7 @@ from autograder.errors import GraderError
 from autograder.ledger import JobState, Ledger
 from autograder.ledger.workers import workers
 from autograder.report import both_ends
-from autograder.service import readiness
+from autograder.service import attention, readiness
 from autograder.service.intake import post_receive
 from autograder.service.intake.spool import Spool
 from autograder.service.jobs.queue import Queue
@@ -57,6 +57,7 @@ def look(config_file: Path) -> dict[str, Any]:
                 {"job": job.id, "reason": job.reason, "tries": job.tries}
                 for job in ledger.jobs(states=[JobState.FAILED])
             ],
+            **attention.look(ledger, course),
         }
     try:
         found["repositories"] = post_receive.findings(course, Spool(course.spool()))
@@ -106,6 +107,7 @@ def lines(found: dict[str, Any]) -> Iterator[str]:
         yield f"hook     … and {len(found['repositories']) - SHOWN} more; see autograder hook check"
     if found["dead"]:
         yield "Look at a job with autograder jobs show JOB, then autograder jobs retry JOB."
+    yield from attention.lines(found)
 
 
 def _seconds(number: float) -> str:

@@ -105,13 +105,19 @@ def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path,
         ("cs/deep/a0-ann", "main"),  # a star does not cross a slash
         ("teams/red/blue/a0", "main"),
         ("xcs/a0-ann", "main"),
-        ("CS/a0-ann", "main"),
         ("cs/a0-ann.git", "main"),  # the same repository under a second name
         ("cs/plainly", "submit"),
     ],
 )
 def test_what_does_not_match_is_not_graded(course, path, branch):
     assert target(course, path, branch) is None
+
+
+def test_names_match_as_their_host_matches_them(course):
+    assert target(course, "CS/A0-Ann").student == "Ann"
+    assert (
+        target(course, "CS/plain", "submit", host="files") is None
+    )  # a file system tells upper from lower case
 
 
 def test_a_repository_of_another_host_is_not_graded(course):
@@ -174,11 +180,10 @@ def test_a_missing_token_file_names_the_file_and_the_variable(course, tmp_path):
         course.credentials(HOST)
 
 
-def test_the_endpoint_has_all_secrets_branches_and_bots(course):
+def test_the_endpoint_has_all_secrets_and_bots(course):
     endpoint = course.endpoint(HOST)
     assert endpoint.host == HOST
     assert endpoint.secrets == (b"first-secret-of-16", b"second-secret-of-16")
-    assert endpoint.branches == ("main", "submit")
     assert endpoint.bots == ("grader",)
 
 

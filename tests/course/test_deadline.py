@@ -3,6 +3,8 @@
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autograder.config.times import DeadlineError
 from autograder.course.deadline import (
@@ -15,6 +17,7 @@ from autograder.course.deadline import (
     sentence,
     shown,
 )
+from autograder.ledger import Cutoffs, RepositoryName, Source
 
 UTC = timezone.utc
 AUTUMN = Deadline.of("Europe/Berlin", opens="2026-10-01 08:00", closes="2026-10-12 23:59", grace_minutes=30)
@@ -36,7 +39,7 @@ def until(text):
         ("2026-10-01 06:00:00", Timing.ON_TIME),
         ("2026-10-12 21:59:00", Timing.ON_TIME),
         ("2026-10-12 21:59:30", Timing.ON_TIME),
-        ("2026-10-12 21:59:59.999999", Timing.ON_TIME),
+        ("2026-10-12 21:59:59.999999", Timing.ON_TIME),  # 23:59 holds to the end of that minute
         ("2026-10-12 22:00:00", Timing.IN_GRACE),
         ("2026-10-12 22:29:59.999999", Timing.IN_GRACE),
         ("2026-10-12 22:30:00", Timing.LATE),
@@ -50,11 +53,40 @@ def test_each_boundary_belongs_to_the_student(received, timing):
 def test_seconds_other_than_zero_are_the_exact_moment():
     deadline = Deadline.of("UTC", closes="2026-10-12 23:59:30")
     assert deadline.decide(at("2026-10-12 23:59:30")).timing is Timing.ON_TIME
-    assert deadline.decide(at("2026-10-12 23:59:31")).timing is Timing.LATE
+    assert deadline.decide(at("2026-10-12 23:59:30.000001")).timing is Timing.LATE
 
 
-def test_only_on_time_and_in_grace_count():
-    assert [timing for timing in Timing if timing.counts] == [Timing.ON_TIME, Timing.IN_GRACE]
+def test_early_and_late_pushes_do_not_count():
+    assert [timing for timing in Timing if not timing.counts] == [Timing.EARLY, Timing.LATE]
+
+
+@pytest.mark.parametrize(
+    ("found", "timing"),
+    [
+        ("2026-10-01 05:00", Timing.EARLY),
+        ("2026-10-12 20:00", Timing.ON_TIME),
+        ("2026-10-13 20:00", Timing.UNKNOWN),
+    ],
+)
+def test_a_push_that_was_found_was_made_before(found, timing):
+    decision = AUTUMN.decide(at(found), known=False)
+    assert decision.timing is timing
+    assert sentence(decision).startswith("This push was found on ")
+
+
+@given(
+    st.datetimes(datetime(2026, 9, 30), datetime(2026, 10, 14)),
+    st.sampled_from(Source),
+    st.sampled_from([0, 30]),
+    st.sampled_from(["2026-10-12 23:59", "2026-10-12 23:59:30"]),
+)
+def test_a_decision_and_the_cutoffs_of_the_ledger_agree(received, source, grace, closes):
+    """The two forms of one rule: for a push that a student reads about, and for all candidates of an assignment."""
+    deadline = Deadline.of("UTC", opens="2026-10-01 08:00", closes=closes, grace_minutes=grace)
+    cutoffs = Cutoffs(deadline.closes + deadline.grace, opens=deadline.opens)
+    received = received.replace(tzinfo=UTC)
+    decision = deadline.decide(received, known=source is not Source.UNKNOWN)
+    assert decision.timing.counts is cutoffs.counts(RepositoryName("h", "o", "n"), received, source)
 
 
 def test_the_zone_of_the_receive_time_does_not_matter():

@@ -55,7 +55,7 @@ class Desk:
     def repair(self):
         """Let the reconciler look once, and run what it queued."""
         self.reconciler.repair()
-        opened = self.reconciler.grade_extended()
+        opened = self.reconciler.grade_what_counts()
         for entry in self.queue.entries():
             self.run(entry.job)
         return opened

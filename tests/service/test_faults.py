@@ -91,8 +91,8 @@ MOMENTS = {
     "while it is graded": 'die(Graders, "grade", "before", only=lambda *a: os.environ["VICTIM"] in a)',
     "after the report": f'die(Ledger, "add_report", "after", {OF_LEDGER})',
     "between the report and its checkpoint": f'die(Pipeline, "_grade", "after", {MINE})',
-    "before the push to the branch": f'die(feedback, "publish", "before", {PUBLISHED})',
-    "after the push to the branch": f'die(feedback, "publish", "after", {PUBLISHED})',
+    "before the push to the branch": f'die(feedback, "show", "before", {PUBLISHED})',
+    "after the push to the branch": f'die(feedback, "show", "after", {PUBLISHED})',
     "after the feedback": f'die(Ledger, "add_feedback", "after", {OF_LEDGER})',
     "between the end and its checkpoint": f'die(Ledger, "move", "after", {FINAL})',
 }

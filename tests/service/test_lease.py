@@ -280,22 +280,13 @@ def test_a_branch_at_a_commit_without_a_push_is_taken_as_one(service):
     parts.intake.receive(university.push(student="bob"), now())
     parts.intake.receive(university.push(), now())
     lost = university.push("# lost\n")
-    repairs = reconciler(parts, head=lambda target: university.bare(target.student).tip(target.branch))
+    repairs = reconciler(
+        parts, tips=lambda target: (university.bare(target.student).tip(target.branch), None)
+    )
     assert sorted(repairs.look() for _ in range(2)) == [False, True]
     assert sorted(repairs.look() for _ in range(2)) == [False, False]
     (push,) = parts.ledger.pushes(university.repository(), commit=lost.commit)
     assert parts.ledger.job(f"grade:{push.repository}:{lost.commit}:t").state is JobState.QUEUED
-
-
-def test_a_branch_is_not_looked_at_when_a_push_would_come_too_late(folder):
-    university = University(folder, assignment='zone = "UTC"\ncloses = "2026-09-01 12:00"')
-    with university.parts() as parts:
-        parts.intake.receive(university.push(), NOON)
-        university.push("# lost\n")
-        repairs = reconciler(
-            parts, head=lambda _: pytest.fail("the branch was looked at"), clock=lambda: NOON
-        )
-        assert not repairs.look()
 
 
 def test_a_disk_that_is_nearly_full_is_a_problem(service, tmp_path, monkeypatch):

@@ -47,7 +47,22 @@ def test_a_push_comes_out_as_it_went_in(spool):
     assert (second.commit, second.branch) == (B, "other")
     assert first.delivery_id != second.delivery_id
     assert received == WHEN
-    assert names(spool.folder) == []
+    assert spool.waiting() == 0
+
+
+def test_what_was_taken_stays_two_weeks_and_can_be_given_back(spool):
+    path = put(spool, (ZERO, A, MAIN), received=WHEN)
+    assert spool.drain(Taken()) == Drained(1)
+    assert names(spool.folder / "taken") == [path.name]
+    assert spool.give_back() == 1
+    taken = Taken()
+    assert spool.drain(taken) == Drained(1)
+    ((push, received),) = taken
+    assert (push.commit, received) == (A, WHEN)
+    written = (spool.folder / "taken" / path.name).stat().st_mtime
+    assert spool.forget(written + 13 * 86400) == 0
+    assert spool.forget(written + 15 * 86400) == 1
+    assert spool.give_back() == 0
 
 
 def test_the_oldest_comes_first(spool):

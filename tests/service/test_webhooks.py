@@ -174,9 +174,7 @@ def test_there_is_no_other_webhook(client, service, path):
     assert recorded(service) == []
 
 
-@pytest.mark.parametrize(
-    "path", ["/webhook", "/webhook/", "/webhook/github/", "/webhook/github/a/b", "//webhook/github"]
-)
+@pytest.mark.parametrize("path", ["/webhook", "/webhook/", "/webhook/github/a/b", "//webhook/github"])
 def test_other_paths_are_not_those_of_webhooks(client, service, path):
     assert post(client, path=f"http://testserver{path}").status_code in (401, 404)
     assert recorded(service) == []

@@ -70,8 +70,11 @@ def create(
     webhooks = Webhooks(service, limits, monotonic=monotonic)
     app = Starlette(
         routes=[
-            Route("/webhook/{kind}", webhooks.respond, methods=["POST"]),
-            Route("/webhook/{kind}/{host}", webhooks.respond, methods=["POST"]),
+            *(
+                Route(f"/webhook/{{kind}}{host}{slash}", webhooks.respond, methods=["POST"])
+                for host in ("", "/{host}")
+                for slash in ("", "/")  # people copy addresses with a slash at the end
+            ),
             Route("/healthz", machines.health),
             Route("/readyz", machines.ready),
             Route("/metrics", machines.metrics),

@@ -28,21 +28,20 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from autograder.course.course import Course
-from autograder.course.deadline import Decision, duration
+from autograder.course.deadline import duration
+from autograder.course.standing import Judged, Standing, standing
 from autograder.errors import GraderError
 from autograder.ledger import (
-    Cutoffs,
-    Job,
     JobHistory,
     JobState,
     LedgerError,
     RecordedPush,
     RepositoryName,
-    Score,
-    ScorePolicy,
+    Source,
     Unknown,
 )
 from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
+from autograder.service import attention
 from autograder.service.http.login import Login, from_our_page
 from autograder.service.jobs.queue import QueueError
 from autograder.service.metrics import Depth
@@ -66,6 +65,11 @@ STATES = {
     JobState.DEAD: "needs staff",
     JobState.SUPERSEDED: "superseded",
     JobState.FINAL: "final",
+}
+SAYS = {
+    Source.HOST.value: "the host's record",
+    Source.FEEDBACK.value: "our sealed feedback",
+    Source.STAFF.value: "set by staff",
 }
 _JOB = re.compile(r"[!-~]{1,1000}")
 ANOTHER_SITE = "this form was sent from another site; if it was not, correct url of [service]\n"
@@ -103,7 +107,7 @@ class PushRow:
 
     push: RecordedPush
     jobs: tuple[JobHistory, ...]
-    decisions: Mapping[str, Decision]  # the key is the id of a job
+    judged: Judged | None  # None if the course cannot decide
 
 
 class Pages:
@@ -222,6 +226,8 @@ class Pages:
             "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
             "waiting": ledger.jobs(states=[JobState.QUEUED], limit=ON_FRONT),
             "results": ledger.results(limit=ON_FRONT * 2),
+            "undated": attention.undated(ledger, self._service.course)[:ON_FRONT],
+            "losses": ledger.losses(limit=ON_FRONT),
         }
 
     def _depths(self) -> Mapping[str, Depth]:
@@ -265,22 +271,26 @@ class Pages:
         except LedgerError:
             return "missing.html", {}
         page = _page_of(request, PUSHES)
+        values = self._of_repository(repository, page)
+        if not values["rows"] and page.number == 1:
+            return "missing.html", {}
+        return "repository.html", values
+
+    def _of_repository(self, repository: RepositoryName, page: Page) -> dict[str, Any]:
+        """Return what a page of one repository shows."""
         history = self._service.ledger.history(repository, limit=page.size + 1, offset=page.offset)
         pushes, page = _cut(list(reversed(history.pushes)), page)
-        if not pushes and page.number == 1:
-            return "missing.html", {}
+        stands = self._standing(repository)
         rows = []
         for push in pushes:
             jobs = tuple(entry for entry in reversed(history.jobs) if entry.job.commit == push.commit)
-            decisions = {entry.job.id: self._decision(push, entry.job) for entry in jobs}
-            rows.append(PushRow(push, jobs, {job: found for job, found in decisions.items() if found}))
-        assignments = sorted({entry.job.assignment for entry in history.jobs})
-        standing = {name: self._standing(repository, name) for name in assignments}
-        return "repository.html", {
+            rows.append(PushRow(push, jobs, stands.judged(push.id) if stands else None))
+        score = stands.score if stands else None
+        return {
             "repository": repository,
             "rows": rows,
-            "standing": {name: found for name, found in standing.items() if found},
-            "counting": {found[0].job_id for found in standing.values() if found and found[0]},
+            "stands": stands,
+            "counting": {score.job_id} if score else set(),
             "page": page,
         }
 
@@ -289,35 +299,16 @@ class Pages:
         response = await missing(Request(scope))
         await response(scope, receive, send)
 
-    def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
-        """Return whether a push was in time for a job's assignment; None if the course cannot decide."""
-        course = self._service.course
+    def _standing(self, repository: RepositoryName) -> Standing | None:
+        """Return how a repository stands; None if the course cannot decide, or does not grade it any more."""
+        service = self._service
         try:
-            target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
-            if target is None or target.assignment != job.assignment:
-                return None
-            return course.decide(target, push.received)
+            target = service.intake.target_at(repository)
+            return None if target is None else standing(service.ledger, service.course, target)
+        except LedgerError:
+            raise
         except GraderError:
             return None
-
-    def _standing(
-        self, repository: RepositoryName, assignment: str
-    ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and the score policy; None if the course cannot decide.
-
-        While the file of extensions has a mistake, no push with a report is called late.
-        """
-        course = self._service.course
-        try:
-            policy = course.policy(assignment)
-            cutoffs = course.cutoffs(assignment, [repository])
-        except GraderError:
-            return None
-        scores = partial(self._service.ledger.current_scores, assignment, policy, repository=repository)
-        found = scores(cutoffs)
-        if course.in_doubt(assignment) and found != scores(Cutoffs()):
-            return None
-        return (found[0] if found else None), policy
 
 
 def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
@@ -380,6 +371,7 @@ def _environment(course: Course) -> jinja2.Environment:
     }
     environment.globals |= {
         "STATES": STATES,
+        "SAYS": SAYS,
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,

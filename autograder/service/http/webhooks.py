@@ -89,6 +89,7 @@ class Webhooks:
         self._monotonic = monotonic
         self._clients = TokenBucket(rate=self._limits.rate, burst=self._limits.burst)
         self._logged = TokenBucket(rate=0.1, burst=10)  # so that nobody can fill the disk with log lines
+        self._lost = TokenBucket(rate=1.0, burst=60)  # so that nobody can keep the ledger busy
         self._held: Counter[str] = Counter()  # client address -> bytes of its bodies in memory
         self._waiting = 0
         self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
@@ -102,6 +103,8 @@ class Webhooks:
         result = await self._result(request, client, kind, received)
         if kind in PARSERS:
             self._service.metrics.webhook(kind, result.label)
+        if result.lost and not self._lost.wait(client, self._monotonic()):
+            await anyio.to_thread.run_sync(self._service.lost, kind, result.subject, result.reason)
         if result.status >= 400 and not self._logged.wait(client, self._monotonic()):
             facts = {"path": request.scope["path"][:200], "client": client}
             _log.warning(
@@ -126,7 +129,9 @@ class Webhooks:
             async with self._body(request, client, endpoint.max_body) as body:
                 return await self._in_thread(self._handle, kind, headers, body, endpoint, received)
         except webhook.Refused as refused:
-            return _Result(refused.status, "refused", refused.reason)
+            return _Result(
+                refused.status, "refused", refused.reason, subject=request.path_params.get("host") or kind
+            )
         except _Busy:
             return _Result(503, "busy", "the service is busy; send it again", retry)
         except ClientDisconnect:
@@ -218,6 +223,12 @@ class _Result:
     result: str
     reason: str = ""
     retry_after: int = 0
+    subject: str = ""  # whose delivery it was
+
+    @property
+    def lost(self) -> bool:
+        """Whether a delivery did not become a push and staff should know: a wrong signature, a malformed push."""
+        return bool(self.subject) and self.status in (400, 401, 413, 415, 422)
 
     @property
     def label(self) -> str:

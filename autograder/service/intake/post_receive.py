@@ -131,6 +131,9 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
         HookError: there is another hook and `chain` is false, or the hook cannot be written.
     """
     spool.make()
+    _git(
+        at.path, "config", "core.logAllRefUpdates", "true"
+    )  # says when a branch moved, if the hook could not
     hook = _hooks(at.path) / NAME
     text = script(at, spool.folder)
     try:

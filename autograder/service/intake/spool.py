@@ -1,8 +1,9 @@
 """A folder in which hooks leave pushes until the service takes them: small files, each written whole or not at all.
 
 The hook of a bare repository (`post_receive`) writes a file while the student waits, even if the service does not run.
-The service drains the folder, and removes a file only when its pushes are in the ledger. To take a file twice is
-harmless, because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
+The service drains the folder. It moves a file to `taken/` when its pushes are in the ledger, and removes it after two
+weeks: a ledger that was restored from a backup takes them again. To take a file twice is harmless, because the ledger
+knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
 
 A file is named `SECONDS-...json`. It holds a JSON object: format (1), host, owner, name, pusher, received (seconds
 since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. A hook
@@ -40,6 +41,8 @@ FORMAT = 1
 SUFFIX = ".json"
 DRAFT = ".new-"  # prefix of a file that is being written, or was when the machine stopped
 REJECTED = "rejected"
+TAKEN = "taken"
+KEPT_SECONDS = 14 * 86400.0  # a backup must not be older than this
 MAX_BYTES = 512 << 10
 MAX_PUSHES = 1000  # in one file; the hook has the same limit
 BATCH = 1000  # the most files that one round takes
@@ -67,7 +70,7 @@ class Drained:
     """The result of one round of `Spool.drain`.
 
     Attributes:
-        taken: the number of files whose pushes were handed over; these files are removed.
+        taken: the number of files whose pushes were handed over.
         rejected: names of the files that were moved to `rejected/`, each with the reason.
     """
 
@@ -168,12 +171,47 @@ class Spool:
             except Conflict as error:  # another try would not help, and the other files must not wait for it
                 rejected.append(self._set_aside(path, error))
                 continue
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise SpoolError(f"cannot remove {path}: {error}; make its folder writable") from error
+            with contextlib.suppress(FileNotFoundError):
+                self._move(path, TAKEN)
             taken += 1
         return Drained(taken, tuple(rejected))
+
+    def give_back(self) -> int:
+        """Put the files that were taken back into the spool, to be taken again; return how many.
+
+        Raises:
+            SpoolError: a file cannot be moved.
+        """
+        moved = 0
+        for path in sorted((self.folder / TAKEN).glob("*")):
+            try:
+                path.rename(self.folder / f"{path.name.removesuffix(SUFFIX)}{SUFFIX}")
+            except OSError as error:
+                raise SpoolError(f"cannot move {path} to {self.folder}: {error}") from error
+            moved += 1
+        return moved
+
+    def forget(self, now: float | None = None) -> int:
+        """Remove files that were taken more than `KEPT_SECONDS` ago; return how many.
+
+        Args:
+            now: seconds since 1970; default: the present.
+
+        Raises:
+            SpoolError: a file cannot be removed.
+        """
+        before = (time.time() if now is None else now) - KEPT_SECONDS
+        removed = 0
+        for path in (self.folder / TAKEN).glob("*"):
+            try:
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise SpoolError(f"cannot remove {path}: {error}") from error
+        return removed
 
     def _files(self) -> Iterator[Path]:
         now = time.time()
@@ -190,18 +228,30 @@ class Spool:
 
     def _set_aside(self, path: Path, why: Exception) -> tuple[str, str]:
         """Move a file into `rejected/`; return its name there, and the reason."""
-        aside = self.folder / REJECTED
+        return self._move(path, REJECTED).name, one_line(str(why))
+
+    def _move(self, path: Path, name: str) -> Path:
+        """Move a file into a folder of the spool; return its new path. It replaces no other file.
+
+        Raises:
+            FileNotFoundError: the file is gone.
+            SpoolError: the file cannot be moved.
+        """
+        aside = self.folder / name
         try:
             aside.mkdir(mode=0o770, exist_ok=True)
-            to = aside / path.name.removeprefix(".")
+            plain = path.name.removeprefix(".")
+            to = aside / plain
             for number in itertools.count(2):
                 if not os.path.lexists(to):
                     break
-                to = aside / f"{path.name.removeprefix('.')}.{number}"
+                to = aside / f"{plain}.{number}"
             path.rename(to)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise SpoolError(f"cannot move {path} to {aside}: {error}; make both folders writable") from error
-        return to.name, one_line(str(why))
+        return to
 
 
 def _read(path: Path) -> list[tuple[Push, datetime]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from autograder.grading import seal
-from autograder.ledger import Job
+from autograder.ledger import Job, RecordedPush, Source
 from autograder.report import Report, dumps, markdown, one_line
 
 
@@ -82,8 +82,11 @@ def not_lowered(report: Report, note: str, standing: Standing) -> dict[str, byte
     return _files(text, standing.report.to_json())
 
 
-def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, bytes]:
-    """Return feedback files with the seal of the course in score.json, see `autograder.grading.seal`."""
+def sealed(files: Mapping[str, bytes], job: Job, secret: bytes, push: RecordedPush) -> dict[str, bytes]:
+    """Return feedback files with the seal of the course in score.json, see `autograder.grading.seal`.
+
+    The seal names when the push was received, so that a ledger that was lost can be restored from the branch.
+    """
     data = seal.sealed(
         json.loads(files["score.json"]),
         files["score.md"],
@@ -91,6 +94,7 @@ def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, byt
         commit=job.commit,
         attempt=job.attempt,
         secret=secret,
+        received=None if push.source is Source.UNKNOWN else push.received,
     )
     return {**files, "score.json": dumps(data).encode()}
 

@@ -33,11 +33,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from autograder.config.times import DeadlineError
-from autograder.course import deadline
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
+from autograder.course.standing import counts, decide
 from autograder.errors import GraderError, SubmissionError, SuiteError
-from autograder.git import feedback
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
 from autograder.git.process import GitHostError, NoSuchRepository, NotFound, RepositoryError
@@ -50,13 +49,9 @@ from autograder.ledger import (
     Ledger,
     RecordedPush,
     RepositoryName,
-    ScorePolicy,
-    StoredReport,
     Unknown,
 )
-from autograder.ledger.scores import Candidate, current
-from autograder.report import Report
-from autograder.service.jobs import feedback_files
+from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
@@ -73,7 +68,7 @@ _REASON = 500  # how many characters of an unforeseen error are stored in the le
 class Intake(Protocol):
     """The methods of `intake.Intake` that steps call. `intake` imports this package, so we cannot import it."""
 
-    def notice(self, target: Target, head: str) -> None: ...
+    def notice(self, target: Target, head: str) -> object: ...
 
     def revive(self, job: Job) -> None: ...
 
@@ -94,6 +89,7 @@ class Pipeline:
         retries: how often a job is tried again.
         clock: returns the present moment, with a time zone.
         metrics: the counters of this process.
+        supersedes: whether a job ends when its branch has moved on to another commit that counts.
     """
 
     ledger: Ledger
@@ -105,6 +101,7 @@ class Pipeline:
     retries: int = 5
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     metrics: Metrics = field(default_factory=Metrics)
+    supersedes: bool = True
 
     # the steps -------------------------------------------------------------------------------------------
 
@@ -204,15 +201,16 @@ class Pipeline:
 
     def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
         target, push, decision = self._found(job)
-        note = f"Commit `{job.commit[:10]}`: {deadline.sentence(decision)}"
+        if self.ledger.is_own(job.commit):
+            return self._settle(job, JobState.FINAL, "made by the course staff, so it is not graded")
         if self.ledger.report(job.id) is not None:
-            return {"next": PUBLISH, "note": note, "timing": decision.timing.value}
+            return {"next": PUBLISH}
         credentials = self.course.credentials(target.repository.host)
         head = branch_head(target.remote, target.branch, credentials=credentials)
         mark = self._last_push(job.repository, push.ref)
         if self._overtaken(job, target, head):
             return {"next": END}
-        facts: Facts = {"note": note, "timing": decision.timing.value, "mark": mark}
+        facts: Facts = {"mark": mark}
         if not decision.timing.counts:
             return {"next": PUBLISH, **facts}
         try:
@@ -239,7 +237,7 @@ class Pipeline:
             if target is None or target.assignment != job.assignment:
                 continue
             try:
-                decision = self.course.decide(target, push.received)
+                decision = decide(self.course, target, push)
             except DeadlineError as error:
                 undecided = error
                 continue
@@ -262,13 +260,15 @@ class Pipeline:
         commit is recorded, a push is recorded now. If the job of that commit was superseded as the older of the two,
         it is queued again. Return whether `job` was superseded.
         """
-        if head is None or head == job.commit or job.attempt > 1:
+        if not self.supersedes or head is None or head == job.commit or job.attempt > 1:
             return False
+        if self.ledger.is_own(head):
+            return False  # an update of the starter takes nothing from the student's push below it
         pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
         if not pushes:
             self.intake.notice(target, head)
             pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
-        if not any(self.course.counts(target, push.received) for push in pushes):
+        if not any(counts(self.course, target, push) for push in pushes):
             return False  # a late push does not supersede one that was in time
         newer = [
             other
@@ -308,7 +308,7 @@ class Pipeline:
     # grade -----------------------------------------------------------------------------------------------
 
     def _grade(self, job: Job, facts: Mapping[str, Any]) -> Facts:
-        following = {"next": PUBLISH, "note": facts["note"], "timing": facts["timing"]}
+        following = {"next": PUBLISH}
         if self.ledger.report(job.id) is not None:
             return following
         try:
@@ -359,71 +359,16 @@ class Pipeline:
 
     # publish ---------------------------------------------------------------------------------------------
 
-    def _publish(self, job: Job, facts: Mapping[str, Any]) -> Facts:
-        target, push, _ = self._found(job)
-        stored = self.ledger.report(job.id)
-        if stored is not None:
-            note = facts["note"] + again(self.ledger, job)
-            files, when, reason = self._files(job, stored, note), stored.recorded, "graded"
-        else:
-            standing = self._stands(self._standing(job))
-            files = feedback_files.not_graded(job.assignment, job.commit, facts["note"], standing)
-            when, reason = push.received, f"not graded: {facts['timing']}"
-        settings = self.course.feedback
-        published = feedback.publish(
-            target.remote,
-            branch=settings.branch,
-            graded_commit=job.commit,
-            attempt=job.attempt,
-            files=feedback_files.sealed(files, job, self.course.config.secret()),
-            when=when,
-            identity=settings.identity,
-            credentials=self.course.credentials(target.repository.host),
-            signing_key=settings.signing_key,
+    def _publish(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
+        target, _, decision = self._found(job)
+        graded = self.ledger.report(job.id) is not None
+        if not graded and decision.timing.counts:
+            # It was late when the job was fetched. Meanwhile staff extended the deadline, or set the time of the push.
+            return {"next": FETCH}
+        showing.publish(self.ledger, self.course, target, job)
+        return self._settle(
+            job, JobState.FINAL, "graded" if graded else f"{showing.NOT_GRADED}{decision.timing.value}"
         )
-        self.ledger.add_feedback(job.id, commit=published.commit, branch=settings.branch)
-        return self._settle(job, JobState.FINAL, reason)
-
-    def _files(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
-        """Return the feedback files of the job's report.
-
-        If the job is a regrade that does not count, they show the report that counts.
-        """
-        if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
-            best = self._stands(self._standing(job, stored.report, ScorePolicy.BEST))
-            if best is not None and best.report.points > stored.report.points:
-                return feedback_files.lower(stored.report, note, best)
-            return feedback_files.graded(stored.report, note)
-        counts = self._standing(job, stored.report)
-        standing = self._stands(counts) if counts != job.id else None
-        if job.attempt > 1 and standing is not None:
-            return feedback_files.not_lowered(stored.report, note, standing)
-        return feedback_files.graded(stored.report, note, standing)
-
-    def _standing(
-        self, job: Job, report: Report | None = None, policy: ScorePolicy | None = None
-    ) -> str | None:
-        """Return the id of the job whose report is the repository's score, None if the repository has no score.
-
-        Args:
-            job: a job of the repository.
-            report: of `job`. The job is not final yet, but its report is treated as if it were.
-            policy: in place of the assignment's.
-        """
-        candidates = self.ledger.candidates(job.assignment, repository=job.repository)
-        if report is not None:
-            pushes = self.ledger.pushes(job.repository, commit=job.commit)
-            candidates += [Candidate.of(push, job, report) for push in pushes]
-        cutoffs = self.course.cutoffs(job.assignment, [job.repository])
-        policy = policy or self.course.policy(job.assignment)
-        scores = current(candidates, job.assignment, policy, cutoffs)
-        return scores[0].job_id if scores else None
-
-    def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
-        if job_id is None:
-            return None
-        stored, job = self.ledger.report(job_id), self.ledger.job(job_id)
-        return None if stored is None else feedback_files.Standing(job.commit, stored.report)
 
     # the end ---------------------------------------------------------------------------------------------
 
@@ -460,20 +405,6 @@ class Pipeline:
         except IllegalTransition as settled:
             return _settled_meanwhile(str(settled))
         return {"next": RETRY}
-
-
-def again(ledger: Ledger, job: Job) -> str:
-    """Return what score.md says about a regrade, after the sentence about the push; empty for a first attempt."""
-    if job.attempt == 1:
-        return ""
-    acts = [line.why for line in ledger.audit_lines(subject=job.id) if line.what == "regrade"]
-    earlier = [
-        (other.attempt, stored.report)
-        for other in ledger.jobs(repository=job.repository, assignment=job.assignment)
-        if other.commit == job.commit and other.attempt < job.attempt and (stored := ledger.report(other.id))
-    ]
-    before = max(earlier, key=lambda each: each[0])[1] if earlier else None
-    return f" {feedback_files.graded_again(acts[-1] if acts else '', before)}"
 
 
 def wait_before_next_try(
