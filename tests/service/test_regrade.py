@@ -304,7 +304,10 @@ def test_after_uninstall_a_push_is_not_graded_even_if_it_is_found(office):
     target = office.parts.course.target(office.university.repository(), "main")
     heads = []
     scan = Reconciler(
-        office.ledger, office.parts.queue, office.parts.intake, head=lambda _: heads.append(1) or later.commit
+        office.ledger,
+        office.parts.queue,
+        office.parts.intake,
+        tips=lambda _: heads.append(1) or (later.commit, None),
     )
     assert scan.look() is False
     office.parts.intake.notice(target, later.commit)
@@ -325,7 +328,7 @@ def test_the_scan_tells_staff_once_what_a_repository_needs(office, caplog):
         office.ledger,
         office.parts.queue,
         office.parts.intake,
-        head=lambda target: office.university.bare().tip(target.branch),
+        tips=serve._tips(office.parts.course),
         check=serve._check(office.parts.course, spool),
     )
     with caplog.at_level("ERROR"):
