@@ -199,7 +199,10 @@ def test_a_push_that_was_late_and_counts_now_is_not_shown_as_both(staff_of, seme
     client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
     text = text_of(client.get(ANN))
     assert "on time, extended" in text
-    assert "not graded: late by the deadline of that time; it counts now, and a further attempt is graded" in text
+    assert (
+        "not graded: late by the deadline of that time; it counts now, and a further attempt is graded"
+        in text
+    )
 
 
 def test_the_front_page_names_a_mistake_in_the_extensions(semester, clock, tmp_path):
@@ -211,7 +214,9 @@ def test_the_front_page_names_a_mistake_in_the_extensions(semester, clock, tmp_p
         )
     }
     page = staff(new_service(tmp_path, semester.ledger, clock, assignments=assignments)).get("/")
-    assert "extensions.csv:2: student: no repository of '2O23' has pushed, but one of '2023' has" in text_of(page)
+    assert "extensions.csv:2: student: no repository of '2O23' has pushed, but one of '2023' has" in text_of(
+        page
+    )
 
 
 def test_a_removed_assignment_keeps_its_reports(semester, clock, tmp_path):
