@@ -44,10 +44,8 @@ LOOK_SECONDS = 10.0  # between two looks at the signatures
 AGAIN_SECONDS = 30.0  # between two tries of what did not work
 FRESH_SECONDS = 120.0  # what a service has found is shown for so long, if it does not look again
 MAX_REASON = 600  # characters
-MEMORY, FOUND = (
-    "ready",
-    "found-",
-)  # a folder of the grader's own files, and how the names of some files in it begin
+MEMORY = "ready"  # a folder of the grader's own files: what worked, by assignment
+FOUND = ".found-"  # and the files there in which services leave what they found
 NOT_YET = "the suites and the sandbox are being tried; this takes a few seconds"
 
 
