@@ -122,7 +122,10 @@ def _findings(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Findin
         probes = Path(folder) / "probes.py"
         probes.write_text(PROBES)
         try:
-            with BwrapWall(probes, preload=preload, devices=devices, limits=SMALL) as wall:
+            existing = [
+                device for device in devices if Path(device).exists()
+            ]  # the others are findings already
+            with BwrapWall(probes, preload=preload, devices=existing, limits=SMALL) as wall:
                 wall.ready()
                 yield _identity()
                 yield from _inside(wall)

@@ -4,6 +4,9 @@ Nothing is predicted: each assignment's suite server is started, which imports `
 the suite and lets the reference pass it. That takes seconds, so what worked is remembered under a signature of all that
 it depends on: the configuration, the suite, the reference, the sandbox, the devices, the modules. It is tried again
 when the signature has changed, and every hour. What did not work is never remembered.
+
+A running service looks every few seconds, and leaves what it found in a file. `status` shows that, so it says the same
+as the service, whoever asks.
 """
 
 import contextlib
@@ -17,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -39,7 +42,10 @@ from autograder.submission import PACKAGE
 REMEMBERED_SECONDS = 3600.0
 LOOK_SECONDS = 10.0  # between two looks at the signatures
 AGAIN_SECONDS = 30.0  # between two tries of what did not work
+FRESH_SECONDS = 120.0  # what a service has found is shown for so long, if it does not look again
 MAX_REASON = 600  # characters
+MEMORY = "ready"  # a folder of the grader's own files: what worked, by assignment
+FOUND = ".found-"  # and the files there in which services leave what they found
 NOT_YET = "the suites and the sandbox are being tried; this takes a few seconds"
 
 
@@ -78,6 +84,21 @@ def problems(
     return [*course.obstacles(), *(one.problem for one in found if one.problem)]
 
 
+def seen(config_file: Path) -> list[str]:
+    """Return the problems that the services of this machine see; without one that runs, what `problems` returns.
+
+    Raises:
+        ConfigError: the configuration cannot be read.
+    """
+    found, running = dict[str, None](), False
+    for file in sorted((load(config_file).state / MEMORY).glob(f"{FOUND}*")):
+        with contextlib.suppress(OSError, ValueError):
+            if 0 <= time.time() - file.stat().st_mtime < FRESH_SECONDS:
+                found |= dict.fromkeys(map(str, json.loads(file.read_text())))
+                running = True
+    return list(found) if running else problems(config_file)
+
+
 def tried(
     config: Config,
     config_file: Path,
@@ -110,7 +131,7 @@ def tried(
 
 
 def _try(config: Config, config_file: Path, name: str, *, again: bool, make: Callable[..., Grader]) -> str:
-    signature, memory = _signature(config, config_file, name), config.state / "ready" / name
+    signature, memory = _signature(config, config_file, name), config.state / MEMORY / name
     if not again and _remembered(memory) == signature:
         return ""
     try:
@@ -148,15 +169,15 @@ def _remembered(memory: Path) -> str:
     return ""
 
 
-def _remember(memory: Path, signature: str) -> None:
-    """Remember, in one step, what worked. Only the account of the service does so, in the folder that it has made."""
+def _remember(memory: Path, text: str) -> None:
+    """Write a file in one step. Only the account of the service does so, in the folder that it has made."""
     with contextlib.suppress(OSError):  # it is only tried again
         if memory.parent.parent.stat().st_uid != os.geteuid():
             return
         memory.parent.mkdir(exist_ok=True)
         descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=memory.parent)
         with os.fdopen(descriptor, "w") as file:
-            file.write(signature)
+            file.write(text)
         Path(draft).replace(memory)
 
 
@@ -255,6 +276,7 @@ class Watch:
         self._config_file, self._queues = config_file, queues
         self._found: list[str] | None = None
         self._grader: Grader | None = None
+        self._file: Path | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="readiness", daemon=True)
 
@@ -269,6 +291,9 @@ class Watch:
         if grader is not None:
             grader.kill()
         self._thread.join(LOOK_SECONDS)
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.unlink()
 
     @property
     def done(self) -> bool:
@@ -292,7 +317,16 @@ class Watch:
                 if self._found is None or problem not in self._found:
                     LOG.error("the course cannot be graded", extra={"reason": problem})
             self._found = found
+            self._leave(found)
             self._stop.wait(AGAIN_SECONDS if found else LOOK_SECONDS)
+
+    def _leave(self, found: Sequence[str]) -> None:
+        """Leave what was found for `seen`."""
+        with contextlib.suppress(GraderError):  # a mistake in the configuration is among what was found
+            folder = load(self._config_file).state / MEMORY
+            self._file = folder / f"{FOUND}{'-'.join(self._queues) or 'web'}"
+        if self._file is not None:
+            _remember(self._file, json.dumps(list(found)))
 
     def _made(self, *arguments: object, **settings: object) -> Grader:
         """Make a grader that `stop` can end. Once stopped, none is made."""

@@ -74,7 +74,7 @@ def look(config_file: Path) -> dict[str, Any]:
             queue.close()
     except GraderError as error:
         found["queues"], found["problem"] = {}, str(error)
-    found["problems"] = readiness.problems(config_file)
+    found["problems"] = readiness.seen(config_file)
     found["problems"] += readiness.recorded(course)[0]
     return found
 

@@ -194,6 +194,30 @@ def test_an_assignment_of_another_machine_is_not_tried_here(university, grader, 
     assert bool(grader.started) == (not skipped)
 
 
+def test_status_shows_what_the_service_sees(university, grader, monkeypatch):
+    monkeypatch.setattr(readiness, "problems", lambda *_arguments, **_settings: ["of the service"])
+    watch = readiness.Watch(university.config_file, ["cpu"])
+    assert watch.problems() == [readiness.NOT_YET]
+    watch.start()
+    try:
+        until(lambda: watch.done and list((university.course.folder / ".autograder/ready").glob(".found-*")))
+        monkeypatch.setattr(readiness, "problems", lambda *_arguments, **_settings: ["of this command"])
+        assert readiness.seen(university.config_file) == watch.problems() == ["of the service"]
+    finally:
+        watch.stop()
+    assert readiness.seen(university.config_file) == ["of this command"]  # no service runs any more
+
+
+@pytest.mark.sandbox
+def test_the_doctor_tries_the_devices_of_the_course(university):
+    remove_device(university)
+    result = run("doctor", university)
+    assert result.exit_code == 1
+    assert "FAIL  device /dev/no-such-gpu: not there" in result.output
+    assert "ok    wall: " in result.output
+    assert "devices: this machine has no /dev/no-such-gpu" in result.output
+
+
 # queues --------------------------------------------------------------------------------------------------
 
 
