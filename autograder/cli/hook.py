@@ -68,9 +68,10 @@ def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, 
 @hook.command()
 @_repositories
 def uninstall(repositories: tuple[Path, ...]) -> None:
-    """End the grading of repositories: remove the hook, and restore the one that was there before.
+    """Remove the hook, and end the grading of the repositories.
 
-    Pushes are not graded any more, even if the service finds them on the branch. Scores that are recorded stay.
+    The hook that was there before is restored. Pushes are not graded any more, even if the service finds them on the
+    branch. Scores that are recorded stay.
     """
     from autograder.service.intake import post_receive
 
@@ -108,7 +109,7 @@ def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path
 @hook.command()
 @config_option
 def check(config_file: Path) -> None:
-    """Look at all bare repositories that are graded, and name those that need staff.
+    """Name the bare repositories that need staff.
 
     A repository needs staff if it has no hook, if its hook was installed for another repository or spool, or if the
     accounts of git and of the service cannot both write to it. Run this as the account of the service.

@@ -353,7 +353,7 @@ class Staff:
     def _graded(
         self, choices: list[Choice], graders: Graders, jobs: int
     ) -> Iterator[tuple[str, Report | GraderError]]:
-        """Yield the last job of each choice with a new report, or the reason why there is none, in any order."""
+        """Yield the last job of each choice with a new report, or the error that prevented it, in any order."""
         if not choices:
             return
         assignment = choices[0].target.assignment

@@ -264,6 +264,13 @@ def test_a_repository_outside_the_host_s_folder_is_not_taken_for_the_original(
     assert f"the hook of cs/a0-ann ran in {copy}, a copied or moved repository" in reason
 
 
+def test_a_name_that_follows_from_the_path_may_be_given_too(course, bare, config):
+    given = post_receive.place(course, bare.path, host="files", owner="cs")
+    assert given == post_receive.place(course, bare.path)
+    assert autograder(config, "install", bare.path, "--host", "files", "--owner", "cs").exit_code == 0
+    assert autograder(config, "check").exit_code == 0
+
+
 def test_one_hook_may_serve_several_repositories(course, spool, tmp_path):
     for student in ("ann", "bob"):
         bare = Bare(tmp_path / "git" / "cs" / f"a0-{student}.git")
@@ -305,6 +312,13 @@ def test_staff_see_which_repositories_need_them(installed, config, spool, tmp_pa
     for name in ("a0-bob.git", "a0-eve.git"):
         assert autograder(config, "install", tmp_path / "git" / "cs" / name).exit_code == 0
     assert autograder(config, "check").exit_code == 0
+
+
+def test_a_copy_whose_name_no_repository_can_have_is_named(installed, course, spool):
+    copy = installed.path.with_name("a0-ann (copy).git")
+    shutil.copytree(installed.path, copy)
+    (problem,) = post_receive.findings(course, spool)
+    assert problem.startswith(f"{copy} cannot be graded: ")
 
 
 # the end of grading --------------------------------------------------------------------------------------

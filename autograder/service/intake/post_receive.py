@@ -98,7 +98,9 @@ def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Pla
     repository = RepositoryName(found[0][0], owner or found[0][1], name)
     if not any(course.target(repository, each.branch) for each in course.config.assignments.values()):
         raise HookError(f"no assignment grades pushes to {repository}; see repositories in autograder.toml")
-    return Place(path, repository, None if named else folders[found[0][0]])
+    base = folders[repository.host]
+    at_its_place = path == base / repository.owner / f"{repository.name}.git"
+    return Place(path, repository, base if at_its_place else None)
 
 
 def script(at: Place, spool: Path) -> str:
@@ -228,6 +230,9 @@ def findings(course: Course, spool: Spool) -> list[str]:
                 at = place(course, path, host=name)
             except HookError:  # nobody grades its pushes
                 continue
+            except GraderError as error:  # no repository can have such a name
+                found.append(f"{path} cannot be graded: {error}")
+                continue
             found += problems(at, spool, usual=usual)
     return found
 
@@ -242,7 +247,7 @@ def problems(at: Place, spool: Spool, *, usual: bool = False) -> list[str]:
         spool: the spool to which its hook must write.
         usual: whether git looks for hooks in the repository, unless the repository's own configuration says otherwise.
     """
-    if (at.path / ENDED).exists():
+    if os.path.exists(at.path / ENDED):  # noqa: PTH110 (it raises nothing)
         return []
     remedy = f"autograder hook install {at.path}"
     found = []
@@ -313,7 +318,7 @@ def _bare_repositories(base: Path) -> Iterator[Path]:
 
 
 def _is_bare(path: Path) -> bool:
-    return (path / "objects").is_dir() and (path / "HEAD").is_file()
+    return os.path.isdir(path / "objects") and os.path.isfile(path / "HEAD")  # noqa: PTH112, PTH113 (no errors)
 
 
 def _require_bare(path: Path) -> None:
