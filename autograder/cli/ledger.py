@@ -83,8 +83,8 @@ def check(url: str | None, config_file: Path | None) -> None:
 def accept_secret(config_file: Path, why: str, who: str) -> None:
     """Accept a course secret that was changed on purpose.
 
-    The secret of this machine counts from now on. Inputs of new submissions are drawn from it, and seals that were made with the old one are reported as
-    made with another secret.
+    The secret of this machine counts from now on. Inputs of new submissions are drawn from it. Seals that were made
+    with the old one are reported as made with another secret.
     """
     from autograder import config
     from autograder.ledger import Ledger
