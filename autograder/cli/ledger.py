@@ -109,10 +109,10 @@ def check(url: str | None, config_file: Path | None) -> None:
 @why_option
 @who_option
 def accept_secret(config_file: Path, why: str, who: str) -> None:
-    """Record that the course secret of this machine is the right one, after it was changed on purpose.
+    """Accept a course secret that was changed on purpose.
 
-    Inputs of new submissions are drawn from the new secret, and seals that were made with the old one are reported as
-    made with another secret.
+    The secret of this machine counts from now on. Inputs of new submissions are drawn from it. Seals that were made
+    with the old one are reported as made with another secret.
     """
     from autograder import config
     from autograder.ledger import Ledger

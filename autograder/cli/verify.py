@@ -31,7 +31,7 @@ EDITED = 1
 @config_option
 @click.pass_context
 def verify(context: click.Context, path: Path, everything: bool, repo: str, config_file: Path) -> None:
-    """Tell whether a published score is the one that the service published there.
+    """Tell whether a published score was edited.
 
     PATH is a score.json, a folder that contains one, or a repository (bare or not) with a branch score-feedback. The
     exit status is 0 if the score is as the service published it, in this repository, and is the newest in the ledger.

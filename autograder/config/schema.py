@@ -356,7 +356,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Return the course secret, from the environment or the file. If `make`, the file is made at the first call.
 
         Raises:
-            ConfigError: the secret is too short, or the file cannot be made or read; or there is none, and `make` is
-                False.
+            ConfigError: the secret is too short, or the file cannot be made or read; or there is no secret, and `make`
+                is False.
         """
         return course_secret(self.path(self.secret_file), make=make)

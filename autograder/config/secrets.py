@@ -28,7 +28,7 @@ def course_secret(path: Path, *, make: bool = True) -> bytes:
     """Return the course secret. If `make`, its file is made at the first call.
 
     Raises:
-        ConfigError: the secret is too short, or its file cannot be made or read; or there is none, and `make` is False.
+        ConfigError: the secret is too short, or its file cannot be made or read; or it is missing, and `make` is False.
     """
     return kept(path, SECRET_VARIABLE, "the course secret", make=make)
 

@@ -131,7 +131,7 @@ class TooSlow(RepositoryError):
 
 
 class Damaged(RepositoryError):
-    """An object is not what the repository says it is, or git cannot read it."""
+    """The type of an object is wrong, or git cannot read the object."""
 
 
 @dataclass(frozen=True)

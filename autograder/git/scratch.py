@@ -127,7 +127,7 @@ class Repository:
     def _patiently(self, command: str, *arguments: str, clean: Callable[[], None] = lambda: None) -> Result:
         """Run a command that reaches the remote; return its result. Try again after a fault that may soon be over.
 
-        So a host that fails every second request delays a step, and the step need not begin anew.
+        So a host that fails every second request delays a step, and the step need not start again.
 
         Args:
             command, arguments: of git. The command may be repeated.

@@ -30,8 +30,8 @@ def fingerprint(secret: bytes) -> str:
 def recorded(ledger: Ledger) -> str | None:
     """Return the fingerprint of the secret that counts; None if no process has started with this ledger.
 
-    The last one that staff accepted counts. If there is none, the first one counts: of two processes that start at the
-    same time, each with a secret of its own, only one goes on.
+    The last one that staff accepted counts. If there is no such one, the first counts: of two processes that start at
+    the same time, each with a secret of its own, only one goes on.
     """
     lines = ledger.audit_lines(subject=SUBJECT)  # the latest first
     line = next((line for line in lines if line.what == CHANGED), lines[-1] if lines else None)

@@ -159,7 +159,7 @@ def counted(service):
 
 
 def run(folder, number, seed):
-    """Send malformed webhooks and spool files; return what became of them.
+    """Send malformed webhooks and spool files; return the statuses of the responses, and how many files were taken.
 
     Raises:
         AssertionError: one of them was not counted, or got a response that is no refusal.

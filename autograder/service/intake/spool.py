@@ -47,7 +47,7 @@ MAX_BYTES = 512 << 10
 MAX_PUSHES = 1000  # in one file; the hook has the same limit
 BATCH = 1000  # the most files that one round takes
 ABANDONED_SECONDS = 60.0  # a draft of this age counts as complete
-AHEAD_SECONDS = 5.0  # a hook's clock that is further ahead of ours is a fault, which is logged
+AHEAD_SECONDS = 5.0  # if a hook's clock is further ahead of this one, that is logged
 
 
 class SpoolError(GraderError):
