@@ -23,7 +23,7 @@ class Api:
     Attributes:
         host: name for messages.
         base: `https://api.github.com`; for a folder of bare repositories, its path.
-        token: for the host's repositories; empty if there is none.
+        token: for the repositories of the host; empty if no token is configured.
         ca_file: certificates to trust in place of the system's.
     """
 
