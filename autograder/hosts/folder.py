@@ -48,7 +48,7 @@ def names(api: Api, owner: str) -> list[str]:
 
 
 def _end_of(base: Path, parts: list[str]) -> bytes:
-    """Return the last bytes of a plain file that is reached from `base` without a link; empty if there is no such file."""
+    """Return the last bytes of a plain file that is reached from `base` without a link; empty without such a file."""
     descriptor = -1
     try:
         descriptor = os.open(base, os.O_RDONLY | os.O_DIRECTORY)

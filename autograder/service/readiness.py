@@ -148,18 +148,9 @@ def _try(config: Config, config_file: Path, name: str, *, again: bool, make: Cal
         finally:
             grader.close()
     except (GraderError, OSError) as error:
-        return f"{config.where('assignments', name)}: {_summary(str(error))}"
+        return f"{config.where('assignments', name)}: {one_line(str(error), MAX_REASON)}"
     _remember(memory, signature)
     return ""
-
-
-def _summary(text: str) -> str:
-    """Return the part of a message that names the cause. pytest marks the lines of the cause with an E."""
-    lines = [line[1:].strip() for line in text.splitlines() if line.startswith("E ")]
-    cause = [line for line in lines if line.strip("^~ ")]
-    if not cause:
-        return one_line(text, MAX_REASON)
-    return one_line(f"{text.splitlines()[0]} {' '.join(cause)}", MAX_REASON)
 
 
 def _remembered(memory: Path) -> str:

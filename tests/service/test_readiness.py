@@ -65,7 +65,7 @@ def break_configuration(university):
 
 
 FAULTS = [
-    (break_suite, "test_score.py\", line 3 def test_double(student: SyntaxError: '(' was never closed"),
+    (break_suite, "hidden/t/test_score.py:3: SyntaxError: '(' was never closed"),
     (break_probes, "SyntaxError: expected ':'"),
     (break_reference, "the reference itself fails 1 case(s)"),
     (remove_module, "preload: numpi cannot be imported (No module named 'numpi')"),

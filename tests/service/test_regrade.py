@@ -242,7 +242,12 @@ def test_feedback_that_the_ledger_does_not_know_is_seen(office):
     office.push()
     job = office.ledger.jobs()[0]
     files = feedback_files.not_graded("t", job.commit, "Graded.", None)
-    forged = feedback_files.sealed(files, replace(job, attempt=7), office.university.config().secret())
+    forged = feedback_files.sealed(
+        files,
+        replace(job, attempt=7),
+        office.university.config().secret(),
+        office.ledger.pushes(job.repository)[0],
+    )
     office.university.bare().commit(forged, branch="score-feedback")
     verify(office, "not in the ledger")
 
