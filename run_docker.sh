@@ -95,7 +95,9 @@ check_sum() { # check_sum FILE
     [[ -f $file.sha256 ]] ||
         fail "$file.sha256 is missing, so $(basename "$file") cannot be checked" \
             "download it from where you got $(basename "$file"), and put it beside it"
-    wanted=$(cut -d ' ' -f 1 "$file.sha256")
+    # 64 hexadecimal digits: some tools write capitals, a byte order mark or \r beside them
+    wanted=$(tr 'A-F' 'a-f' < "$file.sha256" | grep -oE '[0-9a-f]{64}' | head -n 1) ||
+        fail "$file.sha256 has no checksum" "download it again"
     if command -v sha256sum >/dev/null 2>&1; then
         got=$(sha256sum "$file" | cut -d ' ' -f 1)
     elif command -v shasum >/dev/null 2>&1; then

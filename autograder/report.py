@@ -13,7 +13,7 @@ import json
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -107,6 +107,29 @@ def from_json(data: Mapping[str, Any]) -> Report:
         raise ValueError(f"this is not a report: {error}") from error
 
 
+def reports_from_json(data: object) -> list[Report]:
+    """Return the reports of a score.json: one, or one for each assignment if several were graded at once.
+
+    Raises:
+        ValueError: `data` is not what `combined` returns.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError("this is not a report: the file must hold a JSON object")
+    if "reports" not in data:
+        return [from_json(data)]
+    several = data["reports"]
+    if not isinstance(several, list) or not several or not all(isinstance(one, Mapping) for one in several):
+        raise ValueError("this is not a report: reports must be a list of reports")
+    return [from_json(one) for one in several]
+
+
+def combined(reports: Sequence[Report]) -> dict[str, Any]:
+    """Return the content of score.json: the report, or a list if there is not exactly one."""
+    if len(reports) == 1:
+        return reports[0].to_json()
+    return {"schema": SCHEMA, "reports": [report.to_json() for report in reports]}
+
+
 def dumps(data: Mapping[str, Any]) -> str:
     """Return JSON text as it is written to disk: readable, ending in a newline."""
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -132,10 +155,23 @@ def one_line(text: str, limit: int = MAX_MESSAGE) -> str:
     return "".join(shown).strip()
 
 
+def both_ends(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return `text` on one line like `one_line`, but cut in the middle: the cause often stands at the end."""
+    line = one_line(text, max(limit, 8 * len(text)))  # an escape has six characters, or ten
+    if len(line) <= limit:
+        return line
+    return f"{line[: limit // 3].rstrip()} … {line[-(limit - limit // 3 - 3) :].lstrip()}"
+
+
 def code_span(text: str) -> str:
     """Return Markdown that shows `text` literally in a table cell, or an empty text for an empty text."""
     line = one_line(text).replace("`", "'").replace("|", "¦")
     return f"`{line}`" if line else ""
+
+
+def _cell(text: str) -> str:
+    """Return text of a suite as the content of one table cell. A suite is ours, so it may contain markup."""
+    return one_line(text).replace("|", "\\|")
 
 
 def markdown(reports: Iterable[Report], note: str = "") -> str:
@@ -150,7 +186,7 @@ def markdown(reports: Iterable[Report], note: str = "") -> str:
         parts.append(f"{note}\n")
     for report in reports:
         rows = [
-            f"| {case.name} | {case.points} / {case.max_points} | {case.verdict.traits.icon} "
+            f"| {_cell(case.name)} | {case.points} / {case.max_points} | {case.verdict.traits.icon} "
             f"| {code_span(case.message)} |"
             for case in report.cases
         ]
@@ -162,28 +198,45 @@ def markdown(reports: Iterable[Report], note: str = "") -> str:
     return "\n".join(parts)
 
 
-def gradescope(report: Report) -> dict[str, Any]:
-    """Return the report in the form of Gradescope's results.json."""
+def gradescope(reports: Sequence[Report]) -> dict[str, Any]:
+    """Return one or more reports in the form of Gradescope's results.json, which has one score and one list of tests.
+
+    If there are several reports, the name of each test begins with its assignment.
+    """
     return {
-        "score": report.points,
-        "execution_time": round(sum(case.seconds for case in report.cases), 3),
+        "score": sum(report.points for report in reports),
+        "execution_time": round(sum(case.seconds for report in reports for case in report.cases), 3),
         "tests": [
             {
-                "name": case.name,
+                "name": case.name if len(reports) == 1 else f"{report.assignment}: {case.name}",
                 "score": case.points,
                 "max_score": case.max_points,
                 "status": case.verdict.traits.gradescope,
                 "output": one_line(case.message),
                 "output_format": "text",
             }
+            for report in reports
             for case in report.cases
         ],
-        "extra_data": report.to_json(),
+        "extra_data": combined(reports),
     }
 
 
-def junit(report: Report) -> str:
-    """Return the report as JUnit XML. The traits of a case's verdict say whether the case is a failure or an error."""
+def junit(reports: Sequence[Report]) -> str:
+    """Return one or more reports as JUnit XML: a `testsuite` for each, and several of them in `testsuites`.
+
+    The traits of a case's verdict say whether the case is a failure or an error.
+    """
+    suites = [_junit_suite(report) for report in reports]
+    if len(suites) == 1:
+        (root,) = suites
+    else:
+        root = ElementTree.Element("testsuites")
+        root.extend(suites)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _junit_suite(report: Report) -> ElementTree.Element:
     kinds = Counter(case.verdict.traits.junit for case in report.cases)
     suite = ElementTree.Element(
         "testsuite",
@@ -199,31 +252,51 @@ def junit(report: Report) -> str:
         )
         if kind := case.verdict.traits.junit:
             ElementTree.SubElement(element, kind, type=case.verdict.value, message=one_line(case.message))
-    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+    return suite
 
 
-def summary_csv(rows: Iterable[tuple[str, Report]]) -> str:
+@dataclass(frozen=True)
+class Row:
+    """One submission and one assignment in grades.csv.
+
+    Attributes:
+        submission: name of the submission.
+        assignment: name of the assignment.
+        report: the report, or None without one.
+        reason: why there is no report, or why the submission was refused as a whole; otherwise empty.
+    """
+
+    submission: str
+    assignment: str
+    report: Report | None
+    reason: str = ""
+
+
+def summary_csv(rows: Iterable[Row]) -> str:
     """Return grades.csv: a line for each submission and assignment, with a column for the points of each case.
 
-    Args:
-        rows: name and report of each submission. A name that a spreadsheet would read as a formula gets an
-            apostrophe in front.
+    A text that a spreadsheet program would read as a formula gets an apostrophe in front.
     """
     rows = list(rows)
-    columns = list(dict.fromkeys(case.name for _, report in rows for case in report.cases))
+    columns = list(dict.fromkeys(case.name for row in rows if row.report for case in row.report.cases))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["submission", "assignment", "points", "max_points", *columns])
-    for name, report in rows:
-        points = {case.name: case.points for case in report.cases}
-        shown = "'" + name if name[:1] in "=+-@\t\r" else name
+    writer.writerow(["submission", "assignment", "points", "max_points", *map(_inert, columns), "reason"])
+    for row in rows:
+        report = row.report
+        points = {case.name: case.points for case in report.cases} if report else {}
         writer.writerow(
             [
-                shown,
-                report.assignment,
-                report.points,
-                report.max_points,
-                *(points.get(c, "") for c in columns),
+                _inert(row.submission),
+                row.assignment,
+                report.points if report else "",
+                report.max_points if report else "",
+                *(points.get(column, "") for column in columns),
+                _inert(one_line(row.reason)),
             ]
         )
     return text.getvalue()
+
+
+def _inert(text: str) -> str:
+    return "'" + text if text[:1] in tuple("=+-@\t\r") else text

@@ -26,6 +26,9 @@ PACKAGE = "src"
 IGNORED = frozenset({"__pycache__", ".DS_Store", "_build"})  # made by tools, never part of the student's work
 MAX_NAME_BYTES = 255
 MAX_NAMES = 20_000  # in one folder, including the ignored ones
+MAX_HINTS = 200  # names at the top that are looked at if src/ is missing
+MAX_HINT_LENGTH = 80  # characters of a name that a message repeats
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
 LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
@@ -121,8 +124,7 @@ def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
     found = _Found(limits or TreeLimits())
     kind = root.kind(PACKAGE)
     if kind is not Kind.FOLDER:
-        why = f": src is a {kind.value}" if kind in (Kind.FILE, Kind.LINK, Kind.SUBMODULE) else ""
-        raise SubmissionError(f"there is no folder src/ in the repository{why}")
+        raise SubmissionError(f"there is no folder src/ in the repository{_instead(root, kind)}")
     with root.folder(PACKAGE) as folder:
         _walk(folder, PACKAGE, 1, found)
     _refuse_colliding_names(found.files)
@@ -155,6 +157,34 @@ def refuse_data(files: Mapping[str, bytes], allowed: Sequence[str] = ()) -> None
             f"{path} is not a text file in UTF-8 ({why}); src/ contains only source code: "
             "save the file as UTF-8, or move it out of src/"
         )
+
+
+def _instead(root: Folder, kind: Kind | None) -> str:
+    """Return what stands where src/ should be, as the end of a sentence; an empty text if nothing does."""
+    if kind in (Kind.FILE, Kind.LINK, Kind.SUBMODULE):
+        return f": src is a {kind.value}"
+    names = [name for name in sorted(root.names(MAX_HINTS)) if name != ".git"]
+    if not names:
+        return ": it is empty"
+    shown = [name for name in names if name.isprintable() and len(name) <= MAX_HINT_LENGTH]
+    for name in shown:
+        if name.casefold() == PACKAGE and root.kind(name) is Kind.FOLDER:
+            return f", but a folder {name}/: rename it to {PACKAGE}"
+    for name in shown:
+        if root.kind(name) is Kind.FOLDER and _holds_package(root, name):
+            return f", but in its folder {name}/: move what is in {name}/ to the top"
+    for name in shown:
+        if name.casefold().endswith(ARCHIVES):
+            return f", but {name}: unpack it"
+    return ""
+
+
+def _holds_package(root: Folder, name: str) -> bool:
+    try:
+        with root.folder(name) as folder:
+            return folder.kind(PACKAGE) is Kind.FOLDER
+    except (OSError, SubmissionError):  # it cannot be read
+        return False
 
 
 def is_ignored(path: str) -> bool:

@@ -14,13 +14,17 @@ from autograder.ledger import tables
 from autograder.report import (
     MAX_MESSAGE,
     Report,
+    Row,
+    both_ends,
     code_span,
+    combined,
     dumps,
     from_json,
     gradescope,
     junit,
     markdown,
     one_line,
+    reports_from_json,
     summary_csv,
 )
 from autograder.verdict import CaseResult, Verdict
@@ -110,6 +114,15 @@ def test_one_line_is_bounded_printable_and_stable(text):
     assert code_span(text).count("`") in (0, 2)
 
 
+@given(st.text(max_size=2000), st.integers(20, 400))
+def test_a_text_that_is_cut_in_the_middle_keeps_both_ends(text, limit):
+    line = both_ends(text, limit)
+    assert len(line) <= limit
+    assert "\n" not in line
+    if len(one_line(text, 10**6)) <= limit:
+        assert line == one_line(text, 10**6)
+
+
 def test_json_round_trip():
     data = json.loads(dumps(MIXED.to_json()))
     again = from_json(data)
@@ -150,8 +163,8 @@ def test_every_verdict_has_what_each_rendering_needs(verdict):
     """A new verdict whose traits are incomplete fails here as well as in the type checker."""
     report = Report("a0", (case(verdict=verdict, message="why"),))
     assert f"| {verdict.traits.icon} | `why` |" in markdown([report])
-    assert gradescope(report)["tests"][0]["status"] == verdict.traits.gradescope
-    marks = [element.tag for element in ElementTree.fromstring(junit(report))[0]]
+    assert gradescope([report])["tests"][0]["status"] == verdict.traits.gradescope
+    marks = [element.tag for element in ElementTree.fromstring(junit([report]))[0]]
     assert marks == [verdict.traits.junit] * bool(verdict.traits.junit)
     assert from_json(report.to_json()).cases[0].verdict is verdict
 
@@ -166,25 +179,63 @@ def test_only_a_passed_case_earns_points():
 
 
 def test_gradescope_results():
-    data = gradescope(MIXED)
+    data = gradescope([MIXED])
     assert data["score"] == 20
     assert [test["status"] for test in data["tests"]] == ["passed", "failed", "failed", "failed"]
     assert sum(test["max_score"] for test in data["tests"]) == 80
 
 
 def test_junit_counts_failures_and_errors():
-    suite = ElementTree.fromstring(junit(MIXED))
+    suite = ElementTree.fromstring(junit([MIXED]))
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "2")
     assert suite[1].find("failure").get("message").startswith("the result has shape")
 
 
 def test_junit_of_hostile_text_is_well_formed():
     for text in HOSTILE.values():
-        ElementTree.fromstring(junit(Report("a0", (case(verdict=Verdict.ERROR, message=text),))))
+        ElementTree.fromstring(junit([Report("a0", (case(verdict=Verdict.ERROR, message=text),))]))
 
 
 def test_grades_csv():
-    rows = list(csv.reader(io.StringIO(summary_csv([("ann", MIXED), ("=cmd()", MIXED)]))))
+    found = [
+        Row("ann", "a0", MIXED),
+        Row("=cmd()", "a0", MIXED, "-1"),
+        Row("eve", "a0", None, "not graded: our fault"),
+    ]
+    rows = list(csv.reader(io.StringIO(summary_csv(found))))
     assert rows[0][:5] == ["submission", "assignment", "points", "max_points", "Task0 - Case1"]
-    assert rows[1] == ["ann", "a0", "20", "80", "20", "0", "0", "0"]
-    assert rows[2][0] == "'=cmd()"
+    assert rows[0][-1] == "reason"
+    assert rows[1] == ["ann", "a0", "20", "80", "20", "0", "0", "0", ""]
+    assert rows[2] == ["'=cmd()", "a0", "20", "80", "20", "0", "0", "0", "'-1"]
+    assert rows[3] == ["eve", "a0", "", "", "", "", "", "", "not graded: our fault"]
+
+
+def test_a_bar_in_the_name_of_a_case_does_not_end_its_cell():
+    text = markdown([Report("a0", (case("Task0 - |x| > 1"),))])
+    assert "\n| Task0 - \\|x\\| > 1 | 20 / 20 | ✅ |  |\n" in text
+
+
+LATER = Report("a1", (case("Task1 - Case1", Verdict.WRONG, "no"),))
+
+
+def test_the_reports_of_several_assignments_in_every_format():
+    data = json.loads(dumps(combined([MIXED, LATER])))
+    reports = reports_from_json(data)
+    assert [report.assignment for report in reports] == ["a0", "a1"]
+    assert reports_from_json(MIXED.to_json()) == [from_json(MIXED.to_json())]
+    results = gradescope(reports)
+    assert results["score"] == 20
+    assert [test["name"] for test in results["tests"]][3:] == ["a0: Task0 - Case4", "a1: Task1 - Case1"]
+    assert results["extra_data"] == data
+    suites = ElementTree.fromstring(junit(reports))
+    assert suites.tag == "testsuites"
+    assert [suite.get("name") for suite in suites] == ["a0", "a1"]
+    assert markdown(reports).count("| Total |") == 2
+
+
+@pytest.mark.parametrize(
+    "data", [[], 1, {"reports": []}, {"reports": {}}, {"reports": [1]}, {"reports": [{}]}]
+)
+def test_a_list_of_something_else_is_no_report(data):
+    with pytest.raises(ValueError, match="this is not a report"):
+        reports_from_json(data)

@@ -109,6 +109,30 @@ def test_a_folder_src_is_needed(tmp_path):
         read_tree(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        ((), "in the repository: it is empty"),
+        ((".git/HEAD",), "in the repository: it is empty"),
+        (("Src/linear.py",), "in the repository, but a folder Src/: rename it to src"),
+        (("a0-ann-main/src/linear.py", "notes.txt"), "but in its folder a0-ann-main/: move what is in"),
+        (("A0.ZIP",), "but A0.ZIP: unpack it"),
+        (("linear.py", "docs/x"), "in the repository"),
+        (("two\nlines/src/linear.py",), "in the repository"),
+    ],
+    ids=["empty", "git", "case", "nested", "archive", "files", "odd"],
+)
+def test_what_stands_in_the_place_of_src_is_named(tmp_path, made, message):
+    for path in made:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text("x")
+    with pytest.raises(SubmissionError) as refused:
+        read_tree(tmp_path)
+    assert str(refused.value).startswith("there is no folder src/ in the repository")
+    assert message in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
 def test_src_itself_may_not_be_a_link(root, tmp_path):
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "src").symlink_to(root / "src")

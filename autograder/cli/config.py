@@ -21,16 +21,37 @@ def config_group() -> None:
 
 @config_group.command()
 @config_option
-def check(config_file: Path) -> None:
-    """Check the configuration and the files that it names.
+@click.option(
+    "--suites/--no-suites",
+    default=True,
+    help="Start the sandbox and every suite, and let the reference pass it. This takes seconds. Default: yes.",
+)
+def check(config_file: Path, suites: bool) -> None:
+    """Check the configuration, its files, the suites and the sandbox.
 
-    The exit status is 2 when there is a problem.
+    Shows when each assignment opens and closes, in words. Run this as the account of the service. The exit status is 2
+    when there is a problem.
     """
     from autograder import config
     from autograder.course.course import Course
+    from autograder.service import readiness
 
-    course = Course.of(config.load(config_file))
-    problems = course.problems()
+    loaded = config.load(config_file)
+    course = Course.of(loaded)
+    for line in course.calendar():
+        click.echo(f"      {line}")
+    problems, notes = readiness.recorded(course)
+    problems, notes = course.problems() + problems, course.notes() + notes
+    found = readiness.tried(loaded, config_file, list(loaded.assignments), again=True) if suites else ()
+    for one in found:
+        if one.problem:
+            problems.append(one.problem)
+        elif one.skipped:
+            notes.append(f"{loaded.where('assignments', one.assignment)}: not tried: {one.skipped}")
+        else:
+            click.echo(f"ok    {one.assignment}: the sandbox starts, and the reference passes the suite")
+    for note in notes:
+        click.echo(f"note  {note}")
     for problem in problems:
         click.echo(f"FAIL  {problem}")
     if problems:

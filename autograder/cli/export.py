@@ -19,16 +19,16 @@ import click
 def export(score: Path, kind: str) -> None:
     """Print a score.json in another format.
 
-    SCORE is a score.json of one assignment.
+    SCORE is a score.json of one assignment, or of several that were graded at once.
     """
-    from autograder.report import dumps, from_json, gradescope, junit, markdown
+    from autograder.report import dumps, gradescope, junit, markdown, reports_from_json
 
     try:
-        report = from_json(json.loads(score.read_text(encoding="utf-8")))
+        reports = reports_from_json(json.loads(score.read_text(encoding="utf-8-sig")))
     except ValueError as error:
         raise click.UsageError(f"{score} is not a score.json: {error}") from error
     if kind == "gradescope":
-        text = dumps(gradescope(report))
+        text = dumps(gradescope(reports))
     else:
-        text = junit(report) if kind == "junit" else markdown([report])
+        text = junit(reports) if kind == "junit" else markdown(reports)
     sys.stdout.write(text)

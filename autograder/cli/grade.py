@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from autograder.cli.options import config_option
-from autograder.errors import GraderError
 from autograder.sandbox.kinds import CHOICES, KINDS, find
+
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ended
 
 
 @click.command()
@@ -57,7 +58,8 @@ def grade(
     """Grade a checkout, or a folder of checkouts.
 
     PATH is a checkout with a folder src, or a folder of such checkouts. A score.md and a score.json are written for
-    each checkout, and a grades.csv for a folder of them.
+    each checkout, and a grades.csv with a row for each folder and archive in PATH. A folder without src gets no points,
+    and its row says why. Ctrl-C keeps what is graded.
     """
     from autograder import config, processors
     from autograder.grading import batch
@@ -72,17 +74,24 @@ def grade(
     if image and not find(sandbox).takes_image:
         takers = " or ".join(kind.name for kind in KINDS.values() if kind.takes_image)
         raise click.UsageError(f"--image needs --sandbox {takers}; give both, or leave --image out")
-    checkouts = batch.find_checkouts(path)
+    results = out or Path("grades")
+    found = batch.find_checkouts(path, out=results)
+    checkouts = found.checkouts
     if not checkouts:
         raise click.UsageError(f"there is no folder src in {path}, nor in any folder in it")
-    single = checkouts == [path]
-    out = out or (path if single else Path("grades"))
-    batch.prepare(out)
+    if found.single:
+        results = out or path
+    batch.prepare(results)
+    for file in found.packed:
+        click.echo(f"not graded: {file} is an archive; unpack it", err=True)
+    if found.others:
+        click.echo(f"not submissions: {', '.join(file.name for file in found.others)}", err=True)
     jobs = jobs or processors.available()
     if warning := processors.too_many(jobs, "submissions"):
         click.echo(warning, err=True)
 
-    with _Progress(len(checkouts) * len(assignments), quiet=single or as_json) as progress:
+    quiet = found.single or as_json
+    with _Progress(len(checkouts) * len(assignments), quiet=quiet) as progress:
         done = batch.grade_checkouts(
             settings,
             config_file,
@@ -92,25 +101,30 @@ def grade(
             image=image,
             jobs=jobs,
             progress=progress.step,
+            keep=lambda checkout, own: batch.write_single(
+                own, results if found.single else results / checkout.name
+            ),
         )
     reports = [report for own in done.reports.values() for report in own]
-    if not single:
-        batch.write_many(done.reports, out)
-    elif reports:
-        batch.write_single(reports, out)
+    if not found.single:
+        batch.write_grades(done, found.packed, assignments, results)
     if as_json:
         click.echo(json.dumps([report.to_json() for report in reports], ensure_ascii=False))
-    elif single and reports:
+    elif found.single and reports:
         click.echo(markdown(reports))
     click.echo(
         f"{len(reports)} graded, {len(done.faults)} faults, {time.monotonic() - started:.1f} s; "
-        f"written to {out}",
+        f"written to {results}",
         err=True,
     )
     if done.warnings:
         click.echo("these cases were drawn again:\n  " + "\n  ".join(done.warnings), err=True)
     if done.faults:
-        raise GraderError("these submissions got no score:\n  " + "\n  ".join(done.faults))
+        click.echo("error: these submissions got no score:\n  " + "\n  ".join(done.faults), err=True)
+    if done.interrupted:
+        click.echo(f"interrupted: {len(done.missing)} reports are missing", err=True)
+    if done.interrupted or done.faults or found.packed:
+        raise click.exceptions.Exit(INTERRUPTED if done.interrupted else 1)
 
 
 class _Progress:

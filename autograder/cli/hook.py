@@ -1,11 +1,13 @@
 """`autograder hook`: the post-receive hook by which bare repositories of this machine report pushes to the service."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from autograder.cli.options import config_option
+from autograder.errors import GraderError
 
 if TYPE_CHECKING:
     from autograder.course.course import Course
@@ -16,7 +18,7 @@ _repositories = click.argument(
     nargs=-1,
     required=True,
     metavar="REPO.git...",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),  # whether each is a repository is reported one by one
 )
 _host = click.option(
     "--host",
@@ -51,21 +53,34 @@ def install(repositories: tuple[Path, ...], host: str, owner: str, chain: bool, 
     from autograder.service.intake import post_receive
 
     course, spool = _service(config_file)
-    for path in repositories:
+
+    def work(path: Path) -> list[str]:
         at = post_receive.place(course, path, host=host, owner=owner)
         changed = post_receive.install(at, spool, chain=chain)
-        click.echo(f"{at.path}: {'installed' if changed else 'is up to date'}, as {at.repository}")
+        return [
+            f"{at.path}: {'installed' if changed else 'is up to date'}, as {at.repository}",
+            *(f"{at.path}: {problem}" for problem in post_receive.problems(at, spool)),
+        ]
+
+    _each(repositories, work)
 
 
 @hook.command()
 @_repositories
 def uninstall(repositories: tuple[Path, ...]) -> None:
-    """Remove the hook, and restore the one that was there before."""
+    """Remove the hook, and end the grading of the repositories.
+
+    The hook that was there before is restored. Pushes are not graded any more, even if the service finds them on the
+    branch. Scores that are recorded stay.
+    """
     from autograder.service.intake import post_receive
 
-    for path in repositories:
+    def work(path: Path) -> list[str]:
         removed = post_receive.uninstall(path)
-        click.echo(f"{path}: {'removed' if removed else 'the hook is not installed'}")
+        hook = "removed" if removed else "there was no hook of its own to remove"
+        return [f"{path}: {hook}; its pushes are not graded any more"]
+
+    _each(repositories, work)
 
 
 @hook.command()
@@ -82,10 +97,45 @@ def run(repositories: tuple[Path, ...], host: str, owner: str, config_file: Path
     from autograder.service.intake import post_receive
 
     course, spool = _service(config_file)
-    for path in repositories:
+
+    def work(path: Path) -> list[str]:
         at = post_receive.place(course, path, host=host, owner=owner)
         commits = post_receive.hand_over(at, course, spool)
-        click.echo(f"{at.path}: {', '.join(commits) if commits else 'no graded branch'}")
+        return [f"{at.path}: {', '.join(commits) if commits else 'no graded branch'}"]
+
+    _each(repositories, work)
+
+
+@hook.command()
+@config_option
+def check(config_file: Path) -> None:
+    """Name the bare repositories that need staff.
+
+    A repository needs staff if it has no hook, if its hook was installed for another repository or spool, or if the
+    accounts of git and of the service cannot both write to it. Run this as the account of the service.
+    """
+    from autograder.service.intake import post_receive
+
+    found = post_receive.findings(*_service(config_file))
+    for line in found:
+        click.echo(f"FAIL  {line}")
+    if found:
+        raise GraderError(f"{len(found)} problems; each line says what to run")
+    click.echo("ok    every repository reports its pushes, and both accounts can write to it")
+
+
+def _each(repositories: tuple[Path, ...], work: Callable[[Path], list[str]]) -> None:
+    """Work on every repository and print what `work` returns; go on after one that fails, and say so at the end."""
+    failed = 0
+    for path in repositories:
+        try:
+            for line in work(path):
+                click.echo(line)
+        except GraderError as error:
+            failed += 1
+            click.echo(f"{path}: failed: {error}", err=True)
+    if failed:
+        raise GraderError(f"{failed} of {len(repositories)} repositories failed; see above")
 
 
 def _service(config_file: Path) -> "tuple[Course, Spool]":

@@ -1,9 +1,7 @@
 """`autograder jobs` and `autograder regrade`: show and change jobs. Each change needs a reason and is recorded."""
 
 import contextlib
-import getpass
 import json
-import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autograder.cli.options import config_option
+from autograder.cli.options import config_option, user, who_option, why_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
     from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
+    from autograder.service.jobs.graders import Graders
     from autograder.service.staff import Choice, Preview, Staff
 
 
@@ -41,13 +40,7 @@ class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
         return click.Choice([state.value for state in JobState])
 
 
-_why = click.option("--why", required=True, help="The reason, for the audit trail.")
-_who = click.option(
-    "--who",
-    default=lambda: _user(),
-    show_default="the user's name",
-    help="Your name, for the audit trail.",
-)
+_why, _who = why_option, who_option
 _jobs = click.argument("names", nargs=-1, metavar="JOB...")
 _repository = click.option(
     "--repo",
@@ -62,7 +55,8 @@ _repository = click.option(
 def jobs() -> None:
     """Look at jobs, try them again, cancel them.
 
-    JOB is a job's id, or any part of it that no other id contains.
+    JOB is a job's id, or any part of it that the ids of no other commit contain, such as the commit's first digits. A
+    part means the last attempt to grade the commit; the whole id means the attempt that it names.
     """
 
 
@@ -191,14 +185,30 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
 @click.option(
     "--dry-run", is_flag=True, help="Grade on this machine, show what would change, and record nothing."
 )
+@click.option(
+    "--suite",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --dry-run: folder of a suite to try in place of the assignment's, before it counts.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 256),
+    help="With --dry-run: number of submissions to grade at a time. Default: one per processor.",
+)
 @click.option("--allow-lower", is_flag=True, help="Let a lower score replace a higher one.")
-@click.option("--why", default="", help="The reason, for the audit trail. Required without --dry-run.")
+@click.option(
+    "--why",
+    default="",
+    help="The reason, for the audit trail and for score.md, where students read it. Required without --dry-run.",
+)
 @_who
 @config_option
 def regrade(
     assignment: str,
     repositories: tuple[str, ...],
     dry_run: bool,
+    suite: Path | None,
+    jobs: int | None,
     allow_lower: bool,
     why: str,
     who: str,
@@ -211,10 +221,14 @@ def regrade(
     """
     if not dry_run and not why.strip():
         raise click.UsageError("give --why, or --dry-run to see whose score would change")
+    if not dry_run and (suite or jobs):
+        raise click.UsageError(
+            "--suite and --jobs need --dry-run: a regrade uses the suite in autograder.toml"
+        )
     with _staff(config_file, who) as staff:
         choices = staff.choices(assignment, _names(repositories) or None)
         if dry_run:
-            _preview(staff, choices, config_file, allow_lower)
+            _preview(staff, choices, _graders(staff, config_file, assignment, suite), allow_lower, jobs)
             return
         queued = 0
         for choice in choices:
@@ -226,13 +240,118 @@ def regrade(
     click.echo(f"{queued} jobs queued; follow them with autograder status", err=True)
 
 
-def _preview(staff: "Staff", choices: "list[Choice]", config_file: Path, allow_lower: bool) -> None:
+@click.group()
+def pushes() -> None:
+    """Look at pushes, and set when one was received."""
+
+
+@pushes.command("list")
+@_repository
+@click.option("--undated", is_flag=True, help="Only pushes whose receive time is unknown.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def list_pushes(repositories: tuple[str, ...], undated: bool, as_json: bool, config_file: Path) -> None:
+    """List pushes with their receive times.
+
+    The pushes to a branch are listed in the order in which it moved, each with how its receive time is known.
+    """
+    with _ledger(config_file) as (_, ledger):
+        if undated:
+            wanted = {str(name) for name in _names(repositories)}
+            found = [push for push in ledger.undated() if not wanted or str(push.repository) in wanted]
+        else:
+            chosen = _names(repositories) or ledger.repositories()
+            found = [push for repository in chosen for push in ledger.pushes(repository)]
+    if as_json:
+        rows = [
+            {
+                "push": push.id,
+                "repository": str(push.repository),
+                "ref": push.ref,
+                "commit": push.commit,
+                "received": push.received.isoformat(),
+                "source": push.source.value,
+                "sender": push.sender,
+            }
+            for push in found
+        ]
+        click.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for push in found:
+        click.echo(
+            f"{push.id:6} {_when(push.received)} {push.source.value:8} {push.repository} {push.commit[:10]} "
+            f"{push.ref.removeprefix('refs/heads/')}"
+        )
+    if not found:
+        click.echo("no pushes", err=True)
+
+
+@pushes.command()
+@click.argument("number", metavar="PUSH", type=int)
+@click.option(
+    "--at",
+    "at",
+    required=True,
+    metavar="TIME",
+    help="When it was received: 2026-10-12 23:40, in the assignment's zone, or with an offset: 2026-10-12T23:40+02:00.",
+)
+@_why
+@_who
+@config_option
+def received(number: int, at: str, why: str, who: str, config_file: Path) -> None:
+    """Set when a push was received, if its report was lost.
+
+    PUSH is a number that autograder pushes list shows. The score and the feedback follow within seconds while the
+    service runs; otherwise, run autograder republish.
+    """
+    with _staff(config_file, who) as staff:
+        push = staff.ledger.push(number)
+        push = staff.set_received(push, staff.moment(push, at), why)
+        click.echo(f"push {push.id} of {push.repository} was received {_when(push.received)}")
+
+
+@click.command()
+@_repository
+@config_option
+@click.pass_context
+def republish(context: click.Context, repositories: tuple[str, ...], config_file: Path) -> None:
+    """Bring the feedback branches up to date with the ledger.
+
+    The service does this by itself, for one repository every few seconds. Use this command after a ledger was restored,
+    or while the service does not run. A branch that is up to date stays as it is.
+    """
+    changed = failed = 0
+    with _staff(config_file, user()) as staff:
+        for result in staff.republish(_names(repositories) or None):
+            changed += result.changed
+            failed += bool(result.problem)
+            if result.problem:
+                click.echo(f"{result.repository}: {result.problem}", err=True)
+            elif result.changed:
+                click.echo(f"{result.repository}: published again")
+    click.echo(f"{changed} branches published again, {failed} could not be", err=True)
+    if failed:
+        context.exit(1)
+
+
+def _graders(staff: "Staff", config_file: Path, assignment: str, suite: Path | None) -> "Graders":
     from autograder.service.jobs.graders import Graders
 
-    graders = Graders(staff.course.config, config_file)
+    config = staff.course.config
+    if suite is not None:
+        config = config.with_suite(assignment, str(suite.resolve()))
+    return Graders(config, config_file)
+
+
+def _preview(
+    staff: "Staff", choices: "list[Choice]", graders: "Graders", allow_lower: bool, jobs: int | None
+) -> None:
+    from autograder import processors
+
+    jobs = jobs or processors.available()
     changes = total = 0
     try:
-        for preview in staff.preview(choices, graders, allow_lower=allow_lower):
+        for preview in staff.preview(choices, graders, allow_lower=allow_lower, jobs=jobs):
             total += 1
             changes += preview.changes
             click.echo(_line(preview))
@@ -289,17 +408,10 @@ def _plain(job: "Job") -> dict[str, object]:
     }
 
 
-def _user() -> str:
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # this user id has no name
-        return f"user {os.getuid()}"
-
-
 def _because(reason: str) -> str:
-    from autograder.report import one_line
+    from autograder.report import both_ends
 
-    return f": {one_line(reason)}" if reason else ""
+    return f": {both_ends(reason)}" if reason else ""
 
 
 def _when(moment: datetime) -> str:

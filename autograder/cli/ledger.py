@@ -1,4 +1,4 @@
-"""`autograder ledger`: back up, restore and check the database of grades.
+"""`autograder ledger`: back up, restore and check the database of grades, and accept a new course secret.
 
 The commands use the ledger that autograder.toml or AUTOGRADER_LEDGER_URL names. `--url` names another ledger. Everybody
 who can list the processes of the machine can read a password in `--url`. On a shared machine, set the variable instead.
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.options import optional_config_option
-from autograder.errors import GraderError
+from autograder.cli.options import config_option, optional_config_option, who_option, why_option
+from autograder.errors import ConfigError, GraderError
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -38,6 +38,8 @@ def backup(file: Path, url: str | None, config_file: Path | None, force: bool) -
 
     size = maintenance.backup(_chosen(url, config_file), file, force=force)
     click.echo(f"{file}: {size} bytes, verified")
+    if url is None:
+        _name_secret(config_file)
 
 
 @ledger.command()
@@ -54,6 +56,32 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
     click.echo(f"{chosen.database} is restored from {file}")
     if aside:
         click.echo(f"the previous ledger is now {aside}")
+    if url is None:
+        _read_back(config_file)
+
+
+@ledger.command()
+@click.argument("commits", nargs=-1, metavar="[COMMIT]...")
+@click.option(
+    "--what", default="made by the staff", show_default=True, help="What the commits are, for people."
+)
+@_url
+@optional_config_option
+def own(commits: tuple[str, ...], what: str, url: str | None, config_file: Path | None) -> None:
+    """Record commits that we made ourselves, so that they are not graded. Without COMMIT, list them.
+
+    COMMIT is a full id. autograder release records its commits itself.
+    """
+    from autograder.ledger import Ledger
+
+    chosen = _chosen(url, config_file)
+    with Ledger.open(chosen.render_as_string(hide_password=False)) as opened:
+        for commit in commits:
+            new = opened.add_own_commit(commit, what)
+            click.echo(f"{commit}: {'recorded' if new else 'was recorded before'}")
+        if not commits:
+            for commit, of in opened.own_commits().items():
+                click.echo(f"{commit}  {of}")
 
 
 @ledger.command()
@@ -74,6 +102,56 @@ def check(url: str | None, config_file: Path | None) -> None:
         raise GraderError(
             f"{failed} checks failed; keep a copy of the ledger as it is, then run: autograder ledger restore FILE"
         )
+
+
+@ledger.command("accept-secret")
+@config_option
+@why_option
+@who_option
+def accept_secret(config_file: Path, why: str, who: str) -> None:
+    """Accept a course secret that was changed on purpose.
+
+    The secret of this machine counts from now on. Inputs of new submissions are drawn from it. Seals that were made
+    with the old one are reported as made with another secret.
+    """
+    from autograder import config
+    from autograder.ledger import Ledger
+    from autograder.service import belonging
+
+    settings = config.load(config_file)
+    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as opened:
+        changed = belonging.accept_secret(settings, opened, who, why)
+    click.echo("accepted" if changed else "this is the secret that the ledger knows; nothing was changed")
+
+
+def _name_secret(config_file: Path | None) -> None:
+    """Say which course secret belongs to a backup."""
+    from autograder import config
+    from autograder.grading import seal
+
+    settings = config.load(config_file or config.find())
+    kept = (
+        f"the course secret is not in it: keep {settings.path(settings.secret_file)} or AUTOGRADER_SECRET too"
+    )
+    try:
+        click.echo(f"{kept}; its seals have the key {seal.key_name(settings.secret(make=False))}")
+    except ConfigError:
+        click.echo(f"{kept}; this machine does not have it")
+
+
+def _read_back(config_file: Path | None) -> None:
+    """Put the files of hooks that were taken since the backup back into the spool, and say what comes next."""
+    from autograder import config
+    from autograder.course.course import Course
+    from autograder.service.intake.spool import Spool
+
+    course = Course.of(config.load(config_file or config.find()))
+    given = Spool(course.spool()).give_back()
+    click.echo(f"{given} files are back in the spool")
+    click.echo(
+        "start the service: it reads pushes that came after the backup from the spool, the hosts' records and the "
+        "sealed feedback, and publishes again where a branch shows another score"
+    )
 
 
 def _chosen(url: str | None, config_file: Path | None) -> "sqlalchemy.URL":

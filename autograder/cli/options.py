@@ -1,5 +1,7 @@
 """Options that several commands have."""
 
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,3 +30,22 @@ config_option = _config_option(callback=_found)
 """The path of the configuration, as the parameter `config_file`."""
 optional_config_option = _config_option()
 """The same option for commands that may not need a configuration. The parameter is None if the option is not given."""
+
+
+def user() -> str:
+    """Return the name of the user who runs this program, for the audit trail."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # this user id has no name
+        return f"user {os.getuid()}"
+
+
+why_option = click.option("--why", required=True, help="The reason, for the audit trail.")
+"""The reason of an action of staff, as the parameter `why`."""
+who_option = click.option(
+    "--who",
+    default=lambda: user(),
+    show_default="the user's name",
+    help="Your name, for the audit trail.",
+)
+"""Who acts, as the parameter `who`."""

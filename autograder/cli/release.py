@@ -146,14 +146,38 @@ def _make(
                 to.rmdir()
             os.replace(folder, to)  # noqa: PTH105 (it moves a folder, not a file)
             _say(f"{to}: commit {commit}")
+        _ours(settings, commit, f"starter of {made.assignment}")
+    failed = 0
     for handed_out in updated:
-        result = repository.update(handed_out, made)
+        try:
+            result = repository.update(handed_out, made)
+        except (GraderError, OSError) as error:
+            failed += 1
+            _say(f"{handed_out}: failed: {error}")
+            continue
         if result.commit is None:
             _say(f"{handed_out}: nothing to update")
         else:
             _say(f"{handed_out}: commit {result.commit}: {', '.join(result.replaced)}")
+            _ours(settings, result.commit, f"update of the starter of {made.assignment}")
         if result.kept:
             _say(f"{handed_out}: left as the student has them: {', '.join(result.kept)}")
+    if failed:
+        raise GraderError(f"{failed} of {len(updated)} repositories were not updated; see above")
+
+
+def _ours(settings: "Config", commit: str, what: str) -> None:
+    """Record in the ledger that we made a commit, so that it is not graded. Without a ledger, say how."""
+    from autograder.ledger import Ledger
+
+    try:
+        with Ledger.open(settings.ledger_url(), folder=settings.path(".")) as ledger:
+            ledger.add_own_commit(commit, what)
+    except GraderError as error:
+        _say(f"{error}")
+        _say(
+            f"not recorded as ours; run this where the service runs: autograder ledger own {commit} --what '{what}'"
+        )
 
 
 def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path, sandbox: str) -> None:

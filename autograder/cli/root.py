@@ -18,7 +18,7 @@ from autograder.cli.export import export
 from autograder.cli.grade import grade
 from autograder.cli.hook import hook
 from autograder.cli.image import image
-from autograder.cli.jobs import jobs, regrade
+from autograder.cli.jobs import jobs, pushes, regrade, republish
 from autograder.cli.ledger import ledger
 from autograder.cli.release import release
 from autograder.cli.service import serve, status, worker
@@ -28,7 +28,7 @@ from autograder.errors import ConfigError, GraderError
 
 COMMANDS = {
     "Grade": (grade, export, verify, ci),
-    "Serve": (serve, worker, status, jobs, regrade),
+    "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, hook, ledger),
     "Hand out": (release, suite),
 }

@@ -6,6 +6,7 @@ reported with the file, the line, the key, and what is allowed there. docs/confi
     schema    the tables and keys, their types and defaults
     secrets   secrets, from an environment variable or a file
     times     the times of an assignment
+    toml      text -> tables; a mistake is reported with its line
     reading   the file and the environment -> `Config`
 """
 

@@ -5,9 +5,10 @@ An environment variable may replace a key of the tables in `OVERRIDABLE`: AUTOGR
 in the file only.
 """
 
+import ipaddress
+import math
 import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from autograder.config import toml
 from autograder.config.schema import AssignmentConfig, Config, HostConfig
 from autograder.config.secrets import TOKEN_VARIABLE, of_host
 from autograder.config.times import DeadlineError, Window
@@ -22,16 +24,12 @@ from autograder.errors import ConfigError
 from autograder.git.names import is_author, is_branch, is_host, is_pattern
 from autograder.git.remote import Remote, RemoteError
 from autograder.hosts import KINDS
-from autograder.sandbox.limits import Limits
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from autograder.sandbox import policy
 
 FILE_NAME = "autograder.toml"
 CONFIG_VARIABLE = "AUTOGRADER_CONFIG"
 OVERRIDABLE = ("service", "feedback", "ledger")
+NO_KEYS = ("folder", "file", "lines")  # of `Config`, but not of the file
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
@@ -108,7 +106,7 @@ def settings(path: Path, environment: Mapping[str, str] = os.environ) -> list[Se
     return [
         Setting(".".join(keys), value, reader.source(keys))
         for keys, value in _flat(config)
-        if keys[0] != "folder"
+        if keys[0] not in NO_KEYS
     ]
 
 
@@ -120,9 +118,10 @@ def variable_of(keys: Keys) -> str:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = path.read_bytes()
+    except OSError as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
+    return toml.decode(content, str(path))
 
 
 class _Reader:
@@ -132,15 +131,13 @@ class _Reader:
         self._lines = text.splitlines()
         self._path = path
         self._environment = {name: value for name, value in environment.items() if value}
-        try:
-            self._data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        self._data = toml.loads(text, str(path))
 
     def config(self) -> Config:
         data = dict(self._data)
-        if "folder" in data:
-            raise self._wrong(("folder",), "this key is not allowed")
+        for name in NO_KEYS:
+            if name in data:
+                raise self._wrong((name,), "this key is not allowed")
         tables = self._tables(data.pop("assignments", {}), "assignments")
         if not tables:
             raise self._wrong(("assignments",), "at least one table [assignments.NAME] is required")
@@ -154,7 +151,16 @@ class _Reader:
             for name, table in tables.items()
         }
         folder = str(self._path.resolve().parent)
-        config = msgspec.structs.replace(config, assignments=assignments, hosts=hosts, folder=folder)
+        config = msgspec.structs.replace(
+            config,
+            assignments=assignments,
+            hosts=hosts,
+            folder=folder,
+            file=str(self._path),
+            lines={".".join(keys): self._line(keys) for keys in _keys(self._data)},
+        )
+        self._check_numbers(config)
+        self._check_sandbox(config)
         for name in hosts:
             self._check_host(config, name)
         self._check_service(config)
@@ -193,7 +199,7 @@ class _Reader:
             unknown = re.search(r"unknown field `(.+)`", message)
             if unknown:
                 below.append(unknown[1])
-                names = [name for name in getattr(allowed, "__struct_fields__", ()) if name != "folder"]
+                names = [name for name in getattr(allowed, "__struct_fields__", ()) if name not in NO_KEYS]
                 message = f"this key is not allowed; allowed are {', '.join(names)}"
                 if keys[:1] == ("hosts",):
                     message += '; put a name with dots in quotes: [hosts."git.uni.example"]'
@@ -211,8 +217,10 @@ class _Reader:
                 if (variable := variable_of((name, key))) in self._environment
             }
             for key, value in values.items():
+                listed = [part.strip() for part in value.split(",")]
+                given = listed if isinstance(getattr(table, key), tuple) else value
                 try:
-                    read = msgspec.convert({key: value}, type(table), strict=False)
+                    read = msgspec.convert({key: given}, type(table), strict=False)
                 except msgspec.ValidationError as error:
                     message = str(error).partition(" - at `$")[0]
                     raise ConfigError(f"{variable_of((name, key))}: {message}") from None
@@ -221,6 +229,28 @@ class _Reader:
         return config
 
     # checks ---------------------------------------------------------------------------------------------
+
+    def _check_numbers(self, config: Config) -> None:
+        """Refuse `inf` and `nan`, which TOML allows."""
+        for keys, value in _flat(config):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise self._wrong(keys, f"must be a number, got {value}")
+
+    def _check_sandbox(self, config: Config) -> None:
+        sandbox = config.sandbox
+        allowed = [name for name in policy.PROTECTIONS if name not in policy.INDISPENSABLE]
+        for name in sandbox.waive:
+            if name not in allowed:
+                raise self._wrong(
+                    ("sandbox", "waive"),
+                    f"{name!r:.100} is not a protection that can be waived; these can: {', '.join(allowed)}",
+                )
+        if sandbox.kind == "docker" and not sandbox.image:
+            raise self._wrong(
+                ("sandbox", "kind"),
+                'the containers need an image: add the key image to [sandbox], such as image = "a_sandbox:v1"; '
+                "see docs/docker.md",
+            )
 
     def _check_host(self, config: Config, name: str) -> None:
         host, keys = config.hosts[name], ("hosts", name)
@@ -270,6 +300,13 @@ class _Reader:
             raise self._wrong(("service", "listen"), "must be ADDRESS:PORT, such as 127.0.0.1:8700")
         if not _URL.fullmatch(service.url):
             raise self._wrong(("service", "url"), "must be an address, such as https://grades.uni.example")
+        for proxy in service.proxies:
+            try:
+                ipaddress.ip_address(proxy)
+            except ValueError:
+                raise self._wrong(
+                    ("service", "proxies"), f"{proxy!a:.100} is not an IP address, such as 127.0.0.1"
+                ) from None
         if not is_branch(feedback.branch):
             raise self._wrong(("feedback", "branch"), "not the name of a branch, such as score-feedback")
         for key in ("name", "email"):
@@ -283,12 +320,6 @@ class _Reader:
         assignment, keys = config.assignments[name], ("assignments", name)
         if not _NAME.fullmatch(name):
             raise self._wrong(keys, "the name of an assignment has up to 32 letters, digits, '_' and '-'")
-        allowed = ", ".join(Limits.__dataclass_fields__)
-        for key, value in assignment.limits.items():
-            if key not in Limits.__dataclass_fields__:
-                raise self._wrong((*keys, "limits", key), f"this key is not allowed; allowed are {allowed}")
-            if not isinstance(value, bool) and value <= 0:
-                raise self._wrong((*keys, "limits", key), f"must be above 0, got {value}")
         if not is_branch(assignment.branch):
             raise self._wrong((*keys, "branch"), "not the name of a branch, such as main")
         if assignment.branch == config.feedback.branch:
@@ -385,6 +416,14 @@ def _type_at(kind: Any, keys: list[str]) -> Any:
         if not hasattr(kind, "__struct_fields__"):
             break
     return kind
+
+
+def _keys(table: Mapping[str, Any], above: Keys = ()) -> Iterator[Keys]:
+    """Yield each table and key of a TOML document by its full name."""
+    for key, value in table.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from _keys(value, (*above, key))
 
 
 def _flat(table: Any, keys: Keys = ()) -> Iterator[tuple[Keys, Any]]:

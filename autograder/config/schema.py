@@ -25,6 +25,45 @@ QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Days = Annotated[float, Meta(gt=0)]
+Bytes = Annotated[int, Meta(gt=0)]
+Number = Annotated[int, Meta(gt=0)]
+
+
+class LimitsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one case may use, see `autograder.sandbox.limits.Limits`.
+
+    Attributes:
+        wall_seconds: time from the moment when student code begins, with the import of `src`; time in which the case
+            has no processor does not count. The timeout of a case takes precedence.
+        starved_seconds: wall-clock time after which a case is given up that has not used its time; without this key,
+            10 * wall_seconds + 60.
+        cpu_seconds: CPU time of each process; without this key, 4 * wall_seconds + 1.
+        memory_bytes: memory of all processes together, and the address space of each process; neither counts what the
+            fork server has already.
+        limit_address_space: whether the address space is limited. Switch this off for CUDA.
+        processes: the number of processes and threads at a time.
+        open_files: the number of open files of each process.
+        file_bytes: the largest file that can be written.
+        tmp_bytes: the size of /tmp, and of /dev/shm.
+        tmp_files: the number of files in /tmp, and in /dev/shm.
+        output_bytes: the size of stdout and stderr together; a case that prints more is ended.
+        kept_output_bytes: how much is kept of the beginning of each stream, and as much of its end.
+        reply_bytes: the size of the returned value, encoded.
+    """
+
+    wall_seconds: Seconds = Limits.wall_seconds
+    starved_seconds: Seconds | None = Limits.starved_seconds
+    cpu_seconds: Seconds | None = Limits.cpu_seconds
+    memory_bytes: Bytes = Limits.memory_bytes
+    limit_address_space: bool = Limits.limit_address_space
+    processes: Number = Limits.processes
+    open_files: Number = Limits.open_files
+    file_bytes: Bytes = Limits.file_bytes
+    tmp_bytes: Bytes = Limits.tmp_bytes
+    tmp_files: Number = Limits.tmp_files
+    output_bytes: Bytes = Limits.output_bytes
+    kept_output_bytes: Bytes = Limits.kept_output_bytes
+    reply_bytes: Bytes = Limits.reply_bytes
 
 
 class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +82,7 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sources: tuple[str, ...]
     packages: tuple[str, ...] = ()
     prepare: str = ""
-    seconds: float = 60.0
+    seconds: Seconds = 60.0
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +123,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
         timeout: seconds of student code per case, unless the case sets its own.
-        limits: limits of the sandbox for one case: wall_seconds, memory_bytes, processes, …
+        limits: what one case may use, see below.
         build: a build step that runs before the cases, see below.
         host: name of the git host; may be left out if there is only one.
         repositories: patterns `owner/name` of the repositories whose pushes are graded; `*` and `?` match within one
@@ -92,7 +131,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         branch: the branch whose pushes are graded.
         zone: time zone of the times below, such as Europe/Berlin.
         opens: the first moment at which a push counts, `2026-09-01 08:00`; empty: pushes always count.
-        closes: the last moment at which a push is on time; empty: there is no deadline.
+        closes: the last minute in which a push is on time, `2026-09-15 23:59`; empty: there is no deadline.
         grace_minutes: how many minutes after `closes` a push still counts.
         extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
         policy: the score policy: which push counts, the `last` in time or the `best`.
@@ -108,8 +147,8 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data: tuple[str, ...] = ()
     plugins: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
-    timeout: float = 10.0
-    limits: dict[str, bool | int | float] = {}
+    timeout: Seconds = 10.0
+    limits: LimitsConfig = LimitsConfig()
     build: BuildConfig | None = None
     host: str = ""
     repositories: tuple[str, ...] = ()
@@ -169,7 +208,8 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         app_id: id or client id of a GitHub App, which is used in place of a token.
         app_installation: number of the App's installation in the organisation that owns the repositories.
         app_key_file: file of the App's private key (PEM).
-        api: base of the REST API that gives the App its tokens; empty: https://api.github.com, or https://HOST/api/v3.
+        api: base of the REST API, for the App's tokens and the host's record of pushes; empty: https://api.github.com,
+            https://HOST/api/v3 (other GitHub), /api/v4 (GitLab) or /api/v1 (Gitea).
         ssh_key_file: file of the private key for ssh, without a passphrase.
         known_hosts_file: file of the host's public keys; required for ssh.
         ca_file: file of certificates (PEM) to trust for https in place of the system's.
@@ -197,6 +237,8 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         listen: address and port; port 0 takes a free one.
         url: address at which people reach the service.
+        proxies: addresses of the proxies in front of the service, such as 127.0.0.1; only they may name the client
+            address in `X-Forwarded-For`.
         spool: folder in which hooks leave pushes.
         staff_token_file: file of the token with which staff log in; made at the first start.
         jobs: database of the job queue, sqlite:///FILE or postgresql://…; empty: a file beside the ledger's, or the
@@ -210,6 +252,7 @@ class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     listen: str = "127.0.0.1:8700"
     url: str = "http://127.0.0.1:8700"
+    proxies: tuple[str, ...] = ()
     spool: str = f"{STATE_FOLDER}/spool"
     staff_token_file: str = f"{STATE_FOLDER}/staff-token"
     jobs: str = ""
@@ -247,6 +290,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         sandbox, ledger, service, feedback: the tables of these names.
         hosts: the hosts, by the name that the ledger records.
         folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
+        file: the path of the file, and `lines`: the line of each table and key by its full name, for messages. Neither
+            is a key of the file.
     """
 
     assignments: dict[str, AssignmentConfig] = {}
@@ -259,6 +304,20 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     feedback: FeedbackConfig = FeedbackConfig()
     hosts: dict[str, HostConfig] = {}
     folder: str = "."
+    file: str = ""
+    lines: dict[str, int] = {}
+
+    def where(self, *keys: str) -> str:
+        """Return where a key is written, for messages: `autograder.toml:12: assignments.a0.suite`.
+
+        If the file does not have the key, the line is that of the innermost table that it has.
+        """
+        name = ".".join(keys)
+        if not self.file:
+            return name
+        known = [".".join(keys[:size]) for size in range(len(keys), 0, -1)]
+        line = next((self.lines[key] for key in known if key in self.lines), 1)
+        return f"{self.file}:{line}: {name}"
 
     def path(self, relative: str) -> Path:
         """Return a path from the file as an absolute path."""
@@ -281,6 +340,15 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             )
         return self.assignments[name]
 
+    def with_suite(self, name: str, folder: str) -> "Config":
+        """Return this configuration with another folder for the suite of one assignment.
+
+        Raises:
+            ConfigError: there is no assignment of that name.
+        """
+        changed = msgspec.structs.replace(self.assignment(name), suite=folder)
+        return msgspec.structs.replace(self, assignments={**self.assignments, name: changed})
+
     def base(self, host: str) -> str:
         """Return the base of a configured host's repositories. A folder is returned as an absolute path."""
         base = self.hosts[host].base
@@ -293,16 +361,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def limits(self, name: str) -> Limits:
         """Return the sandbox limits of one assignment."""
-        return Limits(**self.assignment(name).limits)  # type: ignore[arg-type]
+        return Limits(**msgspec.structs.asdict(self.assignment(name).limits))
 
     def ledger_url(self) -> str:
         """Return the URL of the ledger. A relative path in it starts from `folder`."""
         return self.ledger.url
 
-    def secret(self) -> bytes:
-        """Return the course secret, from the environment or the file. The file is made at the first call.
+    def secret(self, *, make: bool = True) -> bytes:
+        """Return the course secret, from the environment or the file. If `make`, the file is made at the first call.
 
         Raises:
-            ConfigError: the secret is too short, or the file cannot be made or read.
+            ConfigError: the secret is too short, or the file cannot be made or read; or there is no secret, and `make`
+                is False.
         """
-        return course_secret(self.path(self.secret_file))
+        return course_secret(self.path(self.secret_file), make=make)

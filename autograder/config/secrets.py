@@ -24,13 +24,13 @@ def of_host(variable: str, host: str) -> str:
     return f"{variable}_{re.sub(r'[^A-Z0-9]', '_', host.upper())}"
 
 
-def course_secret(path: Path) -> bytes:
-    """Return the course secret. Its file is made at the first call.
+def course_secret(path: Path, *, make: bool = True) -> bytes:
+    """Return the course secret. If `make`, its file is made at the first call.
 
     Raises:
-        ConfigError: the secret is too short, or its file cannot be made or read.
+        ConfigError: the secret is too short, or its file cannot be made or read; or it is missing, and `make` is False.
     """
-    return kept(path, SECRET_VARIABLE, "the course secret")
+    return kept(path, SECRET_VARIABLE, "the course secret", make=make)
 
 
 def staff_token(path: Path) -> str:
@@ -46,10 +46,10 @@ def staff_token(path: Path) -> str:
         raise ConfigError(f"the staff token is not ASCII text; {NEW_SECRET}") from None
 
 
-def kept(path: Path, variable: str, what: str) -> bytes:
+def kept(path: Path, variable: str, what: str, *, make: bool = True) -> bytes:
     """Return a secret that the grader can make itself: from the variable if it is set, otherwise from the file.
 
-    If there is no file either, make a secret and write the file.
+    If there is no file either, make a secret and write the file. If not `make`, that is an error.
 
     Raises:
         ConfigError: the secret is too short, or its file cannot be made or read.
@@ -60,6 +60,10 @@ def kept(path: Path, variable: str, what: str) -> bytes:
     try:
         return _long_enough(path.read_bytes().strip(), what, str(path))
     except FileNotFoundError:
+        if not make:
+            raise ConfigError(
+                f"{what} is not on this machine: set {variable}, or copy the file {path} from the machine that has it"
+            ) from None
         return _make(path, variable, what)
     except OSError as error:
         raise ConfigError(f"cannot read {what}: {error}; fix that, or set {variable}") from error

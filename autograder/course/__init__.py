@@ -1,5 +1,7 @@
 """One course: which repository belongs to which assignment and student, and when its pushes count.
 
 course     the resolved configuration: targets, credentials, deadlines
-deadline   whether a push is early, on time, in grace or late; extensions of single students
+deadline   whether a push is early, on time, in grace or late
+extensions the file of extensions of single students, and which of them are in force
+standing   which commit counts, when it came, and what it is worth: the one function that everything asks
 """

@@ -6,11 +6,12 @@ changed while the service runs. A secret is never kept, logged or shown.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from autograder.config import Config, HostConfig
 from autograder.config.schema import QueueName
@@ -23,14 +24,25 @@ from autograder.config.secrets import (
     staff_token,
 )
 from autograder.config.times import DeadlineError
-from autograder.course.deadline import Deadline, Extension, Extensions, deadline_of, parse_extensions
+from autograder.course.deadline import (
+    Deadline,
+    Decision,
+    Extension,
+    Timing,
+    deadline_of,
+    described,
+    doubtful_zone,
+)
+from autograder.course.extensions import Extensions, ExtensionsFile, appearance
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
-from autograder.git.names import is_bare_name
+from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
-from autograder.hosts import KINDS
+from autograder.hosts import KINDS, HostKind
+from autograder.hosts.api import Api
 from autograder.hosts.github import App, AppTokens, signed
-from autograder.hosts.webhook import Endpoint
+from autograder.hosts.push import Move
+from autograder.hosts.webhook import NEW_SECRET, Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
 from autograder.submission import PACKAGE
@@ -85,13 +97,13 @@ class Course:
         self._apps = AppTokens()
         self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}
         self._patterns = [
-            (name, config.host_of(name), _pattern(pattern))
+            (name, config.host_of(name), _pattern(pattern, folds_case=self.folds_case(config.host_of(name))))
             for name, assignment in config.assignments.items()
             for pattern in assignment.repositories
         ]
         self._extensions = {
-            assignment.extensions_file: _ExtensionsFile(
-                config.path(assignment.extensions_file), self._deadlines
+            assignment.extensions_file: ExtensionsFile(
+                config.path(assignment.extensions_file), config.state, self._deadlines, self._not_a_student
             )
             for assignment in config.assignments.values()
             if assignment.extensions_file
@@ -120,6 +132,11 @@ class Course:
         remote = Remote.at(self.config.base(repository.host), repository.owner, repository.name)
         return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
 
+    def graded_branch(self, repository: RepositoryName) -> str | None:
+        """Return the branch of a repository that is graded, or None if it belongs to no assignment."""
+        found = self._belongs(repository)
+        return None if found is None else self.config.assignment(found[0]).branch
+
     def _belongs(self, repository: RepositoryName) -> tuple[str, str] | None:
         """Return the assignment and the student of a repository, or None if it belongs to no assignment."""
         if not is_bare_name(repository.name):  # with .git, it is a second name for the same repository
@@ -130,6 +147,79 @@ class Course:
             if match:
                 return name, match["student"] if "student" in pattern.groupindex else repository.name
         return None
+
+    def commit_url(self, repository: RepositoryName, commit: str) -> str | None:
+        """Return the address of the page of its git host that shows a commit, or None if there is no such page."""
+        settings = self.config.hosts.get(repository.host)
+        page = KINDS[settings.kind].commit_page if settings else None
+        if settings is None or page is None:
+            return None
+        scheme, _, rest = settings.base.partition("://")
+        place, slash, path = rest.rstrip("/").partition("/")
+        if scheme == "ssh":  # its user and port are not those of the pages
+            scheme, place = "https", place.rpartition("@")[2].partition(":")[0]
+        if scheme not in ("http", "https"):
+            return None
+        return f"{scheme}://{place}{slash}{path}/{repository.owner}/{repository.name}{page}{commit}"
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone that the assignments name; UTC if they name none, or several."""
+        zones = {assignment.zone for assignment in self.config.assignments.values() if assignment.zone}
+        return ZoneInfo(zones.pop() if len(zones) == 1 else "UTC")
+
+    def listed(self) -> Iterator[RepositoryName]:
+        """Yield the repositories of the course that exist, whether they pushed or not, as their hosts list them.
+
+        Only owners that are written without wildcards can be listed.
+
+        Raises:
+            GitHostError: an owner's repositories cannot be listed; another try may help. It is raised after all others
+                were yielded.
+        """
+        asked: set[tuple[str, str]] = set()
+        failed: GraderError | None = None
+        for name, assignment in self.config.assignments.items():
+            host = self.config.host_of(name)
+            for pattern in assignment.repositories:
+                owner, _, last = pattern.rpartition("/")
+                if not {"*", "?"} & set(pattern):
+                    yield RepositoryName(host, owner, last)
+                elif not {"*", "?"} & set(owner) and (host, owner) not in asked:
+                    asked.add((host, owner))
+                    try:
+                        names = self._kind(host).names(self._api(host), owner)
+                    except GraderError as error:
+                        failed = error
+                        continue
+                    for found in names:
+                        if is_repository_path(f"{owner}/{found}") and is_bare_name(found):
+                            yield RepositoryName(host, owner, found)
+        if failed is not None:
+            raise failed
+
+    def record(self, target: Target) -> list[Move]:
+        """Return the moves of a target's branch that its host has recorded itself, the oldest first.
+
+        Raises:
+            GitHostError: the host did not respond, or refused.
+        """
+        name = target.repository
+        return self._kind(name.host).moves(self._api(name.host), name.owner, name.name, target.branch)
+
+    def folds_case(self, host: str) -> bool:
+        """Whether upper and lower case do not matter in the names of repositories of this host."""
+        return host in self.config.hosts and KINDS[self.config.hosts[host].kind].folds_case
+
+    def _kind(self, host: str) -> HostKind:
+        """Return the kind of a host. A host whose repositories lie in a folder keeps its record there."""
+        settings = self._host(host)
+        return KINDS["folder" if _in_folder(self.config.base(host)) else settings.kind]
+
+    def _api(self, host: str) -> Api:
+        settings, kind = self._host(host), self._kind(host)
+        base = settings.api if settings.api and not kind.is_folder else kind.api(host, self.config.base(host))
+        token = "" if kind.is_folder else self.credentials(host).token
+        return Api(host, base, token, self._file(settings.ca_file))
 
     # credentials and secrets ----------------------------------------------------------------------------
 
@@ -160,14 +250,19 @@ class Course:
         default_api = KINDS[settings.kind].app_api
         if not settings.app_id or default_api is None:
             return None
+        key_variable = of_host(APP_KEY_VARIABLE, host)
+        key = given(self._file(settings.app_key_file), key_variable, f"the App's key of {host}")
+        if not key:
+            raise ConfigError(
+                f"{self.config.where('hosts', host, 'app_id')}: the GitHub App has no key: add "
+                f'app_key_file = "FILE" to [hosts."{host}"], or set {key_variable}; the App\'s page has the key'
+            )
         return App(
             host,
             api=settings.api or default_api(host),
             app_id=settings.app_id,
             installation=settings.app_installation,
-            key=given(
-                self._file(settings.app_key_file), of_host(APP_KEY_VARIABLE, host), f"the App's key of {host}"
-            ),
+            key=key,
             ca_file=self._file(settings.ca_file),
         )
 
@@ -175,7 +270,8 @@ class Course:
         """Return the configuration of a host's webhooks. The secrets are read again at each call.
 
         Raises:
-            ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short.
+            ConfigError: there is no such host, it has no webhook or no secret, or a secret is too short. The message
+                says where the secret goes.
         """
         settings = self._host(host)
         if KINDS[settings.kind].is_folder:
@@ -185,12 +281,16 @@ class Course:
             of_host(WEBHOOK_SECRET_VARIABLE, host),
             f"the webhook secret of {host}",
         )
-        assignments = self.config.assignments
-        branches = {assignments[name].branch: None for name, at, _ in self._patterns if at == host}
+        lines = tuple(line.strip().encode() for line in secrets.splitlines() if line.strip())
+        if not lines:
+            raise ConfigError(
+                f"{self.config.where('hosts', host)}: the webhook of {host} has no secret, so no push is accepted: add "
+                f'webhook_secret_file = "FILE" to [hosts."{host}"], or set '
+                f"{of_host(WEBHOOK_SECRET_VARIABLE, host)}; {NEW_SECRET}"
+            )
         return Endpoint(
             host,
-            secrets=tuple(line.strip().encode() for line in secrets.splitlines() if line.strip()),
-            branches=tuple(branches) or ("main",),
+            secrets=lines,
             bots=settings.bots,
         )
 
@@ -214,33 +314,122 @@ class Course:
         return self._deadlines[assignment]
 
     def extension(self, target: Target) -> Extension | None:
-        """Return the student's later deadline, or None. The file is read again when it has changed.
+        """Return the student's extension that is in force, or None. The file is read again when it has changed."""
+        return self._in_force(target.assignment).of(target.student, target.assignment)
+
+    def extensions(self) -> tuple[Extensions, ...]:
+        """Return all extensions that are in force, one item for each file."""
+        return tuple(file.current() for file in self._extensions.values())
+
+    def decide(self, target: Target, received: datetime, *, known: bool = True) -> Decision:
+        """Return whether a push to a target that was received at the moment `received` counts.
+
+        Args:
+            target: the assignment and the student.
+            received: when the push was received.
+            known: False if the push was found at `received`, and was made at some time before.
 
         Raises:
-            DeadlineError: the file is missing or has a mistake. No push may count as late until the file is fixed.
+            DeadlineError: the push would be late, but perhaps only because of a mistake in the file of extensions. It
+                must wait until staff have corrected the file.
         """
-        return self._extension(target.assignment, target.student)
+        extensions = self._in_force(target.assignment)
+        decision = self.deadline(target.assignment).decide(
+            received, extensions.of(target.student, target.assignment), known=known
+        )
+        if decision.timing is not Timing.LATE:
+            return decision
+        waits = "this push would be late; it waits until the file is corrected"
+        if extensions.mistakes:
+            more = f" (and {len(extensions.mistakes) - 1} more)" if extensions.mistakes[1:] else ""
+            raise DeadlineError(f"{extensions.mistakes[0]}{more}; {waits}")
+        other = extensions.alike(target.student, target.assignment)
+        if other is not None:
+            file = self.config.path(self.config.assignment(target.assignment).extensions_file)
+            raise DeadlineError(
+                f"{file}:{other.line}: the name {other.student} is nearly {target.student}; {waits}: correct the "
+                f"name, or add a line for {target.student} if these are two students"
+            )
+        return decision
 
-    def _extension(self, assignment: str, student: str) -> Extension | None:
+    def misnamed(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name that looks like a student's, and is no student's.
+
+        Args:
+            repositories: those that have pushed.
+        """
+        students = self._students(repositories)
+        found = []
+        for extension, known, place in self._strangers(students):
+            alike = [name for name in known.values() if appearance(name) == appearance(extension.student)]
+            if alike:
+                found.append(
+                    f"{place}: student: no repository of {extension.student!r} has pushed, but one of {alike[0]!r} "
+                    "has; correct the name"
+                )
+        return found
+
+    def not_seen(self, repositories: Iterable[RepositoryName]) -> list[str]:
+        """Return a line for each extension of a name of which no repository has pushed, as `misnamed` does."""
+        students = self._students(repositories)
+        return [
+            f"{place}: no repository of {extension.student} has pushed to {extension.assignment} yet"
+            for extension, known, place in self._strangers(students)
+            if known
+        ]
+
+    def _students(self, repositories: Iterable[RepositoryName]) -> dict[str, dict[str, str]]:
+        """Return the students of repositories: assignment -> name in lower case -> name."""
+        students: dict[str, dict[str, str]] = {}
+        for repository in repositories:
+            belongs = self._belongs(repository)
+            if belongs is not None:
+                students.setdefault(belongs[0], {})[belongs[1].casefold()] = belongs[1]
+        return students
+
+    def _strangers(
+        self, students: dict[str, dict[str, str]]
+    ) -> Iterator[tuple[Extension, dict[str, str], str]]:
+        """Yield each extension of a name that is not among the assignment's students, with these and its place."""
+        for file in self._extensions.values():
+            for extension in file.current().by_key.values():
+                known = students.get(extension.assignment, {})
+                if extension.student.casefold() not in known:
+                    yield extension, known, f"{file.path}:{extension.line}"
+
+    def _in_force(self, assignment: str) -> Extensions:
         file = self.config.assignment(assignment).extensions_file
-        return self._extensions[file].current().of(student, assignment) if file else None
+        return self._extensions[file].current() if file else Extensions({})
+
+    def _not_a_student(self, assignment: str, name: str) -> str:
+        """Return why no student of an assignment has this name, or an empty text; see `extensions.NotAStudent`."""
+        patterns = self.config.assignment(assignment).repositories
+        host = self.config.host_of(assignment)
+        owners = {pattern.rpartition("/")[0] for pattern in patterns if "*" not in pattern.rpartition("/")[0]}
+        for path in filter(is_repository_path, [name, *(f"{owner}/{name}" for owner in owners)]):
+            belongs = self._belongs(RepositoryName(host, *path.rsplit("/", 1))) if host else None
+            if belongs is not None and belongs[1].casefold() != name.casefold():
+                return f"is a repository; write the student's name, {belongs[1]}"
+        if not patterns or any(_may_be_student(pattern, name) for pattern in patterns):
+            return ""
+        return f"cannot be a student: no repository of {', '.join(patterns)} can have that name"
 
     def cutoffs(self, assignment: str, repositories: Iterable[RepositoryName]) -> Cutoffs:
         """Return the last moment at which a push to each of `repositories` counts, with grace and extensions.
 
         Raises:
             ConfigError: there is no such assignment.
-            DeadlineError: the file of extensions is missing or has a mistake.
         """
-        deadline = self.deadline(assignment)
-        extensions = {}
+        deadline, in_force = self.deadline(assignment), self._in_force(assignment)
+        extensions: dict[RepositoryName, datetime | None] = {}
         for repository in repositories:
             found = self._belongs(repository)
-            extension = self._extension(*found) if found and found[0] == assignment else None
-            if extension is not None:
-                extensions[repository] = extension.closes + deadline.grace
+            extension = in_force.of(found[1], assignment) if found and found[0] == assignment else None
+            last = deadline.last(extension)
+            if last is not None and last != deadline.closes:
+                extensions[repository] = last + deadline.grace
         closes = None if deadline.closes is None else deadline.closes + deadline.grace
-        return Cutoffs(closes, extensions)
+        return Cutoffs(closes, extensions, deadline.opens)
 
     def policy(self, assignment: str) -> ScorePolicy:
         """Return the score policy: which of several pushes counts.
@@ -272,7 +461,11 @@ class Course:
 
     def problems(self) -> list[str]:
         """Return the problems outside autograder.toml: files that are missing, faulty, or open to other users."""
-        found = [*self._missing(), *self._exposed()]
+        return [*self.obstacles(), *self._unused(), *self._exposed()]
+
+    def obstacles(self) -> list[str]:
+        """Return those of the problems that keep the course from taking or grading some pushes."""
+        found = [*self._missing()]
         steps: list[Callable[[], object]] = [
             partial(self._read_credentials, host) for host in self.config.hosts
         ]
@@ -281,13 +474,38 @@ class Course:
             for host, settings in self.config.hosts.items()
             if not KINDS[settings.kind].is_folder
         ]
-        steps += [file.current for file in self._extensions.values()]
         for step in steps:
             try:
                 step()
             except GraderError as error:
                 found.append(str(error))
+        for extensions in self.extensions():
+            found += extensions.mistakes
         return found
+
+    def notes(self) -> list[str]:
+        """Return what staff should know before it surprises them, and is no problem."""
+        found = []
+        for name, deadline in self._deadlines.items():
+            why = doubtful_zone(deadline)
+            if why:
+                found.append(f"{self.config.where('assignments', name, 'zone')}: {why}")
+        for extensions in self.extensions():
+            found += extensions.notes
+        for name, host in self.config.hosts.items():
+            variable = of_host(TOKEN_VARIABLE, name)
+            if host.base.startswith("https:") and not (
+                host.token_file or host.app_id or os.environ.get(variable)
+            ):
+                found.append(
+                    f"{self.config.where('hosts', name)}: there is no token, so only `autograder ci` can publish "
+                    f'feedback: add token_file = "FILE" to [hosts."{name}"], or set {variable}'
+                )
+        return found
+
+    def calendar(self) -> list[str]:
+        """Return a line for each assignment that says in words when it opens and closes."""
+        return [f"{name} {described(deadline)}" for name, deadline in self._deadlines.items()]
 
     def _read_credentials(self, host: str) -> None:
         """Read the credentials of a host. GitHub is not called: only the key of a GitHub App is tried."""
@@ -298,27 +516,34 @@ class Course:
             signed(app, datetime.now(timezone.utc))
 
     def _missing(self) -> Iterator[str]:
-        used = {host for _, host, _ in self._patterns}
+        where = self.config.where
         for name, host in self.config.hosts.items():
             base = self.config.base(name)
             if KINDS[host.kind].is_folder and not Path(base.removeprefix("file://")).is_dir():
-                yield f"hosts.{name}.base: there is no folder {base}"
+                yield f"{where('hosts', name, 'base')}: there is no folder {base}"
             for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
                 file = self._file(getattr(host, key))
                 if file is not None and not file.is_file():
-                    yield f"hosts.{name}.{key}: there is no file {file}"
-            if name not in used:
-                yield f"hosts.{name}: no assignment has repositories on it; add some to assignments.NAME.repositories"
+                    yield f"{where('hosts', name, key)}: there is no file {file}"
         for name, assignment in self.config.assignments.items():
             suite = self.config.path(assignment.suite) / "test_score.py"
             if not suite.is_file():
-                yield f"assignments.{name}.suite: there is no file {suite}"
+                yield f"{where('assignments', name, 'suite')}: there is no file {suite}"
         reference = self.config.path(self.config.reference)
         if not (reference / PACKAGE).is_dir():
-            yield f"reference: there is no folder {reference / PACKAGE}"
+            yield f"{where('reference')}: there is no folder {reference / PACKAGE}"
         signing = self.feedback.signing_key
         if signing is not None and not signing.is_file():
-            yield f"feedback.signing_key_file: there is no file {signing}"
+            yield f"{where('feedback', 'signing_key_file')}: there is no file {signing}"
+
+    def _unused(self) -> Iterator[str]:
+        used = {host for _, host, _ in self._patterns}
+        for name in self.config.hosts:
+            if name not in used:
+                yield (
+                    f"{self.config.where('hosts', name)}: no assignment has repositories on it; add some to "
+                    "assignments.NAME.repositories"
+                )
 
     def _exposed(self) -> Iterator[str]:
         """Yield a line for each secret that other users can read, and for a spool that they can write to."""
@@ -346,33 +571,31 @@ class Course:
         return self.config.path(path) if path else None
 
 
-class _ExtensionsFile:
-    """A file of extensions, read again when it has changed."""
-
-    def __init__(self, path: Path, deadlines: Mapping[str, Deadline]) -> None:
-        self._path, self._deadlines = path, deadlines
-        self._known: tuple[object, Extensions] | None = None
-
-    def current(self) -> Extensions:
-        try:
-            status = self._path.stat()
-            state = status.st_mtime_ns, status.st_size, status.st_ino
-            known = self._known
-            if known is None or known[0] != state:
-                text = self._path.read_text(encoding="utf-8")
-                known = state, parse_extensions(text, str(self._path), self._deadlines)
-                self._known = known
-        except (OSError, UnicodeDecodeError) as error:
-            raise DeadlineError(f"cannot read the extensions {self._path}: {error}") from error
-        return known[1]
+def _in_folder(base: str) -> bool:
+    return base.startswith(("/", "file://"))
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
-    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`."""
+def _pattern(pattern: str, *, folds_case: bool = False) -> re.Pattern[str]:
+    """Return the regular expression for a pattern of repositories. The last `*` becomes the group `student`.
+
+    Args:
+        pattern: `owner/name` with wildcards.
+        folds_case: whether the host takes upper and lower case for the same.
+    """
     last = pattern.rfind("*")
     parts = {"*": "[^/]*", "?": "[^/]"}
     text = (
         "(?P<student>[^/]+)" if place == last else parts.get(character, re.escape(character))
         for place, character in enumerate(pattern)
     )
-    return re.compile("".join(text))
+    return re.compile("".join(text), re.IGNORECASE if folds_case else 0)
+
+
+def _may_be_student(pattern: str, name: str) -> bool:
+    """Return whether a repository that matches `pattern` may be that of a student of this name."""
+    before, star, after = pattern.rpartition("*")
+    if not star:
+        return _pattern(pattern.rpartition("/")[2], folds_case=True).fullmatch(name) is not None
+    fill = str.maketrans({"*": "x", "?": "x"})
+    path = f"{before.translate(fill)}{name}{after.translate(fill)}"
+    return "/" not in name and is_repository_path(path) and is_bare_name(path)

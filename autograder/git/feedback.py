@@ -1,27 +1,36 @@
-"""Publishes feedback: one feedback commit per graded push, on the branch `score-feedback` of a student's repository.
+"""Publishes feedback: a feedback commit for each graded push, on the branch `score-feedback` of a student's repository.
 
 The student may do anything with that branch: rewrite it, delete it, push anything to it. So only the last few commit
 objects are fetched, without trees and files if the git host can leave them out. The tree of a new feedback commit
 consists of the feedback files alone. The ledger is the truth about grades; the branch only shows them.
 
 Publishing may be repeated, and several publishers may publish at once. Two trailers of a feedback commit,
-`Graded-Commit` and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. The
-push holds a lease on the tip that was read (`--force-with-lease`): if the branch has moved since, the git host refuses
-the push. Of two publishers, the slower one is refused, reads the branch again, and finds the commit of the other.
-The caller passes the date, so that two publishers with the same feedback make the same commit.
+`Graded-Commit` and `Graded-Attempt`, name what was graded; feedback that is already there is not published again. If a
+student sets the branch back to a graded commit, its feedback is published again, on top. The push holds a lease on the
+tip that was read (`--force-with-lease`): if the branch has moved since, the git host refuses the push. Of
+two publishers, the slower one is refused, reads the branch again, and asks again what the branch must show. The caller
+passes the date, so that two publishers with the same feedback make the same commit.
 """
 
 import random
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from autograder.errors import GraderError
 from autograder.git.names import is_author
-from autograder.git.process import GitHostError, GitLimits, NotFound, RepositoryError, TooLarge, one_line
+from autograder.git.process import (
+    GitHostError,
+    GitLimits,
+    NotFound,
+    RepositoryError,
+    TooLarge,
+    TooSlow,
+    one_line,
+)
 from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, Repository, checked_branch, checked_commit, scratch
 
@@ -79,6 +88,23 @@ class _Commit:
         return by_us and self.tree == tree and _trailers(self.message) == _trailers(message)
 
 
+@dataclass(frozen=True)
+class Entry:
+    """One feedback commit as it is to be made.
+
+    Attributes:
+        graded_commit: full id of the commit that was graded.
+        attempt: 1, and higher for a regrade.
+        files: name -> content.
+        when: the date of the commit. A repeated call must pass the same date.
+    """
+
+    graded_commit: str
+    attempt: int
+    files: Mapping[str, bytes]
+    when: datetime
+
+
 def publish(
     remote: Remote,
     *,
@@ -92,20 +118,48 @@ def publish(
     signing_key: Path | None = None,
     limits: GitLimits | None = None,
 ) -> Published:
-    """Make `files` the whole content of `branch`, as the feedback on one attempt at grading one commit.
+    """Publish the feedback on one attempt at grading one commit, wherever the branch is.
 
-    Does nothing if the tip, or one of the commits below it, already holds this feedback.
+    Does nothing if the tip, or one of the commits below it, already holds this feedback. See `show` for the arguments
+    and errors.
+    """
+    entry = Entry(graded_commit, attempt, files, when)
+    return show(
+        remote,
+        lambda: [entry],
+        branch=branch,
+        at_tip=False,
+        identity=identity,
+        credentials=credentials,
+        signing_key=signing_key,
+        limits=limits,
+    )[-1]
+
+
+def show(
+    remote: Remote,
+    entries: Callable[[], Sequence[Entry]],
+    *,
+    branch: str = BRANCH,
+    at_tip: bool = True,
+    identity: Identity | None = None,
+    credentials: Credentials | None = None,
+    signing_key: Path | None = None,
+    limits: GitLimits | None = None,
+) -> list[Published]:
+    """Make the last entry the whole content of `branch`, after the others; return a result for each of them.
+
+    An entry that the branch already holds gets no second commit, except that the tip always holds the last entry.
 
     Args:
         remote: the repository.
+        entries: returns what the branch must show. It is asked after the tip of the branch was read, and again if the
+            branch has moved meanwhile. So of two publishers, the one that pushes last has the newer entries.
         branch: the branch for feedback.
-        graded_commit: full id of the commit that was graded.
-        attempt: 1, and higher for a regrade.
-        files: name -> content.
-        when: the date of the commit. A repeated call must pass the same date.
+        at_tip: whether the last entry must be at the tip, even if a commit below holds it.
         identity: the author.
         credentials: for writing to the repository.
-        signing_key: file of an SSH private key without a passphrase, which signs the commit.
+        signing_key: file of an SSH private key without a passphrase, which signs the commits.
         limits: of git, for each try.
 
     Raises:
@@ -115,35 +169,46 @@ def publish(
     limits = limits or GitLimits(seconds=60, scratch_bytes=16 << 20)
     identity = identity or Identity()
     reference = f"refs/heads/{checked_branch(branch)}"
-    message = _message(checked_commit(graded_commit), attempt)
-    variables, settings = _who(identity, when), _signing(signing_key)
-    refusal = ""
+    settings = _signing(signing_key)
+    refusal, sha256 = "", _is_sha256(entries())
     for number in range(TRIES):
         if number:
             time.sleep(random.uniform(0, 0.05 * 2**number))  # noqa: S311 (so that two publishers do not collide again)
         # a new scratch repository for each try, so that nothing is left over from a failed fetch
-        with scratch(remote, credentials, limits, sha256=len(graded_commit) == 64) as repository:
+        with scratch(remote, credentials, limits, sha256=sha256) as repository:
             tip = _fetch_tip(repository, branch)
-            tree = _write_tree(repository, files)
+            wanted = entries()
             with repository.objects() as objects:
                 history = _history(objects, tip)
-            for commit, parsed in history.items():
-                if parsed.holds(message, tree, identity):
-                    return Published(commit, changed=False)
-            parent = ("-p", tip) if tip is not None and tip in history else ()
-            sign = ("-S",) if settings else ()
-            commit = repository.run(
-                "commit-tree",
-                *parent,
-                *sign,
-                tree,
-                stdin=message.encode(),
-                settings=settings,
-                variables=variables,
-            )
-            flag, refusal = repository.push(commit, reference, expected=tip)
+            done: list[Published] = []
+            now = tip
+            for position, entry in enumerate(wanted):
+                message = _message(checked_commit(entry.graded_commit), entry.attempt)
+                tree = _write_tree(repository, entry.files)
+                held = [commit for commit, parsed in history.items() if parsed.holds(message, tree, identity)]
+                if at_tip and position == len(wanted) - 1:
+                    held = [commit for commit in held if commit == now]
+                if held:
+                    done.append(Published(held[0], changed=False))
+                    continue
+                parent = ("-p", now) if now is not None and (now in history or now != tip) else ()
+                now = repository.run(
+                    "commit-tree",
+                    *parent,
+                    *(("-S",) if settings else ()),
+                    tree,
+                    stdin=message.encode(),
+                    settings=settings,
+                    variables=_who(identity, entry.when),
+                )
+                done.append(Published(now, changed=True))
+            if now == tip or now is None:
+                return done
+            flag, refusal = repository.push(now, reference, expected=tip)
+            if flag == "=":  # another publisher made the same commits
+                return [Published(each.commit, changed=False) for each in done]
             if flag != "!":
-                return Published(commit, changed=flag != "=")
+                return done
             if any(name != reference for name in repository.heads(branch)):
                 raise RepositoryError(
                     f"{remote}: a branch below {branch}/ prevents {branch} from being made; delete it on the git host"
@@ -153,6 +218,10 @@ def publish(
     raise GitHostError(
         f"{remote}: the push to {branch} was refused: {refusal}; check the branch's protection and the credentials"
     )
+
+
+def _is_sha256(entries: Sequence[Entry]) -> bool:
+    return bool(entries) and len(entries[-1].graded_commit) == 64
 
 
 def require_write(
@@ -219,18 +288,54 @@ def published(
     return found
 
 
+def history(
+    remote: Remote, branch: str, *, limit: int, commits: int = 200, credentials: Credentials | None = None
+) -> list[bytes]:
+    """Return score.json of the last commits of `branch`, the newest first. A student may have changed them.
+
+    Args:
+        remote: the repository.
+        branch: the branch for feedback.
+        limit: the most bytes of one file; larger ones are left out.
+        commits: how many commits are read.
+        credentials: for reading the repository.
+
+    Raises:
+        RepositoryError, GitHostError: the branch cannot be read.
+    """
+    reference = f"refs/heads/{checked_branch(branch)}"
+    with scratch(remote, credentials) as repository:
+        tip = repository.heads(branch).get(reference)
+    if tip is None:
+        return []
+    found: list[bytes] = []
+    with scratch(remote, credentials, sha256=len(tip) == 64) as repository:
+        try:
+            repository.fetch(reference, OLD_TIP, depth=commits, filter_spec=f"blob:limit={limit + 1}")
+        except (NotFound, TooLarge):  # deleted meanwhile, or filled by the student
+            return []
+        listed = repository.run("log", "--first-parent", f"--max-count={commits}", "--format=%H", OLD_TIP)
+        with repository.objects() as objects:
+            for commit in listed.split():
+                entry = repository.run("ls-tree", commit, "score.json").split()
+                if len(entry) == 4 and entry[1] == "blob" and entry[0].startswith("100"):
+                    content = objects.read(entry[2], "blob", limit)
+                    found += [content] if content is not None else []
+    return found
+
+
 def _fetch_tip(repository: Repository, branch: str) -> str | None:
     """Fetch the last commits of `branch`; return its tip, or None if there is no such branch.
 
-    Feedback commits are small. If the commits of the branch are too large to fetch, nothing of them is kept, and the
-    next feedback commit starts a new history.
+    Feedback commits are small. If the commits of the branch are too large to fetch, or take too long to unpack, nothing
+    of them is kept, and the next feedback commit starts a new history.
     """
     reference = f"refs/heads/{branch}"
     try:
         repository.fetch(reference, OLD_TIP, depth=HISTORY, filter_spec="tree:0")
     except NotFound:
         return None
-    except TooLarge:
+    except (TooLarge, TooSlow):
         return repository.heads(branch).get(reference)
     return repository.run("rev-parse", "--verify", "--end-of-options", OLD_TIP)
 

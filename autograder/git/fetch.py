@@ -5,19 +5,22 @@ an attribute, a filter, a submodule or a link is only data. `submission.collect`
 submission may consist of; they are the same for a folder and for a commit.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from autograder.errors import SubmissionError
-from autograder.git.process import GitLimits, NotFound, RepositoryError, TooLarge
+from autograder.git.process import Damaged, GitLimits, NotFound, RepositoryError, TooLarge, TooSlow
 from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, checked_branch, checked_commit, scratch
-from autograder.submission import Folder, Kind, Submission, TreeLimits, collect
+from autograder.submission import PACKAGE, Folder, Kind, Submission, TreeLimits, collect
 
 GRADED = "refs/graded/commit"
 MAX_COMMIT_BYTES = 1 << 20
 MAX_TREE_BYTES = 4 << 20  # one folder; 20,000 names of the usual length take 1 MB
+
+TAKES_TOO_LONG = "the commit takes too long to unpack; remove data sets and other large files from it"
+DAMAGED = "a folder of the repository is damaged; clone it anew and push again"
 
 _KINDS = {
     b"40000": Kind.FOLDER,
@@ -36,11 +39,13 @@ class FetchLimits:
     Attributes:
         tree: what `src/` may consist of.
         seconds: the time for fetching and reading.
+        cpu_seconds: the time of a processor that one process of git may use for that.
         bytes: the size of the whole commit, packed. If the git host cannot leave large files out, they count too.
     """
 
     tree: TreeLimits = field(default_factory=TreeLimits)
     seconds: float = 60.0
+    cpu_seconds: int = 30
     bytes: int = 256 << 20
 
 
@@ -60,14 +65,16 @@ def fetch_commit(
         credentials: for the repository.
 
     Raises:
-        SubmissionError: the commit is too large, or `src/` holds what a submission must not.
+        SubmissionError: the commit is too large, takes too long to unpack, or is damaged; or `src/` holds what a
+            submission must not.
         NotFound: the commit does not exist, or no longer exists because the student pushed over it.
-        RepositoryError: there is no such repository; another try does not help.
+        NoSuchRepository: the git host says that there is no such repository.
+        RepositoryError: the repository cannot be used; another try does not help.
         GitHostError: the git host did not respond; another try may help.
     """
     limits = limits or FetchLimits()
     checked_commit(commit)
-    allowed = GitLimits(seconds=limits.seconds, scratch_bytes=limits.bytes)
+    allowed = GitLimits(seconds=limits.seconds, cpu_seconds=limits.cpu_seconds, scratch_bytes=limits.bytes)
     with scratch(remote, credentials, allowed, sha256=len(commit) == 64) as repository:
         try:
             # the host need not send a file over the limit; `collect` then refuses the file because it is missing
@@ -76,8 +83,20 @@ def fetch_commit(
             raise SubmissionError(
                 f"the commit is larger than {limits.bytes >> 20} MiB; remove data sets and other large files from it"
             ) from None
+        except TooSlow:
+            raise SubmissionError(TAKES_TOO_LONG) from None
+        except Damaged:
+            raise SubmissionError(DAMAGED) from None
         with repository.objects() as objects:
-            files = collect(_TreeFolder(objects, _root_tree(objects, commit, remote)), limits.tree)
+            tree = _root_tree(objects, commit, remote)
+            try:
+                root = _TreeFolder(objects, tree)
+                root.require_once(PACKAGE)
+                files = collect(root, limits.tree)
+            except TooSlow:
+                raise SubmissionError(TAKES_TOO_LONG) from None
+            except Damaged:
+                raise SubmissionError(DAMAGED) from None
     return Submission(name=remote.name, commit=commit, files=files)
 
 
@@ -89,6 +108,18 @@ def branch_head(remote: Remote, branch: str, *, credentials: Credentials | None 
     """
     with scratch(remote, credentials) as repository:
         return repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}")
+
+
+def tips(
+    remote: Remote, branches: Sequence[str], *, credentials: Credentials | None = None
+) -> list[str | None]:
+    """Return the id of the commit at the tip of each branch, None for a branch that does not exist.
+
+    Raises:
+        RepositoryError, GitHostError: for the reasons given at `fetch_commit`.
+    """
+    with scratch(remote, credentials) as repository:
+        return [repository.heads(branch).get(f"refs/heads/{checked_branch(branch)}") for branch in branches]
 
 
 def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:
@@ -110,9 +141,16 @@ class _TreeFolder:
         self._objects = objects
         content = objects.read(tree, "tree", MAX_TREE_BYTES)
         if content is None:
+            if objects.describe(tree) is None:
+                raise Damaged(f"the folder {tree} is missing")
             raise SubmissionError("a folder of the repository holds too many names")
         self._entries = list(_parse_tree(content, id_bytes=len(tree) // 2))
         self._by_name = {name: (mode, identity) for name, mode, identity in self._entries}
+
+    def require_once(self, name: str) -> None:
+        """Refuse a folder that holds a name twice. Any program can make one, and each reader takes another entry."""
+        if sum(entry[0] == name for entry in self._entries) > 1:
+            raise SubmissionError(f"the repository holds {name} twice; clone it anew and push again")
 
     def names(self, limit: int) -> list[str]:
         return [name for name, _, _ in self._entries[: limit + 1]]
@@ -138,7 +176,7 @@ def _parse_tree(content: bytes, *, id_bytes: int) -> Iterator[tuple[str, bytes, 
         end = content.find(b"\0", space)
         start = end + 1
         if not position < space < end or start + id_bytes > len(content):
-            raise SubmissionError("a folder of the repository is damaged; clone it anew and push again")
+            raise SubmissionError(DAMAGED)
         mode = content[position:space].lstrip(b"0")
         name = content[space + 1 : end].decode("utf-8", "surrogateescape")
         position = start + id_bytes

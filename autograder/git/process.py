@@ -28,10 +28,16 @@ from autograder.errors import GraderError
 from autograder.git.remote import Credentials, Remote, RemoteError
 
 MAX_MESSAGE = 300
+CPU_TICK_SECONDS = 0.25  # how often the time of a processor is checked
 TICK_SECONDS = 0.05  # how often the size of the scratch folder is checked
 NOTHING = "/dev/null"
 # The shell sets the limits: Python code between fork and exec would not be safe with threads. macOS has no `ulimit -v`.
-LIMITED = 'ulimit -c 0; ulimit -f "$1"; ulimit -v "$2" 2>/dev/null || :; shift 2; exec "$@"'
+# At the soft limit of processor time the kernel sends SIGXCPU, which tells this limit from other reasons to be killed.
+# Git does not say which signal ended a helper of its own, so `_watch` looks at the time of all processes before that.
+LIMITED = (
+    'ulimit -c 0; ulimit -f "$1"; ulimit -v "$2" 2>/dev/null || :; '
+    'ulimit -t $(($3 + 5)); ulimit -S -t $(($3 + 2)); shift 3; exec "$@"'
+)
 NOT_INSTALLED = 127  # the exit status of the shell for a program that it cannot find
 HOST = "host"  # the name of the remote in the scratch repository
 
@@ -64,11 +70,14 @@ SETTINGS = {
     "transfer.bundleURI": "false",
     "transfer.unpackLimit": "1",
 }
-# For the git process that serves a repository of this machine, and reads that repository's own settings.
+# For the git process that serves a repository of this machine, and reads that repository's own settings. It makes no
+# folder there: if the service's account made objects/ab or logs/refs, the account of the repository could not write to
+# it, and a later push of the student would fail.
 SERVER_SETTINGS = {
     "core.hooksPath": NOTHING,
     "core.fsmonitor": "false",
     "core.alternateRefsCommand": "true",
+    "core.logAllRefUpdates": "false",
     "core.packedGitWindowSize": "32m",
     "core.packedGitLimit": "256m",
     "gc.auto": "0",
@@ -76,6 +85,7 @@ SERVER_SETTINGS = {
     "receive.autogc": "false",
     "receive.denyCurrentBranch": "ignore",  # otherwise a push may update a working tree and run its filters
     "receive.denyNonFastForwards": "false",
+    "receive.unpackLimit": "1",  # one file in objects/pack
     "safe.directory": "*",  # the service's user does not own the folder of repositories
     "uploadpack.allowFilter": "true",
 }
@@ -104,6 +114,10 @@ class RepositoryError(GraderError):
     """The repository, or something in it, is missing or cannot be used; another try does not help."""
 
 
+class NoSuchRepository(RepositoryError):
+    """The git host says that there is no such repository. A host may say so for a moment only."""
+
+
 class NotFound(RepositoryError):
     """There is no such branch or commit."""
 
@@ -112,18 +126,28 @@ class TooLarge(RepositoryError):
     """The requested data does not fit into the limits."""
 
 
+class TooSlow(RepositoryError):
+    """Git needs more time of a processor for the requested data than the limits allow, on a busy machine too."""
+
+
+class Damaged(RepositoryError):
+    """The type of an object is wrong, or git cannot read the object."""
+
+
 @dataclass(frozen=True)
 class GitLimits:
     """The limits of one scratch repository.
 
     Attributes:
         seconds: the time from its creation to its removal.
+        cpu_seconds: the time of a processor that one process may use.
         scratch_bytes: its size on disk.
         memory_bytes: address space of one process.
         output_bytes: output of one command.
     """
 
     seconds: float = 60.0
+    cpu_seconds: int = 30
     scratch_bytes: int = 256 << 20
     memory_bytes: int = 3 << 30
     output_bytes: int = 4 << 20
@@ -226,7 +250,7 @@ class Git:
         """Start git in its own process group, within the limits of memory and file size."""
         # more than `_watch` allows: `_watch` should stop git first, since its message is better
         most = self.limits.scratch_bytes + (64 << 20)
-        limits = [str(most // 512), str(self.limits.memory_bytes // 1024)]
+        limits = [str(most // 512), str(self.limits.memory_bytes // 1024), str(self.limits.cpu_seconds)]
         return subprocess.Popen(
             ["/bin/sh", "-c", LIMITED, "sh", *limits, "git", f"--git-dir={self.directory}", *arguments],
             cwd=self._folder,
@@ -249,7 +273,14 @@ class Git:
             end(process)
         if process.returncode == NOT_INSTALLED:
             raise GitHostError("git is not installed: apt-get install git")
+        if process.returncode == -signal.SIGXCPU:
+            raise self._too_slow(arguments[0])
         return Result(process.returncode, bytes(output), self._clean(errors.decode("utf-8", "replace")))
+
+    def _too_slow(self, command: str) -> TooSlow:
+        return TooSlow(
+            f"{self.remote}: git {command} needs more than {self.limits.cpu_seconds} s of a processor"
+        )
 
     def _watch(
         self, process: subprocess.Popen[bytes], command: str, output: bytearray, errors: bytearray
@@ -259,7 +290,12 @@ class Git:
         with selectors.DefaultSelector() as selector:
             selector.register(process.stdout, selectors.EVENT_READ, output)
             selector.register(process.stderr, selectors.EVENT_READ, errors)
+            look = 0.0
             while selector.get_map():
+                if time.monotonic() >= look:
+                    look = time.monotonic() + CPU_TICK_SECONDS
+                    if _most_cpu_seconds(process.pid) > self.limits.cpu_seconds:
+                        raise self._too_slow(command)
                 if self.seconds_left == 0:
                     raise GitHostError(
                         f"{self.remote}: git {command} was not done in {self.limits.seconds:g} s; "
@@ -381,6 +417,28 @@ def one_line(text: str) -> str:
     return line if len(line) <= MAX_MESSAGE else line[: MAX_MESSAGE - 1] + "…"
 
 
+def _most_cpu_seconds(group: int) -> float:
+    """Return the time of a processor of the process in a group that used most of it; 0 where /proc does not exist."""
+    most = 0.0
+    with contextlib.suppress(OSError), os.scandir("/proc") as entries:
+        for entry in entries:
+            if not entry.name.isdigit():
+                continue
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # the name of the program, in parentheses, may hold anything
+                fields = Path(entry.path, "stat").read_bytes().rpartition(b")")[2].split()
+                if int(fields[2]) == group:
+                    most = max(most, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
+    return most
+
+
+def is_passing(errors: str) -> bool:
+    """Whether git's error messages tell of a fault of the network or the host that may be over in a moment."""
+    return re.search(_PASSING, errors) is not None and not any(
+        re.search(pattern, errors) for pattern, _, _ in _FAILURES
+    )
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     """Kill a process and its whole group, if it still runs."""
     if process.poll() is None:
@@ -428,6 +486,11 @@ def _ssh_command(credentials: Credentials) -> str:
     return shlex.join(["ssh", "-F", "none", *(part for option in options for part in ("-o", option))])
 
 
+_PASSING = (
+    r"returned error: (?:408|429|5\d\d)|RPC failed|[Cc]ould not resolve host|Failed to connect|"
+    r"Connection (?:refused|reset|timed out|closed)|hung up unexpectedly|early EOF|unexpected disconnect|"
+    r"Empty reply|timed out|(?:Recv|Send) failure|SSL|TLS|expected flush"
+)
 # A message of git (in the C locale) or of a host -> the kind of error, and what to do.
 _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
     (
@@ -436,6 +499,12 @@ _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
         "it does not exist, or not any more",
     ),
     (r"Out of memory|out of memory|died of signal 25", TooLarge, "it holds objects that are too large"),
+    (
+        r"has (?:tree|blob) mode, but is not|malformed mode in tree|empty filename in tree|too-short tree",
+        Damaged,
+        "its folders are damaged",
+    ),
+    (r"died of signal 24", TooSlow, "it holds objects that take too long to unpack"),
     (
         r"error: 30[12378]|url base from redirection",
         GitHostError,
@@ -453,8 +522,8 @@ _FAILURES: tuple[tuple[str, type[GraderError], str], ...] = (
     ),
     (
         r"[Rr]epository .*not found|does not appear to be a git repository|not a git repository",
-        RepositoryError,
-        "there is no such repository, or our credentials do not open it",
+        NoSuchRepository,
+        "there is no such repository (any more: was it renamed?), or our credentials do not open it",
     ),
     (r"dumb http transport", RepositoryError, "the git host serves only files; it must run git http-backend"),
     (r"mismatched algorithms|object format", RepositoryError, "it uses another kind of commit id"),

@@ -7,10 +7,12 @@ It holds the objects fetched from one student's repository, and the commits to p
 """
 
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +21,23 @@ from autograder.errors import GraderError
 from autograder.git.names import is_branch, is_commit
 from autograder.git.process import (
     HOST,
+    Damaged,
     Git,
     GitHostError,
     GitLimits,
     RepositoryError,
+    Result,
+    TooSlow,
+    closed_environment,
     end,
+    is_passing,
     kill,
     one_line,
     require_own_parts,
 )
 from autograder.git.remote import Credentials, Remote
+
+WAITS = (0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0)  # seconds between the tries of one request
 
 
 @contextmanager
@@ -89,28 +98,49 @@ class Repository:
             RepositoryError: the repository is missing or cannot be used.
             GitHostError: the git host did not respond, or refused the request; another try may help.
         """
+        arguments = (
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-recurse-submodules",
+            f"--depth={depth}",
+            f"--filter={filter_spec}",
+            HOST,
+            f"+{source}:{into}",
+        )
         try:
-            result = self._git.online(
-                "fetch",
-                "--quiet",
-                "--no-tags",
-                "--no-write-fetch-head",
-                "--no-recurse-submodules",
-                f"--depth={depth}",
-                f"--filter={filter_spec}",
-                HOST,
-                f"+{source}:{into}",
-            )
+            result = self._patiently("fetch", *arguments, clean=self._remove_objects)
             if result.status != 0:
                 raise self._git.failure("fetch", result)
         except GraderError:
-            # a failed fetch leaves files that count toward the limit
-            shutil.rmtree(self._git.directory / "objects")
-            (self._git.directory / "objects").mkdir()
+            self._remove_objects()
             raise
         finally:
             # git has noted in `config` that it may fetch missing objects from the remote later; it must not
             (self._git.directory / "config").write_bytes(self._config)
+
+    def _remove_objects(self) -> None:
+        """Remove what a failed fetch left: its files count toward the limit."""
+        shutil.rmtree(self._git.directory / "objects")
+        (self._git.directory / "objects").mkdir()
+
+    def _patiently(self, command: str, *arguments: str, clean: Callable[[], None] = lambda: None) -> Result:
+        """Run a command that reaches the remote; return its result. Try again after a fault that may soon be over.
+
+        So a host that fails every second request delays a step, and the step need not start again.
+
+        Args:
+            command, arguments: of git. The command may be repeated.
+            clean: removes what a failed try left.
+        """
+        for wait in WAITS:
+            result = self._git.online(command, *arguments)
+            passing = result.status != 0 and is_passing(result.errors) and self._remote.protocol != "file"
+            if not passing or self._git.seconds_left <= wait:
+                return result
+            clean()
+            time.sleep(wait)
+        return self._git.online(command, *arguments)
 
     def push(self, commit: str, reference: str, *, expected: str | None) -> tuple[str, str]:
         """Push `commit` as the ref `reference`, but only if the remote has `expected` there. None: nothing is there.
@@ -123,7 +153,7 @@ class Repository:
             RepositoryError, GitHostError: the push could not be tried.
         """
         require_own_parts(self._remote, reference, f"logs/{reference}")
-        result = self._git.online(
+        result = self._patiently(
             "push",
             "--porcelain",
             "--no-verify",
@@ -150,7 +180,7 @@ class Repository:
         Raises:
             RepositoryError, GitHostError: the remote does not accept pushes.
         """
-        result = self._git.online(
+        result = self._patiently(
             "push", "--dry-run", "--porcelain", "--force", "--no-verify", HOST, f"{commit}:{reference}"
         )
         if result.status != 0:
@@ -164,7 +194,7 @@ class Repository:
             GitHostError: the git host did not respond, or refused the request; another try may help.
         """
         full = f"refs/heads/{checked_branch(branch)}"
-        result = self._git.online("ls-remote", "--refs", HOST, full, f"{full}/*")
+        result = self._patiently("ls-remote", "--refs", HOST, full, f"{full}/*")
         if result.status != 0:
             raise self._git.failure("ls-remote", result)
         found = {}
@@ -221,20 +251,20 @@ class Objects:
         """Return the content of an object of type `kind`, or None if it is missing or larger than `limit` bytes.
 
         Raises:
-            RepositoryError: the object has another type.
+            Damaged: the object has another type, or git cannot read it.
             GraderError: git cannot read it.
         """
         described = self.describe(identity)
         if described is None or described[1] > limit:
             return None
         if described[0] != kind:
-            raise RepositoryError(f"{self._git.remote}: {identity} is a {described[0]}, not a {kind}")
+            raise Damaged(f"{self._git.remote}: {identity} is a {described[0]}, not a {kind}")
         self._ask("--batch", identity)
         source = self._processes["--batch"].stdout
         assert source is not None  # noqa: S101 (a pipe)
         content = source.read(described[1] + 1)
         if len(content) != described[1] + 1:
-            raise self._broken(identity)
+            raise self._broken("--batch", identity)
         return content[:-1]
 
     def _ask(self, mode: str, identity: str) -> tuple[str, int] | None:
@@ -247,18 +277,26 @@ class Objects:
             process.stdin.write(identity.encode() + b"\n")
             process.stdin.flush()
         except BrokenPipeError:
-            raise self._broken(identity) from None
+            raise self._broken(mode, identity) from None
         words = process.stdout.readline(1000).split()
         if len(words) == 2 and words[1] == b"missing":
             return None
         if len(words) != 3 or not words[2].isdigit():
-            raise self._broken(identity)
+            raise self._broken(mode, identity)
         return words[1].decode("ascii", "replace"), int(words[2])
 
-    def _broken(self, identity: str) -> GraderError:
+    def _broken(self, mode: str, identity: str) -> GraderError:
         if self._git.seconds_left == 0:
             return GitHostError(f"{self._git.remote}: reading objects took too long; try again")
-        return RepositoryError(f"{self._git.remote}: git cannot read the object {identity}")
+        try:
+            status = self._processes[mode].wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            status = 0  # git still runs, and has said something that is no answer
+        if status == -signal.SIGXCPU:
+            return TooSlow(f"{self._git.remote}: the object {identity} takes too long to unpack")
+        if status < 0:  # an operator or the machine killed git
+            return GitHostError(f"{self._git.remote}: git was killed by signal {-status}; try again")
+        return Damaged(f"{self._git.remote}: git cannot read the object {identity}")
 
     def _kill(self) -> None:
         for process in self._processes.values():
@@ -267,6 +305,24 @@ class Objects:
     def _end(self) -> None:
         for process in self._processes.values():
             end(process)
+
+
+def origin(path: Path) -> str:
+    """Return the address of the remote `origin` of a repository on this machine; empty if it has none.
+
+    Only one file is read, as data: git follows no `include` in it.
+    """
+    file = path / ".git" / "config" if (path / ".git").is_dir() else path / "config"
+    if not file.is_file():
+        return ""
+    result = subprocess.run(
+        ["git", "config", "--file", str(file), "--no-includes", "--get", "remote.origin.url"],
+        env=closed_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def checked_branch(branch: str) -> str:

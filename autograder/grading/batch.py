@@ -8,7 +8,7 @@ import hashlib
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,10 +16,30 @@ from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
-from autograder.report import Report, dumps, markdown, summary_csv
-from autograder.submission import PACKAGE, is_ignored, read_tree
+from autograder.report import Report, Row, combined, dumps, markdown, summary_csv
+from autograder.submission import ARCHIVES, PACKAGE, is_ignored, read_tree
 
 Progress = Callable[[str, Graded], None]  # called with the assignment and the result of a checkout
+
+GRADES = "grades.csv"
+NOT_SUBMISSIONS = frozenset({"__MACOSX", "__pycache__"})  # folders that tools leave beside submissions
+
+
+@dataclass(frozen=True)
+class Found:
+    """What lies in a folder of submissions.
+
+    Attributes:
+        checkouts: the folders, sorted by name; each of them is graded, even without src/.
+        packed: the archives without a folder of the same name, so nobody unpacked them.
+        others: all other files.
+        single: whether the folder itself is the only checkout.
+    """
+
+    checkouts: tuple[Path, ...]
+    packed: tuple[Path, ...] = ()
+    others: tuple[Path, ...] = ()
+    single: bool = False
 
 
 @dataclass
@@ -28,20 +48,44 @@ class Batch:
 
     Attributes:
         reports: the reports of each checkout, in the order of the assignments; every checkout is a key.
+        missing: why there is no report, by checkout and assignment.
         faults: one line for staff about each report that could not be made.
         warnings: one line for staff about each draw of a case that the reference failed.
+        interrupted: whether Ctrl-C ended the grading.
     """
 
     reports: dict[Path, list[Report]]
+    missing: dict[tuple[Path, str], str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
 
-def find_checkouts(path: Path) -> list[Path]:
-    """Return [path] if `path` contains src/, otherwise its direct subfolders that contain src/, sorted by name."""
+def find_checkouts(path: Path, *, out: Path | None = None) -> Found:
+    """Return `path` if it contains src/, otherwise all its folders, if one of them contains src/.
+
+    Args:
+        path: a checkout, or a folder of checkouts.
+        out: the folder for the results, which is no checkout.
+    """
     if (path / PACKAGE).is_dir():
-        return [path]
-    return sorted(folder for folder in path.iterdir() if (folder / PACKAGE).is_dir())
+        return Found((path,), single=True)
+    entries = [entry for entry in sorted(path.iterdir()) if not entry.name.startswith(".")]
+    if out is not None:
+        entries = [entry for entry in entries if entry.resolve() != out.resolve()]
+    folders = tuple(entry for entry in entries if entry.is_dir() and entry.name not in NOT_SUBMISSIONS)
+    if not any((folder / PACKAGE).is_dir() for folder in folders):
+        return Found(())
+    files = [entry for entry in entries if not entry.is_dir()]
+    unpacked = {folder.name for folder in folders}
+    packed = tuple(file for file in files if (name := _of_archive(file)) and name not in unpacked)
+    return Found(folders, packed, tuple(file for file in files if file not in packed))
+
+
+def _of_archive(file: Path) -> str:
+    """Return the name of an archive without its suffix, an empty text for any other file."""
+    suffixes = [suffix for suffix in ARCHIVES if file.name.casefold().endswith(suffix)]
+    return file.name[: -max(map(len, suffixes))] if suffixes else ""
 
 
 def grade_checkouts(
@@ -54,28 +98,65 @@ def grade_checkouts(
     image: str = "",
     jobs: int,
     progress: Progress,
+    keep: Callable[[Path, Sequence[Report]], None] = lambda _checkout, _reports: None,
 ) -> Batch:
     """Grade every checkout for every assignment, `jobs` at a time.
 
-    Raises:
-        GraderError: a suite or the sandbox cannot start. Nothing is graded in that case.
+    Every checkout and assignment gets a report or an entry in `missing`. If a suite cannot start, its assignment gets
+    no reports, and the other assignments are graded.
+
+    Args:
+        config, config_file: of the course.
+        assignments, checkouts: what is graded.
+        sandbox, image: where it is graded.
+        jobs: how many submissions are graded at a time.
+        progress: is called after each submission.
+        keep: is called with a checkout and its reports after each of its reports, so that Ctrl-C loses none.
     """
     batch = Batch({checkout: [] for checkout in checkouts})
     work = [(checkout, head_commit(checkout)) for checkout in checkouts]
+    try:
+        for assignment in assignments:
+            with Grader(config, assignment, config_file=config_file, sandbox=sandbox, image=image) as grader:
+                _grade_one(batch, grader, work, jobs, progress, keep)
+    except KeyboardInterrupt:
+        batch.interrupted = True
     for assignment in assignments:
-        with Grader(config, assignment, config_file=config_file, sandbox=sandbox, image=image) as grader:
-            for graded in grader.grade_many(work, jobs=jobs):
-                name = f"{graded.path.name} {assignment}"
-                if graded.fault is not None:
-                    batch.faults.append(f"{name}: {graded.fault.for_staff()}")
-                if graded.report is not None:
-                    batch.reports[graded.path].append(graded.report)
-                    batch.warnings += [
-                        f"{name} {fault.case}, draw {fault.draw}: {fault.reason}"
-                        for fault in graded.report.suite_faults
-                    ]
-                progress(assignment, graded)
+        for checkout, reports in batch.reports.items():
+            if not any(report.assignment == assignment for report in reports):
+                batch.missing.setdefault((checkout, assignment), "not graded: interrupted")
     return batch
+
+
+def _grade_one(
+    batch: Batch,
+    grader: Grader,
+    work: Sequence[tuple[Path, str | None]],
+    jobs: int,
+    progress: Progress,
+    keep: Callable[[Path, Sequence[Report]], None],
+) -> None:
+    """Grade every checkout for one assignment."""
+    assignment = grader.assignment
+    waiting = {path for path, _ in work}
+    try:
+        for graded in grader.grade_many(work, jobs=jobs):
+            waiting.discard(graded.path)
+            name = f"{graded.path.name} {assignment}"
+            if graded.fault is not None:
+                batch.faults.append(f"{name}: {graded.fault.for_staff()}")
+                batch.missing[graded.path, assignment] = f"not graded: {graded.fault}"
+            if graded.report is not None:
+                batch.reports[graded.path].append(graded.report)
+                batch.warnings += [
+                    f"{name} {fault.case}, draw {fault.draw}: {fault.reason}"
+                    for fault in graded.report.suite_faults
+                ]
+                keep(graded.path, batch.reports[graded.path])
+            progress(assignment, graded)
+    except GraderError as error:  # the suite server could not start, or has ended
+        batch.faults.append(f"{assignment}: {error.for_staff()}")
+        batch.missing |= {(path, assignment): f"not graded: {error}" for path in waiting}
 
 
 def prepare(folder: Path) -> None:
@@ -106,12 +187,10 @@ def write_single(reports: Sequence[Report], folder: Path) -> None:
     Raises:
         GraderError: the files cannot be written.
     """
-    several = {"schema": 1, "reports": [report.to_json() for report in reports]}
-    data = reports[0].to_json() if len(reports) == 1 else several
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         _replace(folder / "score.md", markdown(reports))
-        _replace(folder / "score.json", dumps(data))
+        _replace(folder / "score.json", dumps(combined(reports)))
 
 
 def _replace(path: Path, text: str) -> None:
@@ -127,19 +206,32 @@ def _replace(path: Path, text: str) -> None:
         raise
 
 
-def write_many(reports: Mapping[Path, Sequence[Report]], folder: Path) -> None:
-    """Write a folder for each checkout, and grades.csv with the scores of all checkouts.
+def write_grades(batch: Batch, packed: Iterable[Path], assignments: Sequence[str], folder: Path) -> None:
+    """Write grades.csv into `folder`: a row for each checkout and archive, and each assignment.
+
+    The file begins with a byte order mark: without it, spreadsheet programs in China read a file as GB18030.
 
     Raises:
-        GraderError: the files cannot be written.
+        GraderError: the file cannot be written.
     """
-    for checkout, own in reports.items():
-        if own:
-            write_single(own, folder / checkout.name)
-    rows = [(checkout.name, report) for checkout, own in reports.items() for report in own]
+    rows = []
+    for checkout, reports in batch.reports.items():
+        found = {report.assignment: report for report in reports}
+        for assignment in assignments:
+            report = found.get(assignment)
+            reason = batch.missing.get((checkout, assignment), "") if report is None else _refusal(report)
+            rows.append(Row(checkout.name, assignment, report, reason))
+    why = "not graded: this is an archive, not a folder; unpack it"
+    rows += [Row(file.name, assignment, None, why) for file in packed for assignment in assignments]
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "grades.csv").write_text(summary_csv(rows), encoding="utf-8")
+        _replace(folder / GRADES, "\ufeff" + summary_csv(sorted(rows, key=lambda row: row.submission)))
+
+
+def _refusal(report: Report) -> str:
+    """Return why a submission was refused as a whole; an empty text if it was graded."""
+    refused = report.cases and "tree_digest" in report.provenance and report.provenance["tree_digest"] is None
+    return report.cases[0].message if refused else ""
 
 
 def head_commit(checkout: Path) -> str | None:
@@ -171,7 +263,7 @@ def _git(checkout: Path, *arguments: str) -> str | None:
     try:
         result = subprocess.run(
             ["git", "-C", str(checkout), *arguments],
-            env=closed_environment(),
+            env=closed_environment({"safe.directory": "*"}),  # often staff do not own what students handed in
             capture_output=True,
             timeout=30,
             check=True,

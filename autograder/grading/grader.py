@@ -13,7 +13,8 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -64,51 +65,70 @@ class Grader:
         assignment: the assignment whose suite is used.
         sandbox: the name of a sandbox, see `autograder.sandbox.kinds`.
         image: the image of the containers; empty for the image in the configuration.
-        config_file: the file that `config` was read from; the suite server reads it again.
+        config_file: the file that `config` was read from; the suite server reads it again, except the suite's folder.
+        environment: further environment variables of the suite server.
     """
 
     def __init__(
-        self, config: Config, assignment: str, *, config_file: Path, sandbox: str = "auto", image: str = ""
+        self,
+        config: Config,
+        assignment: str,
+        *,
+        config_file: Path,
+        sandbox: str = "auto",
+        image: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        config.assignment(assignment)
+        self.suite = str(config.path(config.assignment(assignment).suite))
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
+        self.environment = environment
         self.provenance: dict[str, Any] = {}
         self.cases: list[tuple[str, int]] = []  # names and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
         self._next_id = 0
+        self._starting = threading.Lock()
+        self._start_fault: GraderError | None = None  # why the server could not start
 
     def start(self) -> None:
         """Start the server and return at once; `ready` waits until the server is ready."""
+        self._start_fault = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image]
+            course = [str(self.config_file.resolve()), self.assignment, self.sandbox, self.image, self.suite]
             arguments = [str(theirs.fileno()), *course]
             self._server = subprocess.Popen(
                 own_process(SUITE_SERVER, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env=_environment(),
+                env={**_environment(), **self.environment},
                 start_new_session=True,  # Ctrl-C reaches only this process, and this process ends the server
             )
         self._channel = ours
 
     def ready(self) -> dict[str, Any]:
-        """Wait until the server is ready, and return the provenance.
+        """Wait until the server is ready, and return the provenance. Any thread may call this.
 
         The server is ready when the suite is collected and has checked itself, and the sandbox is warm.
 
         Raises:
             GraderError: the server could not start; the message says why.
         """
-        if self._channel is None:
-            self.start()
-        if not self.provenance:
-            message = self._receive(START_SECONDS)
-            self.cases = [(name, points) for name, points in message["cases"]]
-            self.provenance = message["ready"]
-        return self.provenance
+        with self._starting:
+            if self._channel is None:
+                self.start()
+            if self._start_fault is not None:
+                raise self._start_fault
+            if not self.provenance:
+                try:
+                    message = self._receive(START_SECONDS)
+                except GraderError as fault:
+                    self._start_fault = fault
+                    raise
+                self.cases = [(name, points) for name, points in message["cases"]]
+                self.provenance = message["ready"]
+            return self.provenance
 
     def refused(self, error: SubmissionError, commit: str | None = None) -> Report:
         """Return the report of a submission that is refused as a whole: every case gets the error's verdict.
@@ -141,9 +161,25 @@ class Grader:
             raise _fault(result)
         return _report(result)
 
-    def grade_many(self, submissions: Iterable[tuple[Path, str | None]], *, jobs: int) -> Iterator[Graded]:
-        """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order."""
-        requests = ((path, {"path": str(path.resolve()), "commit": commit}) for path, commit in submissions)
+    def grade_many(
+        self,
+        submissions: Iterable[tuple[Path, str | None]],
+        *,
+        jobs: int,
+        draws: Callable[[Path], Mapping[str, int]] = lambda _path: {},
+    ) -> Iterator[Graded]:
+        """Grade several folders, up to `jobs` at a time; yield each as soon as it is done, in any order.
+
+        Args:
+            submissions: a folder that contains src/, and its commit for the report. The next one is taken only when it
+                is graded.
+            jobs: how many are graded at a time.
+            draws: returns the draws of an earlier report for a folder, see `grade`.
+        """
+        requests = (
+            (path, {"path": str(path.resolve()), "commit": commit, "draws": dict(draws(path))})
+            for path, commit in submissions
+        )
         for path, result in self._exchange(requests, jobs):
             if "report" in result:
                 yield Graded(path, _report(result), None)

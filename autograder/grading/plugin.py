@@ -345,6 +345,8 @@ def pytest_collection_modifyitems(
     if session.testsfailed:
         return  # a file could not be collected; the server reports why
     problems: list[str] = []
+    if not items:
+        problems.append("it has no cases: write functions whose names begin with test_")
     cases: dict[str, Case] = {}
     counts: dict[int, int] = {}
     for item in items:
@@ -398,7 +400,9 @@ def _unknown_probes(items: list[pytest.Item]) -> list[str]:
     """Return a problem for every `probes.<name>` in the suite's files that names no probe."""
     problems = []
     for path in sorted({item.path for item in items}):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(
+            ast.parse(path.read_bytes())
+        ):  # as Python reads it, with or without a byte order mark
             if (
                 isinstance(node, ast.Attribute)
                 and isinstance(node.value, ast.Name)
@@ -415,8 +419,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     Raises:
         pytest.UsageError: the tests do not import the probes.py in their own folder.
     """
-    if session.testsfailed:
-        return
+    if session.testsfailed or CASES not in session.config.stash:
+        return  # the suite has another problem, which is reported
     probes = sys.modules.get("probes")
     if probes is None:
         raise pytest.UsageError("the suite cannot be used:\n  its test files do not `import probes`")

@@ -11,21 +11,26 @@ import hmac
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from enum import Enum
 from typing import Any
 
 KEY = "seal"
 MAX_BYTES = 4 << 20
 _FIELDS = ("repository", "commit", "attempt", "table", "key", "hmac")
+_RECEIVED = "received"  # not in seals of versions before 0.2, nor where the time is not known
 
 
 class State(str, Enum):
-    """Whether a score is still the one that the service published."""
+    """Whether a score is still the one that the service published. The last three need the ledger, not the seal."""
 
     UNCHANGED = "unchanged"
     EDITED = "edited"
     UNSEALED = "not sealed"  # not published by a service, so nothing is known about it
     OTHER_SECRET = "sealed with another secret"  # noqa: S105 (a word)
+    OTHER_REPOSITORY = "of another repository"
+    OUTDATED = "not the newest"
+    NOT_IN_LEDGER = "not in the ledger"
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Verification:
         state: whether the score was edited.
         reason: the problem; empty if there is no problem.
         repository, commit, attempt: what the feedback is for. Trust them only if score.json is unchanged.
+        received: when the push was received; None if the seal does not say.
         assignment, points, max_points: the score. Trust it only if score.json is unchanged.
     """
 
@@ -47,10 +53,18 @@ class Verification:
     assignment: str = ""
     points: int = 0
     max_points: int = 0
+    received: datetime | None = None
 
 
 def sealed(
-    data: Mapping[str, Any], table: bytes, *, repository: str, commit: str, attempt: int, secret: bytes
+    data: Mapping[str, Any],
+    table: bytes,
+    *,
+    repository: str,
+    commit: str,
+    attempt: int,
+    secret: bytes,
+    received: datetime | None = None,
 ) -> dict[str, Any]:
     """Return the content of a score.json with its seal.
 
@@ -61,6 +75,7 @@ def sealed(
         commit: the commit that the feedback is for; not always the commit that was graded.
         attempt: the number of the attempt at that commit.
         secret: the course secret.
+        received: when the push was received; None if that is not known.
     """
     key = _key(secret)
     seal: dict[str, Any] = {
@@ -70,6 +85,8 @@ def sealed(
         "table": hashlib.sha256(table).hexdigest(),
         "key": _name(key),
     }
+    if received is not None:
+        seal["received"] = received.astimezone(timezone.utc).isoformat()
     seal["hmac"] = _hmac(key, {**data, KEY: seal})
     return {**data, KEY: seal}
 
@@ -91,7 +108,11 @@ def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
     seal = data.get(KEY) if isinstance(data, dict) else None
     if seal is None:
         return Verification(State.UNSEALED, "score.json has no seal; only what the service publishes has one")
-    if not isinstance(seal, dict) or set(seal) != set(_FIELDS) or not isinstance(seal["hmac"], str):
+    if (
+        not isinstance(seal, dict)
+        or set(seal) - {_RECEIVED} != set(_FIELDS)
+        or not isinstance(seal["hmac"], str)
+    ):
         return Verification(State.EDITED, "the seal does not have the form of a seal")
     key = _key(secret)
     if seal["key"] != _name(key):
@@ -112,6 +133,7 @@ def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
         "assignment": data.get("assignment", ""),
         "points": data.get("points", 0),
         "max_points": data.get("max_points", 0),
+        "received": datetime.fromisoformat(seal[_RECEIVED]) if _RECEIVED in seal else None,
     }
     if table is not None and hashlib.sha256(table).hexdigest() != seal["table"]:
         return Verification(State.EDITED, "score.md is not what was published; score.json is", **about)
@@ -121,6 +143,11 @@ def verify(content: bytes, table: bytes | None, secret: bytes) -> Verification:
 def _key(secret: bytes) -> bytes:
     """Return the key for seals. The seeds of random inputs derive from the same secret, but with other labels."""
     return hmac.new(secret, b"autograder: key of seals", hashlib.sha256).digest()
+
+
+def key_name(secret: bytes) -> str:
+    """Return the name of the key that a secret gives: seals hold it, and it tells nothing of the secret."""
+    return _name(_key(secret))
 
 
 def _name(key: bytes) -> str:

@@ -123,10 +123,10 @@ class Server:
 
     # pytest's hooks --------------------------------------------------------------------------------------
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+    def pytest_exception_interact(self, call: "pytest.CallInfo[object]", report: object) -> None:
         """Keep the errors of files that pytest could not collect."""
-        if report.failed:
-            self.problems.append(str(report.longrepr))
+        if isinstance(report, pytest.CollectReport) and call.excinfo is not None:
+            self.problems.append(_place_and_error(call.excinfo.value, self.suite))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -144,7 +144,7 @@ class Server:
     def make_ready(self, session: pytest.Session) -> None:
         """Check the suite, wait for the wall, prepare the data that all submissions share, and report "ready"."""
         if self.problems:
-            raise GraderError("the suite cannot be collected:\n" + "\n".join(self.problems))
+            raise GraderError("the suite cannot be collected: " + "\n  ".join(self.problems))
         self.check_suite(session)
         self.wall.ready()
         self.reference = read_tree(self.config.path(self.config.reference))
@@ -669,14 +669,14 @@ def _traced(root: Path, *, on: bool) -> Iterator[dict[str, list[int]]]:
             lines.setdefault(Path(file).relative_to(root).as_posix(), []).append(line)
 
 
-def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str) -> int:
-    """Serve one suite on an open socket; return the exit status."""
+def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image: str, folder: str) -> int:
+    """Serve the suite in `folder` on an open socket; return the exit status."""
     channel = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the starting process ends this one by closing the channel
     server: Server | None = None
     printed = io.StringIO()
     try:
-        config = load(Path(config_file))
+        config = load(Path(config_file)).with_suite(assignment, folder)
         chosen = config.assignment(assignment)
         suite = config.path(chosen.suite)
         for file in ("test_score.py", "probes.py"):
@@ -716,7 +716,8 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                 raise server.fault
             if not server.is_ready:
                 raise GraderError(
-                    printed.getvalue().strip() or f"pytest ended with {status} before it was ready"
+                    printed.getvalue().strip().removeprefix("ERROR: ")
+                    or f"pytest ended with {status} before it was ready"
                 )
             return 0
     except GraderError as error:
@@ -727,6 +728,18 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
         if server is not None:
             server.close()
     return 1
+
+
+def _place_and_error(error: BaseException, suite: Path) -> str:
+    """Return `FILE:LINE: the error`, with the innermost line of the suite's folder."""
+    error = error.__cause__ or error  # pytest wraps the error of a file that it imports
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    frames = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if suite in Path(frame.filename).parents
+    ]
+    place = f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+    return f"{place}{type(error).__name__}: {error}"
 
 
 class _Settings:
@@ -794,5 +807,5 @@ def _send_fault(channel: socket.socket, message: str) -> None:
 
 
 def start(arguments: list[str]) -> int:
-    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image."""
-    return main(int(arguments[0]), *arguments[1:5])
+    """Entry point of the server's process: descriptor, configuration file, assignment, sandbox, image, suite."""
+    return main(int(arguments[0]), *arguments[1:6])

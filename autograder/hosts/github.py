@@ -1,4 +1,4 @@
-"""GitHub: its webhooks, and the tokens of a GitHub App.
+"""GitHub: its webhooks, its record of pushes, and the tokens of a GitHub App.
 
 A GitHub App opens the repositories of one installation with short-lived tokens. The App's private key signs a JSON Web
 Token that is valid for nine minutes. GitHub exchanges it for an installation token. The installation token is valid for
@@ -17,14 +17,26 @@ from datetime import datetime, timedelta, timezone
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import jwt
 import msgspec
 
 from autograder.errors import ConfigError
 from autograder.git.process import GitHostError
-from autograder.hosts.push import Event, Ping
-from autograder.hosts.webhook import Endpoint, Headers, Person, Repository, SignedRequest, name_of, unknown
+from autograder.hosts.api import Api, NoRedirect
+from autograder.hosts.push import Event, Move, Ping
+from autograder.hosts.record import decoded, ordered, paged
+from autograder.hosts.webhook import (
+    Endpoint,
+    Headers,
+    Person,
+    Repository,
+    SignedHead,
+    SignedRequest,
+    name_of,
+    unknown,
+)
 
 VERSION = "2022-11-28"
 PERMISSIONS = {"contents": "write"}
@@ -33,6 +45,15 @@ DRIFT = timedelta(minutes=1)  # this machine's clock may be ahead of GitHub's
 RENEW = timedelta(minutes=5)  # this long before a token expires; a fetch or a push takes less time
 SECONDS = 20.0
 MAX_RESPONSE = 64 << 10
+
+
+def check_head(headers: Headers, endpoint: Endpoint) -> None:
+    """Refuse a request whose headers already show that its sender does not have the secret.
+
+    Raises:
+        Refused: the request is not accepted, see `webhook`.
+    """
+    SignedHead(headers, endpoint).signature("x-hub-signature-256", prefix="sha256=")
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
@@ -58,6 +79,47 @@ def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
         name_of(payload.sender) or name_of(payload.pusher),
         delivery,
     )
+
+
+def moves(api: Api, owner: str, name: str, branch: str) -> list[Move]:
+    """Return the last moves of a branch, the oldest first: at most 100 of the last three months.
+
+    GitHub's documentation calls them activities: `GET /repos/{owner}/{repo}/activity`.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    query = urlencode({"ref": f"refs/heads/{branch}", "time_period": "quarter", "per_page": 100})
+    rows = decoded(
+        api, api.get(f"/repos/{quote(owner)}/{quote(name)}/activity?{query}", _headers(api)), _Activity
+    )
+    return ordered(
+        Move(row.before, row.after, at)
+        for row in rows
+        if row.ref == f"refs/heads/{branch}" and (at := row.timestamp or row.pushed_at) is not None
+    )
+
+
+def names(api: Api, owner: str) -> list[str]:
+    """Return the names of the repositories of an organisation, or of a user.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    return paged(lambda page: api.get(f"/orgs/{quote(owner)}/repos?per_page=100&page={page}", _headers(api)))
+
+
+def _headers(api: Api) -> dict[str, str]:
+    headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
+    return headers | ({"Authorization": f"Bearer {api.token}"} if api.token else {})
+
+
+class _Activity(msgspec.Struct):
+    before: str
+    after: str
+    ref: str
+    timestamp: datetime | None = None  # in the schema of GitHub's description of its API
+    pushed_at: datetime | None = None  # in the example of the same description
 
 
 class _GithubPush(msgspec.Struct):
@@ -129,7 +191,7 @@ class AppTokens:
             },
         )
         context = ssl.create_default_context(cafile=app.ca_file) if app.api.startswith("https:") else None
-        handlers = [_NoRedirect(), urllib.request.ProxyHandler({})]
+        handlers = [NoRedirect(), urllib.request.ProxyHandler({})]
         if context is not None:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         try:
@@ -178,10 +240,3 @@ def _read(response: bytes) -> tuple[str, datetime]:
     if end.tzinfo is None:
         raise ValueError("the response's date has no time zone")
     return token, end
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Refuses redirects, so that the signed token goes to the configured address only."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None

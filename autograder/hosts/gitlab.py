@@ -1,9 +1,23 @@
-"""GitLab: its webhooks, sent by a project, a group or the whole system."""
+"""GitLab: its webhooks, sent by a project, a group or the whole system, and its record of pushes."""
+
+from datetime import datetime
+from urllib.parse import quote
 
 import msgspec
 
-from autograder.hosts.push import Event, Ignored
-from autograder.hosts.webhook import Endpoint, Headers, SignedRequest, unknown
+from autograder.hosts.api import Api
+from autograder.hosts.push import Event, Ignored, Move
+from autograder.hosts.record import decoded, ordered, paged
+from autograder.hosts.webhook import Endpoint, Headers, SignedHead, SignedRequest, unknown
+
+
+def check_head(headers: Headers, endpoint: Endpoint) -> None:
+    """Refuse a request whose headers already show that its sender does not have the secret.
+
+    Raises:
+        Refused: the request is not accepted, see `webhook`.
+    """
+    SignedHead(headers, endpoint).require_token("x-gitlab-token")
 
 
 def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
@@ -37,6 +51,55 @@ def parse(headers: Headers, body: bytes, endpoint: Endpoint) -> Event:
         payload.user_username or payload.user_name or "",
         delivery,
     )
+
+
+def moves(api: Api, owner: str, name: str, branch: str) -> list[Move]:
+    """Return the last moves of a branch, the oldest first: at most 100 pushes to the project.
+
+    GitLab's documentation calls them events: `GET /projects/:id/events?action=pushed`.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    path = f"/projects/{quote(f'{owner}/{name}', safe='')}/events?action=pushed&per_page=100"
+    rows = decoded(api, api.get(path, _headers(api)), _Event)
+    return ordered(
+        Move(row.push_data.commit_from or "", row.push_data.commit_to, row.created_at)
+        for row in rows
+        if row.push_data is not None
+        and row.push_data.ref_type == "branch"
+        and row.push_data.ref == branch
+        and row.push_data.commit_to
+    )
+
+
+def names(api: Api, owner: str) -> list[str]:
+    """Return the paths of the projects of a group.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    group = quote(owner, safe="")
+    return paged(
+        lambda page: api.get(f"/groups/{group}/projects?simple=true&per_page=100&page={page}", _headers(api)),
+        "path",
+    )
+
+
+def _headers(api: Api) -> dict[str, str]:
+    return {"PRIVATE-TOKEN": api.token} if api.token else {}
+
+
+class _PushData(msgspec.Struct):
+    ref_type: str = ""
+    ref: str | None = None
+    commit_from: str | None = None
+    commit_to: str | None = None
+
+
+class _Event(msgspec.Struct):
+    created_at: datetime
+    push_data: _PushData | None = None
 
 
 class _Project(msgspec.Struct):

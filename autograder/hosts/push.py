@@ -1,6 +1,7 @@
-"""The events that a webhook can stand for: a push, a ping, or nothing to grade."""
+"""The events that a webhook can stand for: a push, a ping, or nothing to grade; and the moves of a host's record."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -46,3 +47,18 @@ class Ignored:
 
 
 Event = Push | Ping | Ignored
+
+
+@dataclass(frozen=True)
+class Move:
+    """A move of a branch in the host's own record.
+
+    Attributes:
+        before, after: full ids of the branch's commits; `before` is all zeros for a new branch, and empty if the record
+            does not say.
+        at: when the branch moved, by the host's clock.
+    """
+
+    before: str
+    after: str
+    at: datetime

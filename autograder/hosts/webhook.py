@@ -12,7 +12,8 @@ Anybody can send a request. A request is refused (`Refused`, with an HTTP status
     400  the JSON is malformed, too deep or too wide, or a header is missing or repeated
     422  a value has the wrong type, or is not a valid name or commit
 
-So nothing is parsed before we know that the sender has the secret. A signed request that needs no grading is
+So nothing is parsed before we know that the sender has the secret. `SignedHead` looks at the headers alone, so that no
+body is read of a sender who shows no signature. A signed request that needs no grading is
 `Ignored`, with the reason. Its response has status 2xx, so that the host does not send it again. The host's name and
 the secrets come from the configuration (`Endpoint`). No URL of a payload is ever returned, and names must match
 patterns.
@@ -74,18 +75,15 @@ class Endpoint:
     Attributes:
         host: name of the git host, `github.com` or `git.uni.example:3000`; becomes `Push.host`.
         secrets: each of them may sign requests; there are several while a secret is being changed. There is no default.
-        branches: names of the branches that are graded.
         bots: login names of the grader itself, whose pushes are ignored.
         max_body: size of the largest accepted body, in bytes.
 
     Raises:
-        ConfigError: there is no secret, a secret is shorter than 16 bytes, there is no branch, or the name of the
-            host is not valid.
+        ConfigError: there is no secret, a secret is shorter than 16 bytes, or the name of the host is not valid.
     """
 
     host: str
     secrets: tuple[bytes, ...] = field(repr=False)
-    branches: tuple[str, ...] = ("main",)
     bots: tuple[str, ...] = ()
     max_body: int = MAX_BODY
 
@@ -101,22 +99,17 @@ class Endpoint:
             raise ConfigError(
                 f"{self.host!a} is not the name of a host, such as github.com or git.uni.example:3000"
             )
-        if not self.branches:
-            raise ConfigError(f"the webhook of {self.host} has no graded branch; name one, such as main")
 
 
 # one request ------------------------------------------------------------------------------------------------
 
 
-class SignedRequest:
-    """The steps that read a request. Call them in the order of the list in the module's docstring."""
+class SignedHead:
+    """The headers of a request. They are enough to refuse most requests of strangers before a body is read."""
 
-    def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
+    def __init__(self, headers: Headers, endpoint: Endpoint) -> None:
         self._headers = _collected(headers)
-        self._body = body
         self._endpoint = endpoint
-        if len(body) > endpoint.max_body:
-            raise Refused(413, f"the body is larger than {endpoint.max_body} bytes")
 
     def header(self, name: str) -> str | None:
         """Return the value of a header, or None if the header is missing."""
@@ -126,6 +119,37 @@ class SignedRequest:
         if values and len(values[0]) > MAX_VALUE:
             raise Refused(431, f"the header {name} is longer than {MAX_VALUE} characters")
         return values[0] if values else None
+
+    def signature(self, name: str, *, prefix: str) -> str:
+        """Return the signature in a header; refuse a request without one."""
+        value = self.header(name) or ""
+        signature = value.removeprefix(prefix)
+        if not value.startswith(prefix) or not _HEX_DIGEST.fullmatch(signature):
+            raise Refused(401, f"the header {name} is missing or not a signature; set the webhook's secret")
+        return signature
+
+    def require_token(self, name: str) -> None:
+        """Refuse a request whose token differs from every secret."""
+        token = self.header(name)
+        if not token:
+            raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
+        # Digests are compared because they have the same length for every token.
+        shown = hashlib.sha256(token.encode("utf-8", "backslashreplace")).digest()
+        right = [
+            hmac.compare_digest(hashlib.sha256(secret).digest(), shown) for secret in self._endpoint.secrets
+        ]
+        if not any(right):
+            raise Refused(401, "the token is wrong; set the webhook's secret token to the configured one")
+
+
+class SignedRequest(SignedHead):
+    """The steps that read a request. Call them in the order of the list in the module's docstring."""
+
+    def __init__(self, headers: Headers, body: bytes, endpoint: Endpoint) -> None:
+        super().__init__(headers, endpoint)
+        self._body = body
+        if len(body) > endpoint.max_body:
+            raise Refused(413, f"the body is larger than {endpoint.max_body} bytes")
 
     def event(self, name: str) -> str:
         """Return the event that a header names."""
@@ -145,29 +169,13 @@ class SignedRequest:
 
     def require_hmac(self, name: str, *, prefix: str) -> None:
         """Refuse a body that none of the secrets has signed."""
-        signature = (self.header(name) or "").removeprefix(prefix)
-        well_formed = (self.header(name) or "").startswith(prefix) and _HEX_DIGEST.fullmatch(signature)
-        if not well_formed:
-            raise Refused(401, f"the header {name} is missing or not a signature; set the webhook's secret")
+        signature = self.signature(name, prefix=prefix)
         right = [
             hmac.compare_digest(hmac.new(secret, self._body, hashlib.sha256).hexdigest(), signature)
             for secret in self._endpoint.secrets
         ]
         if not any(right):
             raise Refused(401, "the signature is wrong; set the webhook's secret to the configured one")
-
-    def require_token(self, name: str) -> None:
-        """Refuse a request whose token differs from every secret."""
-        token = self.header(name)
-        if not token:
-            raise Refused(401, f"the header {name} is missing; set the webhook's secret token")
-        # Digests are compared because they have the same length for every token.
-        shown = hashlib.sha256(token.encode("utf-8", "backslashreplace")).digest()
-        right = [
-            hmac.compare_digest(hashlib.sha256(secret).digest(), shown) for secret in self._endpoint.secrets
-        ]
-        if not any(right):
-            raise Refused(401, "the token is wrong; set the webhook's secret token to the configured one")
 
     def require_json(self) -> None:
         """Refuse a body that is not JSON in UTF-8, or is nested too deeply, or has too many parts."""
@@ -214,10 +222,6 @@ class SignedRequest:
             return Ignored("not a branch but a tag or another ref; only branches are graded")
         branch = ref.removeprefix("refs/heads/")
         sender = one_line(sender)[:MAX_SENDER]
-        if branch not in self._endpoint.branches:
-            return Ignored(
-                f"the branch {one_line(branch)[:60]!a}; graded: {', '.join(self._endpoint.branches)}"
-            )
         if set(after) == {"0"}:
             return Ignored("the branch was deleted")
         if sender.lower() in {bot.lower() for bot in self._endpoint.bots}:

@@ -18,8 +18,9 @@ of the ledger selects PostgreSQL.
     schema            the schema's version, and its upgrade (`migrations`)
     database          URL, connections, inserts, meaning of the database's errors
     rows              the queries that readers start from; rows become records
+    moves             the order of a branch's moves, and which report of a push's time holds: pure functions
     scores            decides which score counts: a pure function
-    pushes, jobs, reports, feedback, candidates, history, audit
+    pushes, own, jobs, reports, feedback, candidates, history, losses, audit
                       the methods of `Ledger`, by subject (each module is a `part`)
     store             `Ledger`, the one entry
     workers           which workers run at the moment
@@ -27,7 +28,7 @@ of the ledger selects PostgreSQL.
     invariants        what `check` examines
 """
 
-from autograder.ledger.faults import Conflict, IllegalTransition, LedgerBusy, LedgerError, Unknown
+from autograder.ledger.faults import Conflict, IllegalTransition, LedgerAway, LedgerBusy, LedgerError, Unknown
 from autograder.ledger.names import RepositoryName, job_id
 from autograder.ledger.records import (
     AuditLine,
@@ -36,14 +37,16 @@ from autograder.ledger.records import (
     Job,
     JobChange,
     JobHistory,
+    Loss,
     Recorded,
     RecordedPush,
     Result,
+    Source,
     StoredReport,
     UnsettledPush,
 )
 from autograder.ledger.scores import Cutoffs, Score, ScorePolicy
-from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, JobState
+from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, WORKER_LOST, JobState
 from autograder.ledger.store import Ledger
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "OPEN",
     "TRANSITIONS",
     "WAITING",
+    "WORKER_LOST",
     "AuditLine",
     "Conflict",
     "Cutoffs",
@@ -62,14 +66,17 @@ __all__ = [
     "JobHistory",
     "JobState",
     "Ledger",
+    "LedgerAway",
     "LedgerBusy",
     "LedgerError",
+    "Loss",
     "Recorded",
     "RecordedPush",
     "RepositoryName",
     "Result",
     "Score",
     "ScorePolicy",
+    "Source",
     "StoredReport",
     "Unknown",
     "UnsettledPush",

@@ -4,7 +4,9 @@ import sqlalchemy as sa
 
 from autograder.ledger import rows, scores, tables
 from autograder.ledger.names import RepositoryName
+from autograder.ledger.own import IS_OWN
 from autograder.ledger.part import Part
+from autograder.ledger.records import Source
 from autograder.ledger.scores import Candidate, Cutoffs, Score, ScorePolicy
 from autograder.ledger.states import JobState
 
@@ -12,7 +14,9 @@ _s, _p, _j, _re = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.r
 _CANDIDATES = sa.select(
     *rows.NAME,
     _p.id.label("push_id"),
-    _p.received,
+    rows.RECEIVED,
+    rows.SOURCE,
+    _p.position,
     rows.COMMIT,
     _j.id.label("job_id"),
     _j.attempt,
@@ -21,9 +25,7 @@ _CANDIDATES = sa.select(
     _re.points,
     _re.max_points,
 ).select_from(
-    rows.SUBMITTED_PUSHES.join(tables.jobs, _j.submission_id == _s.id).join(
-        tables.reports, _re.job_id == _j.id
-    )
+    rows.TIMED_PUSHES.join(tables.jobs, _j.submission_id == _s.id).join(tables.reports, _re.job_id == _j.id)
 )
 
 
@@ -51,16 +53,18 @@ class Candidates(Part):
     def candidates(self, assignment: str, *, repository: RepositoryName | None = None) -> list[Candidate]:
         """Return every push that has a final report, once for each report. Scores are derived from these candidates.
 
+        Pushes of our own commits are no candidates.
+
         Args:
             assignment: for which assignment.
             repository: this repository only.
         """
-        query = _CANDIDATES.where(_j.assignment == assignment)
+        query = _CANDIDATES.where(_j.assignment == assignment, ~IS_OWN)
         if repository is not None:
             query = query.where(rows.named(repository))
         with self.database.reading() as connection:
             return [
-                rows.record(Candidate, row, repository=rows.repository(row))
+                rows.record(Candidate, row, repository=rows.repository(row), source=Source(row.source))
                 for row in connection.execute(query)
                 # This is not a condition of the query, because SQLite would then search through all final jobs.
                 if row.state == JobState.FINAL.value

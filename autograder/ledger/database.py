@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
 
 from autograder.ledger import schema
-from autograder.ledger.faults import BadUrl, LedgerBusy, LedgerError
+from autograder.ledger.faults import BadUrl, LedgerAway, LedgerBusy, LedgerError
 
 BUSY_SECONDS = 60.0  # a backup or a slow disk may hold SQLite's lock for many seconds
 _ADVISORY_LOCK = 0x6C6564676572  # "ledger"
@@ -208,7 +208,8 @@ class Database:
         text = " ".join(self._scrubbed(str(cause)).split())
         here = f"the ledger {self.shown}"
         if self.file is None:
-            return LedgerError(f"{here}: {text}; look at the PostgreSQL server and its log")
+            kind = LedgerAway if is_away(text) else LedgerError
+            return kind(f"{here}: {text}; look at the PostgreSQL server and its log")
         for pattern, kind, message in _SQLITE_ERRORS:
             if re.search(pattern, text):
                 return kind(message.format(here=here, file=self.file, seconds=self.busy_seconds))
@@ -243,6 +244,19 @@ _SQLITE_ERRORS: tuple[tuple[str, type[LedgerError], str], ...] = (
         "{here} cannot be written; look at its permissions: ls -la {file}*",
     ),
 )
+
+
+def is_away(text: str) -> bool:
+    """Whether an error message of PostgreSQL or its driver says that the server cannot be reached at the moment.
+
+    FATAL is a message of the server itself: it has answered, for instance that it does not know the database.
+    """
+    if "FATAL" in text:
+        return re.search(r"starting up|shutting down|recovery|too many clients", text) is not None
+    return (
+        re.search(r"connection|connect|timeout|could not (?:translate|receive)|server closed", text)
+        is not None
+    )
 
 
 def canonical(data: Any) -> str:

@@ -15,6 +15,10 @@ class LedgerBusy(LedgerError):
     """Another process has locked the ledger for too long. Nothing was written; the same call may succeed later."""
 
 
+class LedgerAway(LedgerError):
+    """The database server does not answer, or is just starting. The same call may succeed in a moment."""
+
+
 class IllegalTransition(LedgerError):
     """A job cannot move from its state to the requested state."""
 

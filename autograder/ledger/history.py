@@ -26,7 +26,7 @@ class Histories(Part):
             limit, offset: select a page of `limit` pushes, counted from the last push backwards. The jobs of their
                 commits are returned with them.
         """
-        query = rows.PUSHES.where(rows.named(repository)).order_by(_p.received.desc(), _p.id.desc())
+        query = rows.PUSHES.where(rows.named(repository)).order_by(_p.position.desc(), _p.id.desc())
         jobs = rows.JOBS.where(rows.named(repository)).order_by(_j.created, _j.id)
         with self.database.reading() as connection:
             pushes = connection.execute(query.limit(limit).offset(offset)).all()

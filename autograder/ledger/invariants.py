@@ -154,6 +154,17 @@ def _pushes(connection: sa.Connection) -> Iterator[str]:
     yield from (f"submission {row.id} has no push" for row in connection.execute(unpushed))
 
 
+def _order(connection: sa.Connection) -> Iterator[str]:
+    same = (
+        sa.select(_s.repository_id, _p.ref, _p.position)
+        .select_from(rows.SUBMITTED_PUSHES)
+        .group_by(_s.repository_id, _p.ref, _p.position)
+        .having(sa.func.count() > 1)
+    )
+    for row in connection.execute(same):
+        yield f"two pushes to {row.ref} of repository {row.repository_id} have the position {row.position}"
+
+
 _SQLITE_ONLY = frozenset({"integrity", "foreign keys"})
 _INVARIANTS: dict[str, Callable[[sa.Connection], Iterable[str]]] = {
     "integrity": lambda connection: file_problems(connection.exec_driver_sql),
@@ -166,4 +177,5 @@ _INVARIANTS: dict[str, Callable[[sa.Connection], Iterable[str]]] = {
     "jobs changed state as allowed": _changes,
     "job ids match their submissions": _job_ids,
     "pushes belong to submissions": _pushes,
+    "pushes are in order": _order,
 }

@@ -11,7 +11,7 @@ from autograder.ledger.faults import Conflict, IllegalTransition, Unknown
 from autograder.ledger.names import RepositoryName, checked_assignment, job_id
 from autograder.ledger.part import Part
 from autograder.ledger.records import Job, Recorded
-from autograder.ledger.states import TRANSITIONS, WAITING, JobState
+from autograder.ledger.states import TRANSITIONS, WAITING, WORKER_LOST, JobState
 from autograder.ledger.values import storable
 
 _s, _p, _j, _c = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.job_changes.c
@@ -123,7 +123,7 @@ class Jobs(Part):
         """
         with self.database.writing() as connection:
             newest = rows.find_job(connection, job)
-            mark = _last_push(connection, newest.submission_id)
+            mark = _last_position(connection, newest.submission_id)
             waiting = connection.execute(
                 rows.JOBS.where(
                     rows.named(rows.repository(newest)),
@@ -139,7 +139,8 @@ class Jobs(Part):
             return [
                 self._move(connection, row, JobState.SUPERSEDED, why, "")
                 for row in waiting
-                if _last_push(connection, row.submission_id) < mark and not _has_report(connection, row.id)
+                if _last_position(connection, row.submission_id) < mark
+                and not _has_report(connection, row.id)
             ]
 
     def job(self, job: str) -> Job:
@@ -171,17 +172,48 @@ class Jobs(Part):
         with self.database.reading() as connection:
             return [rows.job(row) for row in connection.execute(query)]
 
+    def ungraded(self) -> list[Job]:
+        """Return the final jobs without a report that are the last attempts at their commits."""
+        later = tables.jobs.alias()
+        query = rows.JOBS.where(
+            _j.state == JobState.FINAL.value,
+            ~sa.exists().where(tables.reports.c.job_id == _j.id).correlate(tables.jobs),
+            ~sa.exists()
+            .where(
+                later.c.submission_id == _j.submission_id,
+                later.c.assignment == _j.assignment,
+                later.c.attempt > _j.attempt,
+            )
+            .correlate(tables.jobs),
+        )
+        with self.database.reading() as connection:
+            return [rows.job(row) for row in connection.execute(query.order_by(_j.created, _j.id))]
+
     def recent_tries(self, job: str) -> int:
         """Return how often workers have started a job since it was last queued."""
+        return self._recent_changes(job, _c.state_after == JobState.RUNNING.value)
+
+    def recent_failures(self, job: str) -> int:
+        """Return how many tries of a job have failed since it was last queued, without those whose worker was lost."""
+        return self._recent_changes(job, _c.state_after == JobState.FAILED.value, _c.reason != WORKER_LOST)
+
+    def recent_ends(self, job: str) -> int:
+        """Return how often a worker was lost while it ran a job, since the job was last queued."""
+        taken_over = sa.and_(
+            _c.state_before == JobState.RUNNING.value, _c.state_after == JobState.RUNNING.value
+        )
+        lost = sa.and_(_c.state_after == JobState.FAILED.value, _c.reason == WORKER_LOST)
+        return self._recent_changes(job, sa.or_(taken_over, lost))
+
+    def _recent_changes(self, job: str, *conditions: sa.ColumnElement[bool]) -> int:
+        """Return how many changes of a job since it was last queued meet the conditions."""
         own = _c.job_id == job
         queued = (
             sa.select(sa.func.coalesce(sa.func.max(_c.id), 0))
             .where(own, _c.state_after == JobState.QUEUED.value)
             .scalar_subquery()
         )
-        query = sa.select(sa.func.count()).where(
-            own, _c.state_after == JobState.RUNNING.value, _c.id > queued
-        )
+        query = sa.select(sa.func.count()).where(own, _c.id > queued, *conditions)
         with self.database.reading() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -209,10 +241,10 @@ def _last_attempt(connection: sa.Connection, submission_id: int, assignment: str
     return connection.execute(query).scalar() or 0
 
 
-def _last_push(connection: sa.Connection, submission_id: int) -> tuple[datetime, int]:
-    query = sa.select(_p.received, _p.id).where(_p.submission_id == submission_id)
-    row = connection.execute(query.order_by(_p.received.desc(), _p.id.desc()).limit(1)).one()
-    return row.received, row.id
+def _last_position(connection: sa.Connection, submission_id: int) -> tuple[float, int]:
+    query = sa.select(_p.position, _p.id).where(_p.submission_id == submission_id)
+    row = connection.execute(query.order_by(_p.position.desc(), _p.id.desc()).limit(1)).one()
+    return row.position, row.id
 
 
 def _has_report(connection: sa.Connection, job: str) -> bool:

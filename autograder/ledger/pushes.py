@@ -1,16 +1,19 @@
 """The pushes: recording them, once each, and finding those that still need grading."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from autograder.ledger import rows, tables
+from autograder.ledger import moves, rows, tables
 from autograder.ledger.database import ensure, insert_new
-from autograder.ledger.faults import Conflict, LedgerError
+from autograder.ledger.faults import Conflict, LedgerError, Unknown
 from autograder.ledger.names import RepositoryName, checked_commit, checked_ref
+from autograder.ledger.own import IS_OWN
 from autograder.ledger.part import Part
-from autograder.ledger.records import Recorded, RecordedPush, UnsettledPush
+from autograder.ledger.records import Recorded, RecordedPush, Source, UnsettledPush
 from autograder.ledger.states import OPEN
 from autograder.ledger.values import storable, utc
 
@@ -31,13 +34,15 @@ class Pushes(Part):
         delivery_id: str | None = None,
         payload_digest: str = "",
         received: datetime | None = None,
+        source: Source = Source.WEBHOOK,
+        head: str | None = None,
     ) -> Recorded[RecordedPush]:
         """Record that `ref` of `repository` moved from `before` to `commit`. A push is recorded only once.
 
-        A push is already recorded if its delivery id is known. It is also already recorded if its repository, ref and
-        commit are those of a recorded push, and `before` is the same in both or is missing in one of them. If a branch
-        returns to an earlier commit from another commit, that is a new push: under the score policy `last` the earlier
-        commit counts again.
+        A push is already recorded if its delivery id is known, or if it is the same move as the newest recorded one.
+        If it is the same move as an older one, `head` decides: a branch may be set back and forth, and under the score
+        policy `last` the earlier commit then counts again. `moves.place` has the rules. What a repeated report says
+        about the receive time is kept if it is better than what was known.
 
         Args:
             repository: the repository that was pushed to.
@@ -48,6 +53,8 @@ class Pushes(Part):
             delivery_id: the host's id of the delivery, unique per host.
             payload_digest: sha256 of the request that reported the push, hex.
             received: when the push reached us; default: now. The spool passes the time at which it stored the push.
+            source: how `received` is known.
+            head: the commit at the tip of the branch; needed where `may_repeat` says so.
 
         Raises:
             Conflict: the delivery id belongs to a push of another repository or commit.
@@ -60,22 +67,25 @@ class Pushes(Part):
         if delivery_id is not None and not 0 < len(delivery_id) <= 200:
             raise LedgerError("a delivery id has 1 to 200 characters; pass None if the host gives no id")
         now = self._now()
-        values = {
+        values: dict[str, Any] = {
             "delivery_id": None if delivery_id is None else storable(delivery_id),
             "ref": ref,
             "before_sha": before,
             "sender": storable(sender, 200),
             "payload_digest": storable(payload_digest, 200),
             "received": utc(received or now),
+            "source": source.value,
+            "recorded": now,
         }
         with self.database.writing() as connection:
             known = _delivered(connection, repository, commit, values["delivery_id"])
             if known:
-                return Recorded(known, new=False)
+                return Recorded(_dated(connection, known, values, now), new=False)
             owner = _ensure_repository(connection, repository, now)
-            known = _same_move(connection, owner, commit, ref, before)
-            if known:
-                return Recorded(known, new=False)
+            place = moves.place(_moves(connection, owner, ref), commit, before, head)
+            if isinstance(place, RecordedPush):
+                return Recorded(_dated(connection, place, values, now), new=False)
+            values["position"] = _last_position(connection, owner) + 1 if place is None else place
             key = {"repository_id": owner, "commit_sha": commit}
             submission = ensure(connection, tables.submissions, key, {"created": now})
             own = {"submission_id": submission, "host": repository.host}
@@ -88,6 +98,60 @@ class Pushes(Part):
             row = connection.execute(rows.PUSHES.where(_p.id == added)).one()
             return Recorded(rows.push(row), new=True)
 
+    def may_repeat(
+        self, repository: RepositoryName, *, commit: str, ref: str, before: str, delivery_id: str | None
+    ) -> bool:
+        """Return whether only the branch can say if a report is about a new move, see `record_push`."""
+        with self.database.reading() as connection:
+            if delivery_id and _delivered(connection, repository, commit, storable(delivery_id)):
+                return False
+            query = rows.PUSHES.where(rows.named(repository), _p.ref == ref).order_by(*rows.ORDER)
+            known = [rows.push(row) for row in connection.execute(query)]
+        same = moves.repeats(known, commit, before)
+        return bool(same) and same[-1] is not known[-1]
+
+    def set_received(
+        self, push: int, received: datetime, *, source: Source, who: str = "", why: str = ""
+    ) -> RecordedPush:
+        """Record what was learned about the time of a push, if it is better than what is known.
+
+        Args:
+            push: its number.
+            received: when it was received.
+            source: how that is known. What staff say replaces everything else.
+            who, why: for staff.
+
+        Raises:
+            Unknown: there is no such push.
+        """
+        now = self._now()
+        with self.database.writing() as connection:
+            row = connection.execute(
+                rows.PUSHES.where(_p.id == push).with_for_update(of=tables.pushes)
+            ).one_or_none()
+            if row is None:
+                raise Unknown(f"there is no push {push}; autograder pushes lists them")
+            values = {"received": utc(received), "source": source.value, "who": who, "why": why}
+            return _dated(connection, rows.push(row), values, now)
+
+    def push(self, number: int) -> RecordedPush:
+        """Return one push.
+
+        Raises:
+            Unknown: there is no such push.
+        """
+        with self.database.reading() as connection:
+            row = connection.execute(rows.PUSHES.where(_p.id == number)).one_or_none()
+        if row is None:
+            raise Unknown(f"there is no push {number}; autograder pushes lists them")
+        return rows.push(row)
+
+    def undated(self) -> list[RecordedPush]:
+        """Return the pushes whose receive time is unknown, in the order of recording."""
+        query = rows.PUSHES.where(rows.SOURCE.in_([Source.UNKNOWN.value])).order_by(_p.id)
+        with self.database.reading() as connection:
+            return [rows.push(row) for row in connection.execute(query)]
+
     def pushes(
         self,
         repository: RepositoryName,
@@ -96,7 +160,7 @@ class Pushes(Part):
         ref: str | None = None,
         after: int | None = None,
     ) -> list[RecordedPush]:
-        """Return pushes of a repository, by receive time.
+        """Return pushes of a repository, in the order in which its branch moved.
 
         Args:
             repository: of which repository.
@@ -104,7 +168,7 @@ class Pushes(Part):
             ref: only pushes to this ref.
             after: only pushes that were recorded after the push with this id.
         """
-        query = rows.PUSHES.where(rows.named(repository)).order_by(_p.received, _p.id)
+        query = rows.PUSHES.where(rows.named(repository)).order_by(*rows.ORDER)
         if commit is not None:
             query = query.where(_s.commit_sha == commit)
         if ref is not None:
@@ -130,14 +194,27 @@ class Pushes(Part):
         with self.database.reading() as connection:
             return [rows.repository(row) for row in connection.execute(query)]
 
+    def recorded_name(self, repository: RepositoryName) -> RepositoryName:
+        """Return the name under which a repository is recorded, whatever the case; a new one is returned as it is."""
+        query = sa.select(*rows.NAME).where(
+            _r.host == repository.host,
+            sa.func.lower(_r.owner) == repository.owner.lower(),
+            sa.func.lower(_r.name) == repository.name.lower(),
+        )
+        with self.database.reading() as connection:
+            found = [rows.repository(row) for row in connection.execute(query.order_by(_r.id))]
+        return repository if repository in found or not found else found[0]
+
     def unsettled(
         self, *, assignment: str | None = None, since: datetime | None = None, limit: int | None = None
     ) -> list[UnsettledPush]:
-        """Return the pushes that have no job or an open one, by receive time. The reconciler works through them.
+        """Return the pushes that have no job or an open one, as they were recorded. The reconciler works through them.
+
+        Pushes of our own commits are left out.
 
         Args:
             assignment: consider the jobs of this assignment only.
-            since: leave out pushes that were received earlier.
+            since: leave out pushes that were recorded earlier.
             limit: return at most this many.
         """
         own = _j.submission_id == _p.submission_id
@@ -148,10 +225,11 @@ class Pushes(Part):
             sa.or_(
                 ~sa.exists().where(own).correlate(tables.pushes),
                 sa.exists().where(own, _j.state.in_(states)).correlate(tables.pushes),
-            )
-        ).order_by(_p.received, _p.id)
+            ),
+            ~IS_OWN,
+        ).order_by(_p.id)
         if since is not None:
-            query = query.where(_p.received >= utc(since))
+            query = query.where(_p.recorded >= utc(since))
         with self.database.reading() as connection:
             found = []
             for row in connection.execute(query.limit(limit)).all():
@@ -187,12 +265,32 @@ def _ensure_repository(connection: sa.Connection, repository: RepositoryName, no
     return ensure(connection, tables.repositories, key, {"created": now})
 
 
-def _same_move(
-    connection: sa.Connection, repository_id: int, commit: str, ref: str, before: str
-) -> RecordedPush | None:
-    """Return the recorded push that is the same move of the branch, see `record_push`."""
-    query = rows.PUSHES.where(_s.repository_id == repository_id, _s.commit_sha == commit, _p.ref == ref)
-    if before:
-        query = query.where(_p.before_sha.in_([before, ""]))
-    row = connection.execute(query.order_by(_p.received.desc(), _p.id.desc()).limit(1)).one_or_none()
-    return rows.push(row) if row is not None else None
+def _moves(connection: sa.Connection, repository_id: int, ref: str) -> list[RecordedPush]:
+    query = rows.PUSHES.where(_s.repository_id == repository_id, _p.ref == ref).order_by(*rows.ORDER)
+    return [rows.push(row) for row in connection.execute(query)]
+
+
+def _last_position(connection: sa.Connection, repository_id: int) -> float:
+    query = sa.select(sa.func.max(_p.position)).join_from(tables.pushes, tables.submissions)
+    return connection.execute(query.where(_s.repository_id == repository_id)).scalar() or 0.0
+
+
+def _dated(
+    connection: sa.Connection, push: RecordedPush, report: Mapping[str, Any], now: datetime
+) -> RecordedPush:
+    """Record what one more report says about the time of a push, if it adds anything; return the push."""
+    better = moves.improves((push.received, push.source), report["received"], Source(report["source"]))
+    if better is None or better == (push.received, push.source):
+        return push
+    received, source = better
+    connection.execute(
+        tables.push_times.insert().values(
+            push_id=push.id,
+            received=received,
+            source=source.value,
+            who=storable(report.get("who", "")),
+            why=storable(report.get("why", "")),
+            at=now,
+        )
+    )
+    return replace(push, received=received, source=source)

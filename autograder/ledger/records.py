@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from typing import Any, Generic, TypeVar
 
 from autograder.ledger.names import RepositoryName
@@ -20,12 +21,28 @@ class Recorded(Generic[Row]):
     new: bool
 
 
+class Source(str, Enum):
+    """How we know when a push was received."""
+
+    WEBHOOK = "webhook"  # the host's webhook reached us
+    HOOK = "hook"  # the hook of a bare repository wrote it down
+    CI = "ci"  # a CI job asked for the score
+    HOST = "host"  # the host's own record of the repository, or a bare repository's reflog
+    FEEDBACK = "feedback"  # our own sealed feedback
+    STAFF = "staff"  # staff set it
+    UNKNOWN = "unknown"  # it was found on the branch: it had been made by then
+
+
 @dataclass(frozen=True)
 class RecordedPush:
     """A recorded push.
 
     Attributes:
-        received: when the push reached us (UTC). This time decides whether it is late, not the commit's date.
+        received: when the push reached us (UTC). This time decides whether it is late, not the commit's date. It is the
+            best that is known today, see `moves.improves`.
+        source: how `received` is known.
+        position: grows with each move of the branch.
+        recorded: when it was written into the ledger (UTC).
         before: the commit that the branch was at before; empty when the sender did not know.
         delivery_id: the host's id of the delivery; None if the push arrived without an id.
         payload_digest: sha256 of the request that reported the push, hex; empty when there was no request.
@@ -40,6 +57,9 @@ class RecordedPush:
     delivery_id: str | None
     payload_digest: str
     received: datetime
+    source: Source
+    position: float
+    recorded: datetime
 
 
 @dataclass(frozen=True)
@@ -104,13 +124,14 @@ class Result:
 
 @dataclass(frozen=True)
 class FeedbackCommit:
-    """A commit on the feedback branch that shows a job's report."""
+    """A commit on the feedback branch that shows a job's report. `shows` is the sha256 of its files, hex."""
 
     id: int
     job_id: str
     branch: str
     commit: str
     published: datetime
+    shows: str
 
 
 @dataclass(frozen=True)
@@ -127,6 +148,18 @@ class AuditLine:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """Something that arrived and did not become a push, see `losses`."""
+
+    kind: str
+    subject: str
+    reason: str
+    number: int
+    first: datetime
+    last: datetime
+
+
+@dataclass(frozen=True)
 class JobHistory:
     """Everything that is recorded about one job."""
 
@@ -138,7 +171,7 @@ class JobHistory:
 
 @dataclass(frozen=True)
 class History:
-    """Everything that is recorded about one repository: pushes by receive time, jobs by creation."""
+    """Everything that is recorded about one repository: pushes in order, jobs by creation."""
 
     repository: RepositoryName
     pushes: tuple[RecordedPush, ...]

@@ -103,6 +103,19 @@ class Reports(Part):
                 for name, count, good, seconds in connection.execute(query)
             }
 
+    def newest_provenance(self, assignment: str) -> dict[str, Any] | None:
+        """Return the provenance of the report of an assignment that was recorded last; None if there is no report."""
+        query = (
+            sa.select(_re.provenance)
+            .select_from(tables.reports.join(tables.jobs, _re.job_id == _j.id))
+            .where(_j.assignment == assignment)
+            .order_by(_re.id.desc())
+            .limit(1)
+        )
+        with self.database.reading() as connection:
+            found: dict[str, Any] | None = connection.execute(query).scalar()
+            return found
+
 
 def report_of(connection: sa.Connection, job: str) -> StoredReport | None:
     """Return the report of a job, or None if the job has no report.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from autograder.ledger import tables
 from autograder.ledger.faults import Unknown
 from autograder.ledger.names import RepositoryName
-from autograder.ledger.records import Job, RecordedPush
+from autograder.ledger.records import Job, RecordedPush, Source
 from autograder.ledger.states import JobState
 
 if TYPE_CHECKING:
@@ -19,9 +19,29 @@ NAME = (_r.host, _r.owner, _r.name)
 SUBMISSIONS = tables.submissions.join(tables.repositories, _s.repository_id == _r.id)
 SUBMITTED_PUSHES = tables.pushes.join(SUBMISSIONS, _p.submission_id == _s.id)
 COMMIT = _s.commit_sha.label("commit")
-PUSHES = sa.select(tables.pushes, _p.before_sha.label("before"), COMMIT, _r.owner, _r.name).select_from(
-    SUBMITTED_PUSHES
+_t = tables.push_times.alias().c  # the last row about the time of a push
+_last = tables.push_times.alias()
+_TIME = sa.and_(
+    _t.push_id == _p.id,
+    _t.id
+    == sa.select(sa.func.max(_last.c.id))
+    .where(_last.c.push_id == _p.id)
+    .correlate(tables.pushes)
+    .scalar_subquery(),
 )
+TIMED_PUSHES = SUBMITTED_PUSHES.outerjoin(_t.id.table, _TIME)
+RECEIVED = sa.func.coalesce(_t.received, _p.received, type_=tables.UtcTime()).label("received")
+SOURCE = sa.func.coalesce(_t.source, _p.source).label("source")
+ORDER = (_p.position, _p.id)
+PUSHES = sa.select(
+    *(column for column in _p if column.name not in ("received", "source")),
+    RECEIVED,
+    SOURCE,
+    _p.before_sha.label("before"),
+    COMMIT,
+    _r.owner,
+    _r.name,
+).select_from(TIMED_PUSHES)
 JOBS = sa.select(tables.jobs, COMMIT, *NAME).select_from(
     tables.jobs.join(SUBMISSIONS, _j.submission_id == _s.id)
 )
@@ -41,9 +61,9 @@ def repository(row: Any) -> RepositoryName:
     return RepositoryName(row.host, row.owner, row.name)
 
 
-def push(row: sa.Row[Any]) -> RecordedPush:
+def push(row: Any) -> RecordedPush:
     """Return the push in a row of `PUSHES`."""
-    return record(RecordedPush, row, repository=repository(row))
+    return record(RecordedPush, row, repository=repository(row), source=Source(row.source))
 
 
 def job(row: sa.Row[Any]) -> Job:

@@ -2,9 +2,11 @@
 
 1. Of the attempts at one submission, the first one counts. A later attempt replaces it if it gives at least as many
    points, or if staff allowed the later attempt to lower the score.
-2. A push counts if it was received at or before the repository's cutoff.
-3. The score policy chooses among the pushes that count and have a report. `last` takes the push that was received last.
-   `best` takes the push with the most points; if several have the most points, it takes the last of these.
+2. A push counts if it was received in the repository's time: after the assignment opened, and at or before the cutoff.
+   A push whose receive time is unknown counts, unless it was found before the assignment opened.
+3. The score policy chooses among the pushes that count and have a report. `last` takes the last push, in the order of
+   the branch's moves (`moves`). `best` takes the push with the most points; if several have the most points, it takes
+   the last of these.
 
 So the previous score stays while a newer push waits, after it failed through our fault, or after it was superseded.
 """
@@ -15,7 +17,7 @@ from datetime import datetime
 from enum import Enum
 
 from autograder.ledger.names import RepositoryName
-from autograder.ledger.records import Job, RecordedPush
+from autograder.ledger.records import Job, RecordedPush, Source
 from autograder.report import Report
 
 
@@ -33,15 +35,19 @@ class Cutoffs:
     Attributes:
         default: the cutoff of all repositories that have no extension.
         extensions: the cutoffs of single repositories, instead of the default.
+        opens: the first moment at which a push counts.
     """
 
     default: datetime | None = None
     extensions: Mapping[RepositoryName, datetime | None] = field(default_factory=dict)
+    opens: datetime | None = None
 
-    def counts(self, repository: RepositoryName, received: datetime) -> bool:
+    def counts(self, repository: RepositoryName, received: datetime, source: Source = Source.WEBHOOK) -> bool:
         """Return whether a push of `repository` that was received at this time counts."""
+        if self.opens is not None and received < self.opens:
+            return False
         cutoff = self.extensions.get(repository, self.default)
-        return cutoff is None or received <= cutoff
+        return cutoff is None or received <= cutoff or source is Source.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Candidate:
     repository: RepositoryName
     push_id: int
     received: datetime
+    source: Source
+    position: float
     commit: str
     job_id: str
     attempt: int
@@ -65,6 +73,8 @@ class Candidate:
             push.repository,
             push.id,
             push.received,
+            push.source,
+            push.position,
             push.commit,
             job.id,
             job.attempt,
@@ -86,6 +96,8 @@ class Score:
     received: datetime
     job_id: str
     attempt: int
+    source: Source = Source.WEBHOOK
+    push_id: int = 0
 
 
 def current(
@@ -94,18 +106,29 @@ def current(
     """Return the score of each repository that has one, by repository."""
     standing: dict[int, Candidate] = {}  # push -> the report that counts for it
     for candidate in sorted(candidates, key=lambda c: c.attempt):
-        if not cutoffs.counts(candidate.repository, candidate.received):
+        if not cutoffs.counts(candidate.repository, candidate.received, candidate.source):
             continue
         before = standing.get(candidate.push_id)
         if before is None or candidate.may_lower or candidate.points >= before.points:
             standing[candidate.push_id] = candidate
 
     chosen: dict[RepositoryName, Candidate] = {}
-    for candidate in sorted(standing.values(), key=lambda c: (c.received, c.push_id)):
+    for candidate in sorted(standing.values(), key=lambda c: (c.position, c.push_id)):
         before = chosen.get(candidate.repository)
         if before is None or policy is ScorePolicy.LAST or candidate.points >= before.points:
             chosen[candidate.repository] = candidate
     return [
-        Score(c.repository, assignment, c.points, c.max_points, c.commit, c.received, c.job_id, c.attempt)
+        Score(
+            c.repository,
+            assignment,
+            c.points,
+            c.max_points,
+            c.commit,
+            c.received,
+            c.job_id,
+            c.attempt,
+            c.source,
+            c.push_id,
+        )
         for c in sorted(chosen.values(), key=lambda c: c.repository)
     ]

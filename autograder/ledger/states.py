@@ -19,6 +19,9 @@ OPEN = frozenset({JobState.QUEUED, JobState.RUNNING, JobState.FAILED})  # the se
 WAITING = OPEN - {JobState.RUNNING}  # open, but no worker has it
 ENDED = frozenset({JobState.FINAL, JobState.SUPERSEDED})  # nobody has to do anything
 
+WORKER_LOST = "its worker was lost"
+"""The reason of a change to `failed` that no error of the job caused: the worker ended while it ran the job."""
+
 # The states to which a job may move. A running job may be started again: its worker died, and another one took it over.
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.RUNNING, JobState.SUPERSEDED, JobState.DEAD}),

@@ -14,11 +14,13 @@ from autograder.ledger.database import BUSY_SECONDS, Database, parse_url
 from autograder.ledger.feedback import Feedback
 from autograder.ledger.history import Histories
 from autograder.ledger.jobs import Jobs
+from autograder.ledger.losses import Losses
+from autograder.ledger.own import OwnCommits
 from autograder.ledger.pushes import Pushes
 from autograder.ledger.reports import Reports
 
 
-class Ledger(Pushes, Jobs, Reports, Feedback, Candidates, Histories, Audit):
+class Ledger(Pushes, OwnCommits, Jobs, Reports, Feedback, Candidates, Histories, Losses, Audit):
     """The ledger at one URL. Threads may share one `Ledger`. A forked child may continue to use it.
 
     On PostgreSQL a method that writes locks the row of the repository or job that it works on.

@@ -1,8 +1,8 @@
 """The tables of the ledger, for queries. `migrations` creates the same tables in a database; a test compares the two.
 
-Rows are only inserted, never changed or deleted, except in `jobs` and `workers`. Triggers of the database enforce this.
-A job may only change its state, and each change adds a row to `job_changes`. `workers` is not a history: it shows which
-workers run at the moment.
+Rows are only inserted, never changed or deleted, except in `jobs`, `workers` and `losses`. Triggers of the database
+enforce this. A job may only change its state, and each change adds a row to `job_changes`. `workers` is not a history:
+it shows which workers run at the moment. `losses` counts what did not become a push, and forgets it after a month.
 """
 
 from datetime import datetime, timezone
@@ -67,9 +67,48 @@ pushes = sa.Table(
     sa.Column("sender", sa.Text, nullable=False),
     sa.Column("payload_digest", sa.Text, nullable=False),
     sa.Column("received", UtcTime, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),  # how `received` is known, see `records.Source`
+    sa.Column("position", sa.Double, nullable=False),  # in the order of the moves of one branch
+    sa.Column("recorded", UtcTime, nullable=False),
     sa.UniqueConstraint("host", "delivery_id", name="uq_pushes_delivery"),
-    sa.UniqueConstraint("submission_id", "ref", "before_sha", name="uq_pushes_move"),
-    sa.Index("ix_pushes_received", "received"),
+    sa.Index("ix_pushes_recorded", "recorded"),
+    sa.Index("ix_pushes_submission", "submission_id"),
+)
+
+push_times = sa.Table(  # what was learned later about the time of a push; the last row of a push holds
+    "push_times",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("push_id", sa.ForeignKey("pushes.id"), nullable=False),
+    sa.Column("received", UtcTime, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Index("ix_push_times_push", "push_id"),
+)
+
+own_commits = sa.Table(
+    "own_commits",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("commit_sha", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    sa.Column("recorded", UtcTime, nullable=False),
+    sa.UniqueConstraint("commit_sha", name="uq_own_commits_commit"),
+)
+
+losses = sa.Table(
+    "losses",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("first", UtcTime, nullable=False),
+    sa.Column("last", UtcTime, nullable=False),
+    sa.UniqueConstraint("kind", "subject", "reason", name="uq_losses_loss"),
 )
 
 jobs = sa.Table(
@@ -142,6 +181,9 @@ feedback_commits = sa.Table(
     sa.Column("branch", sa.Text, nullable=False),
     sa.Column("commit_sha", sa.Text, nullable=False),
     sa.Column("published", UtcTime, nullable=False),
+    sa.Column(
+        "shows", sa.Text, nullable=False
+    ),  # sha256 of the feedback files, hex; empty in rows before r0004
     sa.UniqueConstraint("job_id", "commit_sha", name="uq_feedback_commits_commit"),
 )
 
@@ -174,6 +216,8 @@ ONLY_GROW = (
     "repositories",
     "submissions",
     "pushes",
+    "push_times",
+    "own_commits",
     "job_changes",
     "reports",
     "report_cases",

@@ -1,6 +1,7 @@
 """Turns the handouts into the READMEs of a starter: one file per language, without what is not released.
 
-If the line `<!-- with PATH -->` follows a heading, the section is kept only in a starter that contains PATH. A table
+If the line `<!-- with PATH -->` follows a heading, the section is kept only in a starter that contains PATH;
+`<!-- without PATH -->` is the opposite. A table
 row that begins with a link to a file is kept only in a starter that contains that file. Other links to something that
 is not in the starter become plain text.
 """
@@ -9,7 +10,7 @@ import re
 from collections.abc import Collection
 
 _HEADING = re.compile(r"(#+) ")
-_WITH = re.compile(r"<!-- with (\S+) -->")
+_CONDITION = re.compile(r"<!-- (with|without) (\S+) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ROW = re.compile(r"\| \[[^\]]*\]\(\.\./([^)]+)\)")
 # name in a starter -> name in docs/
@@ -46,10 +47,11 @@ def _lines(text: str, paths: Collection[str]) -> list[str]:
         heading = None if code else _HEADING.match(line)
         if heading and (not skipped or len(heading[1]) <= skipped):
             below = next((other for other in lines[number + 1 :] if other), "")
-            condition = _WITH.fullmatch(below)
-            skipped = len(heading[1]) if condition and condition[1] not in paths else 0
+            condition = _CONDITION.fullmatch(below)
+            kept_here = condition is None or (condition[2] in paths) == (condition[1] == "with")
+            skipped = 0 if kept_here else len(heading[1])
         row = _ROW.match(line)
         absent = row and row[1] not in paths and not any(path.startswith(f"{row[1]}/") for path in paths)
-        if not skipped and not absent and not _WITH.fullmatch(line):
+        if not skipped and not absent and not _CONDITION.fullmatch(line):
             kept.append(line)
     return kept

@@ -113,10 +113,11 @@ def save(names: Names, folder: Path) -> Path:
     Raises:
         GraderError: Docker fails, or the disk is full.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()  # docker runs in this folder, where a relative path would mean another one
     archive = folder / names.archive
     partial = archive.with_suffix(".partial")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         docker(["save", "--output", str(partial), names.student], folder)
         with partial.open("rb") as file:
             checksum = file_digest(file.fileno())

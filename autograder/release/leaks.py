@@ -135,7 +135,7 @@ def detector(
         suite = settings.path(assignment.suite)
         for file in sorted(suite.rglob("*")):
             if file.suffix in HIDDEN_SUFFIXES and file.is_file():
-                text = file.read_text(encoding="utf-8", errors="replace")
+                text = file.read_text(encoding="utf-8-sig", errors="replace")
                 lines |= _revealing(text.splitlines(), f"the hidden suite of {name}", PART)
     for line in public:
         lines.pop(_bare(line), None)

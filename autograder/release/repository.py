@@ -92,9 +92,13 @@ def update(folder: Path, starter: Starter) -> Update:
     Raises:
         GraderError: there is no branch main, or files that would be replaced have changes that are not committed.
     """
-    git = _Git(folder)
-    if not folder.is_dir() or not git.succeeds("rev-parse", "--git-dir"):
+    if not folder.is_dir() or not _Git(folder).succeeds("rev-parse", "--git-dir"):
         raise GraderError(f"{folder} is not a git repository; give a clone or a bare repository")
+    with tempfile.TemporaryDirectory(prefix="autograder-release-") as objects:
+        return _update(_Git(folder, Path(objects)), folder, starter)
+
+
+def _update(git: "_Git", folder: Path, starter: Starter) -> Update:
     if not git.succeeds("rev-parse", "--verify", "--quiet", f"{BRANCH}^{{commit}}"):
         raise GraderError(f"{folder} has no branch main, so it was not handed out; give another repository")
     tip = git("rev-parse", f"{BRANCH}^{{commit}}")
@@ -126,6 +130,7 @@ def update(folder: Path, starter: Starter) -> Update:
         tree = git("write-tree", variables=index)
     date = max(DATE, int(git("log", "-1", "--format=%ct", tip)))
     commit = git.commit(tree, tip, _message(starter, "Update of the starter"), date)
+    git.store(commit, tip)
     git("update-ref", "--no-deref", BRANCH, commit, tip)
     if in_folder:
         for path, change in changes.items():
@@ -212,12 +217,25 @@ def _write(folder: Path, path: str, content: bytes, git_mode: str) -> None:
 
 
 class _Git:
-    """Runs git in one folder, with our environment and settings alone."""
+    """Runs git in one folder, with our environment and settings alone.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: a repository.
+        objects: an empty folder for new objects; None: they are written into the repository. If the command runs under
+            another account than the one to which a bare repository belongs, a loose object may need a folder to which
+            that account cannot write, and a later push of the student would fail.
+    """
+
+    def __init__(self, folder: Path, objects: Path | None = None) -> None:
         self._folder = folder
         settings = {"safe.directory": "*", "core.logAllRefUpdates": "false", "core.autocrlf": "false"}
         self._environment = closed_environment(settings, ceiling=folder.resolve().parent)
+        if objects is not None:
+            own = self("rev-parse", "--path-format=absolute", "--git-path", "objects")
+            self._environment = self._environment | {
+                "GIT_OBJECT_DIRECTORY": str(objects),
+                "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{own}"',  # quoted, because a path may hold a colon
+            }
 
     def __call__(self, *arguments: str, variables: Mapping[str, str] | None = None) -> str:
         return self.run(*arguments, variables=variables).decode("utf-8", "surrogateescape").rstrip("\n")
@@ -246,6 +264,11 @@ class _Git:
             capture_output=True,
             check=False,
         )
+
+    def store(self, commit: str, parent: str) -> None:
+        """Put the objects of `commit` that its parent lacks into the repository, as one pack."""
+        pack = self.run("pack-objects", "--revs", "--stdout", "-q", stdin=f"{commit}\n^{parent}\n".encode())
+        _Git(self._folder).run("index-pack", "--stdin", stdin=pack)
 
     def blob(self, content: bytes) -> str:
         return self.run("hash-object", "-w", "--stdin", "--no-filters", stdin=content).decode().strip()

@@ -128,7 +128,10 @@ def _findings(preload: Sequence[str], devices: Sequence[str]) -> Iterator[Findin
         probes = Path(folder) / "probes.py"
         probes.write_text(PROBES)
         try:
-            with BwrapWall(probes, preload=preload, devices=devices, limits=SMALL) as wall:
+            existing = [
+                device for device in devices if Path(device).exists()
+            ]  # the others are findings already
+            with BwrapWall(probes, preload=preload, devices=existing, limits=SMALL) as wall:
                 wall.ready()
                 yield _identity()
                 yield from _inside(wall)
@@ -262,6 +265,10 @@ def _network(wall: Wall) -> Finding:
     return Finding("network", str(outcome.value).startswith("refused"), f"connect: {outcome.value}", _BUG)
 
 
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+"""Files that Docker and podman make in every container."""
+
+
 def namespaces_remedy(settings: Path = Path("/proc/sys")) -> str:
     """Return what to do if no wall can start on this machine, judging by the machine's settings."""
 
@@ -279,10 +286,11 @@ def namespaces_remedy(settings: Path = Path("/proc/sys")) -> str:
             "sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, "
             "or give the grader an AppArmor profile with `userns,` (root too: student code is another user)"
         )
-    if Path("/.dockerenv").exists():
+    if any(Path(mark).exists() for mark in CONTAINER_MARKS):
         remedies.append(
-            "inside a container: run it with "
-            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+            "inside a container: run it with all three of --security-opt seccomp=unconfined "
+            "--security-opt apparmor=unconfined --security-opt systempaths=unconfined "
+            "(without the third, parts of /proc are hidden, and then the sandbox cannot mount a /proc of its own)"
         )
     return (
         "; ".join(remedies)

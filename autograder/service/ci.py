@@ -2,8 +2,9 @@
 
 The CI job hands over three lines: owner/name, the commit, and its own token. The course decides everything else: the
 assignment of the repository, its deadline, its suite. Git uses the CI job's token instead of the course's token. So
-somebody who cannot write to a repository can neither have it graded nor read its score. Only the commit at the tip of
-the branch is taken as a push.
+somebody who cannot write to a repository can neither have it graded nor read its score. A commit is taken as a push if
+it is at the tip of the branch, or if the ledger or the host's own record says that it was. So a job that waited, or
+that is run again, grades its commit whatever was pushed since.
 
 Such a push is recorded like any other. Its job in the ledger takes the same steps as others, but in this process and
 without a queue.
@@ -14,7 +15,7 @@ import hashlib
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import BinaryIO
@@ -27,10 +28,11 @@ from autograder.git.fetch import branch_head
 from autograder.git.names import HEADS, is_commit, is_repository_path
 from autograder.git.remote import Credentials
 from autograder.hosts.push import Push
-from autograder.ledger import Job, JobState, Ledger, RepositoryName, job_id
+from autograder.ledger import Job, JobState, Ledger, RepositoryName, Source, job_id
 from autograder.locks import open_lock
 from autograder.report import markdown
 from autograder.service.intake.intake import Intake
+from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.pipeline import Pipeline
 
@@ -122,22 +124,47 @@ def grade(
     )
     head = branch_head(target.remote, target.branch, credentials=credentials)
     with Ledger.open(config.ledger_url(), folder=Path(config.folder), clock=clock) as ledger:
+        intake = Intake(ledger, course, NoQueue(), supersedes=False, clock=clock)
+        target = replace(target, repository=intake.named(target.repository))
         job = job_id(target.repository, request.commit, target.assignment)
-        intake = Intake(ledger, course, NoQueue(), clock=clock)
-        if head == request.commit:
-            intake.receive(_push(ledger, target, request), clock())
-        elif ledger.report(job) is None:
-            raise GraderError(
-                f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more); the push that "
-                "came after it has a job of its own"
-            )
+        _recorded(intake, target, request, head)
+        ledger.open_job(target.repository, request.commit, target.assignment)
         # The push is recorded with its time already. Grading waits until earlier requests of the repository are done.
         with (
             _alone(config, target.repository),
             tempfile.TemporaryDirectory(prefix="autograder-ci-") as folder,
         ):
-            Pipeline(ledger, course, graders, intake, Path(folder), WORKER, clock=clock).run(job)
+            worker = Pipeline(
+                ledger, course, graders, intake, Path(folder), WORKER, clock=clock, supersedes=False
+            )
+            if ledger.job(job).state is JobState.SUPERSEDED:  # by the service, before it was graded
+                ledger.move(job, JobState.QUEUED, reason="a CI job asks for it")
+            worker.run(job)
+            if not showing.is_shown(ledger, course, target):  # the branch was set back to a graded commit
+                showing.publish(ledger, course, target)
         return _shown(ledger, job, course.feedback.branch)
+
+
+def _recorded(intake: Intake, target: Target, request: Request, head: str | None) -> None:
+    """Make sure that the ledger holds the push of a request's commit.
+
+    Raises:
+        GraderError: nobody knows that the commit was ever at the tip of the branch.
+    """
+    ledger = intake.ledger
+    if ledger.is_own(request.commit):
+        raise GraderError(
+            f"{request.commit} was made by the course staff and is not graded; push a commit of your own"
+        )
+    if head == request.commit:
+        intake.receive(_push(ledger, target, request), intake.clock(), source=Source.CI)
+    elif not ledger.pushes(target.repository, commit=request.commit, ref=HEADS + target.branch):
+        intake.read_record(target)
+        if not ledger.pushes(target.repository, commit=request.commit, ref=HEADS + target.branch):
+            raise GraderError(
+                f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more), and no record says "
+                "that it was; the push that came after it has a job of its own"
+            )
 
 
 @contextmanager

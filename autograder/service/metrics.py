@@ -115,9 +115,13 @@ class _Snapshot(Collector):
 
 
 def gauges(
-    *, jobs: Mapping[str, int], queues: Mapping[str, Depth], workers: int, problems: int
+    *,
+    jobs: Mapping[str, int] | None,
+    queues: Mapping[str, Depth] | None,
+    workers: int | None,
+    problems: int,
 ) -> Iterator[Metric]:
-    """Return the state in the database as gauges.
+    """Return the state in the database as gauges. What is None could not be read, and has no gauge.
 
     Args:
         jobs: number of jobs by state in the ledger.
@@ -125,10 +129,19 @@ def gauges(
         workers: number of workers that are alive.
         problems: number of reasons why the service is not ready.
     """
-    states = GaugeMetricFamily("autograder_jobs", "Jobs in the ledger by state", labels=["state"])
-    for state, number in jobs.items():
-        states.add_metric([state], number)
-    yield states
+    if jobs is not None:
+        states = GaugeMetricFamily("autograder_jobs", "Jobs in the ledger by state", labels=["state"])
+        for state, number in jobs.items():
+            states.add_metric([state], number)
+        yield states
+    if queues is not None:
+        yield from _queue_gauges(queues)
+    if workers is not None:
+        yield GaugeMetricFamily("autograder_workers", "Workers alive", value=workers)
+    yield GaugeMetricFamily("autograder_problems", "Reasons why the service is not ready", value=problems)
+
+
+def _queue_gauges(queues: Mapping[str, Depth]) -> Iterator[Metric]:
     waiting = GaugeMetricFamily("autograder_queue_depth", "Jobs waiting", labels=["queue"])
     running = GaugeMetricFamily("autograder_queue_running", "Jobs running", labels=["queue"])
     oldest = GaugeMetricFamily(
@@ -139,5 +152,3 @@ def gauges(
         running.add_metric([queue], depth.running)
         oldest.add_metric([queue], depth.oldest)
     yield from (waiting, running, oldest)
-    yield GaugeMetricFamily("autograder_workers", "Workers alive", value=workers)
-    yield GaugeMetricFamily("autograder_problems", "Reasons why the service is not ready", value=problems)

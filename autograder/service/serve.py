@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -34,10 +35,12 @@ from autograder.config import Config, load
 from autograder.config.schema import QUEUES, QueueName
 from autograder.course.course import Course, Target
 from autograder.errors import GraderError
-from autograder.git.fetch import branch_head
-from autograder.ledger import Job, Ledger
+from autograder.git.fetch import tips
+from autograder.ledger import Job, JobState, Ledger, LedgerAway, Source
 from autograder.ledger.database import mask
+from autograder.service import belonging, readiness
 from autograder.service.http import app, listener
+from autograder.service.intake import post_receive
 from autograder.service.intake.intake import Intake
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.intake.spool import Spool
@@ -45,8 +48,8 @@ from autograder.service.jobs import pipeline, worker_names
 from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.lease import Lease
 from autograder.service.jobs.pipeline import Pipeline
-from autograder.service.jobs.queue import Consumer, Queue, prepare
-from autograder.service.logs import LOG
+from autograder.service.jobs.queue import Consumer, Queue, QueueAway, prepare
+from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
 from autograder.service.service import Service
 
@@ -54,6 +57,8 @@ Say = Callable[[str], None]
 
 ENDED_AT_ONCE = 130
 WEB_STOP_SECONDS = 5.0
+AWAY_SECONDS = 1.0  # between two looks for a database server that does not answer
+AWAY_LOG = 30  # of so many looks, one is logged
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
 CHILD_GRACE_SECONDS = 10.0  # a child that runs for longer than drain_seconds plus this time is killed
 
@@ -123,19 +128,25 @@ def run(
     signals = Signals()
     if child:
         threading.Thread(target=_end_with_parent, args=(signals,), name="parent", daemon=True).start()
-    with parts(config_file) as shared, contextlib.ExitStack() as stack:
+    with _parts_in_time(config_file, signals, say) as shared, contextlib.ExitStack() as stack:
+        belonging.require_secret(shared.config, shared.ledger)
         drain_seconds = shared.config.service.drain_seconds
         queues = queues or _in_use(shared.config)
         metrics = Metrics()
         identity = worker_names.take(shared.config.state, name) if workers else None
-        front = Web(shared, listen, metrics, signals) if web else None
+        checks: list[Callable[[], list[str]]] = []
+        front = Web(shared, listen, metrics, signals, checks) if web else None
         if front is not None:
             stack.callback(front.stop)  # called after the workers stopped: pushes are recorded until then
         worker = Worker(shared, queues, metrics, identity) if identity is not None else None
+        watch = None if child else readiness.Watch(config_file, queues if workers else ())
+        if watch is not None:
+            stack.callback(watch.stop)
+            checks.append(watch.problems)
         children = Children(max(0, workers - 1), _command(config_file, queues, name), identity)
         stack.callback(children.wait, drain_seconds + CHILD_GRACE_SECONDS)
         if worker is not None:
-            worker.start()
+            worker.start(say)
             stack.callback(worker.stop, drain_seconds)
         stack.callback(children.stop)  # called first, so that all workers finish their jobs at the same time
         children.watch()
@@ -144,16 +155,49 @@ def run(
             stack.callback(front.stop_reconciling)
         for line in _lines(shared, front, identity, queues, workers):
             say(line)
-        say(f"ready after {time.monotonic() - started:.1f} s; Ctrl-C ends it")
-        LOG.info("ready", extra=_facts(front, identity, queues))
-        while not signals.stop.wait(0.5):
+        if watch is not None:
+            watch.start()
+        said: list[str] | None = None
+        while not signals.stop.wait(0.5 if watch is None or watch.done else 0.05):
             children.watch()
+            if watch is not None and watch.done and watch.problems() != said:
+                said = watch.problems()
+                warming = worker.warming if worker is not None else []
+                for line in _readiness(said, time.monotonic() - started, warming):
+                    say(line)
+                if not said:
+                    LOG.info("ready", extra=_facts(front, identity, queues))
             if front is not None and not front.alive():
                 raise GraderError("the web server ended; see the log above")
         say("ending: no more jobs are taken, what runs may finish; Ctrl-C again ends at once")
         stack.close()
         if worker is not None:
             worker.end_process()
+
+
+@contextlib.contextmanager
+def _parts_in_time(config_file: Path, signals: "Signals", say: Say) -> Iterator[Parts]:
+    """Open the parts as `parts` does. Wait while the database server does not answer, for instance after a reboot.
+
+    Raises:
+        GraderError: a part cannot be used, or the process is ended while it waits.
+    """
+    waited = 0
+    while True:
+        with contextlib.ExitStack() as stack:
+            try:
+                shared = stack.enter_context(parts(config_file))
+            except (LedgerAway, QueueAway) as error:
+                if waited == 0:
+                    say(f"waiting for the database: {error}")
+                if waited % AWAY_LOG == 0:
+                    LOG.warning("waiting for the database", extra={"reason": str(error)})
+                waited += 1
+            else:
+                yield shared
+                return
+        if signals.stop.wait(AWAY_SECONDS):
+            raise GraderError("ended while it waited for the database")
 
 
 class Worker:
@@ -164,8 +208,9 @@ class Worker:
     ) -> None:
         config = shared.config
         worker_names.use(identity)
-        self._identity = identity
+        self._identity, self._ledger = identity, shared.ledger
         self._drained = True
+        self._done: set[str] = set()
         self._graders = Graders(config, shared.config_file)
         self._consumer = Consumer(
             shared.course.jobs_url(),
@@ -199,9 +244,15 @@ class Worker:
             if assignment.repositories and assignment.queue in queues
         ]
 
-    def start(self) -> None:
-        """Start to take jobs."""
+    @property
+    def warming(self) -> list[str]:
+        """The assignments whose suite servers were started before a job needs them, and are not ready yet."""
+        return [name for name in self._warm if name not in self._done]
+
+    def start(self, say: Say) -> None:
+        """Start to take jobs; `say` shows which suites are warm, as soon as they are."""
         self._graders.warm(self._warm)
+        threading.Thread(target=self._tell_warm, args=(say,), name="warm", daemon=True).start()
         self._lease.claim()
         self._consumer.start()
         self._lease.start()
@@ -220,6 +271,40 @@ class Worker:
         if self._drained:
             self._graders.close()
             self._identity.release()
+        else:
+            self._give_back()
+
+    def _tell_warm(self, say: Say) -> None:
+        started = time.monotonic()
+        with about(worker=self._identity.name):
+            for name in self._warm:
+                try:
+                    provenance = self._graders.ready(name)
+                    different = belonging.differences(self._ledger, name, provenance)
+                except GraderError as error:  # `readiness.Watch` names it, too
+                    LOG.error("a suite cannot grade", extra={"assignment": name, "reason": error.for_staff()})
+                    continue
+                finally:
+                    self._done.add(name)
+                seconds = round(time.monotonic() - started, 1)
+                LOG.info("warm", extra={"assignment": name, "seconds": seconds})
+                say(f"{name} is warm after {seconds:.1f} s")
+                if different:
+                    what = " and ".join(different)
+                    LOG.warning(
+                        "not what the newest report was graded with",
+                        extra={"assignment": name, "differs": different},
+                    )
+                    say(
+                        f"{name}: the {what} of this machine differs from that of the newest report in the ledger"
+                    )
+
+    def _give_back(self) -> None:
+        """Record that the jobs that were cut off wait again. Otherwise they would seem to have ended their worker."""
+        with contextlib.suppress(GraderError):  # the ledger cannot be reached; one such end does no harm
+            for job in self._ledger.jobs(states=[JobState.RUNNING]):
+                if job.worker == self._identity.name:
+                    self._ledger.move(job.id, JobState.QUEUED, reason="the worker was stopped")
 
     def end_process(self) -> None:
         """End the process at once if a job was cut off. Otherwise the interpreter would wait for the job's thread.
@@ -228,6 +313,9 @@ class Worker:
         takes the job over starts it again.
         """
         if not self._drained:
+            for name in self._warm:
+                self._graders.interrupt(name)
+            self._identity.release()
             for stream in (sys.stdout, sys.stderr):
                 stream.flush()
             os._exit(0)
@@ -304,12 +392,20 @@ class Web:
         listen: the address and port to use instead of the configured ones.
         metrics: the counters of this process.
         signals: say whether the service is ending.
+        checks: further sources of problems; more may be added later.
 
     Raises:
         GraderError: the address cannot be used, or the staff token is wrong.
     """
 
-    def __init__(self, shared: Parts, listen: str, metrics: Metrics, signals: Signals) -> None:
+    def __init__(
+        self,
+        shared: Parts,
+        listen: str,
+        metrics: Metrics,
+        signals: Signals,
+        checks: Sequence[Callable[[], list[str]]],
+    ) -> None:
         spool = Spool(shared.course.spool())
         self._reconciler = _reconciler(shared, spool)
         # If the process ends before this thread has opened a job, the reconciler opens that job at the next start.
@@ -321,7 +417,7 @@ class Web:
             shared.intake,
             metrics,
             lease_seconds=shared.config.service.lease_seconds,
-            checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals)],
+            checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals), _all(checks)],
             later=self._opener.submit,
         )
         self._server = uvicorn.Server(listener.config(app.create(service)))
@@ -362,22 +458,41 @@ def _reconciler(shared: Parts, spool: Spool) -> Reconciler:
         shared.ledger,
         shared.queue,
         shared.intake,
-        head=_heads(shared.course),
+        tips=_tips(shared.course),
+        listed=shared.course.listed,
+        check=_check(shared.course, spool),
         drain=_drain(spool, shared.intake),
+        forget=spool.forget,
         folders=[*([file.parent] if file else []), shared.config.state],
         patience=timedelta(seconds=2 * service.lease_seconds),
         keep=timedelta(days=service.keep_days),
     )
 
 
-def _heads(course: Course) -> Callable[[Target], str | None]:
-    """Return a function that asks a git host for the commit at the tip of a target's branch."""
+def _tips(course: Course) -> Callable[[Target], tuple[str | None, str | None]]:
+    """Return a function that asks a git host for the tips of a target's branch and of its feedback branch."""
 
-    def head(target: Target) -> str | None:
+    def ask(target: Target) -> tuple[str | None, str | None]:
         credentials = course.credentials(target.repository.host)
-        return branch_head(target.remote, target.branch, credentials=credentials)
+        head, shown = tips(target.remote, [target.branch, course.feedback.branch], credentials=credentials)
+        return head, shown
 
-    return head
+    return ask
+
+
+def _check(course: Course, spool: Spool) -> Callable[[Target], list[str]]:
+    """Return a function that looks at the hook and the accounts of a bare repository of this machine."""
+
+    def check(target: Target) -> list[str]:
+        if target.remote.protocol != "file":
+            return []
+        path = Path(target.remote.url)
+        try:
+            return post_receive.problems(post_receive.place(course, path, host=target.repository.host), spool)
+        except GraderError:  # it is not there, which is reported where it is fetched
+            return []
+
+    return check
 
 
 def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:
@@ -385,9 +500,10 @@ def _drain(spool: Spool, intake: Intake) -> Callable[[], int]:
     spool.make()
 
     def drain() -> int:
-        drained = spool.drain(intake.receive)
+        drained = spool.drain(partial(intake.receive, source=Source.HOOK))
         for name, reason in drained.rejected:
             LOG.error("a file in the spool was set aside", extra={"file": name, "reason": reason})
+            intake.ledger.add_loss("spool", name, reason)
         return drained.taken
 
     return drain
@@ -456,6 +572,22 @@ def _lines(
         yield f"  workers  {workers}, the first is {identity.name}; {', '.join(queues)}"
         if warning := processors.too_many(workers, "jobs"):
             yield f"           {warning}"
+
+
+def _readiness(problems: Sequence[str], seconds: float, warming: Sequence[str]) -> Iterator[str]:
+    """Yield the lines that say whether everything can be graded, and what is not warm yet."""
+    for problem in problems:
+        yield f"  problem  {problem}"
+    if problems:
+        yield "not ready: what is named above cannot be graded, everything else is; it is tried again every half minute"
+    else:
+        still = f"; warming {', '.join(warming)}" if warming else ""
+        yield f"ready after {seconds:.1f} s{still}; Ctrl-C ends it"
+
+
+def _all(checks: Sequence[Callable[[], list[str]]]) -> Callable[[], list[str]]:
+    """Return one check that asks all of `checks`."""
+    return lambda: [problem for check in checks for problem in check()]
 
 
 def _facts(

@@ -1,8 +1,10 @@
 """One running service as the HTTP server sees it: its parts, their state, and the method that takes a push."""
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
@@ -12,6 +14,7 @@ from autograder.ledger.workers import Worker, workers
 from autograder.service.intake.intake import Intake, Later, Receipt
 from autograder.service.jobs.queue import QUEUES, Entry, Queue
 from autograder.service.metrics import Depth, Metrics
+from autograder.service.readiness import is_alive, unserved
 
 
 def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
@@ -26,11 +29,6 @@ def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
     return found
 
 
-def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has renewed its row within the last two leases."""
-    return now - worker.seen <= timedelta(seconds=2 * lease_seconds)
-
-
 @dataclass(frozen=True)
 class Service:
     """The parts of one service. Threads may share it, and its methods may block.
@@ -42,6 +40,7 @@ class Service:
         later: opens the jobs of recorded pushes after the response is sent; None: jobs are opened before that.
         checks: further sources of problems, besides the workers and the queue.
         clock: returns the present moment, with a time zone.
+        monotonic: returns the seconds of a clock that does not go back.
     """
 
     ledger: Ledger
@@ -53,6 +52,8 @@ class Service:
     later: Later | None = None
     checks: list[Callable[[], list[str]]] = field(default_factory=list)
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
+    monotonic: Callable[[], float] = time.monotonic
+    _watched: dict[str, tuple[object, float, bool]] = field(default_factory=dict, repr=False)
 
     def receive(self, push: Push, received: datetime) -> Receipt:
         """Record a push and make sure that it is graded, see `Intake.receive`.
@@ -61,6 +62,13 @@ class Service:
             GraderError: the push could not be recorded; its sender should send it again.
         """
         return self.intake.receive(push, received, later=self.later)
+
+    def lost(self, kind: str, subject: str, reason: str) -> None:
+        """Count a delivery that did not become a push. If the ledger cannot be written, nothing is counted."""
+        with suppress(GraderError):
+            self.ledger.add_loss(
+                "delivery", f"webhook of {subject}" if subject != kind else f"webhook {kind}", reason
+            )
 
     def depths(self) -> Mapping[str, Depth]:
         """Return how full each queue is.
@@ -76,15 +84,33 @@ class Service:
         Raises:
             GraderError: the ledger cannot be read.
         """
-        now = self.clock()
-        return sum(is_alive(worker, now, self.lease_seconds) for worker in workers(self.ledger.database))
+        return len(self._alive())
+
+    def _alive(self) -> list[Worker]:
+        return [worker for worker in workers(self.ledger.database) if self._is_alive(worker)]
+
+    def _is_alive(self, worker: Worker) -> bool:
+        """Whether a worker renews its row. Its clock may be wrong, and counts only until the row was watched."""
+        now = self.monotonic()
+        seen = (worker.started, worker.beats)
+        before, since, renewed = self._watched.get(worker.name, (None, now, False))
+        if before != seen:
+            since, renewed = now, before is not None
+        self._watched[worker.name] = seen, since, renewed
+        if now - since > 2 * self.lease_seconds:
+            return False
+        return renewed or is_alive(worker, self.clock(), self.lease_seconds)
 
     def problems(self) -> list[str]:
         """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""
         found: list[str] = []
         try:
-            if self.workers() == 0:
+            alive = self._alive()
+            if alive:
+                found += unserved(self.course, alive)
+            else:
                 found.append("no worker is alive; start one: autograder worker")
+            found += self.course.misnamed(self.ledger.repositories())
             self.queue.check()
         except GraderError as error:
             found.append(str(error))

@@ -1,4 +1,4 @@
-"""Changes that staff make to jobs: try again, cancel, regrade. Each change is recorded in the audit trail first.
+"""Changes that staff make: try jobs again, cancel them, regrade, set receive times. The audit trail has each of them.
 
 A regrade never changes an earlier record. It is a further attempt with a report of its own, and it lowers a score only
 if staff allow that. `preview` shows the changes that a regrade would make, and records nothing.
@@ -7,16 +7,19 @@ Only commits that can count are graded again. Under the score policy `last` that
 repository. Under `best` it is every commit that was pushed in time.
 """
 
+import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
+from autograder.config.times import instant
 from autograder.course.course import Course, Target
+from autograder.course.standing import standing
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
-from autograder.git.names import HEADS
 from autograder.ledger import (
     OPEN,
     Job,
@@ -26,15 +29,26 @@ from autograder.ledger import (
     RepositoryName,
     Score,
     ScorePolicy,
+    Source,
     StoredReport,
     Unknown,
     job_id,
 )
-from autograder.ledger.scores import Candidate, current
+from autograder.ledger.scores import Candidate
 from autograder.report import Report
 from autograder.service.intake.intake import Intake
+from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG
+
+
+@dataclass(frozen=True)
+class Republished:
+    """What `Staff.republish` did for one repository: whether its branch changed, and what went wrong."""
+
+    repository: RepositoryName
+    changed: bool
+    problem: str = ""
 
 
 class StaffError(GraderError):
@@ -89,14 +103,16 @@ class Preview:
 
 
 def find(ledger: Ledger, text: str) -> Job:
-    """Return the one job whose id is `text`, or contains it.
+    """Return the one job whose id is `text`, or contains it; of several attempts at the same commit, the last.
 
     Raises:
-        StaffError: there is no such job, or more than one.
+        StaffError: there is no such job, or there are jobs of different commits.
     """
     with suppress(Unknown):
         return ledger.job(text)
     found = [job for job in ledger.jobs() if text in job.id]
+    if len({(job.repository, job.commit, job.assignment) for job in found}) == 1:
+        return max(found, key=lambda job: job.attempt)
     if len(found) != 1:
         names = "".join(f"\n  {job.id}" for job in found[:10])
         count = f"{len(found)} jobs have" if found else "no job has"
@@ -154,6 +170,62 @@ class Staff:
             )
         return job
 
+    # receive times and feedback --------------------------------------------------------------------------
+
+    def moment(self, push: RecordedPush, written: str) -> datetime:
+        """Return the instant of a time. Without an offset, it is local time in the zone of the push's assignment.
+
+        Raises:
+            GraderError: it is not a time, or the push belongs to no assignment.
+        """
+        target = self.intake.target_of(push)
+        if target is None:
+            raise StaffError(f"{push.repository} belongs to no assignment any more; see autograder.toml")
+        zone = self.course.deadline(target.assignment).zone
+        try:
+            given = datetime.fromisoformat(written.replace("Z", "+00:00"))
+        except ValueError:
+            return instant(written, zone, later=False)
+        return instant(given, zone, later=False)
+
+    def set_received(self, push: RecordedPush, received: datetime, why: str) -> RecordedPush:
+        """Set when a push was received. The score and the feedback follow: the service publishes them within seconds.
+
+        Raises:
+            StaffError: the moment is after the one at which the push was recorded.
+        """
+        if received > push.recorded:
+            raise StaffError(
+                f"push {push.id} was recorded at {push.recorded:%Y-%m-%d %H:%M:%S} UTC, so it cannot have been "
+                "received later"
+            )
+        self._audit(
+            "pushes received",
+            str(push.repository),
+            why,
+            push=push.id,
+            commit=push.commit,
+            before=[push.received.isoformat(), push.source.value],
+            after=received.isoformat(),
+        )
+        return self.ledger.set_received(push.id, received, source=Source.STAFF, who=self.who, why=why)
+
+    def republish(self, repositories: Collection[RepositoryName] | None = None) -> Iterator[Republished]:
+        """Bring the feedback branches up to date with the ledger, and yield what happened to each.
+
+        Args:
+            repositories: only these; None: all repositories that ever pushed.
+        """
+        for repository in self.ledger.repositories() if repositories is None else repositories:
+            target = self.intake.target_at(self.intake.named(repository))
+            if target is None:
+                yield Republished(repository, False, "belongs to no assignment; see autograder.toml")
+                continue
+            try:
+                yield Republished(repository, showing.publish(self.ledger, self.course, target))
+            except GraderError as error:
+                yield Republished(repository, False, str(error))
+
     # grading again ---------------------------------------------------------------------------------------
 
     def choices(
@@ -182,11 +254,11 @@ class Staff:
 
     def _choices(self, target: Target) -> Iterator[Choice]:
         """Yield the commits of one repository that can count, newest first."""
-        deadline, extension = self.course.deadline(target.assignment), self.course.extension(target)
-        in_time: dict[str, list[RecordedPush]] = {}
-        for push in reversed(self.ledger.pushes(target.repository, ref=HEADS + target.branch)):
-            if deadline.decide(push.received, extension).timing.counts:
-                in_time.setdefault(push.commit, []).append(push)
+        stands = standing(self.ledger, self.course, target)
+        in_time: dict[str, list[RecordedPush]] = {commit: [] for commit in stands.counting}
+        for judged in reversed(stands.pushes):
+            if judged.counts:
+                in_time[judged.push.commit].append(judged.push)
         jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
         last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}
         for commit, pushes in in_time.items():
@@ -199,7 +271,7 @@ class Staff:
             elif job.state is JobState.DEAD:
                 obstacle = f"is dead ({job.reason}); autograder jobs retry {job.id}"
             yield Choice(target, tuple(pushes), job, obstacle)
-            if self.course.policy(target.assignment) is ScorePolicy.LAST:
+            if stands.policy is ScorePolicy.LAST:
                 return
 
     def regrade(self, choice: Choice, why: str, *, allow_lower: bool = False) -> Job:
@@ -223,24 +295,38 @@ class Staff:
         return job
 
     def preview(
-        self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False
+        self, choices: Iterable[Choice], graders: Graders, *, allow_lower: bool = False, jobs: int = 1
     ) -> Iterator[Preview]:
-        """Grade in this process as after `regrade`, and yield a preview for each repository.
+        """Grade in this process as after `regrade`, and yield a preview for each repository, in the order of `choices`.
 
         Nothing is recorded or published.
 
+        Args:
+            choices: what is graded; all of one assignment.
+            graders: grade them.
+            allow_lower: as in `regrade`.
+            jobs: how many submissions are graded at a time.
+
         Raises:
-            GraderError: the ledger cannot be read.
+            GraderError: the ledger cannot be read, or the suite cannot start.
         """
         by_repository: dict[RepositoryName, list[Choice]] = {}
         for choice in choices:
             by_repository.setdefault(choice.target.repository, []).append(choice)
-        for own in by_repository.values():
-            yield self._preview(own, graders, allow_lower)
+        waiting = list(by_repository.values())
+        ordered = [choice for own in waiting for choice in own if not choice.obstacle]
+        graded: dict[str, Report | GraderError] = {}
+        for job, result in self._graded(ordered, graders, jobs):
+            graded[job] = result
+            while waiting and all(choice.obstacle or choice.last.id in graded for choice in waiting[0]):
+                yield self._preview(waiting.pop(0), graded, allow_lower)
+        for own in waiting:
+            yield self._preview(own, graded, allow_lower)
 
-    def _preview(self, choices: list[Choice], graders: Graders, allow_lower: bool) -> Preview:
+    def _preview(
+        self, choices: list[Choice], graded: Mapping[str, Report | GraderError], allow_lower: bool
+    ) -> Preview:
         target = choices[0].target
-        known = self.ledger.candidates(target.assignment, repository=target.repository)
         fresh: list[Candidate] = []
         changed: list[tuple[str, str, str]] = []
         obstacles: list[str] = []
@@ -248,44 +334,64 @@ class Staff:
             if choice.obstacle:
                 obstacles.append(f"{choice.commit[:10]} {choice.obstacle}")
                 continue
-            try:
-                report = self._graded(choice, graders)
-            except GraderError as error:
-                obstacles.append(f"{choice.commit[:10]}: {error}")
+            report = graded[choice.last.id]
+            if isinstance(report, GraderError):
+                obstacles.append(f"{choice.commit[:10]}: {report}")
                 continue
             again = replace(choice.last, attempt=choice.last.attempt + 1, may_lower=allow_lower)
             fresh += [Candidate.of(push, again, report) for push in choice.pushes]
             changed += _changed(self.ledger.report(choice.last.id), report)
-        scoring = (
-            target.assignment,
-            self.course.policy(target.assignment),
-            self.course.cutoffs(target.assignment, [target.repository]),
-        )
-        before, after = current(known, *scoring), current([*known, *fresh], *scoring)
         return Preview(
             target.repository,
-            before[0] if before else None,
-            after[0] if after else None,
+            standing(self.ledger, self.course, target).score,
+            standing(self.ledger, self.course, target, further=fresh).score,
             max((candidate.points for candidate in fresh), default=None),
             tuple(changed),
             tuple(obstacles),
         )
 
-    def _graded(self, choice: Choice, graders: Graders) -> Report:
-        target = choice.target
-        credentials = self.course.credentials(target.repository.host)
-        with tempfile.TemporaryDirectory(prefix="autograder-preview-") as folder:
-            try:
-                submission = fetch_commit(target.remote, choice.commit, credentials=credentials)
-            except SubmissionError as error:
-                return graders.refused(target.assignment, error, choice.commit)
-            for name, content in submission.files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            stored = self.ledger.report(choice.last.id)
-            draws = stored.report.draws if stored else {}
-            return graders.grade(target.assignment, Path(folder), choice.commit, draws)
+    def _graded(
+        self, choices: list[Choice], graders: Graders, jobs: int
+    ) -> Iterator[tuple[str, Report | GraderError]]:
+        """Yield the last job of each choice with a new report, or the error that prevented it, in any order."""
+        if not choices:
+            return
+        assignment = choices[0].target.assignment
+        ended: list[tuple[str, Report | GraderError]] = []  # without being graded
+        with tempfile.TemporaryDirectory(prefix="autograder-preview-") as top:
+            chosen = {Path(top) / str(number): choice for number, choice in enumerate(choices)}
+
+            def fetched() -> Iterator[tuple[Path, str]]:
+                for folder, choice in chosen.items():
+                    try:
+                        self._bring(choice, folder)
+                        yield folder, choice.commit
+                    except SubmissionError as error:
+                        ended.append((choice.last.id, graders.refused(assignment, error, choice.commit)))
+                    except GraderError as error:
+                        ended.append((choice.last.id, error))
+
+            def draws(folder: Path) -> Mapping[str, int]:
+                stored = self.ledger.report(chosen[folder].last.id)
+                return stored.report.draws if stored else {}
+
+            for one in graders.grade_many(assignment, fetched(), jobs=jobs, draws=draws):
+                shutil.rmtree(one.path, ignore_errors=True)
+                result = one.report if one.report is not None else one.fault
+                if result is not None:
+                    ended.append((chosen[one.path].last.id, result))
+                while ended:
+                    yield ended.pop(0)
+            yield from ended
+
+    def _bring(self, choice: Choice, folder: Path) -> None:
+        """Write the files of a commit into a folder."""
+        credentials = self.course.credentials(choice.target.repository.host)
+        submission = fetch_commit(choice.target.remote, choice.commit, credentials=credentials)
+        for name, content in submission.files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
 
     def _audit(self, what: str, subject: str, why: str, **details: object) -> None:
         self.ledger.audit(self.who, what, why=why, subject=subject, details=details)

@@ -7,17 +7,13 @@
     reason = "W never requires grad here: backward runs under torch.no_grad()"
 """
 
-import sys
+import re
 from pathlib import Path
 
 import msgspec
 
+from autograder.config import toml
 from autograder.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 FILE = "equivalent.toml"
 MOST = 0.05
@@ -41,16 +37,26 @@ def read(suite: Path) -> dict[str, str]:
     """
     file = suite / FILE
     try:
-        declared = msgspec.convert(tomllib.loads(file.read_text("utf-8")), _File).mutant
+        text = toml.decode(file.read_bytes(), str(file))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:  # the errors of msgspec and tomllib are ValueErrors
+    except OSError as error:
         raise ConfigError(f"{file}: {error}") from error
+    tables = [number for number, line in enumerate(text.splitlines(), 1) if re.match(r"\s*\[\[", line)]
+
+    def place(index: int) -> str:
+        return f"{file}:{tables[index] if index < len(tables) else 1}"
+
+    try:
+        declared = msgspec.convert(toml.loads(text, str(file)), _File).mutant
+    except msgspec.ValidationError as error:
+        found = re.search(r"\$\.mutant\[(\d+)\]", str(error))
+        raise ConfigError(f"{place(int(found[1]) if found else 0)}: {error}") from error
     reasons: dict[str, str] = {}
-    for one in declared:
+    for index, one in enumerate(declared):
         if not one.reason.strip():
-            raise ConfigError(f"{file}: {one.id} needs a reason")
+            raise ConfigError(f"{place(index)}: {one.id} needs a reason")
         if one.id in reasons:
-            raise ConfigError(f"{file}: {one.id} is declared twice")
+            raise ConfigError(f"{place(index)}: {one.id} is declared twice")
         reasons[one.id] = one.reason.strip()
     return reasons

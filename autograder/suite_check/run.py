@@ -178,7 +178,7 @@ class _Run:
                 self.state.results.survey += tried.rows
                 step()
         cases = self.state.cases
-        texts = {path.name: path.read_text("utf-8") for path in sorted(self.suite.glob("*.py"))}
+        texts = {path.name: path.read_text("utf-8-sig") for path in sorted(self.suite.glob("*.py"))}
         by_function = dependencies.case_digests(texts, {case.function for case in cases})
         self.state.digests = {case.name: by_function[case.function] for case in cases}
         only = self.options.only

@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import shutil
+import signal
 import subprocess
 import sys
 
@@ -22,17 +24,22 @@ def autograder(*arguments, cwd):
     return subprocess.run(
         [sys.executable, "-m", "autograder", *map(str, arguments)],
         cwd=cwd,
-        env={
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "PYTHONPATH": str(ROOT),
-            "HOME": str(cwd),
-            "AUTOGRADER_CONFIG": str(cwd / "autograder.toml"),
-        },
+        env=environment(cwd),
         capture_output=True,
         text=True,
         timeout=240,
         check=False,
     )
+
+
+def environment(folder):
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "PYTHONPATH": str(ROOT),
+        "HOME": str(folder),
+        "AUTOGRADER_CONFIG": str(folder / "autograder.toml"),
+        "PYTHONUNBUFFERED": "1",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +70,86 @@ def test_a_folder_of_checkouts(course_folder, tmp_path):
     shown = {line.split()[0]: line.split()[2] for line in result.stdout.splitlines()}
     assert shown == {"ann": "100", "bob": "60", "eve": "0"}
     assert "3 graded, 0 faults" in result.stderr
-    rows = list(csv.DictReader((tmp_path / "grades.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8-sig")))
     assert [(row["submission"], row["points"]) for row in rows] == [
         ("ann", "100"),
         ("bob", "60"),
         ("eve", "0"),
     ]
     assert "0 / 60 | ❓" in (tmp_path / "eve" / "score.md").read_text()
+
+
+@pytest.mark.sandbox
+def test_a_folder_without_src_gets_a_row_with_the_reason(course_folder, tmp_path):
+    course_folder.submission("ann")
+    folder = tmp_path / "handed in"
+    shutil.copytree(course_folder.folder / "submissions" / "ann", folder / "ann")
+    shutil.copytree(folder / "ann" / "src", folder / "bob" / "Src")
+    shutil.copytree(folder / "ann", folder / "dan" / "t-dan-main")
+    (folder / "eve").mkdir()
+    (folder / "fay.zip").touch()
+    result = autograder("grade", folder, "--out", tmp_path / "out", cwd=course_folder.folder)
+    assert result.returncode == 1, result.stderr  # the archive is not graded
+    assert "fay.zip is an archive; unpack it" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "out" / "grades.csv").open(encoding="utf-8-sig")))
+    assert [(row["submission"], row["points"], row["reason"].partition("/ in the ")[2]) for row in rows] == [
+        ("ann", "100", ""),
+        ("bob", "0", "repository, but a folder Src/: rename it to src"),
+        ("dan", "0", "repository, but in its folder t-dan-main/: move what is in t-dan-main/ to the top"),
+        ("eve", "0", "repository: it is empty"),
+        ("fay.zip", "", ""),
+    ]
+    assert rows[-1]["reason"].startswith("not graded: ")
+
+
+@pytest.mark.sandbox
+def test_a_suite_that_cannot_start_does_not_end_the_other_assignments(tmp_path):
+    course_folder = CourseFolder(tmp_path, settings='[assignments.broken]\nsuite = "hidden/broken"\n')
+    course_folder.write("hidden/broken/test_score.py", "1 +\n")
+    course_folder.write("hidden/broken/probes.py", "")
+    for name in ("ann", "bob"):
+        course_folder.submission(name)
+    result = autograder("grade", "submissions", cwd=tmp_path)
+    assert result.returncode == 1
+    assert "broken: the suite cannot be collected" in result.stderr
+    rows = list(csv.DictReader((tmp_path / "grades" / "grades.csv").open(encoding="utf-8-sig")))
+    assert [(row["submission"], row["assignment"], row["points"]) for row in rows] == [
+        ("ann", "t", "100"),
+        ("ann", "broken", ""),
+        ("bob", "t", "100"),
+        ("bob", "broken", ""),
+    ]
+    assert rows[1]["reason"].startswith("not graded: the suite cannot be collected")
+
+
+@pytest.mark.sandbox
+def test_ctrl_c_keeps_what_is_graded(tmp_path):
+    course_folder = CourseFolder(tmp_path)
+    course_folder.submission("ann")
+    waits = "import time\ntime.sleep(100)\ndef double(x):\n    return 2 * x\n"
+    for name in ("bob", "eve"):
+        course_folder.submission(name, waits)
+    command = [sys.executable, "-m", "autograder", "grade", "submissions", "--jobs", "1"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout.readline().split()[:3] == ["ann", "t", "100"]
+        running.send_signal(signal.SIGINT)
+        _, messages = running.communicate(timeout=120)
+    assert running.returncode == 130, messages
+    assert "interrupted: 2 reports are missing" in messages
+    assert json.loads((tmp_path / "grades" / "ann" / "score.json").read_text())["points"] == 100
+    rows = list(csv.DictReader((tmp_path / "grades" / "grades.csv").open(encoding="utf-8-sig")))
+    assert [(row["submission"], row["points"], row["reason"]) for row in rows] == [
+        ("ann", "100", ""),
+        ("bob", "", "not graded: interrupted"),
+        ("eve", "", "not graded: interrupted"),
+    ]
 
 
 @pytest.mark.sandbox
@@ -88,6 +168,23 @@ def test_export(course_folder, tmp_path, kind):
     assert {"gradescope": '"score": 60', "junit": "<testsuite", "markdown": "# Score Summary"}[
         kind
     ] in result.stdout
+
+
+@pytest.mark.sandbox
+def test_export_of_several_assignments(tmp_path):
+    course_folder = CourseFolder(tmp_path, settings='[assignments.u]\nsuite = "hidden/t"\n')
+    course_folder.submission("ann")
+    assert autograder("grade", "submissions/ann", cwd=tmp_path).returncode == 0
+    score = tmp_path / "submissions" / "ann" / "score.json"
+    score.write_text(score.read_text(), encoding="utf-8-sig")  # as some editors save it
+    for kind, text in {
+        "gradescope": '"score": 200',
+        "junit": "<testsuites>",
+        "markdown": "| Total |",
+    }.items():
+        result = autograder("export", score, "--format", kind, cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        assert text in result.stdout
 
 
 def test_export_refuses_what_is_no_report(course_folder, tmp_path):

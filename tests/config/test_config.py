@@ -61,8 +61,31 @@ def test_values_and_defaults(tmp_path):
             1,
             'put a name with dots in quotes: [hosts."git.uni.example"]',
         ),
+        ("preload = [", "timeout = 0\npreload = [", 5, "assignments.a0.timeout: Expected `float` > 0.0"),
+        ("preload = [", "timeout = inf\npreload = [", 5, "assignments.a0.timeout: must be a number, got inf"),
+        ("memory_bytes = 1000000", "memory_bytes = 0", 8, "limits.memory_bytes: Expected `int` >= 1"),
+        ("memory_bytes = 1000000", "processes = true", 8, "limits.processes: Expected `int`, got `bool`"),
+        ('probe = "build"', 'probe = "build"\nseconds = 0', 14, "assignments.a1.build.seconds: Expected"),
+        (
+            'course = "c"',
+            '[sandbox]\nwaive = ["landlock", "seccom"]',
+            2,
+            "sandbox.waive: 'seccom' is not a protection that can be waived; these can: pid-namespace",
+        ),
+        (
+            'course = "c"',
+            '[sandbox]\nwaive = ["user-namespace"]',
+            2,
+            "sandbox.waive: 'user-namespace' is not a protection that can be waived",
+        ),
+        ('course = "c"', '[sandbox]\nkind = "docker"', 2, "sandbox.kind: the containers need an image"),
+        ('course = "c"', 'course = "c', 1, "not TOML: "),
+        ('sources = ["src/*"]', 'sources = ["src/*"', 14, "not TOML: "),
     ],
-    ids=["type", "key", "table", "array", "limits", "build", "syntax", "dots"],
+    ids=[
+        *("type", "key", "table", "array", "limits", "build", "syntax", "dots", "no time", "endless time"),
+        *("no memory", "a bool", "no time to build", "waive", "no wall", "no image", "quotes", "end of file"),
+    ],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, line, message):
     assert old in GOOD
@@ -71,7 +94,28 @@ def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, 
         parse(GOOD.replace(old, new, 1), path)
     text = str(caught.value)
     assert message in text
-    assert f"{path}:{line}:" in text or f"line {line}" in text
+    assert text.startswith(f"{path}:{line}: ")
+
+
+def test_a_file_of_windows_is_read(tmp_path):
+    file = tmp_path / "autograder.toml"
+    file.write_bytes(GOOD.replace("\n", "\r\n").encode("utf-8-sig"))
+    assert list(load(file).assignments) == ["a0", "a1"]
+
+
+def test_another_encoding_is_reported_with_its_line(tmp_path):
+    file = tmp_path / "autograder.toml"
+    file.write_bytes(GOOD.replace("[assignments.a0]", "# f\u00fcr alle\n[assignments.a0]").encode("latin-1"))
+    with pytest.raises(ConfigError) as caught:
+        load(file)
+    assert str(caught.value) == f"{file}:3: this is not text in UTF-8; save the file in that encoding"
+
+
+def test_a_key_is_found_by_its_line(tmp_path):
+    path = tmp_path / "autograder.toml"
+    config = parse(GOOD, path)
+    assert config.where("assignments", "a0", "preload") == f"{path}:5: assignments.a0.preload"
+    assert config.where("assignments", "a0", "zone") == f"{path}:3: assignments.a0.zone"
 
 
 def test_what_is_no_key_of_the_file_is_not_called_allowed(tmp_path):

@@ -1,5 +1,6 @@
 """docs/configuration.md has every key of the schema with its default and meaning. And `autograder config`."""
 
+import dataclasses
 import inspect
 import json
 import re
@@ -10,15 +11,17 @@ from click.testing import CliRunner
 
 from autograder import config
 from autograder.cli import main
-from autograder.config import schema, secrets
+from autograder.config import reading, schema, secrets
 from autograder.config.reading import CONFIG_VARIABLE
 from autograder.hosts import KINDS
+from autograder.sandbox.limits import Limits
 from tests.support import ROOT
 
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
 TABLES = {
     "The top of the file": schema.Config,
     "`[assignments.NAME]`": schema.AssignmentConfig,
+    "`[assignments.NAME.limits]`": schema.LimitsConfig,
     "`[assignments.NAME.build]`": schema.BuildConfig,
     "`[assignments.NAME.release]`": schema.ReleaseConfig,
     '`[hosts."NAME"]`': schema.HostConfig,
@@ -27,8 +30,8 @@ TABLES = {
     "`[ledger]`": schema.LedgerConfig,
     "`[sandbox]`": schema.SandboxConfig,
 }
-# Tables, and the folder of the file, which the program sets.
-NO_KEYS = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback", "folder"}
+TABLES_OF_TOP = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
+NO_KEYS = {*TABLES_OF_TOP, *reading.NO_KEYS}
 
 
 def rows(kind):
@@ -41,7 +44,11 @@ def rows(kind):
         default = "required"
         if not field.required:
             made = field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-            default = "" if made is None else f"`{json.dumps(msgspec.to_builtins(made))}`"
+            default = (
+                ""
+                if made is None or isinstance(made, msgspec.Struct)
+                else f"`{json.dumps(msgspec.to_builtins(made))}`"
+            )
         yield f"| `{field.name}` | {default} | {re.sub(chr(10) + ' +', ' ', texts[field.name])} |"
 
 
@@ -56,9 +63,15 @@ def test_every_key_is_documented_as_the_schema_has_it(title):
 
 def test_no_table_is_left_out():
     fields = {field.name: field.type for field in msgspec.structs.fields(schema.Config)}
-    structs = {kind for kind in fields.values() if hasattr(kind, "__struct_fields__")}
-    assert structs <= set(TABLES.values())
+    structs = {
+        kind for kind in vars(schema).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+    }
+    assert structs == set(TABLES.values())
     assert set(fields) >= NO_KEYS
+
+
+def test_the_limits_of_the_file_are_those_of_the_sandbox():
+    assert msgspec.structs.asdict(schema.LimitsConfig()) == dataclasses.asdict(Limits())
 
 
 def test_every_kind_of_host_is_documented():
@@ -136,14 +149,42 @@ def test_show_makes_no_secret(file):
 
 def test_check_says_ok_or_what_is_wrong(file):
     (file.parent / "src").mkdir()
-    result = run("check", "--config", file)
+    result = run("check", "--no-suites", "--config", file)
     assert result.exit_code == 0, result.output
     assert "hosts: git.uni.example" in result.output
     (file.parent / "token").chmod(0o644)
-    result = run("check", "--config", file)
+    result = run("check", "--no-suites", "--config", file)
     assert result.exit_code == 2
     assert f"FAIL  other users can read {file.parent}/token" in result.output
     file.write_text("[assignments.a0]\nsuit = 1\n")
     result = run("check", "--config", file)
     assert result.exit_code == 2
     assert "autograder.toml:2: assignments.a0.suit: this key is not allowed" in result.output
+
+
+def test_check_shows_each_deadline_in_words_and_doubtful_zones(file):
+    (file.parent / "src").mkdir()
+    file.write_text(file.read_text() + 'zone = "Etc/GMT+8"\ncloses = "2026-09-15 23:59"\n')
+    result = run("check", "--no-suites", "--config", file)
+    assert result.exit_code == 0, result.output
+    assert (
+        "a0 closes Tue 15 Sep 2026, 23:59 UTC-08 (Etc/GMT+8), UTC-08:00, which is Wed 16 Sep 2026, 07:59 UTC"
+        in result.output
+    )
+    assert f"note  {file}:10: assignments.a0.zone: Etc/GMT+8 is UTC-08:00 here: the sign" in result.output
+
+
+def test_check_shows_the_line_of_a_mistake_in_the_extensions(file):
+    (file.parent / "src").mkdir()
+    file.write_text(
+        file.read_text() + 'zone = "UTC"\ncloses = "2026-09-15 23:59"\nextensions_file = "extensions.csv"\n'
+    )
+    extensions = file.parent / "extensions.csv"
+    extensions.write_text(
+        "student,assignment,closes\ncs/b0-bob,a0,2026-09-20 12:00\nann,a0,2026-09-20\neve,a0,2026-09-01 12:00\n"
+    )
+    result = run("check", "--no-suites", "--config", file)
+    assert result.exit_code == 2
+    assert f"FAIL  {extensions}:2: student: 'cs/b0-bob' cannot be a student" in result.output
+    assert f"FAIL  {extensions}:3: closes: not a time" in result.output
+    assert f"note  {extensions}:4: has no effect: a0 closes for everybody" in result.output

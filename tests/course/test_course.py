@@ -7,6 +7,7 @@ import pytest
 from autograder.config import parse
 from autograder.config.times import DeadlineError
 from autograder.course.course import Course
+from autograder.course.deadline import Timing
 from autograder.errors import ConfigError
 from autograder.git.remote import RemoteError
 from autograder.ledger import RepositoryName, ScorePolicy
@@ -47,7 +48,7 @@ suite = "hidden/a2"
 host = "files"
 repositories = ["*/a2"]
 """
-CLOSES = datetime(2026, 9, 15, 21, 59, tzinfo=timezone.utc)
+CLOSES = datetime(2026, 9, 15, 21, 59, 59, 999_999, tzinfo=timezone.utc)
 GRACE = timedelta(minutes=15)
 
 
@@ -104,13 +105,19 @@ def test_a_repository_belongs_to_the_first_assignment_that_matches(course, path,
         ("cs/deep/a0-ann", "main"),  # a star does not cross a slash
         ("teams/red/blue/a0", "main"),
         ("xcs/a0-ann", "main"),
-        ("CS/a0-ann", "main"),
         ("cs/a0-ann.git", "main"),  # the same repository under a second name
         ("cs/plainly", "submit"),
     ],
 )
 def test_what_does_not_match_is_not_graded(course, path, branch):
     assert target(course, path, branch) is None
+
+
+def test_names_match_as_their_host_matches_them(course):
+    assert target(course, "CS/A0-Ann").student == "Ann"
+    assert (
+        target(course, "CS/plain", "submit", host="files") is None
+    )  # a file system tells upper from lower case
 
 
 def test_a_repository_of_another_host_is_not_graded(course):
@@ -173,11 +180,10 @@ def test_a_missing_token_file_names_the_file_and_the_variable(course, tmp_path):
         course.credentials(HOST)
 
 
-def test_the_endpoint_has_all_secrets_branches_and_bots(course):
+def test_the_endpoint_has_all_secrets_and_bots(course):
     endpoint = course.endpoint(HOST)
     assert endpoint.host == HOST
     assert endpoint.secrets == (b"first-secret-of-16", b"second-secret-of-16")
-    assert endpoint.branches == ("main", "submit")
     assert endpoint.bots == ("grader",)
 
 
@@ -191,8 +197,13 @@ def test_a_host_without_a_webhook_has_no_endpoint(course):
 def test_an_endpoint_without_a_secret_is_refused(tmp_path):
     text = FILE.replace('webhook_secret_file = "secrets/hook"\n', "")
     course = Course.of(parse(text, tmp_path / "autograder.toml"))
-    with pytest.raises(ConfigError, match="has no secret"):
+    with pytest.raises(ConfigError) as caught:
         course.endpoint(HOST)
+    said = str(caught.value)
+    assert said.startswith(f"{tmp_path}/autograder.toml:1: hosts.{HOST}: the webhook of {HOST} has no secret")
+    assert (
+        f'webhook_secret_file = "FILE" to [hosts."{HOST}"], or set AUTOGRADER_WEBHOOK_SECRET_GIT_UNI' in said
+    )
 
 
 def test_the_staff_token_is_made_once_and_private(course, monkeypatch, tmp_path):
@@ -228,23 +239,73 @@ def test_extensions_are_read_again_when_the_file_changed(course, tmp_path):
     assert course.extension(target(course, "cs/a0-bo")) is None
 
 
-def test_a_broken_file_of_extensions_is_our_fault_until_it_is_mended(course, tmp_path):
+LATE = datetime(2026, 9, 16, 9, tzinfo=timezone.utc)
+
+
+def test_while_the_file_has_a_mistake_only_pushes_that_would_be_late_wait(course, tmp_path):
     file = tmp_path / "extensions.csv"
-    course.extension(target(course, "cs/a0-ann"))
-    file.write_text("student,assignment,closes\nann,a0,tomorrow\n")
+    assert course.decide(target(course, "cs/a0-ann"), LATE).timing is Timing.LATE
+    file.write_text("student,assignment,closes\nann,a0,tomorrow\neve,a0,2026/9/20 12:00\n")
     for _ in range(2):
-        with pytest.raises(DeadlineError, match=r"extensions\.csv:2: closes: not a time"):
-            course.extension(target(course, "cs/a0-ann"))
+        with pytest.raises(
+            DeadlineError, match=r"extensions\.csv:2: closes: not a time.*waits until the file is corrected"
+        ):
+            course.decide(target(course, "cs/a0-ann"), LATE)
+    assert course.decide(target(course, "cs/a0-ann"), CLOSES).timing is Timing.ON_TIME
+    assert course.decide(target(course, "cs/a0-bo"), LATE).extended  # by the last version without a mistake
+    assert course.decide(target(course, "cs/a0-eve"), LATE).extended
     file.unlink()
-    with pytest.raises(DeadlineError, match="cannot read the extensions"):
-        course.cutoffs("a0", [repository("cs/a0-ann")])
+    with pytest.raises(DeadlineError, match="the extensions cannot be read"):
+        course.decide(target(course, "cs/a0-ann"), LATE)
+    assert repository("cs/a0-bo") in course.cutoffs("a0", [repository("cs/a0-bo")]).extensions
+
+
+def test_a_class_deadline_after_an_extension_stops_nothing(course, tmp_path):
+    text = FILE.replace('closes = "2026-09-15 23:59"', 'closes = "2026-09-30 23:59"')
+    course = Course.of(parse(text, tmp_path / "autograder.toml"))
+    decision = course.decide(target(course, "cs/a0-bo"), datetime(2026, 9, 25, tzinfo=timezone.utc))
+    assert (decision.timing, decision.extended) == (Timing.ON_TIME, False)
+    assert course.cutoffs("a0", [repository("cs/a0-bo")]).extensions == {}
+    assert not [text for text in course.problems() if "extensions" in text]
+    (note,) = course.notes()
+    assert note.startswith(
+        f"{tmp_path}/extensions.csv:2: has no effect: a0 closes for everybody on Wed 30 Sep 2026"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "cs/b0-bob",
+            "'cs/b0-bob' cannot be a student: no repository of cs/a0-*, teams/*/a0 can have that name",
+        ),
+        ("cs/a0-bob", "'cs/a0-bob' is a repository; write the student's name, bob"),
+        ("a0-bob", "'a0-bob' is a repository; write the student's name, bob"),
+        ("2.02E+11", "'2.02E+11' is a number that a spreadsheet program has shortened"),
+        ("Zoë", "'Zoë' cannot be a student"),
+        ("-bob/", "'-bob/' cannot be a student"),
+    ],
+)
+def test_a_name_that_no_student_can_have_is_a_mistake(course, tmp_path, name, message):
+    (tmp_path / "extensions.csv").write_text(f"student,assignment,closes\n{name},a0,2026-09-20 12:00\n")
+    (extensions,) = course.extensions()
+    (mistake,) = extensions.mistakes
+    assert mistake.startswith(f"{tmp_path}/extensions.csv:2: student: {message}")
+
+
+def test_a_name_that_looks_like_the_student_s_keeps_the_push_from_being_called_late(course, tmp_path):
+    (tmp_path / "extensions.csv").write_text("student,assignment,closes\n2O23,a0,2026-09-20 12:00\n")
+    with pytest.raises(DeadlineError, match=r"extensions\.csv:2: the name 2O23 is nearly 2023; .* waits"):
+        course.decide(target(course, "cs/a0-2023"), LATE)
+    assert course.decide(target(course, "cs/a0-2024"), LATE).timing is Timing.LATE
 
 
 def test_cutoffs_include_grace_and_extensions(course):
     names = [repository("cs/a0-ann"), repository("cs/a0-bo"), repository("cs/other"), repository("cs/a1-bo")]
     cutoffs = course.cutoffs("a0", names)
     assert cutoffs.default == CLOSES + GRACE
-    extended = datetime(2026, 9, 20, 10, tzinfo=timezone.utc)
+    extended = datetime(2026, 9, 20, 10, 0, 59, 999_999, tzinfo=timezone.utc)
     assert cutoffs.extensions == {repository("cs/a0-bo"): extended + GRACE}
     assert course.cutoffs("a1", names).default is None
 
@@ -307,9 +368,9 @@ def test_problems_are_named_all_at_once(complete, tmp_path):
     (tmp_path / "hidden" / "a1" / "test_score.py").unlink()
     text = "\n".join(complete.problems())
     for part in (
-        "hosts.files.base: there is no folder",
-        f"reference: there is no folder {tmp_path}/src",
-        "assignments.a1.suite: there is no file",
+        f"{tmp_path}/autograder.toml:10: hosts.files.base: there is no folder",
+        f"{tmp_path}/autograder.toml:1: reference: there is no folder {tmp_path}/src",
+        f"{tmp_path}/autograder.toml:23: assignments.a1.suite: there is no file",
         f"chmod 600 {tmp_path}/secrets/hook",
         "the token of git.uni.example",
         "shorter than 16 bytes",
@@ -334,3 +395,33 @@ def test_what_is_configured_and_not_used_is_a_problem(tmp_path):
     text = "\n".join(Course.of(parse(text, tmp_path / "autograder.toml")).problems())
     assert "hosts.files: no assignment has repositories on it" in text
     assert "feedback.signing_key_file: there is no file" in text
+
+
+def test_where_a_missing_token_goes_is_said(tmp_path):
+    text = FILE.replace('token_file = "secrets/token"\n', "")
+    notes = Course.of(parse(text, tmp_path / "autograder.toml")).notes()
+    assert notes == [
+        f"{tmp_path}/autograder.toml:1: hosts.{HOST}: there is no token, so only `autograder ci` can publish feedback: "
+        f'add token_file = "FILE" to [hosts."{HOST}"], or set AUTOGRADER_TOKEN_GIT_UNI_EXAMPLE'
+    ]
+
+
+def test_where_a_missing_key_of_a_github_app_goes_is_said(tmp_path):
+    text = """
+[hosts."github.com"]
+kind = "github"
+base = "https://github.com"
+app_id = "1"
+app_installation = 2
+[assignments.a0]
+suite = "a0"
+repositories = ["cs/a0-*"]
+"""
+    course = Course.of(parse(text, tmp_path / "autograder.toml"))
+    with pytest.raises(ConfigError) as caught:
+        course.credentials("github.com")
+    said = str(caught.value)
+    assert said.startswith(
+        f"{tmp_path}/autograder.toml:5: hosts.github.com.app_id: the GitHub App has no key: add "
+    )
+    assert 'app_key_file = "FILE" to [hosts."github.com"], or set AUTOGRADER_APP_KEY_GITHUB_COM' in said

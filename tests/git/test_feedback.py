@@ -58,6 +58,20 @@ def graded(bare):
 # what is published ---------------------------------------------------------------------------------------
 
 
+def folders(bare):
+    return {str(path.relative_to(bare.path)) for path in bare.path.rglob("*") if path.is_dir()}
+
+
+def test_feedback_makes_no_folder_in_the_repository(remote, bare):
+    """If the service has an account of its own, the account of the repository could not write to that folder."""
+    bare.git("config", "core.logAllRefUpdates", "true")
+    bare.git("config", "receive.unpackLimit", "1000")
+    before = folders(bare)
+    for attempt in (1, 2, 3):
+        give_feedback(remote, bare.head, attempt)
+    assert folders(bare) == before
+
+
 def test_the_first_feedback_makes_the_branch(remote, bare):
     published = give_feedback(remote, bare.head)
     assert published == Published(bare.tip(BRANCH), changed=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import random
 import shlex
 import sys
 import zlib
@@ -9,6 +10,7 @@ import zlib
 import pytest
 
 from autograder.errors import SubmissionError
+from autograder.git import scratch as scratch_module
 from autograder.git.fetch import FetchLimits, branch_head, fetch_commit
 from autograder.git.process import GitHostError, NotFound, RepositoryError
 from autograder.git.remote import Remote
@@ -144,6 +146,26 @@ def test_an_object_that_is_no_commit(remote, bare):
     for name in ("main^{tree}", "main:src/linear.py", "v1^{tag}"):
         with pytest.raises((RepositoryError, GitHostError)):
             fetch_commit(remote, bare.git("rev-parse", name))
+
+
+def test_a_host_that_fails_every_second_request_delays_and_does_not_end_a_step(tmp_path, bare, monkeypatch):
+    """A step takes about four requests: without another try of each, nearly every step would fail."""
+    monkeypatch.setattr(scratch_module, "WAITS", (0.0,) * 8)
+    commit = bare.commit(SRC)
+    chance = random.Random(3)  # noqa: S311 (the same in every run)
+    with serving(tmp_path / "host", fails=lambda: chance.random() < 0.5) as site:
+        remote = Remote.at(site.base, "ann", "hw")
+        for _ in range(3):
+            assert branch_head(remote, "main") == commit
+            assert fetch_commit(remote, commit).files == SRC
+    assert len(site.requests) > 20
+
+
+def test_a_request_that_is_refused_is_not_repeated(tmp_path, bare):
+    with serving(tmp_path / "host", password="x") as site:  # noqa: S106
+        with pytest.raises(GitHostError, match="refuses our credentials"):
+            branch_head(Remote.at(site.base, "ann", "hw"), "main")
+        assert len(site.requests) == 1
 
 
 def test_a_host_that_is_not_there_is_worth_another_try(tmp_path):
@@ -357,7 +379,13 @@ def test_names_that_differ_in_accents_or_in_a_folder_s_case(remote, bare):
 def test_src_must_be_a_folder(remote, bare):
     blob = bare.blob(b"/etc")
     refuse(remote, bare.commit({"README.md": b"empty"}), "there is no folder src/ in the repository$")
-    refuse(remote, bare.commit_tree(bare.tree()), "there is no folder src/")
+    refuse(remote, bare.commit_tree(bare.tree()), "there is no folder src/ in the repository: it is empty")
+    refuse(remote, bare.commit({"Src/linear.py": b""}), "but a folder Src/: rename it to src")
+    refuse(
+        remote,
+        bare.commit({"a0/src/linear.py": b""}),
+        "but in its folder a0/: move what is in a0/ to the top",
+    )
     refuse(
         remote, bare.commit_tree(bare.tree(("120000", b"src", blob))), "src/ in .*: src is a symbolic link"
     )
@@ -434,8 +462,31 @@ def test_a_damaged_tree(remote, bare):
         "hash-object", "-t", "tree", "-w", "--stdin", "--literally", stdin=b"100644 a.py\0short"
     )
     commit = bare.commit_tree(bare.tree(("40000", b"src", source)))
-    with pytest.raises((SubmissionError, GitHostError)):
-        fetch_commit(remote, commit)
+    refuse(remote, commit, "a folder of the repository is damaged")
+
+
+def test_a_folder_that_is_a_file_is_the_student_s_mistake(remote, bare):
+    """Any program can make such a tree. Another try would end in the same way, and nobody of the staff can help."""
+    refuse(remote, bare.odd(("40000", b"folder", bare.blob())), "a folder of the repository is damaged")
+
+
+@pytest.mark.parametrize("kinds", [("40000", "40000"), ("40000", "100644"), ("100644", "40000")], ids=str)
+def test_a_tree_that_holds_src_twice(remote, bare, kinds):
+    trees = iter(
+        [bare.tree(("100644", b"a.py", bare.blob(b"x = 1\n"))), bare.tree(("100644", b"a.py", bare.blob()))]
+    )
+    entries = [(kind, b"src", next(trees) if kind == "40000" else bare.blob()) for kind in kinds]
+    refuse(remote, bare.commit_tree(bare.tree(*entries)), "the repository holds src twice")
+
+
+def test_a_commit_that_takes_too_long_to_unpack_is_the_student_s_mistake(tmp_path, bare):
+    """Time of a processor is counted, so that a busy machine or a slow network is not blamed on a student."""
+    put_five_gib(bare)
+    huge = bare.tree(("100644", b"huge.bin", FIVE_GIB_OF_ZEROS))
+    commit = bare.commit_tree(bare.tree(("40000", b"src", huge)))
+    limits = FetchLimits(seconds=600, cpu_seconds=1)
+    with serving(tmp_path / "host") as site, pytest.raises(SubmissionError, match="too long to unpack"):
+        fetch_commit(Remote.at(site.base, "ann", "hw"), commit, limits=limits)
 
 
 def test_a_commit_larger_than_the_limit_is_stopped_while_it_comes(tmp_path, bare):

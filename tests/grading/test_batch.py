@@ -1,12 +1,16 @@
 """Which commit a checkout is, found without trust in its configuration; and the files with the results."""
 
+import csv
+import io
+import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import autograder
-from autograder.grading.batch import find_checkouts, head_commit, write_many
+from autograder.grading.batch import Batch, Found, find_checkouts, head_commit, write_grades, write_single
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 
@@ -80,20 +84,57 @@ def test_a_folder_without_git_is_no_commit(tmp_path):
     assert head_commit(tmp_path) is None
 
 
+def test_a_checkout_of_another_owner_has_its_commit_too(checkout):
+    if os.getuid() != 0:
+        pytest.skip("only root can give a file to another user")
+    commit = git(checkout, "rev-parse", "HEAD")
+    for path in (checkout, *checkout.rglob("*")):
+        os.chown(path, 65534, 65534)
+    assert head_commit(checkout) == commit
+
+
 def test_one_checkout_or_a_folder_of_them(tmp_path):
     for name in ("bob", "ann"):
         (tmp_path / name / "src").mkdir(parents=True)
+    assert find_checkouts(tmp_path).checkouts == (tmp_path / "ann", tmp_path / "bob")
+    assert find_checkouts(tmp_path / "ann") == Found((tmp_path / "ann",), single=True)
+
+
+def test_no_folder_and_no_archive_is_left_out(tmp_path):
+    for name in ("ann/src", "bob/Src", "eve", "grades", ".git", "__MACOSX"):
+        (tmp_path / name).mkdir(parents=True)
+    for name in ("ann.zip", "dan.tar.gz", "list.csv"):
+        (tmp_path / name).touch()
+    found = find_checkouts(tmp_path, out=tmp_path / "grades")
+    assert [path.name for path in found.checkouts] == ["ann", "bob", "eve"]
+    assert [path.name for path in found.packed] == ["dan.tar.gz"]
+    assert [path.name for path in found.others] == ["ann.zip", "list.csv"]
+
+
+def test_without_any_src_there_is_nothing_to_grade(tmp_path):
     (tmp_path / "notes").mkdir()
-    assert find_checkouts(tmp_path) == [tmp_path / "ann", tmp_path / "bob"]
-    assert find_checkouts(tmp_path / "ann") == [tmp_path / "ann"]
+    (tmp_path / "ann.zip").touch()
+    assert find_checkouts(tmp_path).checkouts == ()
 
 
-def test_files_of_several_checkouts(tmp_path):
-    write_many({tmp_path / "ann": [REPORT], tmp_path / "bob": []}, tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").rglob("*")) == [
-        "ann",
-        "grades.csv",
-        "score.json",
-        "score.md",
+def test_every_checkout_and_archive_has_a_row(tmp_path):
+    refused = Report("a0", REPORT.cases, {"tree_digest": None})
+    refused = replace(refused, cases=(replace(REPORT.cases[0], message="there is no folder src/"),))
+    ann, bob, eve = (tmp_path / name for name in ("ann", "bob", "eve"))
+    done = Batch({ann: [REPORT], bob: [refused], eve: []}, {(eve, "a0"): "not graded: interrupted"})
+    write_grades(done, [tmp_path / "dan.zip"], ["a0"], tmp_path / "out")
+    content = (tmp_path / "out" / "grades.csv").read_bytes()
+    assert content.startswith(b"\xef\xbb\xbfsubmission,")
+    rows = list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+    assert [(row["submission"], row["points"], row["reason"]) for row in rows] == [
+        ("ann", "100", ""),
+        ("bob", "100", "there is no folder src/"),
+        ("dan.zip", "", "not graded: this is an archive, not a folder; unpack it"),
+        ("eve", "", "not graded: interrupted"),
     ]
+
+
+def test_files_of_a_checkout(tmp_path):
+    write_single([REPORT], tmp_path / "out" / "ann")
+    assert sorted(path.name for path in (tmp_path / "out" / "ann").iterdir()) == ["score.json", "score.md"]
     assert (tmp_path / "out" / "ann" / "score.md").stat().st_mode & 0o777 == 0o644

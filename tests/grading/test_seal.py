@@ -161,7 +161,7 @@ def test_a_file_is_verified_with_the_table_beside_it(config, tmp_path):
     for path in (tmp_path, tmp_path / "score.json"):
         result = verify(config, path)
         assert result.exit_code == 0, result.output
-        assert result.output == (
+        assert result.stdout == (
             f"unchanged: git.uni.example/cs/a0-ann at {commit('one')}, attempt 1: a0, 60 of 100 points\n"
         )
     (tmp_path / "score.md").write_text("# Score Summary\n\n100 / 100\n")
@@ -177,7 +177,7 @@ def test_a_bare_repository_is_verified(config, tmp_path):
     bare.commit(files(), branch="score-feedback")
     result = verify(config, bare.path)
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("unchanged: ")
+    assert result.stdout.startswith("unchanged: ")
     bare.commit(files(edit("points", to=100)), branch="score-feedback")
     result = verify(config, bare.path)
     assert result.exit_code == 1

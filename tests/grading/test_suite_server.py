@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from textwrap import dedent
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -20,7 +21,7 @@ from autograder.grading.trial import Trial
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.verdict import Verdict
-from tests.support.course import RIGHT, SCORE, CourseFolder
+from tests.support.course import PROBES, RIGHT, SCORE, CourseFolder
 from tests.support.walls import busy_loops
 
 pytestmark = pytest.mark.sandbox
@@ -319,8 +320,8 @@ def refusal(tmp_path, score=SCORE, **options):
         ("@pytest.mark.timeout(1)", "@pytest.mark.skip", "can be neither skipped nor expected to fail"),
         ("@pytest.mark.timeout(1)", "@pytest.mark.xfail", "can be neither skipped nor expected to fail"),
         ("6.0)", "7.0)", "the reference itself fails 1 case(s)"),
-        ("import numpy as np", "import nunpy as np", "No module named 'nunpy'"),
-        ("def test_double(", "def test_double(:", "SyntaxError"),
+        ("import numpy as np", "import nunpy as np", "test_score.py:2: ModuleNotFoundError: No module named 'nunpy'"),
+        ("def test_double(", "def test_double(:", "test_score.py:10: SyntaxError: invalid syntax"),
         ("@pytest.mark.timeout(1)", "@pytest.mark.tiemout(1)", "tiemout"),
     ],
     ids=[
@@ -331,6 +332,25 @@ def refusal(tmp_path, score=SCORE, **options):
 def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, message):
     assert old in SCORE
     assert message in refusal(tmp_path, SCORE.replace(old, new))
+
+
+@pytest.mark.parametrize("text", ["", "x = 1\n", "import probes\n"], ids=["empty", "no-import", "no-test"])
+def test_a_suite_without_cases_is_refused(tmp_path, text):
+    assert "it has no cases: write functions whose names begin with test_" in refusal(tmp_path, text)
+
+
+def test_why_a_suite_cannot_be_read_is_one_line(tmp_path):
+    message = refusal(tmp_path, "import nothing_like_it\n")
+    assert message == (
+        f"the suite cannot be collected: {tmp_path}/hidden/t/test_score.py:1: "
+        "ModuleNotFoundError: No module named 'nothing_like_it'"
+    )
+
+
+def test_a_suite_may_begin_with_a_byte_order_mark(tmp_path):
+    course_folder = CourseFolder(tmp_path, score="\ufeff" + dedent(SCORE), probes="\ufeff" + dedent(PROBES))
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+        assert grader.grade(course_folder.submission("ann")).points == 100
 
 
 def test_a_missing_suite_names_the_file(tmp_path):

@@ -21,6 +21,7 @@ from autograder.ledger import (
     JobState,
     Ledger,
     ScorePolicy,
+    Source,
     Unknown,
     job_id,
     scores,
@@ -52,7 +53,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.clock = Clock()
         shutil.copy(empty_ledger(), self.folder / "ledger.sqlite")
         self.ledger = Ledger.open(f"sqlite:///{self.folder / 'ledger.sqlite'}", clock=self.clock)
-        self.pushes = {}  # (student, word, before) -> received, in order
+        self.pushes = {}  # (student, word, before, position) -> received, in order
         self.deliveries = {}  # delivery id -> (student, word)
         self.jobs = {}  # id -> [student, word, attempt, may_lower, state, points or None]
 
@@ -81,15 +82,15 @@ class LedgerMachine(RuleBasedStateMachine):
             with pytest.raises(Conflict):
                 self.ledger.record_push(repository(student), **call)
             return
-        same = [
-            key
-            for key in self.pushes
-            if key[:2] == (student, word) and (not before or key[2] in ("", before))
-        ]
-        known = delivery in self.deliveries or bool(same)
-        assert self.ledger.record_push(repository(student), **call).new is not known
-        if not known:
-            self.pushes[student, word, before] = now
+        recorded = self.ledger.record_push(repository(student), **call)
+        own = [key for key in self.pushes if key[0] == student]
+        if delivery in self.deliveries or (own and own[-1][1:3] == (word, before)):
+            assert not recorded.new
+        if not any(key[:2] == (student, word) for key in own):
+            assert recorded.new
+        if recorded.new:
+            self.pushes[student, word, before, recorded.row.position] = now
+            self.pushes = dict(sorted(self.pushes.items(), key=lambda item: (item[0][0], item[0][3])))
             if delivery:
                 self.deliveries[delivery] = (student, word)
 
@@ -150,7 +151,7 @@ class LedgerMachine(RuleBasedStateMachine):
         points = {}
         for student in ("ann", "bob"):
             counted = []
-            for (owner, word, _), received in sorted(self.pushes.items(), key=lambda item: item[1]):
+            for (owner, word, _, _), received in self.pushes.items():
                 if owner != student or received > cutoff:
                     continue
                 value = None
@@ -170,7 +171,7 @@ class LedgerMachine(RuleBasedStateMachine):
         if not hasattr(self, "ledger"):
             return
         expected = set()
-        for student, word, _ in self.pushes:
+        for student, word, _, _ in self.pushes:
             states = [job[4] for job in self.jobs.values() if job[:2] == [student, word]]
             if not states or {JobState.QUEUED, JobState.RUNNING, JobState.FAILED} & set(states):
                 expected.add((repository(student), commit(word)))
@@ -189,7 +190,17 @@ TestLedger.settings = settings(
 def candidate(push, points, attempt=1, may_lower=False, student="ann"):
     received = NOON + timedelta(minutes=push)
     return Candidate(
-        repository(student), push, received, commit(str(push)), "", attempt, may_lower, points, 100
+        repository(student),
+        push,
+        received,
+        Source.WEBHOOK,
+        push,
+        commit(str(push)),
+        "",
+        attempt,
+        may_lower,
+        points,
+        100,
     )
 
 

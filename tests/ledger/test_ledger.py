@@ -20,6 +20,7 @@ from autograder.ledger import (
     LedgerError,
     RepositoryName,
     ScorePolicy,
+    Source,
     Unknown,
     job_id,
     tables,
@@ -54,6 +55,9 @@ def test_a_push_comes_back_as_it_was_recorded(ledger):
         "delivery_id": "d-1",
         "payload_digest": "ab" * 32,
         "received": NOON,
+        "source": Source.WEBHOOK,
+        "position": 1.0,
+        "recorded": NOON,
     }
     assert ledger.history(repository()).pushes == (push,)
     assert ledger.repositories() == [repository()]
@@ -546,11 +550,11 @@ def test_a_commit_that_is_pushed_again_is_the_last_again(semester):
     assert semester.points(cutoffs=Cutoffs(deadline)) == {"ann": 40}
 
 
-def test_a_spool_that_comes_late_keeps_its_place(semester):
+def test_a_report_that_comes_late_keeps_its_place(semester):
     noted = semester.clock.after(minutes=1)
-    semester.push("two")
+    semester.push("two", before=commit("one"))
     semester.grade("two", 40)
-    semester.push("one", received=noted)
+    semester.push("one", before="0" * 40, received=noted)
     semester.grade("one", 60)
     assert semester.points(ScorePolicy.LAST) == {"ann": 40}
 
@@ -582,9 +586,11 @@ def test_an_audit_line_says_who_what_and_why(ledger, values):
 
 @pytest.mark.parametrize("table", tables.ONLY_GROW)
 def test_the_database_refuses_to_change_or_delete(semester, table):
-    semester.push("one")
+    push = semester.push("one").row
     semester.grade("one")
     semester.ledger.audit("okafor", "look", why="a test")
+    semester.ledger.set_received(push.id, NOON, source=Source.STAFF, who="okafor", why="a test")
+    semester.ledger.add_own_commit(commit("starter"), "starter of a0")
     key = "position" if table == "report_cases" else "id"
     before = rows(semester.ledger, table)
     assert before
@@ -676,3 +682,90 @@ def test_the_history_of_a_case_counts_the_reports_of_its_assignment(semester):
         "Task0 - Case2": {"reports": 2, "passed": 0, "slowest": 1.5},
         "Task0 - Case3": {"reports": 2, "passed": 0, "slowest": 10.0},
     }
+
+
+# receive times, own commits, what is shown ----------------------------------------------------------------
+
+
+def test_the_time_of_a_push_can_be_learned_later(ledger, semester, clock):
+    found = semester.push("one", source=Source.UNKNOWN).row
+    assert ledger.undated() == [found]
+    dated = ledger.set_received(found.id, NOON, source=Source.HOST)
+    assert (dated.received, dated.source) == (NOON, Source.HOST)
+    assert ledger.push(found.id) == dated
+    assert ledger.undated() == []
+    assert ledger.set_received(found.id, clock.after(minutes=5), source=Source.WEBHOOK) == dated
+    late = ledger.set_received(found.id, clock.now, source=Source.STAFF, who="okafor", why="a mail")
+    assert ledger.set_received(found.id, NOON, source=Source.HOST) == late
+    semester.grade("one", 70)
+    assert semester.points(cutoffs=Cutoffs(NOON)) == {}
+    ledger.set_received(found.id, NOON, source=Source.STAFF, who="okafor", why="the right mail")
+    assert semester.points(cutoffs=Cutoffs(NOON)) == {"ann": 70}
+    with pytest.raises(Unknown, match="there is no push 99"):
+        ledger.set_received(99, NOON, source=Source.HOST)
+
+
+def test_a_push_whose_time_is_unknown_counts(semester):
+    semester.push("one", source=Source.UNKNOWN)
+    semester.grade("one", 70)
+    assert semester.points(cutoffs=Cutoffs(NOON - timedelta(days=1))) == {"ann": 70}
+    assert semester.points(cutoffs=Cutoffs(opens=NOON + timedelta(days=1))) == {}
+
+
+def test_a_wrong_clock_does_not_change_which_push_is_the_last(semester, clock):
+    clock.after(hours=1)  # the clock is an hour ahead
+    semester.push("one")
+    semester.grade("one", 100)
+    clock.after(hours=-1)  # and is corrected
+    semester.push("two")
+    semester.grade("two", 40)
+    assert semester.points(ScorePolicy.LAST) == {"ann": 40}
+
+
+def test_our_own_commits_are_no_candidates(ledger, semester):
+    assert ledger.add_own_commit(commit("starter"), "starter of a0")
+    assert not ledger.add_own_commit(commit("starter"), "again")
+    assert ledger.own_commits() == {commit("starter"): "starter of a0"}
+    semester.push("one")
+    semester.grade("one", 70)
+    semester.push("starter")
+    assert [item.push.commit for item in ledger.unsettled()] == []
+    semester.grade("starter", 5)
+    assert semester.points() == {"ann": 70}
+    with pytest.raises(LedgerError, match="not a full commit id"):
+        ledger.add_own_commit("abc", "short")
+
+
+def test_a_repository_is_found_whatever_the_case(ledger, semester):
+    semester.push("one")
+    assert ledger.recorded_name(RepositoryName("git.uni.example", "DLS", "A0-Ann")) == repository()
+    other = RepositoryName("git.uni.example", "DLS", "A0-Bob")
+    assert ledger.recorded_name(other) == other
+
+
+def test_what_happened_after_the_last_feedback(ledger, semester, clock):
+    assert ledger.last_feedback(repository(), "a0") is None
+    push = semester.push("one").row
+    assert [name for name, _ in ledger.unanswered()] == [repository()]
+    job = semester.run("one")
+    ledger.add_report(job.id, report(70))
+    ledger.move(job.id, JobState.FINAL)
+    clock.after(minutes=1)
+    ledger.add_feedback(job.id, commit=commit("f"), branch="score-feedback", shows="ab")
+    assert ledger.last_feedback(repository(), "a0").shows == "ab"
+    assert ledger.unanswered() == []
+    ledger.set_received(push.id, NOON, source=Source.STAFF, who="okafor", why="a mail")
+    assert ledger.unanswered() == []  # in the same moment
+    later = clock.after(minutes=1)
+    ledger.set_received(push.id, NOON - timedelta(hours=1), source=Source.STAFF, who="okafor", why="a mail")
+    assert ledger.unanswered() == [(repository(), later)]
+    assert ledger.unanswered(since=later + timedelta(seconds=1)) == []
+
+
+def test_final_jobs_without_a_report_are_listed_until_they_are_graded(ledger, semester):
+    semester.push("one")
+    job = semester.run("one")
+    ledger.move(job.id, JobState.FINAL, reason="not graded: late")
+    assert [found.id for found in ledger.ungraded()] == [job.id]
+    semester.grade("one", 70, attempt=2)
+    assert ledger.ungraded() == []

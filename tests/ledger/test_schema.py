@@ -64,7 +64,7 @@ def test_a_migration_that_fails_leaves_nothing(new_url, monkeypatch):
 
 
 def test_the_triggers_cover_every_table():
-    assert {*tables.ONLY_GROW, "jobs", "workers"} == set(tables.metadata.tables)
+    assert {*tables.ONLY_GROW, "jobs", "workers", "losses"} == set(tables.metadata.tables)
 
 
 # a ledger of an earlier version -----------------------------------------------------------------------------
@@ -85,6 +85,7 @@ def test_an_earlier_ledger_opens_with_all_its_data(opened):
 
 def test_the_command_finds_nothing_wrong_with_an_earlier_ledger(new_url):
     load("r0003", new_url)
+    Ledger.open(new_url).close()
     result = CliRunner().invoke(main, ["ledger", "check", "--url", new_url])
     assert result.exit_code == 0, result.output
     assert "FAIL" not in result.output
@@ -93,7 +94,8 @@ def test_the_command_finds_nothing_wrong_with_an_earlier_ledger(new_url):
 def test_the_dump_holds_a_row_of_every_table(opened):
     with opened.database.reading() as connection:
         for table in tables.metadata.sorted_tables:
-            assert connection.execute(table.select()).first(), table.name
+            if table.name not in ("push_times", "own_commits", "losses"):  # newer than the dump
+                assert connection.execute(table.select()).first(), table.name
 
 
 def test_the_calls_that_made_the_dump_give_the_same_today(semester):

@@ -79,6 +79,20 @@ def test_without_docker_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch,
         image.save(image.Names(1, light=True), tmp_path)
 
 
+def test_the_archive_is_in_the_folder_that_out_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    client = tmp_path / "bin" / "docker"
+    client.parent.mkdir()
+    client.write_text('#!/bin/sh\necho "an image" > "$3"\n')  # docker save --output FILE IMAGE
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    monkeypatch.chdir(tmp_path)
+    archive = image.save(image.Names(1, light=True), Path("dist"))
+    assert archive == tmp_path / "dist" / "a_env_light_v1.tar"
+    assert sorted(path.name for path in Path("dist").iterdir()) == [archive.name, f"{archive.name}.sha256"]
+    checksum = (tmp_path / "dist" / f"{archive.name}.sha256").read_text().split()[0]
+    assert checksum == hashlib.sha256(b"an image\n").hexdigest()
+
+
 @pytest.mark.docker
 def test_what_is_saved_has_the_checksum_that_lies_beside_it(tmp_path: Path) -> None:
     names = image.Names(10**6 + os.getpid(), light=True)

@@ -104,7 +104,12 @@ def test_an_update_is_proven_too_and_says_what_it_did(tmp_path, out):
     assert result.exit_code == 0, result.output
     assert f"{out}: commit {git(out, 'rev-parse', 'main')}: Dockerfile\n" in result.stderr
     assert f"{out}: left as the student has them: src/work.py\n" in result.stderr
-    assert "nothing to update" in CliRunner().invoke(main, ["release", "t", *options]).stderr
+    (tmp_path / "nothing").mkdir()
+    result = CliRunner().invoke(main, ["release", "t", "--update", str(tmp_path / "nothing"), *options])
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'nothing'}: failed: " in result.stderr
+    assert f"{out}: nothing to update" in result.stderr
+    assert "1 of 2 repositories were not updated; see above" in result.stderr
 
 
 def test_a_reference_that_loses_points_is_refused(tmp_path, out):

@@ -136,6 +136,19 @@ def test_a_bare_repository_is_updated(made, handed_out, tmp_path):
     assert bare.show("main:Dockerfile") == b"FROM new\n"
 
 
+def test_an_update_makes_no_folder_in_a_bare_repository(made, handed_out, tmp_path):
+    """Staff update repositories of other accounts, which could not write to that folder in the next push."""
+    bare = Bare(tmp_path / "ann.git")
+    git(handed_out, "push", "--quiet", str(bare.path), "main")
+    bare.git("config", "core.logAllRefUpdates", "true")
+    before = {path for path in bare.path.rglob("*") if path.is_dir()}
+    done = repository.update(bare.path, changed(made, Dockerfile=b"FROM new\n", new__deep__file=b"x\n"))
+    assert bare.tip("main") == done.commit
+    assert {path for path in bare.path.rglob("*") if path.is_dir()} == before
+    assert bare.git("fsck", "--strict") == ""
+    assert bare.git("show", "main:Dockerfile") == "FROM new"
+
+
 def test_another_branch_that_is_checked_out_stays_as_it_is(made, handed_out):
     git(handed_out, "switch", "--quiet", "-c", "mine")
     repository.update(handed_out, changed(made, Dockerfile=b"FROM new\n"))

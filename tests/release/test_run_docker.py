@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ from tests.support import ROOT
 from tests.support.engine import small_image
 
 SCRIPT = ROOT / "run_docker.sh"
-TOOLS = ("bash", "basename", "cut", "dirname", "grep", "sha256sum", "tail")
+TOOLS = ("bash", "basename", "cut", "dirname", "grep", "head", "sha256sum", "tail", "tr")
 DENIED = "Got permission denied while trying to connect to the Docker daemon socket"
 ENGINE = r"""#!/usr/bin/env bash
 fake=FOLDER slash=/
@@ -324,6 +325,7 @@ FAILURES = {
     ),
     "no image": (lambda m: m.engine(), {}, "image is not on this machine", "a_env_v1.tar"),
     "no checksum": (lambda m: m.engine().archive(checksum=None), {}, "cannot be checked", "download it"),
+    "an empty checksum": (lambda m: m.engine().archive(checksum=""), {}, "has no checksum", "download it"),
     "wrong checksum": (
         lambda m: m.engine().archive(checksum="0" * 64),
         {},
@@ -373,6 +375,25 @@ def test_on_a_mac_the_remedy_is_docker_desktop(machine: Machine) -> None:
     machine.program("uname", "echo Darwin")
     result = machine.engine().prints("info", "Cannot connect", 1).run("true")
     assert "Docker Desktop" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda line: line.upper().encode(),
+        lambda line: line.encode("utf-8-sig"),
+        lambda line: line.replace("\n", "\r\n").encode(),
+        lambda line: line.split()[0].upper().encode("utf-8-sig"),
+        lambda line: ("SHA256 (a_env_v1.tar) = " + line.split()[0]).encode(),
+    ],
+    ids=["capitals", "mark", "crlf", "bare", "bsd"],
+)
+def test_a_checksum_may_be_written_in_other_ways(machine: Machine, form: Callable[[str], bytes]) -> None:
+    machine.engine().archive()
+    file = machine.repository / "a_env_v1.tar.sha256"
+    file.write_bytes(form(file.read_text()))
+    assert machine.run("true").returncode == 0
+    assert machine.calls("load")
 
 
 def test_a_wrong_checksum_loads_nothing(machine: Machine) -> None:

@@ -188,6 +188,13 @@ def test_a_section_is_there_with_its_file():
     assert "<!-- with" not in text
 
 
+def test_a_section_may_be_for_starters_without_a_file():
+    text = ENGLISH.replace("<!-- with src/later.py -->", "<!-- without src/later.py -->")
+    assert "Only with the later file" in handout.readme(text, {"src/work.py"})
+    assert "Only with the later file" not in handout.readme(text, {"src/work.py", "src/later.py"})
+    assert "<!-- without" not in handout.readme(text, {"src/work.py"})
+
+
 # ours ----------------------------------------------------------------------------------------------------
 
 
@@ -227,6 +234,13 @@ def test_docstrings_are_kept(ours):
         if path.startswith("src/") and path.endswith(".py"):
             wanted, released = docstrings((ROOT / path).read_text()), docstrings(content)
             assert released == {place: wanted[place] for place in released}, path
+
+
+def test_an_assignment_that_comes_solved_begins_with_a_push(ours):
+    for name in handout.READMES:
+        first, _, _ = ours.files[name].decode().partition('## <a id="what-you-build">')
+        commands = 'git commit --allow-empty -m "try the submission"\ngit push origin main\n'
+        assert (commands in first) == (ours.assignment == "a0")
 
 
 def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):

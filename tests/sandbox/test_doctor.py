@@ -66,6 +66,15 @@ def test_without_a_suspicious_setting_it_names_a_command_to_try(tmp_path: Path) 
     assert "bwrap" in doctor.namespaces_remedy(tmp_path) or "container" in doctor.namespaces_remedy(tmp_path)
 
 
+def test_in_a_container_it_names_all_options_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "CONTAINER_MARKS", (str(tmp_path / "mark"),))
+    assert "security-opt" not in doctor.namespaces_remedy(tmp_path)
+    (tmp_path / "mark").touch()
+    remedy = doctor.namespaces_remedy(tmp_path)
+    for option in ("seccomp", "apparmor", "systempaths"):
+        assert f"--security-opt {option}=unconfined" in remedy
+
+
 def test_without_an_engine_and_without_an_image_the_doctor_only_mentions_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

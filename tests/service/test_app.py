@@ -12,6 +12,7 @@ from autograder.ledger import Ledger
 from autograder.service.http import app as edge
 from autograder.service.http.listener import Listener
 from autograder.service.http.login import ATTEMPTS
+from autograder.service.jobs.queue import QueueError
 from autograder.service.metrics import Depth
 from tests.support import ROOT
 from tests.support.ledgers import report
@@ -134,6 +135,21 @@ def test_what_is_measured(service, clock):
     assert values[("process_resident_memory_bytes",)] > 0
 
 
+def test_metrics_are_there_without_the_queue_and_without_the_ledger(service, monkeypatch):
+    def away(*_arguments):
+        raise QueueError("the queue sqlite:///jobs.sqlite: unable to open database file")
+
+    monkeypatch.setattr(service.queue, "entries", away)
+    monkeypatch.setattr(service.queue, "check", away)
+    measured = client(service, LOCAL).get("/metrics")
+    assert measured.status_code == 200
+    assert read(measured.text)["autograder_problems",] == 1
+    assert read(measured.text)["autograder_workers",] == 2
+    assert "autograder_queue_depth" not in measured.text
+    monkeypatch.setattr(service.ledger, "count_jobs", away)
+    assert client(service, LOCAL).get("/metrics").status_code == 200
+
+
 def test_two_services_in_one_process_count_apart(service, clock, tmp_path):
     other = new_service(tmp_path, service.ledger, clock)
     service.metrics.fault("fetch")
@@ -241,6 +257,19 @@ def test_a_body_of_two_lengths_is_not_two_requests(service):
     with serving(edge.create(service)) as port:
         response = exchange(port, data)
     assert response.count(b"HTTP/1.1 ") == 1
+
+
+def test_a_request_with_two_lengths_ends_the_connection(service):
+    """What follows may be meant for somebody else: it is not read, even if the path is one that everybody may read."""
+    data = (
+        b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    )
+    with serving(edge.create(service)) as port, Conversation(port) as sender:
+        sender.send(data)
+        response = sender.until(b"\r\n\r\n")
+        assert response.startswith(b"HTTP/1.1 400 ")
+        assert b"connection: close" in response.lower()
+        assert sender.closed(60)
 
 
 def test_responses_do_not_name_the_server(service):

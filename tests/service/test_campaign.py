@@ -8,17 +8,17 @@ import time
 
 import pytest
 
-from tests.support.campaign import SERVICE, Campaign
-from tests.support.university import University
+from tests.support.campaign import Campaign, scene
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_every_push_gets_feedback_once_or_is_superseded_whoever_dies(database, folder, request):
-    pushes, students = (int(part) for part in os.environ.get("AUTOGRADER_CAMPAIGN", "40x8").split("x"))
+def test_branch_page_and_ledger_agree_whoever_dies(database, folder, request):
+    pushes, students = (int(part) for part in os.environ.get("AUTOGRADER_CAMPAIGN", "25x5").split("x"))
     seed = int(os.environ.get("AUTOGRADER_CAMPAIGN_SEED", time.time()))
     url = "" if database == "sqlite" else request.getfixturevalue("postgresql_server").new_database()
     print(f"AUTOGRADER_CAMPAIGN_SEED={seed}")
-    figures = Campaign(University(folder, service=SERVICE, url=url), seed).run(pushes, students)
+    university = scene(folder, url, policy=["last", "best"][seed % 2])
+    figures = Campaign(university, seed).run(pushes, students)
     print(figures)
     assert figures["wrong"] == []
     assert figures["starts"] > 3  # something was harmed

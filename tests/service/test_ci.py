@@ -14,11 +14,11 @@ import yaml
 
 from autograder.errors import GraderError
 from autograder.grading import seal
-from autograder.ledger import JobState, Ledger
+from autograder.ledger import JobState, Ledger, Source
 from autograder.service import ci
 from tests.support import ROOT
 from tests.support.githost import script, serving
-from tests.support.university import HALF, RIGHT, PretendedGraders, University
+from tests.support.university import HALF, RIGHT, PretendedGraders, University, now
 
 WORKFLOW = ROOT / "starter" / "github" / "workflows" / "grade.yml"
 CLOSED = 'closes = "2026-09-15 23:59"\nzone = "UTC"'
@@ -118,6 +118,48 @@ def test_a_repository_that_asks_twice_at_once_is_graded_once(university, graders
     assert alone == [True]
     (job,) = history(university).jobs
     assert sum(change.after is JobState.RUNNING for change in job.changes) == 1
+
+
+def test_a_commit_that_was_recorded_is_graded_whatever_came_later(university, graders):
+    """Its first CI job was cancelled after the push was recorded; now GitHub runs it again."""
+    old = university.push(HALF)
+    with university.parts() as parts:
+        parts.intake.receive(old, now(), source=Source.CI)
+    university.push()
+    assert "40 / 100" in ask(university, graders, old.commit)
+    assert university.score() == 40
+
+
+def test_a_commit_that_the_host_recorded_is_graded_whatever_came_later(university, graders):
+    """Its first CI job was cancelled before it reached the grader."""
+    university.bare().git("config", "core.logAllRefUpdates", "true")
+    log = university.bare().path / "logs" / "refs" / "heads" / "main"
+    old = university.push(HALF)
+    new = university.push()
+    log.write_text(
+        f"{'0' * 40} {old.commit} a <a@b> 1789380000 +0000\tpush\n"
+        f"{old.commit} {new.commit} a <a@b> 1789380060 +0000\tpush\n"
+    )
+    assert "40 / 100" in ask(university, graders, old.commit)
+
+
+def test_a_branch_that_is_set_back_shows_the_score_of_that_commit_again(university, graders):
+    old = university.push(HALF)
+    ask(university, graders, old.commit)
+    new = university.push()
+    ask(university, graders, new.commit)
+    assert university.score() == 100
+    university.bare().git("update-ref", "refs/heads/main", old.commit)
+    ask(university, graders, old.commit)
+    assert university.score() == 40
+
+
+def test_a_starter_is_not_graded(university, graders):
+    starter = university.push(HALF)
+    with university.parts() as parts:
+        parts.ledger.add_own_commit(starter.commit, "starter of t")
+    with pytest.raises(GraderError, match="made by the course staff"):
+        ask(university, graders, starter.commit)
 
 
 def test_a_commit_that_is_not_the_tip_is_not_graded(university, graders):
@@ -290,7 +332,8 @@ def test_the_workflow_uses_nobody_else_s_actions_and_few_rights():
     assert not any("uses" in step for step in job["steps"])
     assert workflow["permissions"] == {}
     assert job["permissions"] == {"contents": "write"}
-    assert workflow["concurrency"]["cancel-in-progress"] is True
+    # a late push must not cancel one that waits
+    assert workflow["concurrency"] == {"group": "grade-${{ github.sha }}", "cancel-in-progress": False}
     assert set(workflow[True]) == {"push", "workflow_dispatch"}  # YAML reads `on` as a truth value
     assert job["if"] == "github.ref == 'refs/heads/main'"
     assert all("${{" not in step["run"] for step in job["steps"])

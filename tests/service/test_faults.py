@@ -91,8 +91,8 @@ MOMENTS = {
     "while it is graded": 'die(Graders, "grade", "before", only=lambda *a: os.environ["VICTIM"] in a)',
     "after the report": f'die(Ledger, "add_report", "after", {OF_LEDGER})',
     "between the report and its checkpoint": f'die(Pipeline, "_grade", "after", {MINE})',
-    "before the push to the branch": f'die(feedback, "publish", "before", {PUBLISHED})',
-    "after the push to the branch": f'die(feedback, "publish", "after", {PUBLISHED})',
+    "before the push to the branch": f'die(feedback, "show", "before", {PUBLISHED})',
+    "after the push to the branch": f'die(feedback, "show", "after", {PUBLISHED})',
     "after the feedback": f'die(Ledger, "add_feedback", "after", {OF_LEDGER})',
     "between the end and its checkpoint": f'die(Ledger, "move", "after", {FINAL})',
 }
@@ -262,7 +262,9 @@ def test_sigterm_beyond_its_limit_leaves_the_job_to_the_next_start(folder, secon
             until((university.folder / "never.reached").exists)
             service.send_signal(signal.SIGTERM)
             assert service.wait() == 0
-            assert parts.ledger.job(job).state is JobState.RUNNING
+            # given back: the worker did not end because of the job
+            assert parts.ledger.job(job).state is JobState.QUEUED
+            assert parts.ledger.job(job).reason == "the worker was stopped"
             processes.start()
             assert settled(parts, job) is JobState.FINAL
             quiet(parts)
@@ -272,6 +274,46 @@ def test_sigterm_beyond_its_limit_leaves_the_job_to_the_next_start(folder, secon
 
 
 # databases ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.postgres
+def test_a_service_that_starts_before_postgresql_waits_for_it(folder):
+    """After a reboot of both machines. A unit that gives up after five quick failures would stay down for good."""
+    with postgres.running() as server:
+        university = University(folder, url=server.new_database())
+        processes = Processes(university)
+        server.stop()
+        try:
+            service, ended = processes.begin(), processes.begin()
+            for process in (service, ended):
+                until(lambda process=process: "waiting for the database" in process.output())
+            ended.send_signal(signal.SIGTERM)
+            assert ended.wait() == 1
+            assert service.poll() is None
+            server.start()
+            processes.ready(service)
+            with university.parts() as parts:
+                assert settled(parts, take(parts, university.push())) is JobState.FINAL
+            assert all(
+                line.startswith("{") for line in university_log(university) if "error: ended" not in line
+            )
+        finally:
+            processes.end()
+
+
+def university_log(university):
+    return (university.folder / "log").read_text().splitlines()
+
+
+@pytest.mark.postgres
+def test_a_database_that_does_not_exist_is_not_waited_for(folder):
+    with postgres.running() as server:
+        university = University(folder, url=server.url("nothing"))
+        processes = Processes(university)
+        try:
+            assert processes.begin().wait() == 1
+        finally:
+            processes.end()
 
 
 @pytest.mark.postgres

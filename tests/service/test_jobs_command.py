@@ -199,7 +199,15 @@ def test_status_shows_jobs_queues_workers_and_the_dead(university):
 
 
 def test_status_of_a_ledger_without_jobs_says_none():
-    nothing = {"jobs": {}, "queues": {}, "workers": [], "running": [], "dead": [], "failed": []}
+    nothing = {
+        "jobs": {},
+        "problems": [],
+        "queues": {},
+        "workers": [],
+        "running": [],
+        "dead": [],
+        "failed": [],
+    }
     assert next(overview.lines(nothing)) == "jobs     none"
 
 

@@ -244,6 +244,28 @@ def test_a_running_job_that_no_worker_has_is_tried_again(service):
     assert [entry.job for entry in parts.queue.entries()] == [job.id]
 
 
+def test_a_try_that_was_planned_by_a_wrong_clock_is_not_waited_for(service):
+    """The worker's clock was an hour ahead when the try failed, and is corrected now."""
+    university, parts = service
+    job = parts.intake.receive(university.push(), now()).job
+    parts.queue.cancel(job.id)
+    parts.ledger.move(job.id, JobState.RUNNING, worker="host:0")
+    failed = parts.ledger.move(job.id, JobState.FAILED, reason="the host is away")
+    parts.queue.enqueue(failed, "cpu", priority=1, delay=timedelta(hours=1))
+    reconciler(parts).repair()
+    (entry,) = parts.queue.entries()
+    assert entry.due is None or entry.due < now() + timedelta(minutes=1)
+
+
+def test_a_running_job_that_was_recorded_by_a_clock_that_was_ahead_is_tried_again(service):
+    university, parts = service
+    job = parts.intake.receive(university.push(), now()).job
+    parts.queue.cancel(job.id)
+    parts.ledger.move(job.id, JobState.RUNNING, worker="gone:0")
+    corrected = reconciler(parts, clock=lambda: now() - timedelta(hours=1))
+    assert corrected.repair() == 1
+
+
 def test_what_no_assignment_wants_any_more_stays_as_it_is(service, monkeypatch):
     university, parts = service
     job = parts.intake.receive(university.push(), now()).job
@@ -258,22 +280,13 @@ def test_a_branch_at_a_commit_without_a_push_is_taken_as_one(service):
     parts.intake.receive(university.push(student="bob"), now())
     parts.intake.receive(university.push(), now())
     lost = university.push("# lost\n")
-    repairs = reconciler(parts, head=lambda target: university.bare(target.student).tip(target.branch))
+    repairs = reconciler(
+        parts, tips=lambda target: (university.bare(target.student).tip(target.branch), None)
+    )
     assert sorted(repairs.look() for _ in range(2)) == [False, True]
     assert sorted(repairs.look() for _ in range(2)) == [False, False]
     (push,) = parts.ledger.pushes(university.repository(), commit=lost.commit)
     assert parts.ledger.job(f"grade:{push.repository}:{lost.commit}:t").state is JobState.QUEUED
-
-
-def test_a_branch_is_not_looked_at_when_a_push_would_come_too_late(folder):
-    university = University(folder, assignment='zone = "UTC"\ncloses = "2026-09-01 12:00"')
-    with university.parts() as parts:
-        parts.intake.receive(university.push(), NOON)
-        university.push("# lost\n")
-        repairs = reconciler(
-            parts, head=lambda _: pytest.fail("the branch was looked at"), clock=lambda: NOON
-        )
-        assert not repairs.look()
 
 
 def test_a_disk_that_is_nearly_full_is_a_problem(service, tmp_path, monkeypatch):
@@ -295,6 +308,31 @@ def test_depths_count_what_waits_and_since_when():
         Entry("c", "c", "cpu", False, "", NOON, NOON + timedelta(seconds=90)),  # waits for its next try
     ]
     assert depths(entries, later) == {"cpu": Depth(2, 1, 40.0), "gpu": Depth()}
+
+
+def test_a_worker_whose_clock_is_wrong_is_alive_while_it_renews_its_row(service):
+    _, parts = service
+    passed = [0.0]
+    whole = Service(
+        parts.ledger, parts.course, parts.queue, parts.intake, lease_seconds=30, monotonic=lambda: passed[0]
+    )
+    for name, minutes in (("behind:0", -5), ("ahead:0", 5)):
+        rows.start(
+            parts.ledger.database,
+            name,
+            origin="",
+            queues=["cpu"],
+            version="1",
+            now=now() + timedelta(minutes=minutes),
+        )
+    whole.workers()
+    for _ in range(4):
+        passed[0] += 20
+        for name, minutes in (("behind:0", -5), ("ahead:0", 5)):
+            rows.beat(parts.ledger.database, name, now=now() + timedelta(minutes=minutes))
+        assert (whole.workers(), whole.problems()) == (2, [])
+    passed[0] += 61  # both are silent now, whatever their clocks said
+    assert whole.workers() == 0
 
 
 def test_a_service_without_a_worker_is_not_ready(service):

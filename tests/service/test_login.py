@@ -243,6 +243,18 @@ def test_odd_forms_are_refused(client, body, kind):
     assert client.post("/login", content=body, headers={"Content-Type": kind}).status_code == 400
 
 
+@pytest.mark.parametrize("host", ["grader.uni.example", "grader.uni.example:8443"])
+def test_the_login_works_on_another_port_than_443(service, clock, tmp_path, host):
+    """Some proxies forward the name that the browser asked for without its port."""
+    url = "https://grader.uni.example:8443"
+    proxied = TestClient(
+        edge.create(new_service(tmp_path, service.ledger, clock, url=url)), follow_redirects=False
+    )
+    assert log_in(proxied, headers={"Host": host, "Origin": url}).status_code == 303
+    elsewhere = {"Host": host, "Origin": "https://grader.uni.example:9443"}
+    assert log_in(proxied, headers=elsewhere).status_code == 403
+
+
 def test_the_form_of_another_site_is_refused(client):
     response = log_in(client, headers={"Origin": "http://evil.example", "Sec-Fetch-Site": "cross-site"})
     assert response.status_code == 403
@@ -324,15 +336,42 @@ def test_client_addresses(address, expected):
         ("127.0.0.1", "unknown", "127.0.0.1"),
         ("127.0.0.1", "", "127.0.0.1"),
         ("127.0.0.1", "192.0.2.1,", "127.0.0.1"),
+        ("127.0.0.1", "192.0.2.7, 127.0.0.1", "127.0.0.1"),  # a client on the proxy's machine
         ("203.0.113.5", "192.0.2.1", "203.0.113.5"),  # not on this machine: anybody could claim that
     ],
-    ids=["ipv4", "several", "ipv6", "not-an-address", "empty", "comma", "elsewhere"],
+    ids=[
+        "ipv4",
+        "several",
+        "ipv6",
+        "not-an-address",
+        "empty",
+        "comma",
+        "on-the-proxy",
+        "elsewhere",
+    ],
 )
-def test_a_proxy_on_this_machine_names_the_client(address, forwarded, expected):
-    assert client_address(request_from(address, x_forwarded_for=forwarded)) == expected
+def test_a_configured_proxy_names_the_client(address, forwarded, expected):
+    proxies = ("127.0.0.1", "::1", "10.0.0.2")
+    assert client_address(request_from(address, x_forwarded_for=forwarded), proxies) == expected
 
 
-def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(app):
+def test_without_a_configured_proxy_nobody_names_another_client():
+    assert client_address(request_from("127.0.0.1", x_forwarded_for="192.0.2.1")) == "127.0.0.1"
+
+
+def test_who_guesses_does_not_get_more_attempts_by_a_header(app):
+    """An account on this machine reaches the service without a proxy, and may send any header."""
+    guesser = TestClient(app, base_url=URL, client=("127.0.0.1", 1), follow_redirects=False)
+    statuses = [
+        log_in(guesser, f"guess {number}", headers={"X-Forwarded-For": f"192.0.2.{number}"}).status_code
+        for number in range(ATTEMPTS + 1)
+    ]
+    assert statuses == [401] * ATTEMPTS + [429]
+
+
+def test_behind_a_proxy_one_who_guesses_does_not_lock_out_others(service, clock, tmp_path):
+    proxied = new_service(tmp_path, service.ledger, clock, proxies=("127.0.0.1",))
+    app = edge.create(proxied, monotonic=lambda: 0.0)
     proxy = TestClient(app, base_url=URL, client=("127.0.0.1", 1), follow_redirects=False)
     for number in range(ATTEMPTS + 1):
         log_in(proxy, f"guess {number}", headers={"X-Forwarded-For": "192.0.2.1"})

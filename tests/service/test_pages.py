@@ -5,6 +5,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from msgspec.structs import replace
 from starlette.testclient import TestClient
 
 from autograder.ledger import Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
@@ -12,10 +13,11 @@ from autograder.report import Report
 from autograder.service.http import app as edge
 from autograder.service.http import pages
 from autograder.service.http.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, ago, inert, moment
+from autograder.service.jobs.queue import QueueError
 from autograder.service.metrics import Depth
 from autograder.verdict import CaseResult, Verdict
 from tests.support.ledgers import commit, repository
-from tests.support.webservice import ASSIGNMENTS, EXTENSIONS, TOKEN, URL, assignment, new_service
+from tests.support.webservice import ASSIGNMENTS, EXTENSIONS, HOSTS, TOKEN, URL, assignment, new_service
 
 ANN = "/r/git.uni.example/dls/a0-ann"
 NOW = datetime(2026, 9, 10, 13, tzinfo=timezone.utc)
@@ -126,6 +128,10 @@ def test_pages_load_nothing_from_elsewhere_and_no_script(client, semester):
     job = semester.grade("one")
     for path in ("/", "/login", ANN, f"/jobs/{job.id}", "/jobs", "/r"):
         text = client.get(path).text
+        # a link to the git host of the repository, which a browser follows only when it is clicked
+        text = re.sub(
+            r'<a class="commit" href="https://git\.uni\.example/[^"]*" rel="noreferrer"', "<a", text
+        )
         assert "<script" not in text
         assert not re.search(r"\son\w+=|style=|javascript:", text)
         assert not re.search(r'(src|href|action)="(?!/[^/]|/")', text), path
@@ -145,6 +151,19 @@ def test_a_page_that_cannot_be_read_gets_a_503(service, client, caplog, monkeypa
 # a repository --------------------------------------------------------------------------------------------
 
 
+def test_the_front_page_is_there_when_the_queue_cannot_be_read(service, client, semester, monkeypatch):
+    def away(*_arguments):
+        raise QueueError("the queue sqlite:///jobs.sqlite: unable to open database file")
+
+    semester.push("one")
+    monkeypatch.setattr(service.queue, "entries", away)
+    monkeypatch.setattr(service.queue, "check", away)
+    response = client.get("/")
+    assert response.status_code == 200
+    assert "unable to open database file" in response.text
+    assert "waiting" in response.text
+
+
 def test_the_history_of_a_repository(client, semester):
     semester.push("first")
     semester.grade("first", 40)
@@ -159,6 +178,49 @@ def test_the_history_of_a_repository(client, semester):
     assert '"numpy": "2.0"' in text
     assert "Published 2026-09-10 12:04:00 UTC on score-feedback as " + commit(job.id)[:12] in text
     assert text.count(" counts") == 2  # at the top, and at the push
+
+
+def test_times_are_in_the_zone_of_the_course(staff_of, semester):
+    semester.push("first")  # received at 12:01 UTC
+    job = semester.grade("first", 40)
+    for zone, shown in {
+        "Europe/Berlin": "2026-09-10 14:01:00 UTC+02:00",
+        "Asia/Shanghai": "2026-09-10 20:01:00 UTC+08:00",
+        "America/St_Johns": "2026-09-10 09:31:00 UTC-02:30",
+        "UTC": "2026-09-10 12:01:00 UTC",
+    }.items():
+        client = staff_of(zone=zone)
+        assert f"received {shown} , pushed by" in text_of(client.get(ANN))
+        offset = shown[shown.index(" UTC") :]
+        assert f"{offset} " in text_of(client.get(f"/jobs/{job.id}"))
+        assert f'{offset}">' in client.get("/").text  # where only `5 min ago` is seen, as the tooltip
+
+
+@pytest.mark.parametrize(
+    ("host", "base", "expected"),
+    [
+        ("git.uni.example", "https://git.uni.example", "https://git.uni.example/dls/a0-ann/commit/{}"),
+        ("git.uni.example", "https://uni.example/git/", "https://uni.example/git/dls/a0-ann/commit/{}"),
+        ("git.uni.example", "ssh://git@git.uni.example:2222", "https://git.uni.example/dls/a0-ann/commit/{}"),
+        (
+            "gitlab.uni.example",
+            "https://gitlab.uni.example",
+            "https://gitlab.uni.example/dls/a0-ann/-/commit/{}",
+        ),
+        ("folder", "bare", None),
+        ("gone.example", None, None),
+    ],
+    ids=["gitea", "path", "ssh", "gitlab", "folder", "unknown"],
+)
+def test_a_commit_is_linked_to_its_host(ledger, clock, tmp_path, semester, host, base, expected):
+    known = {name: replace(HOSTS[name], base=base) if name == host else each for name, each in HOSTS.items()}
+    client = staff(new_service(tmp_path, ledger, clock, hosts=known))
+    name = RepositoryName(host, "dls", "a0-ann")
+    ledger.record_push(name, commit=commit("first"), ref="refs/heads/main", before="0" * 40)
+    job = ledger.open_job(name, commit("first"), "a0").row
+    for path in (f"/r/{name}", f"/jobs/{job.id}"):
+        links = re.findall(r'href="(http[^"]+)"', client.get(path).text)
+        assert links == ([expected.format(commit("first"))] if expected else [])
 
 
 def test_the_best_push_counts_if_that_is_the_score_policy(staff_of, semester):
@@ -189,6 +251,34 @@ def test_an_extension_is_shown(staff_of, semester, tmp_path):
     text = text_of(client.get(ANN))
     assert "on time, extended" in text
     assert "ill" not in text.replace("Repositories", "").replace("still", "")
+
+
+def test_a_push_that_was_late_and_counts_now_is_not_shown_as_both(staff_of, semester, tmp_path):
+    (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\nann,a0,2026-09-10 13:00,ill\n")
+    semester.push("first")
+    job = semester.run("first")
+    semester.ledger.move(job.id, JobState.FINAL, reason="not graded: late")
+    client = staff_of(zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS)
+    text = text_of(client.get(ANN))
+    assert "on time, extended" in text
+    assert (
+        "not graded: late by the deadline of that time; it counts now, and a further attempt is graded"
+        in text
+    )
+
+
+def test_the_front_page_names_a_mistake_in_the_extensions(semester, clock, tmp_path):
+    (tmp_path / EXTENSIONS).write_text(f"{COLUMNS}\n2O23,a0,2026-09-10 13:00,ill\n")
+    semester.push("first", student="2023")
+    assignments = {
+        "a0": assignment(
+            "git.uni.example", "dls/a0-*", zone="UTC", closes="2026-09-10 11:00", extensions_file=EXTENSIONS
+        )
+    }
+    page = staff(new_service(tmp_path, semester.ledger, clock, assignments=assignments)).get("/")
+    assert "extensions.csv:2: student: no repository of '2O23' has pushed, but one of '2023' has" in text_of(
+        page
+    )
 
 
 def test_a_removed_assignment_keeps_its_reports(semester, clock, tmp_path):
@@ -286,7 +376,8 @@ def test_links_lead_somewhere(client, semester):
         response = client.get(path)
         assert response.status_code == 200, path
         if "html" in response.headers["content-type"]:
-            todo += [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]*)"', response.text)]
+            links = [link.replace("&amp;", "&") for link in re.findall(r'href="([^"]*)"', response.text)]
+            todo += [link for link in links if not link.startswith("https://git.uni.example/dls/a0-")]
     assert len(seen) > 10
 
 

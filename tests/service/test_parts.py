@@ -15,7 +15,7 @@ from autograder.report import from_json
 from autograder.service import logs
 from autograder.service.jobs import feedback_files
 from autograder.service.jobs.graders import Graders
-from autograder.service.logs import LOG, about
+from autograder.service.logs import LOG, JsonLines, Repeats, about
 from tests.support.course import RIGHT, CourseFolder
 from tests.support.ledgers import commit, report
 from tests.support.processes import until
@@ -35,6 +35,7 @@ def lines():
     root.setLevel(before[1])
     own.setLevel(before[2])
     logs.threading.excepthook = before[3]
+    logging.captureWarnings(capture=False)
 
 
 def test_a_line_says_what_it_is_about(lines):
@@ -68,6 +69,30 @@ def test_an_error_comes_with_its_trace(lines):
     except ValueError:
         LOG.exception("it failed")
     assert lines()[0]["trace"].endswith("ValueError: no")
+
+
+def test_a_warning_that_repeats_is_logged_once_a_minute_with_the_number(lines):
+    passed = [0.0]
+    handler = next(each for each in logging.getLogger().handlers if isinstance(each.formatter, JsonLines))
+    handler.filters[:] = [Repeats(monotonic=lambda: passed[0])]
+    engine = logging.getLogger("dbos")
+    for second in range(90):
+        passed[0] = float(second)
+        engine.warning("Exception listing queues: connection refused\nand a trace, number %s", second)
+        LOG.warning("the lease could not be renewed", extra={"reason": "away"})
+    LOG.warning("the lease could not be renewed", extra={"reason": "another reason"})
+    LOG.info("step")
+    LOG.info("step")
+    found = [(line["event"].partition("\n")[0], line.get("repeated")) for line in lines()]
+    assert found == [
+        ("Exception listing queues: connection refused", None),
+        ("the lease could not be renewed", None),
+        ("Exception listing queues: connection refused", 59),
+        ("the lease could not be renewed", 59),
+        ("the lease could not be renewed", None),
+        ("step", None),
+        ("step", None),
+    ]
 
 
 # graders -------------------------------------------------------------------------------------------------

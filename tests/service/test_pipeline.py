@@ -1,5 +1,6 @@
 """The steps of a job, one after the other, on real repositories: what a student gets, and what the ledger holds."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
 import pytest
@@ -7,44 +8,14 @@ import pytest
 from autograder.errors import GraderError, SuiteError
 from autograder.git import feedback
 from autograder.git.process import GitHostError
-from autograder.ledger import JobState
+from autograder.ledger import WORKER_LOST, JobState, tables
 from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
-from autograder.service.jobs.fairness import priority
-from autograder.service.jobs.pipeline import Pipeline
+from autograder.service.jobs.fairness import priority, used
+from tests.support.desk import Desk
 from tests.support.ledgers import problems
-from tests.support.university import HALF, PretendedGraders, University, now
-
-
-class Desk:
-    """A service without processes: pushes are taken and jobs run when a test says so."""
-
-    def __init__(self, university, parts, folder):
-        self.university, self.ledger, self.intake = university, parts.ledger, parts.intake
-        self.queue, self.course = parts.queue, parts.course
-        self.graders = PretendedGraders()
-        self.folder = folder
-        self.pipeline = self.worker("host:0")
-
-    def worker(self, name):
-        return Pipeline(
-            self.ledger, self.course, self.graders, self.intake, self.folder / name, name, retries=2
-        )
-
-    def take(self, push, received=None):
-        """Take a push; return its job's id."""
-        return self.intake.receive(push, received or now()).job.id
-
-    def run(self, job):
-        self.pipeline.run(job)
-        return self.ledger.job(job).state
-
-    def push(self, *work, received=None, **values):
-        return self.take(self.university.push(*work, **values), received)
-
-    def state(self, job):
-        return self.ledger.job(job).state
+from tests.support.university import HALF, University, now
 
 
 @pytest.fixture
@@ -102,7 +73,7 @@ def test_a_job_that_is_final_is_not_done_again(desk):
     assert (len(desk.graders.graded), desk.university.bare().tip("score-feedback")) == (1, tip)
 
 
-@pytest.mark.parametrize("dies", ["add_report", "publish", "add_feedback", "move"])
+@pytest.mark.parametrize("dies", ["add_report", "show", "add_feedback", "move"])
 def test_a_worker_that_dies_anywhere_leaves_one_report_and_one_feedback_commit(desk, monkeypatch, dies):
     class Died(BaseException):
         pass
@@ -118,7 +89,7 @@ def test_a_worker_that_dies_anywhere_leaves_one_report_and_one_feedback_commit(d
 
     job = desk.push()
     with monkeypatch.context() as patch:
-        owner = feedback if dies == "publish" else desk.ledger
+        owner = feedback if dies == "show" else desk.ledger
         patch.setattr(owner, dies, dying(getattr(owner, dies)))
         with pytest.raises(Died):
             desk.run(job)
@@ -253,10 +224,8 @@ def test_a_newer_push_supersedes_one_that_waits(desk):
 def test_webhooks_out_of_order_grade_what_the_branch_is_at(desk):
     first, second = desk.university.push(HALF), desk.university.push()
     newer, older = desk.take(second), desk.take(first)
-    assert desk.state(newer) is JobState.SUPERSEDED  # in the order of the webhooks it is the older one
+    assert desk.state(newer) is JobState.QUEUED  # its webhook names the commit before it
     assert desk.run(older) is JobState.SUPERSEDED
-    assert desk.state(newer) is JobState.QUEUED
-    assert newer in {entry.job for entry in desk.queue.entries()}
     assert desk.run(newer) is JobState.FINAL
     assert published(desk) == [second.commit]
 
@@ -307,6 +276,7 @@ def test_a_commit_that_is_gone_needs_no_feedback(desk):
     bare = desk.university.bare()
     bare.git("update-ref", "-d", "refs/heads/main")
     bare.git("prune", "--expire=now")
+    assert desk.run(job) is JobState.FAILED  # a host that lags behind says the same for a moment
     assert desk.run(job) is JobState.FINAL
     assert "pushed over" in desk.ledger.job(job).reason
 
@@ -375,7 +345,7 @@ def test_a_git_host_that_fails_is_tried_again(desk, monkeypatch):
 
     job = desk.push()
     with monkeypatch.context() as patch:
-        patch.setattr(feedback, "publish", fail)
+        patch.setattr(feedback, "show", fail)
         assert desk.run(job) is JobState.FAILED
     assert desk.run(job) is JobState.FINAL
     assert len(desk.graders.graded) == 1  # the report was recorded
@@ -397,11 +367,60 @@ def test_a_job_that_ends_its_worker_each_time_is_dead_in_the_end(desk):
     assert "does it end its worker?" in desk.ledger.job(job).reason
 
 
+def test_a_worker_that_is_killed_does_not_count_as_a_try_of_its_job(desk):
+    """The job has one failure of its own, and two workers were killed that ran it."""
+
+    def fail(*_):
+        raise GraderError("the sandbox broke")
+
+    job = desk.push()
+    desk.graders.before = fail
+    assert desk.run(job) is JobState.FAILED
+    desk.graders.before = lambda *_: None
+    for _ in range(2):
+        desk.ledger.move(job, JobState.RUNNING, worker="host:0")
+    assert desk.ledger.recent_failures(job) == 1
+    assert desk.run(job) is JobState.FAILED  # the second time, it lets the others go first
+    assert desk.ledger.job(job).reason == WORKER_LOST
+    assert desk.ledger.recent_failures(job) == 1
+    assert desk.run(job) is JobState.FINAL
+
+
+def test_a_job_whose_worker_was_killed_once_goes_on_at_once(desk):
+    job = desk.push()
+    desk.ledger.move(job, JobState.RUNNING, worker="host:0")
+    assert desk.run(job) is JobState.FINAL
+
+
+def test_a_clock_that_was_ahead_does_not_prolong_a_wait(desk):
+    def fail(*_):
+        raise GraderError("the sandbox broke")
+
+    job = desk.push()
+    desk.graders.before = fail
+    desk.run(job)
+    first = timedelta(seconds=10)
+    corrected = now() - timedelta(hours=1)
+    wait = pipeline.wait_before_next_try(desk.ledger, desk.ledger.job(job), first, lambda: corrected)
+    assert wait == first
+
+
 def test_a_repository_that_is_gone_is_for_staff(desk):
     job = desk.push()
     desk.university.bare().path.rename(desk.university.folder / "elsewhere")
-    assert desk.run(job) is JobState.DEAD
+    assert [desk.run(job) for _ in range(3)] == [JobState.FAILED, JobState.FAILED, JobState.DEAD]
     assert "no such repository" in desk.ledger.job(job).reason
+
+
+def test_a_repository_that_is_gone_for_a_moment_is_graded(desk):
+    """A folder that is not mounted yet, or one wrong response of a host, must not end all jobs at once."""
+    job = desk.push()
+    path = desk.university.bare().path
+    away = path.rename(desk.university.folder / "elsewhere")
+    assert desk.run(job) is JobState.FAILED
+    away.rename(path)
+    assert desk.run(job) is JobState.FINAL
+    assert desk.university.score() == 100
 
 
 def test_an_assignment_that_is_gone_is_for_staff(desk, monkeypatch):
@@ -447,6 +466,34 @@ def test_a_student_with_many_jobs_waits_for_one_with_few(desk):
         [other, many[0], many[1], many[2], regrade.id],
     )
     assert len(set(priorities.values())) == 4
+
+
+def test_a_student_whose_submissions_take_long_waits_for_one_whose_do_not(desk):
+    """Eve's submission had a worker for twenty minutes. Her next push is taken after three pushes of Ann."""
+    slow = desk.push(student="eve")
+    desk.ledger.move(slow, JobState.RUNNING, worker="host:0")
+    with desk.ledger.database.writing() as connection:
+        long_ago = now() - timedelta(minutes=20)
+        connection.execute(tables.jobs.update().where(tables.jobs.c.id == slow).values(started=long_ago))
+    again = desk.ledger.job(desk.push(HALF, student="eve"))
+    others = [desk.ledger.job(desk.push(student="ann", **{"n.txt": str(n).encode()})) for n in range(3)]
+    assert priority(desk.ledger, again) > max(priority(desk.ledger, other) for other in others)
+
+
+def test_what_a_student_used_is_forgotten_after_an_hour(desk):
+    job = desk.ledger.job(desk.push())
+    noon = now()
+
+    def ran(begin, end):
+        started, finished = (None if at is None else noon + timedelta(minutes=at) for at in (begin, end))
+        return used([replace(job, started=started, finished=finished)], noon)
+
+    assert ran(None, None) == timedelta(0)  # it waits
+    assert ran(-10, None) == timedelta(minutes=10)  # it runs
+    assert ran(-50, -30) == timedelta(minutes=20)
+    assert ran(-70, -50) == timedelta(minutes=10)
+    assert ran(-90, -70) == timedelta(0)
+    assert ran(5, None) == timedelta(0)  # the clock of its worker is ahead
 
 
 def test_a_queue_that_is_away_loses_nothing(desk, monkeypatch):

@@ -1,8 +1,12 @@
 """The post-receive hook: real pushes with git, and what is in the spool after them."""
 
 import json
+import os
+import shutil
 import subprocess
+import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,9 @@ from click.testing import CliRunner
 from autograder.cli import main
 from autograder.config import load
 from autograder.course.course import Course
+from autograder.git.feedback import publish
+from autograder.git.remote import Remote
+from autograder.ledger import Ledger
 from autograder.service.intake import post_receive
 from autograder.service.intake.spool import Spool
 from tests.support.githost import ENVIRONMENT, Bare, git
@@ -179,7 +186,7 @@ def test_it_never_overwrites_what_waits(installed, spool, tmp_path):
     hook.write_text(text)
     for letter in (b"a", b"b", b"c"):
         listing = b"%s %s refs/heads/main\n" % (b"0" * 40, letter * 40)
-        subprocess.run(["/bin/sh", hook], cwd=tmp_path, env=ENVIRONMENT, input=listing, check=True)
+        subprocess.run(["/bin/sh", hook], cwd=installed.path, env=ENVIRONMENT, input=listing, check=True)
     assert sorted(pushed.commit[0] for pushed, _ in drained(spool)) == ["a", "b", "c"]
 
 
@@ -206,6 +213,7 @@ def test_a_full_disk_leaves_nothing_half_written(installed, spool):
     )
     assert done.returncode == 0
     assert b"was not told" in done.stderr
+    assert all(line.startswith(b"autograder: ") for line in done.stderr.splitlines()), done.stderr
     assert list(spool.folder.iterdir()) == []
 
 
@@ -214,6 +222,239 @@ def test_the_hook_needs_nothing_of_the_grader(installed):
     assert text.startswith("#!/bin/sh\n")
     assert "python" not in text
     assert "@" not in text.replace("[!A-Za-z0-9._@-]", "")
+
+
+# a hook in another repository ----------------------------------------------------------------------------
+
+
+def pushed_to(path, folder):
+    """Clone a repository, push a commit, and return the messages of git and the commit."""
+    git(folder, "clone", "--quiet", str(path), "again")
+    git(folder / "again", "commit", "--quiet", "--allow-empty", "-m", "again")
+    return push(folder / "again", "+HEAD:main"), git(folder / "again", "rev-parse", "HEAD")
+
+
+@pytest.mark.parametrize("act", [shutil.copytree, Path.rename], ids=["copied", "renamed"])
+def test_a_copied_or_renamed_repository_reports_its_own_name(installed, checkout, spool, tmp_path, act):
+    commit(checkout)
+    push(checkout)
+    drained(spool)
+    other = installed.path.with_name("a0-bob.git")
+    act(installed.path, other)
+    message, head = pushed_to(other, tmp_path)
+    ((pushed, _),) = drained(spool)
+    assert (pushed.owner, pushed.name, pushed.commit) == ("cs", "a0-bob", head)
+    assert "the push counts for cs/a0-bob," in message
+    assert "not for cs/a0-ann" in message
+
+
+def test_a_repository_outside_the_host_s_folder_is_not_taken_for_the_original(
+    installed, checkout, spool, tmp_path
+):
+    commit(checkout)
+    push(checkout)
+    drained(spool)
+    copy = tmp_path / "back up" / "a0-ann.git"
+    shutil.copytree(installed.path, copy)
+    message, _ = pushed_to(copy, tmp_path)
+    assert "your push is safe, but it is not graded: this repository was copied or moved." in message
+    assert f"please tell the course staff: autograder hook install {copy}" in message
+    result = spool.drain(lambda *_: pytest.fail("it is a push of another repository"))
+    ((_, reason),) = result.rejected
+    assert f"the hook of cs/a0-ann ran in {copy}, a copied or moved repository" in reason
+
+
+def test_a_name_that_follows_from_the_path_may_be_given_too(course, bare, config):
+    given = post_receive.place(course, bare.path, host="files", owner="cs")
+    assert given == post_receive.place(course, bare.path)
+    assert autograder(config, "install", bare.path, "--host", "files", "--owner", "cs").exit_code == 0
+    assert autograder(config, "check").exit_code == 0
+
+
+def test_one_hook_may_serve_several_repositories(course, spool, tmp_path):
+    for student in ("ann", "bob"):
+        bare = Bare(tmp_path / "git" / "cs" / f"a0-{student}.git")
+        bare.git("config", "core.hooksPath", str(tmp_path / "hooks"))
+        post_receive.install(post_receive.place(course, bare.path), spool)
+    for student in ("ann", "bob"):
+        pushed_to(tmp_path / "git" / "cs" / f"a0-{student}.git", new(tmp_path / student))
+        ((pushed, _),) = drained(spool)
+        assert pushed.name == f"a0-{student}"
+    assert post_receive.findings(course, spool) == []
+
+
+def new(folder):
+    folder.mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("path", ["a0-ann.git", "cs/a0-ann"], ids=["no-owner", "no-git"])
+def test_a_repository_where_the_service_would_not_find_it_gets_no_hook(course, tmp_path, path):
+    bare = Bare(tmp_path / "git" / path)
+    with pytest.raises(post_receive.HookError, match=r"is not at OWNER/NAME\.git in the folder"):
+        post_receive.place(course, bare.path)
+
+
+def test_staff_see_which_repositories_need_them(installed, config, spool, tmp_path):
+    assert autograder(config, "check").output.startswith("ok ")
+    shutil.copytree(installed.path, installed.path.with_name("a0-bob.git"))
+    Bare(tmp_path / "git" / "cs" / "a0-eve.git")
+    Bare(tmp_path / "git" / "cs" / "b9-nobody-grades-it.git")
+    result = autograder(config, "check")
+    assert result.exit_code == 1
+    Ledger.open(load(config).ledger_url(), folder=tmp_path).close()
+    status = CliRunner().invoke(main, ["status", "--config", str(config)]).output
+    assert f"hook     the hook of {tmp_path}/git/cs/a0-bob.git was installed for another" in status
+    first, second, last = result.output.splitlines()
+    assert "a0-bob.git was installed for another repository or spool: autograder hook install" in first
+    assert "a0-eve.git has no hook" in second
+    assert "2 problems" in last
+    for name in ("a0-bob.git", "a0-eve.git"):
+        assert autograder(config, "install", tmp_path / "git" / "cs" / name).exit_code == 0
+    assert autograder(config, "check").exit_code == 0
+
+
+def test_a_copy_whose_name_no_repository_can_have_is_named(installed, course, spool):
+    copy = installed.path.with_name("a0-ann (copy).git")
+    shutil.copytree(installed.path, copy)
+    (problem,) = post_receive.findings(course, spool)
+    assert problem.startswith(f"{copy} cannot be graded: ")
+
+
+# the end of grading --------------------------------------------------------------------------------------
+
+
+def test_after_uninstall_nothing_is_graded_and_nothing_is_reported(installed, config, checkout, spool):
+    assert autograder(config, "uninstall", installed.path).exit_code == 2  # it has no --config
+    result = CliRunner().invoke(main, ["hook", "uninstall", str(installed.path)])
+    assert result.output == f"{installed.path}: removed; its pushes are not graded any more\n"
+    commit(checkout)
+    push(checkout)
+    assert spool.waiting() == 0
+    result = autograder(config, "run", installed.path)
+    assert result.exit_code == 1
+    assert "the grading of" in result.output
+    assert "has ended; to begin it again: autograder hook install" in result.output
+    assert autograder(config, "check").exit_code == 0
+    assert autograder(config, "install", installed.path).exit_code == 0
+    assert autograder(config, "run", installed.path).exit_code == 0
+    assert spool.waiting() == 1
+
+
+def test_uninstall_leaves_a_hook_that_serves_others(course, spool, tmp_path, config):
+    for student in ("ann", "bob"):
+        bare = Bare(tmp_path / "git" / "cs" / f"a0-{student}.git")
+        bare.git("config", "core.hooksPath", str(tmp_path / "hooks"))
+        post_receive.install(post_receive.place(course, bare.path), spool)
+    result = CliRunner().invoke(main, ["hook", "uninstall", str(tmp_path / "git" / "cs" / "a0-ann.git")])
+    assert "there was no hook of its own to remove; its pushes are not graded any more" in result.output
+    assert (tmp_path / "hooks" / "post-receive").is_file()
+
+
+# several repositories ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["install", "run"])
+def test_the_others_are_done_when_one_fails(command, config, spool, tmp_path):
+    ann, bob = (Bare(tmp_path / "git" / "cs" / f"a0-{name}.git").path for name in ("ann", "bob"))
+    odd = Bare(tmp_path / "git" / "cs" / "b0-odd.git").path
+    file = tmp_path / "git" / "cs" / "x.git"
+    file.touch()
+    result = autograder(config, command, ann, file, tmp_path / "nothing.git", odd, bob)
+    assert result.exit_code == 1
+    assert f"{file}: failed: {file} is not a bare repository" in result.output
+    assert "nothing.git is not a bare repository" in result.output
+    assert f"{odd}: failed: no assignment grades pushes to files/cs/b0-odd" in result.output
+    assert "3 of 5 repositories failed; see above" in result.output
+    for path in (ann, bob):
+        assert f"{path}: " in result.output
+        assert (path / "hooks" / "post-receive").is_file() == (command == "install")
+
+
+def test_uninstall_goes_on_after_one_that_fails(installed, tmp_path):
+    result = CliRunner().invoke(main, ["hook", "uninstall", str(tmp_path / "x.git"), str(installed.path)])
+    assert result.exit_code == 1
+    assert "x.git is not a bare repository" in result.output
+    assert f"{installed.path}: removed" in result.output
+
+
+# accounts ------------------------------------------------------------------------------------------------
+
+
+OTHER = 12001  # a user and group id that this machine need not know
+
+
+class Account:
+    """Another account of this machine, with a bare repository of its own and a clone of it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.base, self.home = new(folder / "git"), new(folder / "home")
+        for own in (self.base, self.home):
+            os.chown(own, OTHER, OTHER)
+        self.path, self.clone = self.base / "cs" / "a0-ann.git", self.home / "work"
+        self.git(self.base, "init", "--quiet", "--bare", str(self.path))
+        self.git(self.path, "config", "core.logAllRefUpdates", "true")
+        self.git(self.home, "clone", "--quiet", str(self.path), "work")
+        self.git(self.clone, "switch", "--quiet", "-c", "main")
+        self.config = folder / "autograder.toml"
+        self.config.write_text(SETTINGS)
+
+    def git(self, folder, *arguments):
+        command = ["setpriv", f"--reuid={OTHER}", f"--regid={OTHER}", "--clear-groups", "git", *arguments]
+        environment = ENVIRONMENT | {"HOME": str(self.home)}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def push(self):
+        """Push a commit, and return it."""
+        self.git(self.clone, "commit", "--quiet", "--allow-empty", "-m", "work")
+        self.git(self.clone, "push", "--quiet", "origin", "main")
+        return self.git(self.clone, "rev-parse", "HEAD")
+
+    def findings(self):
+        course = Course.of(load(self.config))
+        return post_receive.findings(course, Spool(course.spool()))
+
+
+@pytest.fixture
+def account():
+    if os.getuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can run git under another account")
+    with tempfile.TemporaryDirectory() as name:  # pytest closes its own folders to other accounts
+        Path(name).chmod(0o755)
+        yield Account(Path(name))
+
+
+def test_feedback_of_another_account_never_makes_a_push_fail(account):
+    """The fourth push or so failed: our feedback had made a folder of objects that the push must write to."""
+    remote = Remote.at(account.base, "cs", "a0-ann")
+    for _ in range(8):
+        head = account.push()
+        files = {"score.md": f"# {head}".encode(), "score.json": b"{}"}
+        publish(remote, graded_commit=head, attempt=1, files=files, when=datetime.now(timezone.utc))
+    folders = [folder for folder in account.path.rglob("*") if folder.is_dir()]
+    assert [folder for folder in folders if folder.stat().st_uid != OTHER] == []
+
+
+def test_a_repository_to_which_its_owner_cannot_write_is_found(account):
+    path = account.path
+    assert autograder(account.config, "install", path).exit_code == 0
+    head = account.push()
+    folder = path / "objects" / head[:2]
+    os.chown(folder, 0, 0)
+    (problem,) = account.findings()
+    assert (
+        f"1 folders in {path} belong to another account, such as objects/{head[:2]}, so pushes fail"
+        in problem
+    )
+    assert f"chown -R --reference={path} {path}" in problem
+    assert problem in autograder(account.config, "install", path).output
+    subprocess.run(["chown", "-R", f"--reference={path}", path], check=True)
+    assert account.findings() == []
 
 
 # how it gets there ---------------------------------------------------------------------------------------
@@ -318,4 +559,4 @@ def test_the_commands(bare, config, checkout, spool):
     assert json.loads(file.read_text())["format"] == 1
     assert file.stat().st_mode & 0o007 == 0
     result = CliRunner().invoke(main, ["hook", "uninstall", str(bare.path)])
-    assert result.output == f"{bare.path}: removed\n"
+    assert result.output == f"{bare.path}: removed; its pushes are not graded any more\n"

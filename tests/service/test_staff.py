@@ -1,5 +1,6 @@
 """What staff do to jobs: which commits are graded again, what a preview shows, and that every change is recorded."""
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from autograder.cli import main
 from autograder.config import load
 from autograder.course.course import Course
 from autograder.errors import GraderError, SubmissionError
+from autograder.grading.grader import Graded
 from autograder.ledger import JobState, Ledger, RepositoryName
 from autograder.service import staff as acts
 from autograder.service.intake.intake import Intake
@@ -67,6 +69,10 @@ class Graders:
 
     def refused(self, assignment, _error, _commit):
         return report(0, assignment=assignment)
+
+    def grade_many(self, assignment, submissions, *, jobs, draws):  # noqa: ARG002 (one at a time)
+        for path, sha in submissions:
+            yield Graded(path, self.grade(assignment, path, sha, draws(path)), None)
 
 
 class World:
@@ -209,6 +215,34 @@ def test_an_id_that_is_the_beginning_of_another_is_found(world):
     again = world.staff.regrade(choice, "x")
     assert find(world.ledger, job.id).id == job.id
     assert find(world.ledger, ":r2").id == again.id
+    assert find(world.ledger, short("one")).id == again.id  # of several attempts, the last
+
+
+def test_after_a_regrade_an_abbreviated_id_is_still_enough(world):
+    """What a student or score.md names is a commit, and staff type its first digits."""
+    world.grade("one", 60)
+    world.grade("two", 40, student="bob")
+    for choice in world.staff.choices("a0"):
+        world.staff.regrade(choice, "x")
+    name = ["--config", str(world.folder / "autograder.toml")]
+    shown = CliRunner().invoke(main, ["jobs", "show", short("one"), *name])
+    assert shown.exit_code == 0, shown.output
+    assert shown.output.splitlines()[0].endswith(f":{commit('one')}:a0:r2")
+    with pytest.raises(StaffError, match="4 jobs have ':a0' in the id"):
+        find(world.ledger, ":a0")
+
+
+def test_the_end_of_a_long_reason_is_shown(world):
+    job = world.push("one")
+    world.ledger.move(job.id, JobState.RUNNING)
+    reason = (
+        "the suite cannot be collected:\n" + "a frame of the import system\n" * 40 + "SyntaxError: invalid"
+    )
+    world.ledger.move(job.id, JobState.DEAD, reason=reason)
+    for command in (["status"], ["jobs", "list"]):
+        shown = CliRunner().invoke(main, [*command, "--config", str(world.folder / "autograder.toml")])
+        assert "the suite cannot be collected: a frame" in shown.output
+        assert "SyntaxError: invalid" in shown.output
 
 
 # which commits -------------------------------------------------------------------------------------------
@@ -365,6 +399,26 @@ def test_what_cannot_be_fetched_keeps_its_score_and_is_named(world, pushed):
     assert bo.best is None
     assert not bo.changes
     assert short("gone") in bo.obstacles[0]
+
+
+def test_a_preview_grades_several_at_a_time_and_keeps_the_order(world):
+    students = ("ann", "bo", "cy", "dan", "eve")
+    for student in students:
+        path = world.folder / "git" / "cs" / f"a0-{student}.git"
+        world.grade(Bare(path).commit({**SRC, "NAME": student.encode()}), 60, student=student)
+    at_a_time = []
+
+    class Several(Graders):
+        def grade_many(self, assignment, submissions, *, jobs, draws):  # noqa: ARG002
+            while running := list(itertools.islice(submissions, jobs)):
+                at_a_time.append(sum((path / "src").is_dir() for path, _ in running))
+                for path, _ in reversed(running):
+                    yield Graded(path, report(80, assignment=assignment), None)
+
+    found = previews(world, Several(), jobs=2)
+    assert [preview.repository.name for preview in found] == [f"a0-{student}" for student in students]
+    assert at_a_time == [2, 2, 1]
+    assert [preview.after.points for preview in found] == [80] * 5
 
 
 # the commands --------------------------------------------------------------------------------------------

@@ -55,11 +55,11 @@ def test_a_declared_mutant_has_a_reason(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('[[mutant]]\nid = "a"\nreason = " "\n', "a needs a reason"),
-        ('[[mutant]]\nid = "a"\n', "reason"),
-        ('[[mutant]]\nid = "a"\nreason = "x"\n' * 2, "declared twice"),
-        ('[[mutants]]\nid = "a"\n', "mutants"),
-        ("[[", "equivalent.toml"),
+        ('[[mutant]]\nid = "a"\nreason = " "\n', "equivalent.toml:1: a needs a reason"),
+        ('\n[[mutant]]\nid = "a"\n', "equivalent.toml:2: .*reason"),
+        ('[[mutant]]\nid = "a"\nreason = "x"\n' * 2, "equivalent.toml:4: a is declared twice"),
+        ('[[mutants]]\nid = "a"\n', "equivalent.toml:1: .*mutants"),
+        ("\n[[", "equivalent.toml:2: not TOML"),
     ],
 )
 def test_a_file_of_equivalents_with_a_mistake_is_refused(tmp_path, text, message):

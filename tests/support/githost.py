@@ -129,6 +129,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def answer(self, body):
         site = self.server.site
         site.requests.append((self.command, self.path, dict(self.headers)))
+        if site.fails():
+            return self.reply(500, {})
         if site.redirect_to:
             return self.reply(302, {"Location": site.redirect_to + self.path})
         if site.password:
@@ -190,9 +192,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Site:
     """What one http server does."""
 
-    def __init__(self, root, *, username="x-access-token", password="", redirect_to="", dumb=False):
+    def __init__(
+        self, root, *, username="x-access-token", password="", redirect_to="", dumb=False, fails=None
+    ):
         self.root, self.username, self.password = root, username, password
         self.redirect_to, self.dumb = redirect_to, dumb
+        self.fails = fails or (lambda: False)  # whether the next request fails
         self.requests = []
         self.base = ""
 

@@ -69,9 +69,14 @@ class StillQueue(Queue):
         pass
 
 
-def new_service(folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSIGNMENTS):
+def new_service(folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSIGNMENTS, proxies=()):
     """Return a service with two workers and no problems; its files are in `folder`."""
-    config = Config(folder=str(folder), service=ServiceConfig(url=url), hosts=hosts, assignments=assignments)
+    config = Config(
+        folder=str(folder),
+        service=ServiceConfig(url=url, proxies=proxies),
+        hosts=hosts,
+        assignments=assignments,
+    )
     (folder / "webhook-secret").write_bytes(SECRET)
     token = config.path(config.service.staff_token_file)
     token.parent.mkdir(exist_ok=True)
@@ -130,7 +135,11 @@ class Conversation:
             self._connection.sendall(data)
 
     def begin(self, path, headers):
-        """Send the head of a POST, and return when the application reads its body."""
+        """Send the head of a POST, and return when the application reads its body.
+
+        It has the form of a signed request of GitHub, because no body is read without a signature.
+        """
+        headers = {"X-Hub-Signature-256": f"sha256={'0' * 64}"} | headers
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
         self.send(f"POST {path} HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n{''.join(lines)}\r\n".encode())
         assert self.until(b"\r\n\r\n").startswith(b"HTTP/1.1 100 ")

@@ -11,15 +11,17 @@ everything else             for staff, see `pages`
 import time
 from collections.abc import Callable
 from importlib import resources
+from typing import TypeVar
 
 import anyio.to_thread
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from autograder.errors import GraderError
 from autograder.service.http.client_address import is_local
 from autograder.service.http.login import Login
 from autograder.service.http.pages import Handler, Pages
@@ -39,6 +41,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+T = TypeVar("T")
 STATIC = {"style.css": "text/css", "icon.svg": "image/svg+xml"}
 
 
@@ -56,14 +59,22 @@ def create(
         ConfigError: the staff token is too short, or cannot be read.
     """
     https = service.course.config.service.url.startswith("https:")
-    login = Login(service.course.staff_token(), secure=https, monotonic=monotonic)
+    login = Login(
+        service.course.staff_token(),
+        secure=https,
+        proxies=service.course.config.service.proxies,
+        monotonic=monotonic,
+    )
     machines = _Machines(service, login)
     pages = Pages(service, login)
     webhooks = Webhooks(service, limits, monotonic=monotonic)
     app = Starlette(
         routes=[
-            Route("/webhook/{kind}", webhooks.respond, methods=["POST"]),
-            Route("/webhook/{kind}/{host}", webhooks.respond, methods=["POST"]),
+            *(
+                Route(f"/webhook/{{kind}}{host}{slash}", webhooks.respond, methods=["POST"])
+                for host in ("", "/{host}")
+                for slash in ("", "/")  # people copy addresses with a slash at the end
+            ),
             Route("/healthz", machines.health),
             Route("/readyz", machines.ready),
             Route("/metrics", machines.metrics),
@@ -73,7 +84,7 @@ def create(
     )
     app.router.redirect_slashes = False  # a redirect would contain the host name that the client sent
     app.router.default = pages
-    return _Headers(app)
+    return _Headers(_OneLength(app))
 
 
 class _Machines:
@@ -107,12 +118,18 @@ class _Machines:
         return Response(text, media_type=CONTENT_TYPE)
 
     def _measure(self) -> bytes:
-        return self._service.metrics.text(
+        """Return the metrics. Gauges that cannot be read are left out, and `autograder_problems` is above 0."""
+        service = self._service
+
+        def count_jobs() -> dict[str, int]:
+            return {state.value: count for state, count in service.ledger.count_jobs().items()}
+
+        return service.metrics.text(
             gauges(
-                jobs={state.value: count for state, count in self._service.ledger.count_jobs().items()},
-                queues=self._service.depths(),
-                workers=self._service.workers(),
-                problems=len(self._service.problems()),
+                jobs=_read(count_jobs),
+                queues=_read(service.depths),
+                workers=_read(service.workers),
+                problems=len(service.problems()),
             )
         )
 
@@ -134,6 +151,23 @@ class _Machines:
         return PlainTextResponse("that is not the staff token\n", 401, {"WWW-Authenticate": "Bearer"})
 
 
+class _OneLength:
+    """Refuses a request that states the length of its body in two ways, and ends the connection.
+
+    Whoever sends such a request hopes that a proxy and the service disagree about where the body ends.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and {"content-length", "transfer-encoding"} <= set(Headers(scope=scope)):
+            app: ASGIApp = PlainTextResponse("two lengths of one body\n", 400, {"Connection": "close"})
+        else:
+            app = self._app
+        await app(scope, receive, send)
+
+
 class _Headers:
     """Adds to every response the rules that browsers must follow."""
 
@@ -149,6 +183,13 @@ class _Headers:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def _read(read: Callable[[], T]) -> T | None:
+    try:
+        return read()
+    except GraderError:
+        return None
 
 
 def _static(name: str) -> Handler:

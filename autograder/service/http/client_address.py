@@ -1,6 +1,7 @@
 """Who sent a request: the client address that rate limits count, and whether the client is on this machine."""
 
 import ipaddress
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -8,15 +9,20 @@ from starlette.requests import HTTPConnection
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
-def client_address(request: HTTPConnection) -> str:
+def client_address(request: HTTPConnection, proxies: Collection[str] = ()) -> str:
     """Return the address that stands for the client.
 
-    For IPv6 this is the client's /64 network, since one host can use all addresses of its /64 network. If a proxy on
-    this machine connects, the client is the last address in `X-Forwarded-For`, which the proxy added.
+    For IPv6 this is the client's /64 network, since one host can use all addresses of its /64 network.
+
+    Args:
+        request: of the client.
+        proxies: addresses of the configured proxies. If one of them connects, the client is the last address in
+            `X-Forwarded-For`, which the proxy added. From anybody else the header is ignored, because everybody can
+            send it.
     """
     address = request.client.host if request.client else ""
     forwarded = request.headers.getlist("x-forwarded-for")
-    if forwarded and _is_loopback(address):
+    if forwarded and _is_one_of(address, proxies):
         named = forwarded[-1].rpartition(",")[2].strip()
         address = named if _parsed(named) else address
     parsed = _parsed(address)
@@ -46,6 +52,11 @@ def _host(url: str) -> str:
         return urlsplit(url).hostname or ""
     except ValueError:
         return ""
+
+
+def _is_one_of(address: str, proxies: Collection[str]) -> bool:
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed == _parsed(proxy) for proxy in proxies)
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, TimestampSigner
@@ -28,13 +28,19 @@ class Login:
     """The staff token, and who has logged in with it."""
 
     def __init__(
-        self, token: str, *, secure: bool = False, monotonic: Callable[[], float] = time.monotonic
+        self,
+        token: str,
+        *,
+        secure: bool = False,
+        proxies: Collection[str] = (),
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Create the object; no login has been ended yet.
 
         Args:
             token: the staff token.
             secure: whether the cookie is restricted to https.
+            proxies: see `client_address`.
             monotonic: returns the seconds of a clock that does not go back, for the limit on attempts.
 
         Raises:
@@ -52,12 +58,13 @@ class Login:
         self._attempts = TokenBucket(rate=1 / PAUSE, burst=ATTEMPTS)
         self._monotonic = monotonic
         self._secure = secure
+        self._proxies = tuple(proxies)
         self._ended: dict[str, float] = {}  # id of a login -> until when its cookie would be valid
         self.cookie = "__Host-autograder" if secure else "autograder"
 
     def wait(self, request: HTTPConnection) -> float:
         """Count an attempt to show the token. Return 0.0 if it is allowed, otherwise the seconds until one is."""
-        return self._attempts.wait(client_address(request), self._monotonic())
+        return self._attempts.wait(client_address(request, self._proxies), self._monotonic())
 
     def is_token(self, shown: str) -> bool:
         """Whether `shown` is the staff token. The check takes the same time for every wrong token."""
@@ -97,12 +104,19 @@ class Login:
             return None
 
 
-def from_our_page(request: HTTPConnection) -> bool:
-    """Whether the browser reports that the form was sent from one of our pages. Other programs report nothing."""
+def from_our_page(request: HTTPConnection, url: str) -> bool:
+    """Whether the browser reports that the form was sent from one of our pages. Other programs report nothing.
+
+    Args:
+        request: that sends the form.
+        url: the configured address of our pages. The Host header is compared too, because the service may be reached
+            under another name; a proxy may have removed the port from that header.
+    """
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         return False
     origin = request.headers.get("origin")
     try:
-        return origin is None or urlsplit(origin).netloc == request.headers.get("host", "")
+        ours = (request.headers.get("host", ""), urlsplit(url).netloc)
+        return origin is None or urlsplit(origin).netloc in ours
     except ValueError:
         return False

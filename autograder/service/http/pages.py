@@ -13,7 +13,8 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone, tzinfo
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
@@ -26,21 +27,24 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from autograder.course.deadline import Decision, duration
+from autograder.course.course import Course
+from autograder.course.deadline import duration
+from autograder.course.standing import Judged, Standing, standing
 from autograder.errors import GraderError
 from autograder.ledger import (
-    Job,
     JobHistory,
     JobState,
     LedgerError,
     RecordedPush,
     RepositoryName,
-    Score,
-    ScorePolicy,
+    Source,
     Unknown,
 )
 from autograder.report import ALL_PASSED, NOT_ALL_PASSED, one_line
+from autograder.service import attention
 from autograder.service.http.login import Login, from_our_page
+from autograder.service.jobs.queue import QueueError
+from autograder.service.metrics import Depth
 from autograder.service.service import Service
 
 _log = logging.getLogger(__name__)
@@ -62,7 +66,13 @@ STATES = {
     JobState.SUPERSEDED: "superseded",
     JobState.FINAL: "final",
 }
+SAYS = {
+    Source.HOST.value: "the host's record",
+    Source.FEEDBACK.value: "our sealed feedback",
+    Source.STAFF.value: "set by staff",
+}
 _JOB = re.compile(r"[!-~]{1,1000}")
+ANOTHER_SITE = "this form was sent from another site; if it was not, correct url of [service]\n"
 Handler = Callable[[Request], Awaitable[Response]]
 
 _PATH = re.compile(r"/(?!/)[A-Za-z0-9_.~:/?=&%+-]{0,1000}")  # a path on this server, never on another site
@@ -97,7 +107,7 @@ class PushRow:
 
     push: RecordedPush
     jobs: tuple[JobHistory, ...]
-    decisions: Mapping[str, Decision]  # the key is the id of a job
+    judged: Judged | None  # None if the course cannot decide
 
 
 class Pages:
@@ -107,7 +117,7 @@ class Pages:
         self._service = service
         self._login = login
         self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
-        self._templates = _environment()
+        self._templates = _environment(service.course)
         self._router = Router(
             [
                 Route("/", self._page(self._front)),
@@ -144,8 +154,8 @@ class Pages:
         """Show the login form, or check the token that was entered in it."""
         if request.method != "POST":
             return self._login_form(request.query_params.get("next", ""))
-        if not from_our_page(request):
-            return PlainTextResponse("this form was sent from another site\n", 403)
+        if not from_our_page(request, self._service.course.config.service.url):
+            return PlainTextResponse(ANOTHER_SITE, 403)
         form = await _form(request)
         if form is None:
             return PlainTextResponse("this is not the login form\n", 400)
@@ -170,8 +180,8 @@ class Pages:
         return HTMLResponse(text, status, headers)
 
     async def _logout(self, request: Request) -> Response:
-        if not from_our_page(request):
-            return PlainTextResponse("this form was sent from another site\n", 403)
+        if not from_our_page(request, self._service.course.config.service.url):
+            return PlainTextResponse(ANOTHER_SITE, 403)
         response = RedirectResponse("/login", 303)
         self._login.end(request, response)
         return response
@@ -187,7 +197,7 @@ class Pages:
                 status = 404 if template == "missing.html" else 200
             except Unknown:
                 template, values, status = "missing.html", {}, 404
-            except LedgerError:
+            except GraderError:
                 _log.exception("a page could not be rendered")
                 template, values, status = "broken.html", {}, 503
             text = self._templates.get_template(template).render(
@@ -210,13 +220,22 @@ class Pages:
             "paused": paused,
             "problems": self._service.problems(),
             "counts": ledger.count_jobs(),
-            "depths": self._service.depths(),
+            "depths": self._depths(),
             "dead": ledger.jobs(states=[JobState.DEAD], limit=ON_FRONT),
             "running": ledger.jobs(states=[JobState.RUNNING], limit=ON_FRONT),
             "failed": ledger.jobs(states=[JobState.FAILED], limit=ON_FRONT),
             "waiting": ledger.jobs(states=[JobState.QUEUED], limit=ON_FRONT),
             "results": ledger.results(limit=ON_FRONT * 2),
+            "undated": attention.undated(ledger, self._service.course)[:ON_FRONT],
+            "losses": ledger.losses(limit=ON_FRONT),
         }
+
+    def _depths(self) -> Mapping[str, Depth]:
+        """Return how full the queues are. Nothing if the queue cannot be read: that is among the problems."""
+        try:
+            return self._service.depths()
+        except QueueError:
+            return {}
 
     def _jobs(self, request: Request) -> tuple[str, dict[str, Any]]:
         page = _page_of(request, ON_PAGE)
@@ -252,22 +271,26 @@ class Pages:
         except LedgerError:
             return "missing.html", {}
         page = _page_of(request, PUSHES)
+        values = self._of_repository(repository, page)
+        if not values["rows"] and page.number == 1:
+            return "missing.html", {}
+        return "repository.html", values
+
+    def _of_repository(self, repository: RepositoryName, page: Page) -> dict[str, Any]:
+        """Return what a page of one repository shows."""
         history = self._service.ledger.history(repository, limit=page.size + 1, offset=page.offset)
         pushes, page = _cut(list(reversed(history.pushes)), page)
-        if not pushes and page.number == 1:
-            return "missing.html", {}
+        stands = self._standing(repository)
         rows = []
         for push in pushes:
             jobs = tuple(entry for entry in reversed(history.jobs) if entry.job.commit == push.commit)
-            decisions = {entry.job.id: self._decision(push, entry.job) for entry in jobs}
-            rows.append(PushRow(push, jobs, {job: found for job, found in decisions.items() if found}))
-        assignments = sorted({entry.job.assignment for entry in history.jobs})
-        standing = {name: self._standing(repository, name) for name in assignments}
-        return "repository.html", {
+            rows.append(PushRow(push, jobs, stands.judged(push.id) if stands else None))
+        score = stands.score if stands else None
+        return {
             "repository": repository,
             "rows": rows,
-            "standing": {name: found for name, found in standing.items() if found},
-            "counting": {found[0].job_id for found in standing.values() if found and found[0]},
+            "stands": stands,
+            "counting": {score.job_id} if score else set(),
             "page": page,
         }
 
@@ -276,29 +299,16 @@ class Pages:
         response = await missing(Request(scope))
         await response(scope, receive, send)
 
-    def _decision(self, push: RecordedPush, job: Job) -> Decision | None:
-        """Return whether a push was in time for a job's assignment; None if the course cannot decide."""
-        course = self._service.course
+    def _standing(self, repository: RepositoryName) -> Standing | None:
+        """Return how a repository stands; None if the course cannot decide, or does not grade it any more."""
+        service = self._service
         try:
-            target = course.target(push.repository, push.ref.removeprefix("refs/heads/"))
-            if target is None or target.assignment != job.assignment:
-                return None
-            return course.deadline(job.assignment).decide(push.received, course.extension(target))
+            target = service.intake.target_at(repository)
+            return None if target is None else standing(service.ledger, service.course, target)
+        except LedgerError:
+            raise
         except GraderError:
             return None
-
-    def _standing(
-        self, repository: RepositoryName, assignment: str
-    ) -> tuple[Score | None, ScorePolicy] | None:
-        """Return the score that counts and the score policy; None if the course cannot decide."""
-        course = self._service.course
-        try:
-            policy = course.policy(assignment)
-            cutoffs = course.cutoffs(assignment, [repository])
-        except GraderError:
-            return None
-        found = self._service.ledger.current_scores(assignment, policy, cutoffs, repository=repository)
-        return (found[0] if found else None), policy
 
 
 def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
@@ -342,7 +352,7 @@ async def _form(request: Request) -> dict[str, str] | None:
 # templates ---------------------------------------------------------------------------------------------------
 
 
-def _environment() -> jinja2.Environment:
+def _environment(course: Course) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("autograder.service.http"),
         autoescape=True,
@@ -352,8 +362,8 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {
         "inert": inert,
-        "ago": ago,
-        "moment": moment,
+        "ago": partial(ago, zone=course.zone()),
+        "moment": partial(moment, zone=course.zone()),
         "job_url": lambda job: f"/jobs/{quote(job, safe='/:')}",
         "repository_url": lambda repository: f"/r/{quote(str(repository), safe='/:')}",
         "duration": duration,
@@ -361,9 +371,11 @@ def _environment() -> jinja2.Environment:
     }
     environment.globals |= {
         "STATES": STATES,
+        "SAYS": SAYS,
         "ALL_PASSED": ALL_PASSED,
         "NOT_ALL_PASSED": NOT_ALL_PASSED,
         "with_query": with_query,
+        "commit_url": course.commit_url,
     }
     return environment
 
@@ -373,7 +385,7 @@ def inert(text: object) -> Markup:
     return Markup("<bdi>{}</bdi>").format(one_line(str(text), MAX_TEXT))
 
 
-def ago(then: datetime | None, now: datetime) -> Markup:
+def ago(then: datetime | None, now: datetime, zone: tzinfo = timezone.utc) -> Markup:
     """Return HTML that says how long ago a moment was, in the largest unit. The tooltip shows the moment itself."""
     if then is None:
         return Markup("–")
@@ -384,17 +396,24 @@ def ago(then: datetime | None, now: datetime) -> Markup:
             words = f"{int(seconds // size)} {unit}"
             break
     return Markup('<time datetime="{}" title="{}">{} ago</time>').format(
-        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC", words
+        then.isoformat(timespec="seconds"), local(then, zone), words
     )
 
 
-def moment(then: datetime | None) -> Markup:
-    """Return HTML that shows a moment in UTC."""
+def moment(then: datetime | None, zone: tzinfo = timezone.utc) -> Markup:
+    """Return HTML that shows a moment in local time."""
     if then is None:
         return Markup("–")
     return Markup('<time datetime="{}">{}</time>').format(
-        then.isoformat(timespec="seconds"), f"{then:%Y-%m-%d %H:%M:%S} UTC"
+        then.isoformat(timespec="seconds"), local(then, zone)
     )
+
+
+def local(then: datetime, zone: tzinfo) -> str:
+    """Return a moment in local time with its offset: `2026-10-12 23:59:00 UTC+02:00`."""
+    there = then.astimezone(zone)
+    offset = f"{there:%z}"
+    return f"{there:%Y-%m-%d %H:%M:%S} UTC" + ("" if offset == "+0000" else f"{offset[:3]}:{offset[3:]}")
 
 
 def with_query(path: str, **values: object) -> str:

@@ -1,22 +1,33 @@
 """Takes a push: records it, opens its job, supersedes older jobs, and queues the job for a worker.
 
+A push that nobody reported is found on the branch. Its time is then the one in the host's own record, or in our own
+sealed feedback. If neither has it, the time is unknown: the push is graded and counts, and staff are told.
+
 A push that is recorded in the ledger is never lost. If the queue cannot be reached, the reconciler queues the job
 later, under the same id.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import Literal, Protocol
 
 from autograder.course.course import Course, Target
+from autograder.course.standing import counts
 from autograder.errors import GraderError
-from autograder.git.names import HEADS
-from autograder.hosts.push import Push
-from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName
+from autograder.git import feedback
+from autograder.git.fetch import branch_head
+from autograder.git.names import HEADS, is_branch
+from autograder.grading import seal
+from autograder.hosts.push import Move, Push
+from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName, Source
+from autograder.report import one_line
 from autograder.service.jobs.fairness import priority
 from autograder.service.logs import LOG, about
 
+ENDED = "autograder-ended"  # a file in a bare repository of this machine whose pushes are not graded any more
+ENDED_REASON = "grading of this repository has ended; see autograder hook install"
 Later = Callable[[Callable[[], None]], object]
 
 
@@ -39,6 +50,12 @@ class Queue(Protocol):
         Raises:
             GraderError: the queue cannot be used.
         """
+
+
+def has_ended(target: Target) -> bool:
+    """Whether staff ended the grading of a bare repository of this machine, see `autograder hook uninstall`."""
+    # `os.path.exists` raises nothing if the folder cannot be read; the job then says so
+    return target.remote.protocol == "file" and os.path.exists(f"{target.remote.url}/{ENDED}")  # noqa: PTH110
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ class Intake:
         course: says which pushes are graded.
         queue: where their jobs wait.
         wait: returns how long a failed job must still wait for its next try.
+        supersedes: whether a push that counts ends the waiting jobs of older pushes.
         clock: returns the present moment, with a time zone.
     """
 
@@ -74,25 +92,38 @@ class Intake:
     course: Course
     queue: Queue
     wait: Callable[[Job], timedelta] = field(default=lambda _job: timedelta(0))
+    supersedes: bool = True
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
-    def receive(self, push: Push, received: datetime, *, later: Later | None = None) -> Receipt:
+    def receive(
+        self,
+        push: Push,
+        received: datetime,
+        *,
+        source: Source = Source.WEBHOOK,
+        later: Later | None = None,
+    ) -> Receipt:
         """Take a push from a git host or a hook. The push is on the disk when this method returns.
 
         Args:
             push: checked, and from an authenticated sender.
             received: when the push reached the service.
+            source: who says so.
             later: takes the function that opens the job, and calls it after the sender got its response. If it never
                 calls it, the reconciler opens the job. None: open the job before this method returns.
 
         Raises:
             GraderError: the push could not be recorded; its sender should send it again.
         """
-        repository = RepositoryName(push.host, push.owner, push.name)
+        repository = self.named(RepositoryName(push.host, push.owner, push.name))
         target = self.course.target(repository, push.branch)
         if target is None:
-            LOG.info("push ignored", extra={"repository": str(repository), "branch": push.branch})
-            return Receipt("ignored", "no assignment is configured for this repository and branch")
+            return self._ignored(repository, push)
+        if has_ended(target):
+            LOG.info("push ignored: grading has ended", extra={"repository": str(repository)})
+            return Receipt("ignored", ENDED_REASON)
+        if not push.before:  # somebody reports where the branch is, not that it moved now
+            return self.notice(target, push.commit)
         return self._take(
             target,
             commit=push.commit,
@@ -101,13 +132,145 @@ class Intake:
             delivery_id=push.delivery_id or None,
             payload_digest=push.payload_digest,
             received=received,
+            source=source,
             later=later,
         )
 
-    def notice(self, target: Target, head: str) -> None:
-        """Record a push whose webhook was lost: the branch is at `head`, but no push of that commit is recorded."""
+    def named(self, repository: RepositoryName) -> RepositoryName:
+        """Return the name under which a repository is recorded. Most hosts ignore upper and lower case."""
+        return (
+            self.ledger.recorded_name(repository) if self.course.folds_case(repository.host) else repository
+        )
+
+    def _ignored(self, repository: RepositoryName, push: Push) -> Receipt:
+        """Count a push that no assignment grades, and say what the student or the staff can do."""
+        LOG.info("push ignored", extra={"repository": str(repository), "branch": push.branch})
+        graded, ours = self.course.graded_branch(repository), self.course.feedback.branch
+        branch = push.branch if is_branch(push.branch) else ascii(one_line(push.branch)[:60])
+        if graded is None:
+            reason = "no assignment has this repository; see repositories in autograder.toml"
+            self.ledger.add_loss("delivery", str(repository), reason)
+        elif push.branch.startswith(f"{ours}/"):
+            reason = f"the branch {branch} keeps {ours} from being made; delete it on the git host"
+            self.ledger.add_loss("feedback branch", str(repository), reason)
+        elif push.branch != ours:
+            reason = f"pushed to {branch}, and only {graded} is graded"
+            self.ledger.add_loss("branch", str(repository), reason)
+        return Receipt("ignored", "no assignment is configured for this repository and branch")
+
+    def notice(self, target: Target, head: str) -> Receipt:
+        """Record the pushes that nobody reported: the branch is at `head`, but the newest recorded push is another.
+
+        The host's own record says which pushes there were, and when. If the record lacks the push, our own sealed
+        feedback may name its time; if not, the time is unknown.
+
+        Raises:
+            GraderError: the ledger cannot be read or written.
+        """
+        if has_ended(target):
+            return Receipt("ignored", ENDED_REASON)
+        self.read_record(target)
+        pushes = self.ledger.pushes(target.repository, ref=HEADS + target.branch)
+        if pushes and pushes[-1].commit == head:
+            push = pushes[-1]
+            if push.source is Source.UNKNOWN:
+                push = self._dated(target, push)
+            return Receipt("known", push=push)
         LOG.warning("a push was found on the branch", extra={"repository": str(target.repository)})
-        self._take(target, commit=head, received=self.clock())
+        # What the feedback says of a commit that is recorded is about its earlier push.
+        known = {push.commit for push in pushes}
+        sealed = {commit: at for commit, at in self._sealed(target).items() if commit not in known}
+        for commit, received in sorted(sealed.items(), key=lambda item: item[1]):
+            if commit != head:  # pushed over since; the ledger has lost it
+                self._take(target, commit=commit, received=received, source=Source.FEEDBACK, head=commit)
+        return self._take(
+            target,
+            commit=head,
+            received=sealed.get(head, self.clock()),
+            source=Source.FEEDBACK if head in sealed else Source.UNKNOWN,
+            head=head,
+        )
+
+    def redate(self, target: Target, push: RecordedPush) -> None:
+        """Look once more for the time of a push whose time is unknown.
+
+        Raises:
+            GraderError: the ledger cannot be read or written.
+        """
+        self.read_record(target)
+        self._dated(target, self.ledger.push(push.id))
+
+    def _dated(self, target: Target, push: RecordedPush) -> RecordedPush:
+        pushes = self.ledger.pushes(target.repository, commit=push.commit)
+        if push.source is not Source.UNKNOWN or len(pushes) > 1:
+            return push
+        sealed = self._sealed(target).get(push.commit)
+        if sealed is None:
+            return push
+        return self.ledger.set_received(push.id, sealed, source=Source.FEEDBACK)
+
+    def read_record(self, target: Target) -> None:
+        """Record the moves in the host's record that are not recorded, and take their times for those that are.
+
+        A record that cannot be read is logged, and changes nothing.
+
+        Raises:
+            GraderError: the ledger cannot be read or written.
+        """
+        try:
+            moves = self.course.record(target)
+        except GraderError as error:
+            LOG.warning("a host's record of pushes could not be read", extra={"reason": str(error)})
+            return
+        known = self.ledger.pushes(target.repository, ref=HEADS + target.branch)
+        missing: list[Move] = []
+        for move in reversed(moves):
+            same = [
+                push
+                for push in known
+                if push.commit == move.after
+                and (not push.before or not move.before or push.before == move.before)
+            ]
+            if not same:
+                missing.append(move)
+                continue
+            known.remove(same[-1])
+            if same[-1].source is Source.UNKNOWN:
+                self.ledger.set_received(same[-1].id, move.at, source=Source.HOST)
+        for move in reversed(missing):
+            self._take(
+                target,
+                commit=move.after,
+                before=move.before,
+                received=move.at,
+                source=Source.HOST,
+                head=move.after,
+            )
+
+    def _sealed(self, target: Target) -> dict[str, datetime]:
+        """Return commit -> receive time, as our own sealed feedback on the branch says."""
+        name = str(target.repository)
+        secret = self.course.config.secret()
+        found: dict[str, datetime] = {}
+        try:
+            history = feedback.history(
+                target.remote,
+                self.course.feedback.branch,
+                limit=seal.MAX_BYTES,
+                credentials=self.course.credentials(target.repository.host),
+            )
+        except GraderError as error:
+            LOG.warning("the feedback branch could not be read", extra={"reason": str(error)})
+            return {}
+        for content in history:
+            read = seal.verify(content, None, secret)
+            if (
+                read.state is seal.State.UNCHANGED
+                and read.received
+                and read.repository.lower() == name.lower()
+            ):
+                found[read.commit] = min(read.received, found.get(read.commit, read.received))
+        return found
 
     def resume(self, push: RecordedPush) -> None:
         """Open the job of a push. The process that recorded the push ended before it opened the job."""
@@ -115,29 +278,52 @@ class Intake:
         if target is not None:
             self._open(target, push, new=True)
 
+    def grade_again(self, job: Job, reason: str) -> Job:
+        """Open the next attempt for a job that is final without a report, because its push counts after all.
+
+        Raises:
+            GraderError: the ledger cannot be written.
+        """
+        again = self.ledger.open_job(
+            job.repository, job.commit, job.assignment, attempt=job.attempt + 1, reason=reason
+        ).row
+        self.dispatch(again)
+        return again
+
     def revive(self, job: Job) -> None:
         """Queue a superseded job again, because the branch is at its commit."""
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
+
+    def target_at(self, repository: RepositoryName) -> Target | None:
+        """Return the target of a repository's graded branch, None if the repository belongs to no assignment."""
+        branch = self.course.graded_branch(repository)
+        return None if branch is None else self.course.target(repository, branch)
 
     def target_of(self, push: RecordedPush) -> Target | None:
         """Return the target of a push, None if such a push is not graded any more."""
         return self.course.target(push.repository, push.ref.removeprefix(HEADS))
 
-    def counts(self, target: Target, received: datetime) -> bool:
-        """Return whether a push that was received at the moment `received` may change the score."""
-        try:
-            deadline = self.course.deadline(target.assignment)
-            return deadline.decide(received, self.course.extension(target)).timing.counts
-        except (
-            GraderError
-        ) as error:  # the file of extensions has a mistake; the job waits until it is corrected
-            LOG.error("cannot decide whether a push is late", extra={"reason": str(error)})
-            return False
+    def counts(self, target: Target, push: RecordedPush) -> bool:
+        """Return whether a push may change the score; not while a mistake in the extensions leaves that open."""
+        return counts(self.course, target, push)
+
+    def waits(self, job: Job) -> bool:
+        """Return whether a job must wait for staff, because a mistake in the extensions may make its push late."""
+        found = False
+        for push in self.ledger.pushes(job.repository, commit=job.commit):
+            target = self.target_of(push)
+            if target is None or target.assignment != job.assignment:
+                continue
+            if counts(self.course, target, push):
+                return False
+            found = found or counts(self.course, target, push, undecided=True)
+        return found
 
     def dispatch(self, job: Job) -> bool:
         """Put an open job into the queue, unless it is there already; return whether it was put there now.
 
-        If the queue cannot be reached, this method logs the failure, and the reconciler tries again.
+        A job that waits for a correction of the extensions is left out, see `waits`. If the queue cannot be reached,
+        this method logs the failure, and the reconciler tries again.
         """
         try:
             target = self._target(job)
@@ -145,6 +331,8 @@ class Intake:
                 raise GraderError(
                     f"{job.repository} belongs to no assignment any more; see autograder config show"
                 )
+            if job.state is JobState.FAILED and self.waits(job):
+                return False
             place = priority(self.ledger, job)
             return self.queue.enqueue(job, target.queue, priority=place, delay=self.wait(job))
         except GraderError as error:
@@ -161,17 +349,26 @@ class Intake:
         sender: str = "",
         delivery_id: str | None = None,
         payload_digest: str = "",
+        source: Source = Source.WEBHOOK,
+        head: str | None = None,
         later: Later | None = None,
     ) -> Receipt:
+        ref = HEADS + target.branch
+        if head is None and self.ledger.may_repeat(
+            target.repository, commit=commit, ref=ref, before=before, delivery_id=delivery_id
+        ):
+            head = self._head(target, commit)
         recorded = self.ledger.record_push(
             target.repository,
             commit=commit,
-            ref=HEADS + target.branch,
+            ref=ref,
             before=before,
             sender=sender,
             delivery_id=delivery_id,
             payload_digest=payload_digest,
             received=received,
+            source=source,
+            head=head,
         )
         receipt = Receipt("recorded" if recorded.new else "known", push=recorded.row)
         if later is not None:
@@ -179,21 +376,31 @@ class Intake:
             return receipt
         return replace(receipt, job=self._open(target, recorded.row, new=recorded.new))
 
+    def _head(self, target: Target, reported: str) -> str:
+        """Return the commit at the tip of a branch; if nobody can say, the commit that was reported there."""
+        try:
+            credentials = self.course.credentials(target.repository.host)
+            return branch_head(target.remote, target.branch, credentials=credentials) or ""
+        except GraderError as error:
+            LOG.warning("a branch could not be looked at", extra={"reason": str(error)})
+            return reported
+
     def _open_later(self, target: Target, push: RecordedPush, *, new: bool) -> None:
         try:
             self._open(target, push, new=new)
         except GraderError as error:
             LOG.warning("a job could not be opened yet", extra={"push": push.id, "reason": str(error)})
 
-    def _open(self, target: Target, push: RecordedPush, *, new: bool) -> Job:
+    def _open(self, target: Target, push: RecordedPush, *, new: bool) -> Job | None:
         with about(push=push.id):
+            if self.ledger.is_own(push.commit):
+                LOG.info("our own commit is not graded", extra={"repository": str(push.repository)})
+                return None
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            if new and self.counts(
-                target, push.received
-            ):  # a late push does not supersede one that was in time
-                self._supersede(job)
+            if new and self.supersedes and self.counts(target, push):
+                self._supersede(job)  # a late push does not supersede one that was in time
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
             LOG.info("push", extra={"job": job.id, "new": new, "sender": push.sender})

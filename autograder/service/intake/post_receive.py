@@ -2,6 +2,9 @@
 
 The hook is a small shell script. The student waits for it, so it does not start this program. It writes one file into
 the spool; the file is on the disk before the push returns. It never makes a push fail. `spool` describes the file.
+
+A hook is copied together with its repository. So it compares the folder in which it runs with the one for which it was
+installed. `findings` tells staff which repositories of a course do not report their pushes, or report them wrongly.
 """
 
 import os
@@ -9,7 +12,7 @@ import re
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,12 +22,15 @@ from autograder.git.names import is_commit
 from autograder.git.process import closed_environment
 from autograder.hosts import KINDS
 from autograder.ledger import RepositoryName
+from autograder.service.intake.intake import ENDED
 from autograder.service.intake.spool import FORMAT, MAX_PUSHES, Spool
 
 NAME = "post-receive"
 KEPT = "post-receive.local"  # the hook that was there before; the new hook runs it
 SCRIPT = Path(__file__).parent / "post-receive.sh"
 MARK = "# autograder hook:"
+MAX_CONFIG = 64 << 10  # bytes of a repository's configuration
+MAX_DEPTH = 3  # folders between the folder of a host and a repository
 
 
 class HookError(GraderError):
@@ -38,10 +44,12 @@ class Place:
     Attributes:
         path: absolute path of the repository.
         repository: its name in the ledger.
+        base: the folder of its host; None if its name does not follow from its path.
     """
 
     path: Path
     repository: RepositoryName
+    base: Path | None = None
 
 
 def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Place:
@@ -59,8 +67,7 @@ def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Pla
             pushes.
     """
     path = path.resolve()
-    if not (path / "objects").is_dir() or not (path / "HEAD").is_file():
-        raise HookError(f"{path} is not a bare repository; git init --bare makes one")
+    _require_bare(path)
     folders = {
         name: Path(course.config.base(name).removeprefix("file://")).resolve()
         for name, settings in course.config.hosts.items()
@@ -71,11 +78,12 @@ def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Pla
             f"autograder.toml has no host {host and host + ' '}of the kind folder; "
             'add [hosts.NAME] with kind = "folder"'
         )
-    if host and owner:
+    named = bool(host and owner)
+    if named:
         found = [(host, owner)]
     else:
         found = [
-            (name, str(path.parent.relative_to(base)))
+            (name, path.parent.relative_to(base).as_posix())
             for name, base in folders.items()
             if base in path.parents
         ]
@@ -85,14 +93,19 @@ def place(course: Course, path: Path, *, host: str = "", owner: str = "") -> Pla
             f"{path} is in {'more than one' if found else 'none'} of the folders {places}; pass --host and --owner"
         )
     name = path.name.removesuffix(".git")
+    if not named and (found[0][1] == "." or name == path.name):
+        raise HookError(f"{path} is not at OWNER/NAME.git in the folder {folders[found[0][0]]}; rename it")
     repository = RepositoryName(found[0][0], owner or found[0][1], name)
     if not any(course.target(repository, each.branch) for each in course.config.assignments.values()):
         raise HookError(f"no assignment grades pushes to {repository}; see repositories in autograder.toml")
-    return Place(path, repository)
+    base = folders[repository.host]
+    at_its_place = path == base / repository.owner / f"{repository.name}.git"
+    return Place(path, repository, base if at_its_place else None)
 
 
-def script(repository: RepositoryName, spool: Path) -> str:
+def script(at: Place, spool: Path) -> str:
     """Return the text of the hook of one repository."""
+    repository = at.repository
     values = {
         "MARK": MARK,
         "KEPT": KEPT,
@@ -102,6 +115,8 @@ def script(repository: RepositoryName, spool: Path) -> str:
         "OWNER": repository.owner,
         "NAME": repository.name,
         "SPOOL": shlex.quote(str(spool)),
+        "PLACE": shlex.quote(str(at.path)),
+        "BASE": shlex.quote(str(at.base)) if at.base else "/nowhere",
     }
     return re.sub(r"@([A-Z]+)@", lambda match: values[match[1]], SCRIPT.read_text(encoding="utf-8"))
 
@@ -118,9 +133,13 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
         HookError: there is another hook and `chain` is false, or the hook cannot be written.
     """
     spool.make()
+    _git(
+        at.path, "config", "core.logAllRefUpdates", "true"
+    )  # says when a branch moved, if the hook could not
     hook = _hooks(at.path) / NAME
-    text = script(at.repository, spool.folder)
+    text = script(at, spool.folder)
     try:
+        (at.path / ENDED).unlink(missing_ok=True)
         before = hook.read_text(encoding="utf-8", errors="replace") if hook.exists() else None
         if before == text and os.access(hook, os.X_OK):
             return False
@@ -144,13 +163,24 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
 
 
 def uninstall(path: Path) -> bool:
-    """Remove the hook from a repository, and restore the earlier hook; return whether our hook was installed.
+    """End the grading of a repository, remove its hook, and restore the earlier hook.
+
+    A file `autograder-ended` in the repository says that pushes that are found later must not be graded. A hook outside
+    the repository may serve others, and stays.
+
+    Returns:
+        Whether our hook was removed.
 
     Raises:
-        HookError: the hook cannot be removed.
+        HookError: this is not a bare repository, or the hook cannot be removed.
     """
-    hook = _hooks(path.resolve()) / NAME
+    path = path.resolve()
+    _require_bare(path)
+    hook = _hooks(path) / NAME
     try:
+        (path / ENDED).touch()
+        if path not in hook.resolve().parents:
+            return False
         if not hook.is_file() or MARK not in hook.read_text(encoding="utf-8", errors="replace"):
             return False
         if (hook.parent / KEPT).exists():
@@ -168,9 +198,13 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     Use it for pushes that came before the hook was installed. A commit that the ledger knows is not graded again.
 
     Raises:
-        HookError: the repository cannot be read.
+        HookError: the repository cannot be read, or its grading has ended.
         SpoolError: the spool cannot be written.
     """
+    if (at.path / ENDED).exists():
+        raise HookError(
+            f"the grading of {at.path} has ended; to begin it again: autograder hook install {at.path}"
+        )
     listed = _git(at.path, "for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/")
     pushes = []
     for line in listed.splitlines():
@@ -183,6 +217,115 @@ def hand_over(at: Place, course: Course, spool: Spool) -> list[str]:
     return [commit for _, commit, _ in pushes]
 
 
+def findings(course: Course, spool: Spool) -> list[str]:
+    """Return what is wrong with the bare repositories that a course grades, a line each that says what to do."""
+    found: list[str] = []
+    usual = not _common_hooks()
+    for name, settings in course.config.hosts.items():
+        if not KINDS[settings.kind].is_folder:
+            continue
+        base = Path(course.config.base(name).removeprefix("file://"))
+        for path in _bare_repositories(base):
+            try:
+                at = place(course, path, host=name)
+            except HookError:  # nobody grades its pushes
+                continue
+            except GraderError as error:  # no repository can have such a name
+                found.append(f"{path} cannot be graded: {error}")
+                continue
+            found += problems(at, spool, usual=usual)
+    return found
+
+
+def problems(at: Place, spool: Spool, *, usual: bool = False) -> list[str]:
+    """Return what is wrong with one bare repository: its hook, and the accounts that its files belong to.
+
+    Nothing is wrong with a repository whose grading has ended.
+
+    Args:
+        at: the repository.
+        spool: the spool to which its hook must write.
+        usual: whether git looks for hooks in the repository, unless the repository's own configuration says otherwise.
+    """
+    if os.path.exists(at.path / ENDED):  # noqa: PTH110 (it raises nothing)
+        return []
+    remedy = f"autograder hook install {at.path}"
+    found = []
+    try:
+        hook = (at.path / "hooks" if usual and _is_usual(at.path) else _hooks(at.path)) / NAME
+        text = hook.read_text(encoding="utf-8", errors="replace") if hook.is_file() else ""
+        if MARK not in text:
+            found.append(f"{at.path} has no hook, so its pushes are found late: {remedy}")
+        elif text != script(at, spool.folder):
+            shared = at.path not in hook.resolve().parents
+            if not shared or _without_place(text) != _without_place(script(at, spool.folder)):
+                found.append(f"the hook of {at.path} was installed for another repository or spool: {remedy}")
+        elif not os.access(hook, os.X_OK):
+            found.append(f"the hook of {at.path} cannot be executed: {remedy}")
+    except (HookError, OSError) as error:
+        found.append(f"the hook of {at.path} cannot be looked at: {error}")
+    return [*found, *_unwritable(at.path)]
+
+
+def _unwritable(path: Path) -> Iterator[str]:
+    """Yield a line if this account, or the owner of the repository, cannot write to all folders that it must write to.
+
+    Pushes fail if the owner cannot write to a folder. Such a folder was made by a program of another account, such as
+    an earlier version of the service. Git needs no write access to files, since it replaces them.
+    """
+    folders = [path / part for part in ("objects", "objects/pack", "refs", "refs/heads")]
+    try:
+        folders += sorted(each for each in (path / "objects").iterdir() if len(each.name) == 2)
+        owner = path.stat().st_uid
+        there = [(folder, folder.stat()) for folder in folders if folder.is_dir()]
+    except OSError as error:
+        yield f"{path} cannot be looked at: {error}"
+        return
+    foreign = [folder for folder, about in there if about.st_uid != owner and not about.st_mode & 0o022]
+    if foreign and owner != 0:
+        yield (
+            f"{len(foreign)} folders in {path} belong to another account, such as {foreign[0].relative_to(path)}, so "
+            f"pushes fail ('unable to migrate objects'): chown -R --reference={path} {path}"
+        )
+    closed = [folder for folder, _ in there[:4] if not os.access(folder, os.W_OK)]
+    if closed:
+        yield (
+            f"this account cannot write to {closed[0]}, so feedback cannot be published; put both accounts into one "
+            f"group: chgrp -R GROUP {path}; chmod -R g+w {path}; git -C {path} config core.sharedRepository group"
+        )
+
+
+def _without_place(text: str) -> str:
+    """Return the text of a hook without the line that names its repository."""
+    return "\n".join(line for line in text.splitlines() if not line.startswith("host="))
+
+
+def _bare_repositories(base: Path) -> Iterator[Path]:
+    """Yield the bare repositories below the folder of a host, at most MAX_DEPTH folders deep."""
+    waiting = [(base, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            entries = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.is_symlink())
+        except OSError:
+            continue
+        for entry in entries:
+            if entry.name.endswith(".git"):
+                if _is_bare(entry):
+                    yield entry
+            elif depth < MAX_DEPTH and not entry.name.startswith("."):
+                waiting.append((entry, depth + 1))
+
+
+def _is_bare(path: Path) -> bool:
+    return os.path.isdir(path / "objects") and os.path.isfile(path / "HEAD")  # noqa: PTH112, PTH113 (no errors)
+
+
+def _require_bare(path: Path) -> None:
+    if not _is_bare(path):
+        raise HookError(f"{path} is not a bare repository; git init --bare makes one")
+
+
 def _hooks(repository: Path) -> Path:
     """Return the folder in which git looks for the hooks of a repository.
 
@@ -190,6 +333,20 @@ def _hooks(repository: Path) -> Path:
     in the caller's environment here.
     """
     return repository / _git(repository, "rev-parse", "--git-path", "hooks", environment=os.environ).strip()
+
+
+def _common_hooks() -> bool:
+    """Whether the configuration of the account or of the system names another folder for hooks."""
+    command = ["git", "config", "--get", "core.hooksPath"]
+    done = subprocess.run(command, cwd="/", env=os.environ, capture_output=True, check=False)
+    return done.returncode == 0
+
+
+def _is_usual(repository: Path) -> bool:
+    """Whether the configuration of a repository says nothing about hooks. This is faster than to ask git."""
+    with (repository / "config").open("rb") as file:
+        text = file.read(MAX_CONFIG).lower()
+    return len(text) < MAX_CONFIG and b"hookspath" not in text and b"include" not in text
 
 
 def _git(repository: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:

@@ -3,7 +3,9 @@
     a push without a job                       its job is opened
     an open job that is in no queue            it is queued under the same id
     a running job that no worker has           its try failed, and it is tried again
-    a branch at a commit without a push        the webhook was lost: the push is recorded as received now
+    a branch at another commit than recorded   the webhook was lost: the push is recorded (`Intake.notice`)
+    a feedback branch that shows another score it is published again (`jobs.showing`)
+    a push that counts now and has no report   its commit is graded: an extension came, or staff set its time
     pushes that a hook left in the spool       they are recorded
     workflows that ended long ago              they are deleted
     a disk that is nearly full                 it is logged, and /readyz reports it
@@ -14,35 +16,47 @@ Several processes may do this at the same time, because each of these repairs ma
 import shutil
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.course.course import Target
+from autograder.course.standing import standing
 from autograder.errors import GraderError
-from autograder.ledger import OPEN, JobState, Ledger, RepositoryName
-from autograder.service.intake.intake import Intake
-from autograder.service.jobs.queue import Queue
+from autograder.git.names import HEADS
+from autograder.ledger import OPEN, WORKER_LOST, Job, JobState, Ledger, RepositoryName, Source
+from autograder.service.intake.intake import Intake, has_ended
+from autograder.service.jobs import showing
+from autograder.service.jobs.queue import Entry, Queue
 from autograder.service.logs import LOG
 
 SPOOL_SECONDS = 0.25
 REPAIR_SECONDS = 10.0
 CLEAN_SECONDS = 3600.0
 LOOK_SECONDS = 5.0  # between looks at the branches of two repositories: 500 repositories take 42 minutes
+CLOCKS_DIFFER = timedelta(seconds=60)  # the clocks of healthy machines differ by less
+FIRST_LOOK_SECONDS = 0.2  # in the first round, since pushes may have been lost while the service did not run
+LIST_SECONDS = 600.0  # between two lists of all repositories on their hosts
+SHOW_SECONDS = 1.0
+GRADE_SECONDS = 60.0
+MOST_PATIENCE = timedelta(hours=1)  # between two tries to publish for one repository
 RECENT = timedelta(days=2)
 MIN_FREE_BYTES = 200 << 20
 
 
 @dataclass
 class Reconciler:
-    """Compares and repairs in two threads.
+    """Compares and repairs in threads of its own.
 
     Attributes:
         ledger, queue: what is compared.
         intake: opens jobs and queues them.
-        head: returns the commit at the tip of a target's branch.
+        tips: returns the commits at the tips of a target's branch and of its feedback branch; None for no branch.
+        listed: returns the repositories of the course that exist on their hosts.
+        check: returns what is wrong with a target's repository itself, a line each.
         drain: takes the pushes in the spool, and returns how many files it took.
+        forget: removes the files of the spool that were taken long ago.
         folders: their disks must have free space.
         patience: how long a running job may be missing in the queue before its worker counts as lost.
         keep: how long workflows that ended are kept.
@@ -52,8 +66,11 @@ class Reconciler:
     ledger: Ledger
     queue: Queue
     intake: Intake
-    head: Callable[[Target], str | None] | None = None
+    tips: Callable[[Target], tuple[str | None, str | None]] | None = None
+    listed: Callable[[], Iterable[RepositoryName]] = lambda: ()
+    check: Callable[[Target], Sequence[str]] = lambda _target: ()
     drain: Callable[[], int] = lambda: 0
+    forget: Callable[[], object] = lambda: None
     folders: Sequence[Path] = ()
     patience: timedelta = timedelta(seconds=60)
     keep: timedelta = timedelta(days=30)
@@ -61,12 +78,18 @@ class Reconciler:
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _round: list[RepositoryName] = field(default_factory=list)
+    _rounds: int = 0
+    _shown_all: bool = False
+    _list_at: float = 0.0
+    _showing: dict[RepositoryName, "_Wait"] = field(default_factory=dict)
     _looked_at_all: bool = False
+    _extensions: object = None
+    _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
         """Start the threads. The first comparison includes all pushes in the ledger."""
-        # two threads: a slow git host must not keep the spool waiting
-        for work in (self._loop, self._look_at_branches):
+        # several threads: a slow git host must not keep the spool waiting
+        for work in (self._loop, self._look_at_branches, self._show_scores):
             self._threads.append(threading.Thread(target=work, name="reconciler", daemon=True))
             self._threads[-1].start()
 
@@ -84,51 +107,152 @@ class Reconciler:
         """
         self._open_missing_jobs()
         # Read the queue before the ledger. A job that is queued in between is only queued again, which changes nothing.
-        known = {entry.job for entry in self.queue.entries()}
+        known = {entry.job: entry for entry in self.queue.entries()}
         queued = 0
         for job in self.ledger.jobs(states=OPEN):
             if job.id in known:
+                self._shorten(job, known[job.id])
                 continue
             if job.state is JobState.RUNNING:
-                if self.clock() - job.updated < self.patience:
+                # A moment in the far future was recorded by a clock that was wrong.
+                if abs(self.clock() - job.updated) < self.patience:
                     continue  # the job may have started after the queue was read
-                job = self.ledger.move(job.id, JobState.FAILED, reason="its worker was lost")
+                job = self.ledger.move(job.id, JobState.FAILED, reason=WORKER_LOST)
             if self.intake.dispatch(job):
                 LOG.info("a job was missing in the queue", extra={"job": job.id, "state": job.state.value})
                 queued += 1
         return queued
 
+    def _shorten(self, job: Job, entry: Entry) -> None:
+        """Correct the wait of a job whose next try was planned by a clock that was ahead."""
+        if entry.due is None or entry.running:
+            return
+        wait = self.intake.wait(job)
+        if entry.due - self.clock() > wait + CLOCKS_DIFFER:
+            LOG.warning("a job would wait too long; was a clock wrong?", extra={"job": job.id})
+            self.queue.wait_only(entry, wait)
+
     def clean(self) -> int:
-        """Delete workflows that ended long ago; return how many.
+        """Delete what is no longer needed: workflows that ended, files of the spool; return how many workflows.
 
         Raises:
             GraderError: the queue's database cannot be used.
         """
+        self.forget()
         return self.queue.delete_ended(self.clock() - self.keep)
 
     def look(self) -> bool:
-        """Look at the branch of the next repository; return whether this found a push that was not recorded.
+        """Look at the branches of the next repository; return whether this found a push that was not recorded.
 
-        Only repositories with a recorded push are looked at, and only as long as a push received now would count.
+        All repositories are looked at in turn: those with a recorded push, and those that their host lists.
 
         Raises:
             GraderError: the git host or a database cannot be used.
         """
-        if self.head is None:
+        if self.tips is None:
             return False
         if not self._round:
-            self._round = self.ledger.repositories()[::-1]
+            self._round = self._next_round()
         if not self._round:
             return False
-        pushes = self.ledger.pushes(self._round.pop())
-        target = self.intake.target_of(pushes[-1])
-        if target is None or not self.intake.counts(target, self.clock()):
+        target = self.intake.target_at(self._round.pop())
+        if target is not None:
+            self._tell(self.check(target))
+        if target is None or has_ended(target):
             return False
-        head = self.head(target)
-        if head is None or any(push.commit == head for push in pushes):
-            return False
-        self.intake.notice(target, head)
-        return True
+        head, shown = self.tips(target)
+        pushes = self.ledger.pushes(target.repository, ref=HEADS + target.branch)
+        newest = pushes[-1].commit if pushes else None
+        found = head not in (None, newest) and not self.ledger.is_own(str(head))
+        if found:
+            self.intake.notice(target, str(head))
+        for push in pushes:
+            if (
+                push.source is Source.UNKNOWN and push.recorded > self.clock() - RECENT
+            ):  # the record may lag behind
+                self.intake.redate(target, push)
+        if not self.ledger.jobs(states=OPEN, repository=target.repository, limit=1) and not showing.is_shown(
+            self.ledger, self.intake.course, target, shown or ""
+        ):
+            self._show(target)
+        return found
+
+    def show(self) -> int:
+        """Publish again for repositories whose pushes or receive times changed since; return for how many.
+
+        A job publishes its own feedback. This is for what happens without a job: a branch that is set back to a graded
+        commit, a receive time that was learned later.
+
+        Raises:
+            GraderError: the ledger cannot be read.
+        """
+        published = 0
+        since = self.clock() - RECENT if self._shown_all else None
+        for repository, happened in self.ledger.unanswered(since=since):
+            wait = self._showing.setdefault(repository, _Wait())
+            if wait.done == happened or time.monotonic() < wait.until:
+                continue
+            try:
+                target = self.intake.target_at(repository)
+                if target is not None and not showing.is_shown(self.ledger, self.intake.course, target):
+                    published += self._show(target)
+                wait.done, wait.tries = happened, 0  # a job that runs now will bring its end up here
+            except GraderError as error:
+                wait.tries += 1
+                wait.until = time.monotonic() + min(2.0**wait.tries, MOST_PATIENCE.total_seconds())
+                LOG.warning(
+                    "feedback could not be published again",
+                    extra={"repository": str(repository), "reason": str(error)},
+                )
+        self._shown_all = True
+        return published
+
+    def grade_what_counts(self) -> int:
+        """Grade commits that were not graded because they were late, and that count now; return how many.
+
+        This happens every minute, and at once when the extensions change.
+
+        Raises:
+            GraderError: the ledger cannot be used.
+        """
+        opened = 0
+        for job in self.ledger.ungraded():
+            target = self.intake.target_at(job.repository)
+            if (
+                target is None
+                or target.assignment != job.assignment
+                or not job.reason.startswith(showing.NOT_GRADED)
+            ):
+                continue
+            if job.commit in standing(self.ledger, self.intake.course, target).chosen:
+                self.intake.grade_again(job, "its push counts now")
+                opened += 1
+        return opened
+
+    def _show(self, target: Target) -> bool:
+        changed = showing.publish(self.ledger, self.intake.course, target)
+        if changed:
+            LOG.info("feedback was published again", extra={"repository": str(target.repository)})
+        return changed
+
+    def _next_round(self) -> list[RepositoryName]:
+        self._rounds += 1
+        found = dict.fromkeys(self.ledger.repositories())
+        if self._list_at <= time.monotonic():
+            self._list_at = time.monotonic() + LIST_SECONDS
+            try:
+                for name in self.listed():
+                    found[self.intake.named(name)] = None
+            except GraderError as error:  # the known repositories are looked at all the same
+                LOG.warning("repositories could not be listed", extra={"reason": str(error)})
+        return list(found)[::-1]
+
+    def _tell(self, problems: Sequence[str]) -> None:
+        """Log what is wrong with a repository, once."""
+        for problem in problems:
+            if problem not in self._told:
+                self._told.add(problem)
+                LOG.error("a repository needs staff", extra={"reason": problem})
 
     def problems(self) -> list[str]:
         """Return a line for each folder whose disk is nearly full."""
@@ -150,6 +274,7 @@ class Reconciler:
         acts: list[tuple[Callable[[], object], float]] = [
             (self.drain, SPOOL_SECONDS),
             (self._repair, REPAIR_SECONDS),
+            (self.grade_what_counts, GRADE_SECONDS),
             (self.clean, CLEAN_SECONDS),
         ]
         due = [0.0] * len(acts)
@@ -157,24 +282,44 @@ class Reconciler:
             for index, (act, seconds) in enumerate(acts):
                 if time.monotonic() < due[index]:
                     continue
-                try:
-                    act()
-                except GraderError as error:
-                    LOG.warning("the reconciler failed", extra={"reason": str(error)})
-                except Exception:  # noqa: BLE001 (logged; the thread must go on)
-                    LOG.exception("the reconciler failed")
+                self._act(act, "the reconciler failed")
                 due[index] = time.monotonic() + seconds
 
     def _look_at_branches(self) -> None:
-        while not self._stop.wait(LOOK_SECONDS):
-            try:
-                self.look()
-            except GraderError as error:
-                LOG.warning("a branch could not be looked at", extra={"reason": str(error)})
-            except Exception:  # noqa: BLE001 (logged; the thread must go on)
-                LOG.exception("a branch could not be looked at")
+        while not self._stop.wait(FIRST_LOOK_SECONDS if self._rounds < 2 and self._round else LOOK_SECONDS):
+            self._act(self.look, "a branch could not be looked at")
+
+    def _show_scores(self) -> None:
+        while not self._stop.wait(SHOW_SECONDS):
+            self._act(self.show, "the reconciler failed")
+
+    def _act(self, act: Callable[[], object], failed: str) -> None:
+        try:
+            act()
+        except GraderError as error:
+            LOG.warning(failed, extra={"reason": str(error)})
+        except Exception:  # noqa: BLE001 (logged; the thread must go on)
+            LOG.exception(failed)
 
     def _repair(self) -> None:
         self.repair()
+        extensions = self.intake.course.extensions()
+        if extensions != self._extensions:
+            self.grade_what_counts()
+            self._extensions = extensions
         for problem in self.problems():
             LOG.error("a disk is nearly full", extra={"reason": problem})
+
+
+@dataclass
+class _Wait:
+    """When to publish again for one repository.
+
+    Attributes:
+        done: the last change after which the branch was right.
+        tries, until: after failed tries, the moment of the next one, by the monotonic clock.
+    """
+
+    done: datetime | None = None
+    tries: int = 0
+    until: float = 0.0

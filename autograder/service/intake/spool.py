@@ -1,13 +1,17 @@
 """A folder in which hooks leave pushes until the service takes them: small files, each written whole or not at all.
 
 The hook of a bare repository (`post_receive`) writes a file while the student waits, even if the service does not run.
-The service drains the folder, and removes a file only when its pushes are in the ledger. To take a file twice is
-harmless, because the ledger knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
+The service drains the folder. It moves a file to `taken/` when its pushes are in the ledger, and removes it after two
+weeks: a ledger that was restored from a backup takes them again. To take a file twice is harmless, because the ledger
+knows the delivery. A file that cannot be read is moved to `rejected/`, never removed.
 
 A file is named `SECONDS-...json`. It holds a JSON object: format (1), host, owner, name, pusher, received (seconds
-since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. Somebody
-who can write to the folder can claim any of these facts, even the time. So only the account that git runs under and the
-service may write to the folder.
+since 1970), and pushes, a list of [before, after, ref]. If `before` is empty, the earlier commit is unknown. A hook
+that runs in another folder than the one for which it was installed, and cannot name its repository, adds `elsewhere`:
+that folder.
+
+Somebody who can write to the spool can claim any of these facts, even the time. So only the account that git runs under
+and the service may write to it.
 """
 
 import contextlib
@@ -31,16 +35,19 @@ from autograder.hosts.push import Push
 from autograder.hosts.webhook import MAX_SENDER
 from autograder.ledger import Conflict
 from autograder.report import one_line
+from autograder.service.logs import LOG
 
 FORMAT = 1
 SUFFIX = ".json"
 DRAFT = ".new-"  # prefix of a file that is being written, or was when the machine stopped
 REJECTED = "rejected"
+TAKEN = "taken"
+KEPT_SECONDS = 14 * 86400.0  # a backup must not be older than this
 MAX_BYTES = 512 << 10
 MAX_PUSHES = 1000  # in one file; the hook has the same limit
 BATCH = 1000  # the most files that one round takes
 ABANDONED_SECONDS = 60.0  # a draft of this age counts as complete
-AHEAD_SECONDS = 300.0  # how far ahead of our clock the time of a push may be, since clocks differ
+AHEAD_SECONDS = 5.0  # if a hook's clock is further ahead of this one, that is logged
 
 
 class SpoolError(GraderError):
@@ -55,6 +62,7 @@ class _Entry(msgspec.Struct, forbid_unknown_fields=True):
     pusher: str
     received: int
     pushes: list[tuple[str, str, str]]
+    elsewhere: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Drained:
     """The result of one round of `Spool.drain`.
 
     Attributes:
-        taken: the number of files whose pushes were handed over; these files are removed.
+        taken: the number of files whose pushes were handed over.
         rejected: names of the files that were moved to `rejected/`, each with the reason.
     """
 
@@ -163,12 +171,47 @@ class Spool:
             except Conflict as error:  # another try would not help, and the other files must not wait for it
                 rejected.append(self._set_aside(path, error))
                 continue
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise SpoolError(f"cannot remove {path}: {error}; make its folder writable") from error
+            with contextlib.suppress(FileNotFoundError):
+                self._move(path, TAKEN)
             taken += 1
         return Drained(taken, tuple(rejected))
+
+    def give_back(self) -> int:
+        """Put the files that were taken back into the spool, to be taken again; return how many.
+
+        Raises:
+            SpoolError: a file cannot be moved.
+        """
+        moved = 0
+        for path in sorted((self.folder / TAKEN).glob("*")):
+            try:
+                path.rename(self.folder / f"{path.name.removesuffix(SUFFIX)}{SUFFIX}")
+            except OSError as error:
+                raise SpoolError(f"cannot move {path} to {self.folder}: {error}") from error
+            moved += 1
+        return moved
+
+    def forget(self, now: float | None = None) -> int:
+        """Remove files that were taken more than `KEPT_SECONDS` ago; return how many.
+
+        Args:
+            now: seconds since 1970; default: the present.
+
+        Raises:
+            SpoolError: a file cannot be removed.
+        """
+        before = (time.time() if now is None else now) - KEPT_SECONDS
+        removed = 0
+        for path in (self.folder / TAKEN).glob("*"):
+            try:
+                if path.lstat().st_mtime < before:
+                    path.unlink()
+                    removed += 1
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise SpoolError(f"cannot remove {path}: {error}") from error
+        return removed
 
     def _files(self) -> Iterator[Path]:
         now = time.time()
@@ -185,18 +228,30 @@ class Spool:
 
     def _set_aside(self, path: Path, why: Exception) -> tuple[str, str]:
         """Move a file into `rejected/`; return its name there, and the reason."""
-        aside = self.folder / REJECTED
+        return self._move(path, REJECTED).name, one_line(str(why))
+
+    def _move(self, path: Path, name: str) -> Path:
+        """Move a file into a folder of the spool; return its new path. It replaces no other file.
+
+        Raises:
+            FileNotFoundError: the file is gone.
+            SpoolError: the file cannot be moved.
+        """
+        aside = self.folder / name
         try:
             aside.mkdir(mode=0o770, exist_ok=True)
-            to = aside / path.name.removeprefix(".")
+            plain = path.name.removeprefix(".")
+            to = aside / plain
             for number in itertools.count(2):
                 if not os.path.lexists(to):
                     break
-                to = aside / f"{path.name.removeprefix('.')}.{number}"
+                to = aside / f"{plain}.{number}"
             path.rename(to)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             raise SpoolError(f"cannot move {path} to {aside}: {error}; make both folders writable") from error
-        return to.name, one_line(str(why))
+        return to
 
 
 def _read(path: Path) -> list[tuple[Push, datetime]]:
@@ -229,17 +284,35 @@ def _read(path: Path) -> list[tuple[Push, datetime]]:
         raise ValueError(f"it has more than {MAX_PUSHES} pushes")
     if not is_host(entry.host) or not is_repository_path(f"{entry.owner}/{entry.name}"):
         raise ValueError("no repository can have this host, owner and name")
-    if not 0 <= entry.received <= time.time() + AHEAD_SECONDS:
+    if entry.elsewhere:
         raise ValueError(
-            "it was received in the future or before 1970; check the clock of the machine with the hook"
+            f"the hook of {entry.owner}/{entry.name} ran in {one_line(entry.elsewhere)}, a copied or moved repository; "
+            "run autograder hook install there, and then autograder hook run"
         )
-    received = datetime.fromtimestamp(entry.received, timezone.utc)
+    received = datetime.fromtimestamp(_bounded(entry, path), timezone.utc)
     digest = hashlib.sha256(content).hexdigest()
     return [
         (push, received)
         for number, parts in enumerate(entry.pushes)
         if (push := _push(entry, digest, number, *parts)) is not None
     ]
+
+
+def _bounded(entry: _Entry, path: Path) -> float:
+    """Return the time of receipt. A time in the future cannot be true: the push was received at this moment, or before.
+
+    Raises:
+        ValueError: it is before 1970.
+    """
+    if entry.received < 0:
+        raise ValueError("it was received before 1970; check the clock of the machine with the hook")
+    now = time.time()
+    if entry.received > now + AHEAD_SECONDS:
+        LOG.warning(
+            "the clock of a machine with a hook is ahead",
+            extra={"file": path.name, "seconds": round(entry.received - now)},
+        )
+    return min(entry.received, now)
 
 
 def _push(entry: _Entry, digest: str, number: int, before: str, after: str, ref: str) -> Push | None:

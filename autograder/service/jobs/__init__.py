@@ -6,5 +6,6 @@ queue           the only module that uses DBOS
 fairness        whose job is taken first
 graders         a suite server for each assignment
 feedback_files  the feedback files for a student
+showing         what the feedback branch shows, and bringing it up to date
 worker_names    names, locks and folders of this machine's workers
 """

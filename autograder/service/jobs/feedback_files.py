@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from autograder.grading import seal
-from autograder.ledger import Job
-from autograder.report import Report, dumps, markdown
+from autograder.ledger import Job, RecordedPush, Source
+from autograder.report import Report, dumps, markdown, one_line
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,18 @@ def lower(report: Report, note: str, best: Standing) -> dict[str, bytes]:
     return _files(markdown([report], f"{note} {earlier}"), report.to_json())
 
 
+def graded_again(why: str, before: Report | None) -> str:
+    """Return the sentences for a regrade: that the commit was graded again, why, and what it had before.
+
+    Args:
+        why: the reason that staff gave; it may be empty.
+        before: the report of the last attempt before; None if no earlier attempt has a report.
+    """
+    reason = one_line(why).rstrip(".")
+    had = f"{before.points} / {before.max_points}" if before else "no"
+    return f"This commit was graded again{f': {reason}' if reason else ''}. Before, it had {had} points."
+
+
 def not_graded(assignment: str, commit: str, note: str, standing: Standing | None) -> dict[str, bytes]:
     """Return the feedback files for a push that is recorded but not graded.
 
@@ -63,15 +75,18 @@ def not_graded(assignment: str, commit: str, note: str, standing: Standing | Non
 def not_lowered(report: Report, note: str, standing: Standing) -> dict[str, bytes]:
     """Return the feedback files after a regrade that does not count.
 
-    They show the score that counts, and say that the regrade does not count.
+    They show the score that counts, and say that the regrade does not count. `note` says that this was a regrade.
     """
-    again = f"This commit was graded again, with {report.points} / {report.max_points} points; that does not count."
+    again = f"The new result, {report.points} / {report.max_points} points, does not count."
     text = markdown([standing.report], f"{note} {again} {_stands(standing)}")
     return _files(text, standing.report.to_json())
 
 
-def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, bytes]:
-    """Return feedback files with the seal of the course in score.json, see `autograder.grading.seal`."""
+def sealed(files: Mapping[str, bytes], job: Job, secret: bytes, push: RecordedPush) -> dict[str, bytes]:
+    """Return feedback files with the seal of the course in score.json, see `autograder.grading.seal`.
+
+    The seal names when the push was received, so that a ledger that was lost can be restored from the branch.
+    """
     data = seal.sealed(
         json.loads(files["score.json"]),
         files["score.md"],
@@ -79,6 +94,7 @@ def sealed(files: Mapping[str, bytes], job: Job, secret: bytes) -> dict[str, byt
         commit=job.commit,
         attempt=job.attempt,
         secret=secret,
+        received=None if push.source is Source.UNKNOWN else push.received,
     )
     return {**files, "score.json": dumps(data).encode()}
 

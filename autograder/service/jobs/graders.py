@@ -6,13 +6,14 @@ reference has changed on the disk. So a correction by staff applies to the next 
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
-from autograder.grading.grader import Grader
+from autograder.grading.grader import Graded, Grader
 from autograder.report import Report
 from autograder.service.logs import LOG
 from autograder.submission import PACKAGE
@@ -40,6 +41,17 @@ class Graders:
             with contextlib.suppress(GraderError, OSError):
                 self._of(assignment)
 
+    def ready(self, assignment: str) -> dict[str, Any]:
+        """Wait until the server of `assignment` is ready; return its provenance.
+
+        Raises:
+            GraderError: the server cannot start, or ended meanwhile.
+        """
+        try:
+            return self._of(assignment).ready()
+        except OSError as error:
+            raise GraderError(f"the suite server of {assignment} ended: {error}") from error
+
     def grade(
         self, assignment: str, folder: Path, commit: str, draws: Mapping[str, int] = MappingProxyType({})
     ) -> Report:
@@ -50,6 +62,26 @@ class Graders:
             GraderError: no score could be given, for a reason that is not the student's fault.
         """
         return self._working(assignment, lambda grader: grader.grade(folder, commit, draws))
+
+    def grade_many(
+        self,
+        assignment: str,
+        submissions: Iterable[tuple[Path, str]],
+        *,
+        jobs: int,
+        draws: Callable[[Path], Mapping[str, int]],
+    ) -> Iterator[Graded]:
+        """Grade several folders, up to `jobs` at a time, see `Grader.grade_many`.
+
+        Raises:
+            GraderError: the suite server cannot start, or has ended.
+        """
+        grader = self._of(assignment)
+        try:
+            yield from grader.grade_many(submissions, jobs=jobs, draws=draws)
+        except BaseException:
+            self._drop(assignment)
+            raise
 
     def refused(self, assignment: str, error: SubmissionError, commit: str) -> Report:
         """Return the report of a submission that must not be graded: every case has the error's verdict.

@@ -11,7 +11,13 @@ No step raises an error for a fault that can be foreseen. Whose fault it was dec
     NotFound              the student replaced the commit by a forced push: the job is final, without a report
     RepositoryError,      another try would not help: the job is dead, and staff must act
     SuiteError
-    other GraderErrors    the job failed, and is tried again later; it is dead after the last try
+    DeadlineError         the push would be late, and the file of extensions has a mistake: the job waits until staff
+                          have corrected the file, however long that takes
+    NoSuchRepository,     the job failed, and is tried again later; it is dead after the last try
+    other GraderErrors
+
+A host may say for a moment that there is no such repository or commit, for instance while a folder is not mounted. So
+neither ends a job at the first time.
 
 If an unforeseen error leaves a job open, the reconciler finds the job.
 """
@@ -26,29 +32,26 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from autograder.course import deadline
+from autograder.config.times import DeadlineError
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
+from autograder.course.standing import counts, decide
 from autograder.errors import GraderError, SubmissionError, SuiteError
-from autograder.git import feedback
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
-from autograder.git.process import GitHostError, NotFound, RepositoryError
+from autograder.git.process import GitHostError, NoSuchRepository, NotFound, RepositoryError
 from autograder.ledger import (
     OPEN,
+    WORKER_LOST,
     IllegalTransition,
     Job,
     JobState,
     Ledger,
     RecordedPush,
     RepositoryName,
-    ScorePolicy,
-    StoredReport,
     Unknown,
 )
-from autograder.ledger.scores import Candidate, current
-from autograder.report import Report
-from autograder.service.jobs import feedback_files
+from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
@@ -65,7 +68,7 @@ _REASON = 500  # how many characters of an unforeseen error are stored in the le
 class Intake(Protocol):
     """The methods of `intake.Intake` that steps call. `intake` imports this package, so we cannot import it."""
 
-    def notice(self, target: Target, head: str) -> None: ...
+    def notice(self, target: Target, head: str) -> object: ...
 
     def revive(self, job: Job) -> None: ...
 
@@ -86,6 +89,7 @@ class Pipeline:
         retries: how often a job is tried again.
         clock: returns the present moment, with a time zone.
         metrics: the counters of this process.
+        supersedes: whether a job ends when its branch has moved on to another commit that counts.
     """
 
     ledger: Ledger
@@ -97,6 +101,7 @@ class Pipeline:
     retries: int = 5
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     metrics: Metrics = field(default_factory=Metrics)
+    supersedes: bool = True
 
     # the steps -------------------------------------------------------------------------------------------
 
@@ -118,16 +123,31 @@ class Pipeline:
                 job = self.ledger.job(job_id)
                 if job.state not in OPEN:
                     return _settled_meanwhile(f"the job is {job.state.value}")
-                job = self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
-                if self.ledger.report(job_id) is None:
-                    # If the end of a try is not recorded, the worker ended during the try.
-                    tries = self.ledger.recent_tries(job_id)
-                    if tries > self.retries + 1:
-                        reason = f"started {tries - 1} times without a result; does it end its worker?"
-                        return self._settle(job, JobState.DEAD, reason)
+                # If the end of a try is not recorded, the worker ended during the try.
+                if job.state is JobState.RUNNING and self.ledger.report(job_id) is None:
+                    ended = self._worker_ended(job)
+                    if ended is not None:
+                        return ended
+                self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
                 return {"next": FETCH}
             except (IllegalTransition, Unknown) as error:
                 return _settled_meanwhile(str(error))
+
+    def _worker_ended(self, job: Job) -> Facts | None:
+        """Decide what follows after a worker ended while it ran `job`; None: the job goes on at once.
+
+        Most often the job is innocent: the worker was stopped, or the machine was. So this does not count as a failure.
+        If it happens again, the job waits, so that what kills workers at this moment does not meet it again, and so
+        that the jobs of others come first.
+        """
+        ended = self.ledger.recent_ends(job.id) + 1
+        if ended > self.retries:
+            reason = f"started {ended} times without a result; does it end its worker?"
+            return self._settle(job, JobState.DEAD, reason)
+        if ended == 1:
+            return None
+        self.ledger.move(job.id, JobState.FAILED, reason=WORKER_LOST, worker=self.worker)
+        return {"next": RETRY}
 
     def step(self, name: str, job_id: str, facts: Mapping[str, Any]) -> Facts:
         """Take one step of a job for which `begin` was called.
@@ -181,15 +201,16 @@ class Pipeline:
 
     def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
         target, push, decision = self._found(job)
-        note = f"Commit `{job.commit[:10]}`: {deadline.sentence(decision)}"
+        if self.ledger.is_own(job.commit):
+            return self._settle(job, JobState.FINAL, "made by the course staff, so it is not graded")
         if self.ledger.report(job.id) is not None:
-            return {"next": PUBLISH, "note": note, "timing": decision.timing.value}
+            return {"next": PUBLISH}
         credentials = self.course.credentials(target.repository.host)
         head = branch_head(target.remote, target.branch, credentials=credentials)
         mark = self._last_push(job.repository, push.ref)
         if self._overtaken(job, target, head):
             return {"next": END}
-        facts: Facts = {"note": note, "timing": decision.timing.value, "mark": mark}
+        facts: Facts = {"mark": mark}
         if not decision.timing.counts:
             return {"next": PUBLISH, **facts}
         try:
@@ -197,32 +218,40 @@ class Pipeline:
         except SubmissionError as error:
             return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
         except NotFound as error:
-            if head == job.commit:  # the host contradicts itself: it may show the commit in a moment
+            # The host contradicts itself, or says so for the first time: it may show the commit in a moment.
+            if head == job.commit or self.ledger.recent_failures(job.id) == 0:
                 raise GitHostError(str(error)) from error
             return self._settle(job, JobState.FINAL, "the commit is not there any more: it was pushed over")
         return {"next": GRADE, **facts}
 
     def _found(self, job: Job) -> tuple[Target, RecordedPush, Decision]:
-        """Return the job's target, the push of its commit whose time is best for the student, and its decision."""
+        """Return the job's target, the push of its commit whose time is best for the student, and its decision.
+
+        Raises:
+            DeadlineError: no push of the commit counts, but only because of a mistake in the file of extensions.
+        """
         best: tuple[Target, RecordedPush, Decision] | None = None
+        undecided: DeadlineError | None = None
         for push in self.ledger.pushes(job.repository, commit=job.commit):
             target = self.course.target(job.repository, push.ref.removeprefix(HEADS))
             if target is None or target.assignment != job.assignment:
                 continue
-            decision = self._decide(target, push.received)
+            try:
+                decision = decide(self.course, target, push)
+            except DeadlineError as error:
+                undecided = error
+                continue
             if best is None or decision.timing.counts or not best[2].timing.counts:
                 best = target, push, decision
             if decision.timing.counts:
-                break
+                return best
+        if undecided is not None:
+            raise undecided
         if best is None:
             raise RepositoryError(
                 f"{job.repository} does not belong to {job.assignment} any more; see autograder config show"
             )
         return best
-
-    def _decide(self, target: Target, received: datetime) -> Decision:
-        times = self.course.deadline(target.assignment)
-        return times.decide(received, self.course.extension(target))
 
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
         """Supersede the job if its branch has moved on to another commit, and that commit is graded instead.
@@ -231,13 +260,15 @@ class Pipeline:
         commit is recorded, a push is recorded now. If the job of that commit was superseded as the older of the two,
         it is queued again. Return whether `job` was superseded.
         """
-        if head is None or head == job.commit or job.attempt > 1:
+        if not self.supersedes or head is None or head == job.commit or job.attempt > 1:
             return False
+        if self.ledger.is_own(head):
+            return False  # an update of the starter takes nothing from the student's push below it
         pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
         if not pushes:
             self.intake.notice(target, head)
             pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
-        if not any(self._decide(target, push.received).timing.counts for push in pushes):
+        if not any(counts(self.course, target, push) for push in pushes):
             return False  # a late push does not supersede one that was in time
         newer = [
             other
@@ -277,7 +308,7 @@ class Pipeline:
     # grade -----------------------------------------------------------------------------------------------
 
     def _grade(self, job: Job, facts: Mapping[str, Any]) -> Facts:
-        following = {"next": PUBLISH, "note": facts["note"], "timing": facts["timing"]}
+        following = {"next": PUBLISH}
         if self.ledger.report(job.id) is not None:
             return following
         try:
@@ -328,70 +359,16 @@ class Pipeline:
 
     # publish ---------------------------------------------------------------------------------------------
 
-    def _publish(self, job: Job, facts: Mapping[str, Any]) -> Facts:
-        target, push, _ = self._found(job)
-        stored = self.ledger.report(job.id)
-        if stored is not None:
-            files, when, reason = self._files(job, stored, facts["note"]), stored.recorded, "graded"
-        else:
-            standing = self._stands(self._standing(job))
-            files = feedback_files.not_graded(job.assignment, job.commit, facts["note"], standing)
-            when, reason = push.received, f"not graded: {facts['timing']}"
-        settings = self.course.feedback
-        published = feedback.publish(
-            target.remote,
-            branch=settings.branch,
-            graded_commit=job.commit,
-            attempt=job.attempt,
-            files=feedback_files.sealed(files, job, self.course.config.secret()),
-            when=when,
-            identity=settings.identity,
-            credentials=self.course.credentials(target.repository.host),
-            signing_key=settings.signing_key,
+    def _publish(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
+        target, _, decision = self._found(job)
+        graded = self.ledger.report(job.id) is not None
+        if not graded and decision.timing.counts:
+            # It was late when the job was fetched. Meanwhile staff extended the deadline, or set the time of the push.
+            return {"next": FETCH}
+        showing.publish(self.ledger, self.course, target, job)
+        return self._settle(
+            job, JobState.FINAL, "graded" if graded else f"{showing.NOT_GRADED}{decision.timing.value}"
         )
-        self.ledger.add_feedback(job.id, commit=published.commit, branch=settings.branch)
-        return self._settle(job, JobState.FINAL, reason)
-
-    def _files(self, job: Job, stored: StoredReport, note: str) -> dict[str, bytes]:
-        """Return the feedback files of the job's report.
-
-        If the job is a regrade that does not count, they show the report that counts.
-        """
-        if job.attempt == 1 and self.course.policy(job.assignment) is ScorePolicy.LAST:
-            best = self._stands(self._standing(job, stored.report, ScorePolicy.BEST))
-            if best is not None and best.report.points > stored.report.points:
-                return feedback_files.lower(stored.report, note, best)
-            return feedback_files.graded(stored.report, note)
-        counts = self._standing(job, stored.report)
-        standing = self._stands(counts) if counts != job.id else None
-        if job.attempt > 1 and standing is not None:
-            return feedback_files.not_lowered(stored.report, note, standing)
-        return feedback_files.graded(stored.report, note, standing)
-
-    def _standing(
-        self, job: Job, report: Report | None = None, policy: ScorePolicy | None = None
-    ) -> str | None:
-        """Return the id of the job whose report is the repository's score, None if the repository has no score.
-
-        Args:
-            job: a job of the repository.
-            report: of `job`. The job is not final yet, but its report is treated as if it were.
-            policy: in place of the assignment's.
-        """
-        candidates = self.ledger.candidates(job.assignment, repository=job.repository)
-        if report is not None:
-            pushes = self.ledger.pushes(job.repository, commit=job.commit)
-            candidates += [Candidate.of(push, job, report) for push in pushes]
-        cutoffs = self.course.cutoffs(job.assignment, [job.repository])
-        policy = policy or self.course.policy(job.assignment)
-        scores = current(candidates, job.assignment, policy, cutoffs)
-        return scores[0].job_id if scores else None
-
-    def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
-        if job_id is None:
-            return None
-        stored, job = self.ledger.report(job_id), self.ledger.job(job_id)
-        return None if stored is None else feedback_files.Standing(job.commit, stored.report)
 
     # the end ---------------------------------------------------------------------------------------------
 
@@ -415,9 +392,13 @@ class Pipeline:
             return _settled_meanwhile(f"the job is {job.state.value}")
         try:
             self._remove(job)
-            if isinstance(error, (RepositoryError, SuiteError)):
+            hopeless = isinstance(error, (RepositoryError, SuiteError))
+            if hopeless and not isinstance(error, NoSuchRepository):
                 return self._settle(job, JobState.DEAD, reason)
-            tries = self.ledger.recent_tries(job_id)
+            if isinstance(error, DeadlineError):
+                self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
+                return {"next": RETRY}
+            tries = self.ledger.recent_failures(job_id) + 1
             if tries > self.retries:
                 return self._settle(job, JobState.DEAD, f"{reason} (given up after {tries} tries)")
             self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
@@ -435,7 +416,9 @@ def wait_before_next_try(
     """Return how long a failed job must still wait for its next try; zero for any other job."""
     if job.state is not JobState.FAILED:
         return timedelta(0)
-    return max(timedelta(0), job.updated + backoff(first, ledger.recent_tries(job.id)) - now())
+    whole = backoff(first, ledger.recent_tries(job.id))
+    # At most the whole wait, if the clock was ahead when the try failed.
+    return min(whole, max(timedelta(0), job.updated + whole - now()))
 
 
 def backoff(first: timedelta, tries: int) -> timedelta:

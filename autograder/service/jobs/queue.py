@@ -58,7 +58,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from autograder.config.schema import QUEUES
 from autograder.errors import GraderError
 from autograder.ledger import Job
-from autograder.ledger.database import mask
+from autograder.ledger.database import is_away, mask
 from autograder.service.logs import LOG
 
 WORKFLOW = "grade"
@@ -76,6 +76,10 @@ Facts = dict[str, Any]
 
 class QueueError(GraderError):
     """The queue's database cannot be used. Jobs that are open in the ledger will be queued later."""
+
+
+class QueueAway(QueueError):
+    """The database server of the queue does not answer, or is just starting."""
 
 
 class Work(Protocol):
@@ -210,6 +214,15 @@ class Queue:
             self._client.rewind_workflow(name, queue_name=queue, application_version=VERSION)
             return True
         return False
+
+    def wait_only(self, entry: Entry, delay: timedelta) -> None:
+        """Let a job that waits for its next try wait for `delay` from now. A job that waits for no try is left alone.
+
+        Raises:
+            QueueError: the database cannot be written.
+        """
+        with _errors(self._url):
+            self._client.set_workflow_delay(entry.workflow, delay_seconds=delay.total_seconds())
 
     def cancel(self, job_id: str) -> None:
         """Take a job out of the queue. If a worker grades it already, that step ends within seconds.
@@ -474,7 +487,8 @@ def _errors(url: str) -> Iterator[None]:
         password = sa.make_url(url).password
         if password:
             text = text.replace(str(password), "***")
-        raise QueueError(f"the queue {mask(url)}: {text[:300]}") from None
+        kind = QueueAway if not url.startswith("sqlite") and is_away(text) else QueueError
+        raise kind(f"the queue {mask(url)}: {text[:300]}") from None
 
 
 __all__ = ["QUEUES", "Consumer", "Entry", "Queue", "QueueError", "Work", "prepare", "workflow_id"]

@@ -1,0 +1,189 @@
+"""Extensions while the service runs: what waits for a correction, and what is graded because it counts now."""
+
+from datetime import datetime, timezone
+
+import pytest
+
+from autograder.ledger import JobState
+from autograder.service.intake.reconciler import Reconciler
+from autograder.service.jobs.pipeline import Pipeline
+from tests.support.ledgers import problems
+from tests.support.processes import Processes, settled, until
+from tests.support.university import HALF, RIGHT, PretendedGraders, University
+
+HEADER = "student,assignment,closes\n"
+KEYS = 'zone = "UTC"\ncloses = "2026-09-15 23:59"\nextensions_file = "extensions.csv"\n'
+IN_TIME = datetime(2026, 9, 15, 23, 59, 30, tzinfo=timezone.utc)
+LATE = datetime(2026, 9, 17, 12, tzinfo=timezone.utc)
+
+
+class Desk:
+    """A service without processes: pushes are taken, jobs run and repairs are made when a test says so."""
+
+    def __init__(self, folder, keys=KEYS):
+        self.folder = folder
+        self.university = University(folder, assignment=keys)
+        self.write(HEADER)
+
+    def __enter__(self):
+        self._parts = self.university.parts()
+        parts = self._parts.__enter__()
+        self.ledger, self.graders, self.queue = parts.ledger, PretendedGraders(), parts.queue
+        self.pipeline = Pipeline(
+            parts.ledger, parts.course, self.graders, parts.intake, self.folder / "work", "host:0", retries=2
+        )
+        self.reconciler = Reconciler(parts.ledger, parts.queue, parts.intake)
+        self.intake = parts.intake
+        return self
+
+    def __exit__(self, *error):
+        assert problems(self.ledger) == []
+        self._parts.__exit__(*error)
+
+    def write(self, text):
+        (self.university.course.folder / "extensions.csv").write_text(text)
+
+    def push(self, work=RIGHT, received=LATE, **values):
+        job = self.intake.receive(self.university.push(work, **values), received).job.id
+        self.run(job)
+        return job
+
+    def run(self, job):
+        self.queue.cancel(job)  # a worker took it
+        self.pipeline.run(job)
+
+    def repair(self):
+        """Let the reconciler look once, and run what it queued."""
+        self.reconciler.repair()
+        opened = self.reconciler.grade_what_counts()
+        for entry in self.queue.entries():
+            self.run(entry.job)
+        return opened
+
+    def state(self, job):
+        return self.ledger.job(job).state
+
+
+@pytest.fixture
+def desk(folder):
+    with Desk(folder) as desk:
+        yield desk
+
+
+def test_the_last_minute_belongs_to_the_student(desk):
+    desk.push(received=IN_TIME)
+    assert desk.university.score() == 100
+    assert "in time for the deadline, Tue 15 Sep 2026, 23:59 UTC" in desk.university.text()
+
+
+def test_while_a_line_is_wrong_a_late_push_waits_and_an_early_one_is_graded(desk):
+    desk.write(HEADER + "ann,t,on Friday\n")
+    in_time = desk.push(received=IN_TIME, student="bob")
+    late = desk.push()
+    assert desk.state(in_time) is JobState.FINAL
+    for _ in range(5):  # more often than a job is tried
+        desk.repair()
+    assert desk.state(late) is JobState.FAILED
+    reason = desk.ledger.job(late).reason
+    assert "extensions.csv:2: closes: not a time: 'on Friday'" in reason
+    assert "waits until the file is corrected" in reason
+    assert desk.university.published() == []
+    desk.write(HEADER + "ann,t,2026/9/18 12:00\n")
+    desk.repair()
+    assert desk.state(late) is JobState.FINAL
+    assert desk.university.score() == 100
+
+
+def test_a_push_that_is_late_after_the_correction_is_told_so(desk):
+    desk.write("")
+    late = desk.push()
+    assert desk.state(late) is JobState.FAILED
+    desk.write(HEADER)
+    desk.repair()
+    assert desk.ledger.job(late).reason == "not graded: late"
+    assert "2026, 23:59 UTC" in desk.university.text()
+
+
+def test_an_extension_of_the_last_readable_version_holds_after_a_restart(folder):
+    with Desk(folder) as desk:
+        desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+        desk.push(HALF)
+        assert desk.university.score() == 40
+    desk.write("")
+    with desk:  # a new process
+        again = desk.push(RIGHT)
+        assert desk.state(again) is JobState.FINAL
+        assert desk.university.score() == 100
+
+
+def test_an_extension_after_the_push_is_graded_now(desk):
+    late = desk.push()
+    assert desk.repair() == 0
+    assert desk.ledger.job(late).reason == "not graded: late"
+    assert "It is recorded but does not change your score" in desk.university.text()
+    desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+    assert desk.repair() == 1
+    assert desk.university.score() == 100
+    assert "in time for your extended deadline, Fri 18 Sep 2026, 12:00 UTC" in desk.university.text()
+    assert desk.repair() == 0
+    assert len(desk.graders.graded) == 1
+
+
+def test_of_several_pushes_that_count_now_only_the_last_is_graded(desk):
+    for number in range(3):
+        desk.push(f"# {number}\n")
+    last = desk.ledger.pushes(desk.university.repository())[-1].commit
+    desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+    assert desk.repair() == 1
+    assert desk.graders.graded == [last]
+
+
+def test_under_best_all_pushes_that_count_now_are_graded(folder):
+    with Desk(folder, KEYS + 'policy = "best"\n') as desk:
+        for number in range(3):
+            desk.push(f"# {number}\n")
+        desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+        assert desk.repair() == 3
+
+
+def test_a_push_before_one_that_is_graded_already_is_left_alone(desk):
+    desk.push(HALF)  # late
+    desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+    desk.push(RIGHT)
+    assert desk.repair() == 0
+
+
+def test_a_deadline_that_was_moved_while_the_service_was_down_counts_at_the_next_start(folder):
+    with Desk(folder) as desk:
+        desk.push()
+    file = desk.university.config_file
+    file.write_text(file.read_text().replace("2026-09-15", "2026-09-20"))
+    with desk:
+        assert desk.repair() == 1
+        assert desk.university.score() == 100
+
+
+OFTEN = "from autograder.service.intake import reconciler\nreconciler.REPAIR_SECONDS = 0.2\n"
+
+
+def test_a_running_service_notices_a_correction_and_an_extension(folder):
+    university = University(folder, assignment=KEYS)
+    extensions = university.course.folder / "extensions.csv"
+    extensions.write_text(HEADER)
+    processes = Processes(university)
+    try:
+        with university.parts() as parts:
+            processes.start("--listen", "127.0.0.1:0", before=OFTEN)
+            late = parts.intake.receive(university.push(), LATE).job.id
+            assert settled(parts, late) is JobState.FINAL
+            assert university.published() == [parts.ledger.job(late).commit]
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\n")
+            until(lambda: "100 / 100" in university.text())
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\nbob,t,Friday\n")
+            waits = parts.intake.receive(university.push(student="bob"), LATE).job.id
+            until(lambda: "extensions.csv:3" in parts.ledger.job(waits).reason)
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\nbob,t,2026-09-18 12:00\n")
+            assert settled(parts, waits) is JobState.FINAL
+            assert university.score("bob") == 100
+    finally:
+        processes.end()
