@@ -107,7 +107,7 @@ def load():
 """
 SUBMISSION = {"src/__init__.py": b"", "src/patient.py": PATIENT.encode()}
 ENOUGH_DESCRIPTORS = 16_640
-"""More than all processes of a case together can have sent: 256 descriptors, and 64 messages of 253 at the same time."""
+"""More than all processes of a case together can have sent: 256, and 64 messages of 253 at the same time."""
 SMALL = Limits(wall_seconds=10.0, memory_bytes=256 * 2**20)
 
 
