@@ -23,7 +23,7 @@ from autograder.sandbox.bubblewrap import BwrapWall
 from autograder.sandbox.inside.protocol import Opaque
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Output, Status, interpret
-from autograder.sandbox.policy import PROTECTIONS
+from autograder.sandbox.policy import OPTIONAL, PROTECTIONS
 from autograder.sandbox.session import StreamSession
 from tests.support.walls import (
     PATIENCE,
@@ -599,7 +599,7 @@ def test_every_submission_has_namespaces_of_its_own(wall: BwrapWall) -> None:
 
 
 def test_protections_are_those_seen_from_inside(wall: BwrapWall) -> None:
-    required = set(PROTECTIONS) - {"landlock"} - (set() if os.geteuid() == 0 else {"uid-drop"})
+    required = set(PROTECTIONS) - OPTIONAL - (set() if os.geteuid() == 0 else {"uid-drop"})
     assert required <= set(wall.protections)
 
 
