@@ -68,9 +68,10 @@ def restore(file: Path, url: str | None, config_file: Path | None, force: bool) 
 @_url
 @optional_config_option
 def own(commits: tuple[str, ...], what: str, url: str | None, config_file: Path | None) -> None:
-    """Record commits that we made ourselves, so that they are not graded. Without COMMIT, list them.
+    """Record commits that the staff made.
 
-    COMMIT is a full id. autograder release records its commits itself.
+    They are not graded. COMMIT is a full id; without it, the recorded commits are listed. autograder release records
+    its commits itself.
     """
     from autograder.ledger import Ledger
 

@@ -5,6 +5,9 @@ It survives a crash, and runs on one machine or on several.
     serve         starts and ends the processes: web, reconciler and workers; handles signals
     http/         webhooks, pages, health
     status, staff, ci   what `autograder status`, `jobs`, `regrade` and `ci` do
+    verification  compares published scores with the ledger, for `autograder verify`
+    attention     what staff must look at besides jobs
+    belonging     whether this machine has the course's secret, suites and reference
     readiness     what keeps the course from grading: suites and sandboxes are tried
     service       the parts that every process of the service shares
     intake/       a push -> a job

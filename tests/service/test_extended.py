@@ -1,12 +1,16 @@
 """Extensions while the service runs: what waits for a correction, and what is graded because it counts now."""
 
+import shutil
 from datetime import datetime, timezone
 
 import pytest
 
+from autograder.course.standing import standing
 from autograder.ledger import JobState
 from autograder.service.intake.reconciler import Reconciler
+from autograder.service.jobs import showing
 from autograder.service.jobs.pipeline import Pipeline
+from autograder.service.staff import Staff
 from tests.support.ledgers import problems
 from tests.support.processes import Processes, settled, until
 from tests.support.university import HALF, RIGHT, PretendedGraders, University
@@ -92,6 +96,43 @@ def test_while_a_line_is_wrong_a_late_push_waits_and_an_early_one_is_graded(desk
     desk.repair()
     assert desk.state(late) is JobState.FINAL
     assert desk.university.score() == 100
+
+
+def test_while_a_late_push_waits_the_earlier_ones_of_the_student_are_answered(desk):
+    desk.write(HEADER + "ann,t,on Friday\n")
+    in_time = desk.intake.receive(desk.university.push(HALF), IN_TIME).job.id
+    late = desk.push(RIGHT)
+    desk.run(in_time)
+    assert [desk.state(late), desk.state(in_time)] == [JobState.FAILED, JobState.FINAL]
+    assert desk.university.score() == 40
+    (result,) = Staff(desk.ledger, desk.intake.course, desk.intake, "okafor").republish()
+    assert (result.changed, result.problem) == (False, "")
+    desk.write(HEADER)
+    desk.repair()
+    assert desk.ledger.job(late).reason == "not graded: late"
+    assert desk.university.score() == 40
+
+
+def test_feedback_that_was_right_stays_while_nobody_can_say_which_score_counts(folder):
+    line = HEADER + "ann,t,2026-09-18 12:00\n"
+    with Desk(folder) as desk:
+        desk.push(HALF, received=IN_TIME)
+        desk.write(line)
+        desk.push(RIGHT)
+        state = desk.university.config().state
+    shutil.rmtree(state / "extensions")  # the copy of the last version without a mistake
+    desk.write("")
+    with desk:  # a new process
+        course, target = desk.intake.course, desk.intake.target_at(desk.university.repository())
+        stands = standing(desk.ledger, course, target)
+        assert stands.score is None
+        assert "extensions.csv:1" in stands.open
+        (result,) = Staff(desk.ledger, course, desk.intake, "okafor").republish()
+        assert "extensions.csv:1" in result.problem
+        assert desk.university.score() == 100
+        desk.write(line)
+        assert standing(desk.ledger, course, target).score.points == 100
+        assert showing.is_shown(desk.ledger, course, target)
 
 
 def test_a_push_that_is_late_after_the_correction_is_told_so(desk):

@@ -83,7 +83,7 @@ def quiet(parts):
 MINE = "only=lambda steps, job, *_: job.commit == os.environ['VICTIM']"
 OF_LEDGER = "only=lambda ledger, job, *_, **__: os.environ['VICTIM'] in job"
 FINAL = "only=lambda ledger, job, state, **_: state is JobState.FINAL and os.environ['VICTIM'] in job"
-PUBLISHED = "only=lambda *_, graded_commit, **__: graded_commit == os.environ['VICTIM']"
+PUBLISHED = "only=lambda _, entries, **__: os.environ['VICTIM'] in [each.graded_commit for each in entries()]"
 MOMENTS = {
     "as it takes the job up": f'die(Pipeline, "_fetch", "before", {MINE})',
     "in the fetch": f'die(Pipeline, "_bring", "after", {MINE})',

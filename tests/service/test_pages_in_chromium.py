@@ -155,7 +155,7 @@ def test_a_phone_needs_no_sideways_scrolling(phone, address, semester):
         )
         wide = "return [document.documentElement.scrollWidth, window.innerWidth]"
         width, room = phone.execute_script(wide)
-        assert room == 360
+        assert room == 360, path
         assert width <= room, path
 
 
