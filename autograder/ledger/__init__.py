@@ -46,7 +46,7 @@ from autograder.ledger.records import (
     UnsettledPush,
 )
 from autograder.ledger.scores import Cutoffs, Score, ScorePolicy
-from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, WORKER_LOST, JobState
+from autograder.ledger.states import ENDED, OPEN, TRANSITIONS, WAITING, WAITS, WORKER_LOST, JobState
 from autograder.ledger.store import Ledger
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "OPEN",
     "TRANSITIONS",
     "WAITING",
+    "WAITS",
     "WORKER_LOST",
     "AuditLine",
     "Conflict",

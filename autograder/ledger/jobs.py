@@ -11,7 +11,7 @@ from autograder.ledger.faults import Conflict, IllegalTransition, Unknown
 from autograder.ledger.names import RepositoryName, checked_assignment, job_id
 from autograder.ledger.part import Part
 from autograder.ledger.records import Job, Recorded
-from autograder.ledger.states import TRANSITIONS, WAITING, WORKER_LOST, JobState
+from autograder.ledger.states import TRANSITIONS, WAITING, WAITS, WORKER_LOST, JobState
 from autograder.ledger.values import storable
 
 _s, _p, _j, _c = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.job_changes.c
@@ -194,8 +194,16 @@ class Jobs(Part):
         return self._recent_changes(job, _c.state_after == JobState.RUNNING.value)
 
     def recent_failures(self, job: str) -> int:
-        """Return how many tries of a job have failed since it was last queued, without those whose worker was lost."""
-        return self._recent_changes(job, _c.state_after == JobState.FAILED.value, _c.reason != WORKER_LOST)
+        """Return how many tries of a job have failed since it was last queued.
+
+        Tries whose worker was lost do not count, nor do those after which the job waited for staff.
+        """
+        return self._recent_changes(
+            job,
+            _c.state_after == JobState.FAILED.value,
+            _c.reason != WORKER_LOST,
+            ~_c.reason.startswith(WAITS, autoescape=True),
+        )
 
     def recent_ends(self, job: str) -> int:
         """Return how often a worker was lost while it ran a job, since the job was last queued."""

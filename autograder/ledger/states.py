@@ -21,6 +21,8 @@ ENDED = frozenset({JobState.FINAL, JobState.SUPERSEDED})  # nobody has to do any
 
 WORKER_LOST = "its worker was lost"
 """The reason of a change to `failed` that no error of the job caused: the worker ended while it ran the job."""
+WAITS = "waits for the course staff: "
+"""The reason of a change to `failed` begins with this if only staff can end the wait. It is no failed try."""
 
 # The states to which a job may move. A running job may be started again: its worker died, and another one took it over.
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = {

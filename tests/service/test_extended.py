@@ -92,6 +92,7 @@ def test_while_a_line_is_wrong_a_late_push_waits_and_an_early_one_is_graded(desk
     assert "extensions.csv:2: closes: not a time: 'on Friday'" in reason
     assert "waits until the file is corrected" in reason
     assert desk.university.published() == []
+    assert desk.ledger.recent_failures(late) == 0  # so that a fault after the correction is its first one
     desk.write(HEADER + "ann,t,2026/9/18 12:00\n")
     desk.repair()
     assert desk.state(late) is JobState.FINAL

@@ -42,6 +42,7 @@ from autograder.git.names import HEADS
 from autograder.git.process import GitHostError, NoSuchRepository, NotFound, RepositoryError
 from autograder.ledger import (
     OPEN,
+    WAITS,
     WORKER_LOST,
     IllegalTransition,
     Job,
@@ -396,7 +397,7 @@ class Pipeline:
             if hopeless and not isinstance(error, NoSuchRepository):
                 return self._settle(job, JobState.DEAD, reason)
             if isinstance(error, DeadlineError):
-                self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
+                self.ledger.move(job_id, JobState.FAILED, reason=f"{WAITS}{reason}", worker=self.worker)
                 return {"next": RETRY}
             tries = self.ledger.recent_failures(job_id) + 1
             if tries > self.retries:
