@@ -207,7 +207,10 @@ class StreamSession:
             if not poll.poll(PREPARATION_SECONDS * 1000):
                 raise _LostError(began=False)
             space = socket.CMSG_SPACE(_CREDENTIALS.size)
-            attached = channel.recvmsg(1, space, socket.MSG_PEEK)[1]
+            try:
+                attached = channel.recvmsg(1, space, socket.MSG_PEEK)[1]
+            except OSError:
+                raise _LostError(began=False) from None
         # The kernel says who has sent the first message, with the pid that the process has here.
         for level, kind, data in attached:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):

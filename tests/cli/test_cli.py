@@ -123,6 +123,10 @@ def test_a_suite_that_cannot_start_does_not_end_the_other_assignments(tmp_path):
 
 
 @pytest.mark.sandbox
+def _listen_to_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell lets programs in the background ignore it
+
+
 def test_ctrl_c_keeps_what_is_graded(tmp_path):
     course_folder = CourseFolder(tmp_path)
     course_folder.submission("ann")
@@ -137,6 +141,7 @@ def test_ctrl_c_keeps_what_is_graded(tmp_path):
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        preexec_fn=_listen_to_ctrl_c,
     ) as running:
         assert running.stdout.readline().split()[:3] == ["ann", "t", "100"]
         running.send_signal(signal.SIGINT)
