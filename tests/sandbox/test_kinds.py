@@ -84,7 +84,8 @@ def test_an_image_is_only_for_kinds_that_take_one(tmp_path: Path, name: KindName
 def test_the_configuration_accepts_what_is_registered(tmp_path: Path) -> None:
     assert get_type_hints(SandboxConfig)["kind"] == Choice
     for choice in CHOICES:
-        text = f'[sandbox]\nkind = "{choice}"\n[assignments.t]\nsuite = "t"\n'
+        image = 'image = "a_sandbox:v1"\n' if choice == "docker" else ""
+        text = f'[sandbox]\nkind = "{choice}"\n{image}[assignments.t]\nsuite = "t"\n'
         assert parse(text, tmp_path / "autograder.toml").sandbox.kind == choice
 
 

@@ -11,13 +11,13 @@ for name in [name for name in dir(resource) if name.startswith("RLIMIT_")]:
             found.append(f"raised {name}")
         except (OSError, ValueError):
             pass
-    for pid in {1, os.getppid()}:
+    for pid in {1, (os.getppid() or 1)}:
         try:
             resource.prlimit(pid, kind, (0, 0))
             found.append(f"lowered {name} of {pid}")
         except OSError:
             pass
-for pid in {1, os.getppid()}:
+for pid in {1, (os.getppid() or 1)}:
     for call in (
         lambda: os.setpriority(os.PRIO_PROCESS, pid, 19),
         lambda: os.sched_setaffinity(pid, {0}),
