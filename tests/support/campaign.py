@@ -312,7 +312,9 @@ class Campaign:
         # A late push that counts now has a further attempt, with a report of its own.
         jobs = parts.ledger.jobs(repository=target.repository, limit=1000)
         attempts = [job.attempt for job in jobs if job.commit == head]
-        reports = [parts.ledger.report(job_id(target.repository, head, "t", each)) for each in sorted(attempts)]
+        reports = [
+            parts.ledger.report(job_id(target.repository, head, "t", each)) for each in sorted(attempts)
+        ]
         report = next((each for each in reversed(reports) if each is not None), None)
         if (newest.counts and stands.policy is ScorePolicy.LAST) or not newest.counts:
             if shown != points:
