@@ -145,6 +145,8 @@ class _Reader:
             name: self._convert(table, HostConfig, ("hosts", name))
             for name, table in self._tables(data.pop("hosts", {}), "hosts").items()
         }
+        if isinstance(data.get("course"), str):
+            data["course"] = {"name": data["course"]}
         config = self._overridden(self._convert(data, Config, ()))
         assignments = {
             name: self._convert(table, AssignmentConfig, ("assignments", name))
@@ -174,6 +176,8 @@ class _Reader:
         variable = variable_of(keys)
         if variable in self._environment:
             return variable
+        if keys == ("course", "name") and isinstance(self._data.get("course"), str):
+            keys = ("course",)
         table: Any = self._data
         for key in keys:
             if not isinstance(table, dict) or key not in table:

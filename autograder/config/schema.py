@@ -167,6 +167,16 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(dict.fromkeys(name.partition(".")[0] for name in (*self.packages, *self.preload)))
 
 
+class CourseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The course as a whole. `course = "NAME"` at the top of the file is short for a table with `name` alone.
+
+    Attributes:
+        name: name for people. `course = "NAME"` at the top of the file is short for a table with this key alone.
+    """
+
+    name: str = ""
+
+
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sandbox around student code.
 
@@ -284,10 +294,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         assignments: the assignments, by name.
-        course: name for people.
         reference: the folder that holds the solved src/.
         secret_file: file of the course secret, from which random inputs are drawn; made at the first start.
-        sandbox, ledger, service, feedback: the tables of these names.
+        course, sandbox, ledger, service, feedback: the tables of these names.
         hosts: the hosts, by the name that the ledger records.
         folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
         file: the path of the file, and `lines`: the line of each table and key by its full name, for messages. Neither
@@ -295,9 +304,9 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     assignments: dict[str, AssignmentConfig] = {}
-    course: str = ""
     reference: str = "."
     secret_file: str = f"{STATE_FOLDER}/secret"
+    course: CourseConfig = CourseConfig()
     sandbox: SandboxConfig = SandboxConfig()
     ledger: LedgerConfig = LedgerConfig()
     service: ServiceConfig = ServiceConfig()

@@ -20,6 +20,7 @@ from tests.support import ROOT
 DOCUMENT = (ROOT / "docs" / "configuration.md").read_text()
 TABLES = {
     "The top of the file": schema.Config,
+    "`[course]`": schema.CourseConfig,
     "`[assignments.NAME]`": schema.AssignmentConfig,
     "`[assignments.NAME.limits]`": schema.LimitsConfig,
     "`[assignments.NAME.build]`": schema.BuildConfig,
@@ -30,7 +31,7 @@ TABLES = {
     "`[ledger]`": schema.LedgerConfig,
     "`[sandbox]`": schema.SandboxConfig,
 }
-TABLES_OF_TOP = {"assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
+TABLES_OF_TOP = {"course", "assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
 NO_KEYS = {*TABLES_OF_TOP, *reading.NO_KEYS}
 
 
@@ -140,6 +141,15 @@ def test_show_says_where_each_value_came_from_and_no_secret(file, monkeypatch):
 def test_show_is_json_where_that_is_wanted(file):
     shown = json.loads(run("show", "--json", "--config", file).output)
     assert shown["assignments.a0.suite"] == {"value": "a0", "source": "autograder.toml:8"}
+
+
+@pytest.mark.parametrize("text", ['course = "dl"', '[course]\nname = "dl"'], ids=["key", "table"])
+def test_the_name_of_the_course_is_a_key_or_in_a_table(file, text):
+    rest = file.read_text()
+    file.write_text(f"{text}\n{rest}")
+    shown = json.loads(run("show", "--json", "--config", file).output)
+    line = text.count("\n") + 1
+    assert shown["course.name"] == {"value": "dl", "source": f"autograder.toml:{line}"}
 
 
 def test_show_makes_no_secret(file):
