@@ -15,7 +15,10 @@ them ran is to be left out. The kernel does not tell that, but three figures are
 
 The smallest of the three is left out. So a case with several threads may get more time than it should, up to the bound
 for wall time, but never less. It cannot make an excuse with processes of its own on a quiet machine, because of the
-third figure. Time that a hypervisor took from this machine is left out too.
+third figure.
+
+A hypervisor may take time from this machine. Of this, the share is left out that the case ran or was ready, because a
+case that sleeps loses nothing.
 
 Threads are read every tick. A thread that lives less than a tick may be missed; its CPU time is not.
 """
@@ -24,6 +27,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .processes import CaseProcesses
@@ -56,10 +61,13 @@ class CaseClock:
         self.look()
         self.first, self.first_cpu_ticks = dict(self.delays), self.cpu_ticks
 
-    def seconds(self, moment: float) -> float:
-        """Return the time that counts, up to a moment that is now."""
+    def seconds(self, now: Callable[[], float] = time.monotonic) -> float:
+        """Return the time that counts, up to now.
+
+        The time is read after the threads, so that no run delay is left out that came after it.
+        """
         self.look()
-        wall = moment - self.began
+        wall = now() - self.began
         return min(wall, max(0.0, wall - self._without_processor(wall)))
 
     def look(self) -> None:
@@ -83,10 +91,11 @@ class CaseClock:
         except (OSError, ValueError):
             return waited if len(self.delays) < 2 else 0.0
         tick = os.sysconf("SC_CLK_TCK")
-        stolen_seconds = (stolen - self.machine[1]) / tick
-        if len(self.delays) < 2 and not self.ended:
-            return waited + stolen_seconds
         own = (self.cpu_ticks - self.first_cpu_ticks) / tick
-        others = (used - self.machine[0]) / tick - own
-        processors = len(os.sched_getaffinity(0))
-        return max(0.0, min(waited, wall - own / processors, others)) + stolen_seconds
+        if len(self.delays) > 1 or self.ended:
+            others = (used - self.machine[0]) / tick - own
+            processors = len(os.sched_getaffinity(0))
+            waited = max(0.0, min(waited, wall - own / processors, others))
+        taken = (stolen - self.machine[1]) / tick
+        active = min(1.0, (own + waited) / max(wall - taken, 1 / tick))
+        return waited + taken * active

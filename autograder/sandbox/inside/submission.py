@@ -433,7 +433,7 @@ class Case:
         self.ended = time.monotonic()
         seconds = self.ended - self.began
         if self.reply.began is not None and seconds > TICK:
-            seconds = self.clock.seconds(self.ended)
+            seconds = self.clock.seconds()
         files = self.watch.files_now()
         ended = self.template.end()
         if reason == "ended" and ended.status & 0x7F == signal.SIGKILL:
@@ -477,7 +477,7 @@ class Case:
                 if now >= deadline:
                     if self.reply.began is None:
                         return "wall"
-                    left = self.limits["wall_seconds"] - self.clock.seconds(now)
+                    left = self.limits["wall_seconds"] - self.clock.seconds()
                     if left <= 0:
                         return "wall"
                     bound = self.began + self.limits["starved_seconds"]
