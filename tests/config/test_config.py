@@ -44,7 +44,12 @@ def test_values_and_defaults(tmp_path):
     ("old", "new", "line", "message"),
     [
         ('course = "c"', "course = 1", 1, "course: Expected `object`, got `int`"),
-        ('course = "c"', 'curse = "c"', 1, "curse: this key is not allowed; allowed are assignments, reference"),
+        (
+            'course = "c"',
+            'curse = "c"',
+            1,
+            "curse: this key is not allowed; allowed are assignments, reference",
+        ),
         ('suite = "hidden/a1"', 'suit = "x"', 11, "this key is not allowed; allowed are suite, title"),
         ("preload = [", "preload = 3 #", 5, "assignments.a0.preload: Expected `array`"),
         ("memory_bytes", "memory", 8, "limits.memory: this key is not allowed; allowed are wall_seconds"),
