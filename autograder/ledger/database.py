@@ -13,6 +13,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,18 @@ class Database:
             connection = connection.execution_options(ledger_writes=True)
             with connection.begin():
                 yield connection
+
+    def now(self) -> datetime:
+        """Return the present moment by the clock of the database, which all machines share; on SQLite, by this one's.
+
+        Raises:
+            LedgerError: the database does not answer.
+        """
+        if self.file:
+            return datetime.now(timezone.utc)
+        with self.reading() as connection:
+            found: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return found.astimezone(timezone.utc)
 
     def revision(self) -> str | None:
         """Return the schema's revision, or None if there is no ledger."""

@@ -1,7 +1,8 @@
 """Which workers run at the moment. Each worker has one row, and renews it while it lives.
 
-The age of a row does not prove that its worker is dead, because the clocks of machines differ. A watcher compares
-`beats`, the number of renewals, over a period of its own clock (`autograder.service.jobs.lease`).
+Times in a row are those of the database's clock, because the clocks of machines differ. The age of a row does not prove
+that its worker is dead: its machine may be slow to reach the database. A watcher compares `beats`, the number of
+renewals, over a period of its own clock (`autograder.service.jobs.lease`).
 """
 
 import json
@@ -30,7 +31,7 @@ class Worker:
         queues: the queues that it serves.
         version: the version of the autograder.
         beats: how often it has renewed its row since it started.
-        started, seen: when it started, and last renewed its row, by its own clock (UTC).
+        started, seen: when it started, and last renewed its row, by the clock of the database (UTC).
     """
 
     name: str

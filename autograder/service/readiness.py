@@ -22,7 +22,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from autograder import __version__
@@ -217,7 +217,7 @@ def _origin(module: str) -> str | None:
 
 
 def is_alive(worker: Worker, now: datetime, lease_seconds: float) -> bool:
-    """Whether a worker has renewed its row within the last two leases, by its own clock."""
+    """Whether a worker has renewed its row within the last two leases, if it is `now` by the database's clock."""
     return abs(now - worker.seen) <= timedelta(seconds=2 * lease_seconds)
 
 
@@ -244,10 +244,10 @@ def recorded(course: Course) -> tuple[list[str], list[str]]:
     config = course.config
     try:
         with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
-            known, repositories = workers(ledger.database), ledger.repositories()
+            known, repositories, now = workers(ledger.database), ledger.repositories(), ledger.database.now()
     except GraderError:  # the service was never started, or its database is away
         return [], []
-    now, lease = datetime.now(timezone.utc), config.service.lease_seconds
+    lease = config.service.lease_seconds
     problems = course.misnamed(repositories)
     alive = [row for row in known if is_alive(row, now, lease)]
     if alive:

@@ -90,7 +90,7 @@ class Service:
         return [worker for worker in workers(self.ledger.database) if self._is_alive(worker)]
 
     def _is_alive(self, worker: Worker) -> bool:
-        """Whether a worker renews its row. Its clock may be wrong, and counts only until the row was watched."""
+        """Whether a worker renews its row. The time in the row counts only until the row was watched."""
         now = self.monotonic()
         seen = (worker.started, worker.beats)
         before, since, renewed = self._watched.get(worker.name, (None, now, False))
@@ -99,7 +99,7 @@ class Service:
         self._watched[worker.name] = seen, since, renewed
         if now - since > 2 * self.lease_seconds:
             return False
-        return renewed or is_alive(worker, self.clock(), self.lease_seconds)
+        return renewed or is_alive(worker, self.ledger.database.now(), self.lease_seconds)
 
     def problems(self) -> list[str]:
         """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""

@@ -31,7 +31,7 @@ def look(config_file: Path) -> dict[str, Any]:
     course = Course.of(config)
     now = datetime.now(timezone.utc)
     with Ledger.open(config.ledger_url(), folder=config.path("."), create=False) as ledger:
-        known = workers(ledger.database)
+        known, clock = workers(ledger.database), ledger.database.now()
         found: dict[str, Any] = {
             "problems": [],
             "jobs": {state.value: number for state, number in ledger.count_jobs().items()},
@@ -41,7 +41,7 @@ def look(config_file: Path) -> dict[str, Any]:
                     "queues": list(row.queues),
                     "version": row.version,
                     "seen": row.seen.isoformat(timespec="seconds"),
-                    "alive": readiness.is_alive(row, now, config.service.lease_seconds),
+                    "alive": readiness.is_alive(row, clock, config.service.lease_seconds),
                 }
                 for row in known
             ],

@@ -1,12 +1,14 @@
 """Which workers are alive, and what the reconciler repairs: on real databases, with clocks that a test moves."""
 
-from datetime import timedelta
+from datetime import timedelta, timezone
 
 import pytest
 
 from autograder.errors import GraderError
 from autograder.ledger import JobState
 from autograder.ledger import workers as rows
+from autograder.ledger.database import Database
+from autograder.service import status
 from autograder.service.intake.reconciler import Reconciler
 from autograder.service.jobs import worker_names
 from autograder.service.jobs.lease import Lease, Watch
@@ -333,6 +335,23 @@ def test_a_worker_whose_clock_is_wrong_is_alive_while_it_renews_its_row(service)
         assert (whole.workers(), whole.problems()) == (2, [])
     passed[0] += 61  # both are silent now, whatever their clocks said
     assert whole.workers() == 0
+
+
+def test_a_row_has_the_time_of_the_database_and_not_that_of_its_machine(service, monkeypatch):
+    university, parts = service
+    ahead = timedelta(minutes=7)  # the clock of the database; this machine's is behind
+    monkeypatch.setattr(Database, "now", lambda self: now() + ahead)
+    mine = Lease(parts.ledger, parts.queue, "me:0", origin="", queues=["cpu"], seconds=30, running=frozenset)
+    mine.claim()
+    mine.turn()
+    (row,) = rows.workers(parts.ledger.database)
+    assert abs(row.seen - (now() + ahead)) < timedelta(minutes=1)
+    assert [worker["alive"] for worker in status.look(university.config_file)["workers"]] == [True]
+
+
+def test_the_clock_of_the_database(ledger):
+    assert abs(ledger.database.now() - now()) < timedelta(minutes=1)
+    assert ledger.database.now().tzinfo is timezone.utc
 
 
 def test_a_service_without_a_worker_is_not_ready(service):

@@ -82,7 +82,9 @@ def new_service(folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSI
     token.parent.mkdir(exist_ok=True)
     token.write_text(TOKEN)
     for name in ("grader-1:0", "grader-1:1"):
-        workers.start(ledger.database, name, origin="", queues=["cpu"], version="1", now=clock())
+        workers.start(
+            ledger.database, name, origin="", queues=["cpu"], version="1", now=ledger.database.now()
+        )
     course, queue = Course.of(config), StillQueue(clock)
     intake = Intake(ledger, course, queue, clock=clock)
     return Service(

@@ -15,7 +15,7 @@ one commit.) Therefore:
 import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 
 from autograder import __version__
 from autograder.errors import GraderError
@@ -64,7 +64,7 @@ class Lease:
         queues: the queues from which the worker takes jobs.
         seconds: how long a worker may be silent before it counts as dead.
         running: returns the workflows that run in this worker.
-        clock: returns the present moment, with a time zone.
+        clock: returns the present moment, with a time zone. Default: the clock of the database.
         monotonic: returns the seconds of a clock that does not go back.
     """
 
@@ -78,12 +78,12 @@ class Lease:
         queues: Sequence[str],
         seconds: float,
         running: Callable[[], frozenset[str]],
-        clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        clock: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger, self._queue, self.worker, self._origin = ledger, queue, worker, origin
         self._queues, self._seconds, self._running = tuple(queues), seconds, running
-        self._clock, self._monotonic = clock, monotonic
+        self._clock, self._monotonic = clock or ledger.database.now, monotonic
         self._interval = seconds / BEATS
         self._others = Watch(seconds, 3 * self._interval)
         self._own = Watch(seconds, 3 * self._interval)
