@@ -11,12 +11,22 @@ branch, the pages, `autograder status`, regrades and exports ask this function, 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from autograder.config.times import DeadlineError
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
 from autograder.git.names import HEADS
-from autograder.ledger import Cutoffs, Ledger, RecordedPush, Score, ScorePolicy, Source
+from autograder.ledger import (
+    Adjustment,
+    Cutoffs,
+    Ledger,
+    RecordedPush,
+    RepositoryName,
+    Score,
+    ScorePolicy,
+    Source,
+)
 from autograder.ledger.scores import Candidate, current
 
 
@@ -42,6 +52,40 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Result:
+    """What counts for a repository, and how it came about. Every number that people see is taken from here.
+
+    Attributes:
+        points: what counts; None: nothing yet, or excused.
+        graded: what grading gave to the commit that counts; None: no report of it.
+        max_points: what the assignment is worth; 0 while nothing was graded.
+        excused: whether staff decided that the assignment does not count for this repository.
+        late: how long after the deadline the commit that counts came; zero if it was in time.
+        late_days: the same in late days, each begun day as a whole.
+        penalty: the points that lateness takes off.
+        adjustments: those in force, the oldest first.
+        why: one sentence for each thing that makes `points` differ from `graded`, for students.
+        free_days: how many of the late days are taken from the student's budget, and cost nothing.
+    """
+
+    points: int | None = None
+    graded: int | None = None
+    max_points: int = 0
+    excused: bool = False
+    late: timedelta = timedelta(0)
+    late_days: int = 0
+    penalty: int = 0
+    adjustments: tuple[Adjustment, ...] = ()
+    why: tuple[str, ...] = ()
+    free_days: int = 0
+
+    @property
+    def plain(self) -> bool:
+        """Whether grading alone decides: nothing was late, and staff changed nothing."""
+        return not (self.late_days or self.adjustments)
+
+
+@dataclass(frozen=True)
 class Standing:
     """How a repository stands for its assignment.
 
@@ -53,6 +97,7 @@ class Standing:
             and while the score is open.
         open: why nobody can say which score counts: a mistake in the file of extensions, which staff must correct
             first. Empty if the score does not depend on it.
+        result: what counts, with late rules and adjustments.
     """
 
     target: Target
@@ -60,6 +105,7 @@ class Standing:
     pushes: tuple[Judged, ...]
     score: Score | None
     open: str = ""
+    result: Result = Result()
 
     @property
     def chosen(self) -> list[str]:
@@ -115,7 +161,31 @@ def standing(
     found = scores(cutoffs)
     if open_since and found != scores(Cutoffs(opens=cutoffs.opens)):
         return Standing(target, policy, tuple(judged), None, open_since)
-    return Standing(target, policy, tuple(judged), found[0] if found else None)
+    score = found[0] if found else None
+    result = Result(score.points, score.points, score.max_points) if score else Result()
+    return Standing(target, policy, tuple(judged), score, result=result)
+
+
+def standings(ledger: Ledger, course: Course, assignment: str) -> dict[RepositoryName, Standing]:
+    """Return how every repository of an assignment stands that pushed to it, or that staff adjusted, by name.
+
+    Each is equal to what `standing` returns. The number of queries does not depend on the number of repositories.
+
+    Args:
+        ledger, course: the facts and the rules.
+        assignment: its name.
+
+    Raises:
+        ConfigError: there is no such assignment.
+        GraderError: the ledger cannot be read.
+    """
+    branch = course.config.assignment(assignment).branch
+    targets = [course.target(name, branch) for name in ledger.repositories()]
+    return {
+        target.repository: standing(ledger, course, target)
+        for target in targets
+        if target is not None and target.assignment == assignment
+    }
 
 
 def decide(course: Course, target: Target, push: RecordedPush) -> Decision:

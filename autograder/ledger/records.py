@@ -113,7 +113,7 @@ class StoredReport:
 
 
 @dataclass(frozen=True)
-class Result:
+class GradedJob:
     """A job together with the points of its report."""
 
     job: Job
@@ -132,6 +132,40 @@ class FeedbackCommit:
     commit: str
     published: datetime
     shows: str
+
+
+class AdjustmentKind(str, Enum):
+    """What an adjustment does to the score of a repository."""
+
+    POINTS = "points"  # adds points, or takes some off
+    SET = "set"  # the score is this, whatever grading and lateness gave
+    EXCUSE = "excuse"  # the assignment does not count for this repository
+    USE = "use"  # this commit counts, whatever the score policy and the deadline say
+    UNDO = "undo"  # an earlier adjustment is not in force any more
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What staff decided about the score of a repository.
+
+    Attributes:
+        points: how many are added (`points`), or what the score is (`set`); otherwise None.
+        commit: the commit that counts (`use`); otherwise empty.
+        undoes: the id of the adjustment that is undone (`undo`); otherwise None.
+        who, why: who decided, and the reason, which the student reads.
+        at: when it was recorded (UTC).
+    """
+
+    id: int
+    repository: RepositoryName
+    assignment: str
+    kind: AdjustmentKind
+    points: int | None
+    commit: str
+    undoes: int | None
+    who: str
+    why: str
+    at: datetime
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from autograder.ledger import rows, tables
 from autograder.ledger.database import canonical, insert_new
 from autograder.ledger.faults import Conflict, IllegalTransition, LedgerError
 from autograder.ledger.part import Part
-from autograder.ledger.records import Recorded, Result, StoredReport
+from autograder.ledger.records import GradedJob, Recorded, StoredReport
 from autograder.ledger.states import JobState
 from autograder.ledger.values import require_json, storable
 from autograder.report import Report, from_json
@@ -71,7 +71,7 @@ class Reports(Part):
         with self.database.reading() as connection:
             return report_of(connection, job)
 
-    def results(self, *, limit: int, offset: int = 0) -> list[Result]:
+    def results(self, *, limit: int, offset: int = 0) -> list[GradedJob]:
         """Return the points of the last reports, the latest first; `limit` and `offset` select a page of them."""
         page = sa.select(_re.id).order_by(_re.id.desc()).limit(limit).offset(offset).subquery()
         query = (
@@ -81,7 +81,7 @@ class Reports(Part):
             .order_by(_re.id.desc())
         )
         with self.database.reading() as connection:
-            return [rows.record(Result, row, job=rows.job(row)) for row in connection.execute(query)]
+            return [rows.record(GradedJob, row, job=rows.job(row)) for row in connection.execute(query)]
 
     def case_history(self, assignment: str) -> dict[str, dict[str, float]]:
         """Return, for each case of an assignment, how many reports there are, how many passed, and the longest time.
