@@ -23,6 +23,7 @@ from autograder.cli.ledger import ledger
 from autograder.cli.release import release
 from autograder.cli.service import serve, status, worker
 from autograder.cli.suite import suite
+from autograder.cli.term import collect
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
@@ -31,6 +32,7 @@ COMMANDS = {
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, hook, ledger),
     "Hand out": (release, suite),
+    "Around the term": (collect,),
 }
 """The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2

@@ -1,0 +1,4 @@
+"""What staff do with a whole course around its term, besides grading.
+
+collection   the work of every student at the commit that counts, in a folder
+"""
