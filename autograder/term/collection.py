@@ -14,7 +14,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autograder.course.course import Course, Target
-from autograder.course.standing import Judged, Standing, standing
+from autograder.course.standing import Judged, Standing, standings
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
 from autograder.git.names import is_path
@@ -35,17 +35,19 @@ class Work:
     """What the repository of one student counts with.
 
     Attributes:
-        target: the repository and its assignment.
+        stands: how the repository stands for its assignment.
         push: the push that counts; None if no push counts.
-        points, max_points: of its report; None without a report.
         note: why there is no push; empty if there is one.
     """
 
-    target: Target
+    stands: Standing
     push: Judged | None
-    points: int | None = None
-    max_points: int | None = None
     note: str = ""
+
+    @property
+    def target(self) -> Target:
+        """The repository and its assignment."""
+        return self.stands.target
 
 
 @dataclass(frozen=True)
@@ -65,57 +67,40 @@ class Fetched:
     failed: bool = False
 
 
-def targets(
+def works(
     ledger: Ledger, course: Course, assignment: str, repositories: Sequence[RepositoryName] = ()
-) -> list[Target]:
-    """Return the repositories of an assignment that ever pushed, by the names of their students.
+) -> list[Work]:
+    """Return what each student counts with, by the names of the students.
+
+    While the push that counts is not graded yet, it is returned all the same.
 
     Args:
         ledger, course: the facts and the rules.
         assignment: the name of the assignment.
-        repositories: only these; empty: all.
+        repositories: only these; empty: all that pushed.
 
     Raises:
         ConfigError: there is no such assignment.
-        GraderError: one of `repositories` does not belong to the assignment, or the ledger cannot be read.
+        GraderError: one of `repositories` did not push to the assignment, or the ledger cannot be read.
     """
-    branch = course.config.assignment(assignment).branch
-    found = []
-    for repository in repositories or ledger.repositories():
-        target = course.target(repository, branch)
-        if target is not None and target.assignment == assignment:
-            found.append(target)
-        elif repositories:
-            raise GraderError(f"{repository} does not belong to {assignment}; see autograder.toml")
-    return sorted(found, key=lambda target: (target.student.casefold(), target.repository))
+    found = standings(ledger, course, assignment)
+    for name in repositories:
+        if name not in found:
+            raise GraderError(f"{name} did not push to {assignment}; autograder pushes list --repo {name}")
+    chosen = [found[name] for name in repositories] if repositories else list(found.values())
+    chosen.sort(key=lambda stands: (stands.target.student.casefold(), stands.target.repository))
+    return [_work(stands) for stands in chosen]
 
 
-def works(
-    ledger: Ledger, course: Course, assignment: str, repositories: Sequence[RepositoryName] = ()
-) -> list[Work]:
-    """Return what each student counts with, by the names of the students. See `targets` for the arguments and errors.
-
-    While the push that counts is not graded yet, it is returned without points.
-    """
-    return [
-        _work(target, standing(ledger, course, target))
-        for target in targets(ledger, course, assignment, repositories)
-    ]
-
-
-def _work(target: Target, stands: Standing) -> Work:
+def _work(stands: Standing) -> Work:
     if stands.open:
-        return Work(target, None, note=stands.open)
+        return Work(stands, None, stands.open)
     score = stands.score
-    commit = score.commit if score is not None else next(iter(stands.chosen), None)
-    own = [judged for judged in stands.pushes if judged.counts and judged.push.commit == commit]
     if score is not None:
-        own = [judged for judged in own if judged.push.id == score.push_id] or own
-    if not own:
-        return Work(target, None, note=NO_PUSH)
-    if score is None:
-        return Work(target, own[-1])
-    return Work(target, own[-1], score.points, score.max_points)
+        push = stands.judged(score.push_id)
+    else:
+        push = next((judged for judged in reversed(stands.pushes) if judged.counts), None)
+    return Work(stands, push, "" if push else NO_PUSH)
 
 
 def fetched(course: Course, found: Iterable[Work], jobs: int) -> Iterator[Fetched]:
@@ -190,6 +175,7 @@ class Folder:
                     f"cannot write to {self.path / name}: {error.strerror}; free disk space, or name another folder"
                 ) from error
         push = work.push.push if work.push is not None else None
+        result = work.stands.result
         self._rows.append(
             (
                 work.target.student,
@@ -197,8 +183,8 @@ class Folder:
                 push.commit if push else "",
                 push.received.astimezone(self._zone).isoformat(timespec="seconds") if push else "",
                 push.source.value if push else "",
-                "" if work.points is None else work.points,
-                "" if work.max_points is None else work.max_points,
+                "" if result.points is None else result.points,
+                result.max_points or "",
                 name,
                 item.note,
             )

@@ -105,7 +105,7 @@ def test_hostile_files_stay_in_the_folder(desk):
     assert sorted(path.name for path in folder.iterdir()) == ["index.csv"]
 
 
-def test_the_folder_must_be_empty_and_the_repository_of_the_assignment(desk):
+def test_the_folder_must_be_empty_and_the_repository_known(desk):
     desk.run(desk.push(RIGHT, received=before(hours=1)))
     assert collect(desk)[0].exit_code == 0
     result, _, _ = collect(desk)
@@ -113,7 +113,7 @@ def test_the_folder_must_be_empty_and_the_repository_of_the_assignment(desk):
     assert "is not empty; name a new folder" in result.output
     result, _, _ = collect(desk, "--repo", "git.uni.example/dls/other", to="second")
     assert result.exit_code == 1
-    assert "git.uni.example/dls/other does not belong to t" in result.output
+    assert "git.uni.example/dls/other did not push to t" in result.output
     result, rows, _ = collect(desk, "--repo", "git.uni.example/dls/t-ann", to="third")
     assert (result.exit_code, list(rows)) == (0, ["ann"])
 
