@@ -56,8 +56,8 @@ class Fetched:
 
     Attributes:
         work: what counts.
-        submission: its files; None if there are none.
-        note: why there are no files; empty if there are.
+        submission: its files; None if they could not be read.
+        note: why there are no files; otherwise empty.
         failed: whether another try may bring the files.
     """
 
