@@ -221,6 +221,25 @@ def test_a_newer_push_supersedes_one_that_waits(desk):
     assert published(desk) == [desk.ledger.job(new).commit]
 
 
+@pytest.mark.parametrize("desk", ['policy = "best"'], indirect=True)
+def test_nothing_that_may_be_the_best_is_superseded(desk):
+    best, worse = desk.push(), desk.push(HALF)
+    assert [desk.state(job) for job in (best, worse)] == [JobState.QUEUED, JobState.QUEUED]
+    assert desk.run(best) is JobState.FINAL  # the branch is at the other commit by now
+    assert desk.run(worse) is JobState.FINAL
+    assert "Your score is 100 / 100" in desk.university.text()
+
+
+@pytest.mark.parametrize(
+    "desk", ['policy = "best"\nzone = "UTC"\ncloses = "2026-09-15 23:59"'], indirect=True
+)
+def test_a_late_push_gives_way_to_a_newer_one_that_counts(desk):
+    late = desk.push(HALF, received=moment("2026-09-16 12:00"))
+    counts = desk.push(received=moment("2026-09-15 12:00"))
+    assert desk.state(late) is JobState.SUPERSEDED or desk.run(late) is JobState.SUPERSEDED
+    assert desk.run(counts) is JobState.FINAL
+
+
 def test_webhooks_out_of_order_grade_what_the_branch_is_at(desk):
     first, second = desk.university.push(HALF), desk.university.push()
     newer, older = desk.take(second), desk.take(first)

@@ -21,7 +21,7 @@ from autograder.git.fetch import branch_head
 from autograder.git.names import HEADS, is_branch
 from autograder.grading import seal
 from autograder.hosts.push import Move, Push
-from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName, Source
+from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName, ScorePolicy, Source
 from autograder.report import one_line
 from autograder.service.jobs.fairness import priority
 from autograder.service.logs import LOG, about
@@ -399,12 +399,16 @@ class Intake:
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            if new and self.supersedes and self.counts(target, push):
-                self._supersede(job)  # a late push does not supersede one that was in time
+            # A late push does not supersede one that was in time, and none supersedes what may be the best.
+            if new and self.supersedes and self._last_counts(target) and self.counts(target, push):
+                self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
             LOG.info("push", extra={"job": job.id, "new": new, "sender": push.sender})
             return job
+
+    def _last_counts(self, target: Target) -> bool:
+        return self.course.policy(target.assignment) is ScorePolicy.LAST
 
     def _supersede(self, job: Job) -> None:
         for older in self.ledger.supersede_older(job.id):

@@ -26,7 +26,7 @@ import hashlib
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -50,6 +50,7 @@ from autograder.ledger import (
     Ledger,
     RecordedPush,
     RepositoryName,
+    ScorePolicy,
     Unknown,
 )
 from autograder.service.jobs import showing
@@ -269,8 +270,11 @@ class Pipeline:
         if not pushes:
             self.intake.notice(target, head)
             pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
-        if not any(counts(self.course, target, push) for push in pushes):
+        if not self._counts(target, pushes):
             return False  # a late push does not supersede one that was in time
+        own = self.ledger.pushes(job.repository, commit=job.commit, ref=HEADS + target.branch)
+        if self.course.policy(target.assignment) is ScorePolicy.BEST and self._counts(target, own):
+            return False  # it may be the best
         newer = [
             other
             for other in self.ledger.jobs(repository=job.repository, assignment=job.assignment)
@@ -282,6 +286,9 @@ class Pipeline:
         if newer[0].state is JobState.SUPERSEDED:
             self.intake.revive(newer[0])
         return True
+
+    def _counts(self, target: Target, pushes: Iterable[RecordedPush]) -> bool:
+        return any(counts(self.course, target, push) for push in pushes)
 
     def _last_push(self, repository: RepositoryName, ref: str) -> int:
         return max((push.id for push in self.ledger.pushes(repository, ref=ref)), default=0)
