@@ -4,6 +4,7 @@ This module does no I/O. The time at which a push was received decides, never th
 `autograder.config.times` says how times are written and compared.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import Enum
@@ -11,9 +12,19 @@ from zoneinfo import ZoneInfo
 
 from autograder.config.schema import AssignmentConfig
 from autograder.config.times import REST_OF_MINUTE, Window, doubt, offset
+from autograder.language import Text, tell, tell_count
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")  # English, not the server's language
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_DAYS = (tell("Mon"), tell("Tue"), tell("Wed"), tell("Thu"), tell("Fri"), tell("Sat"), tell("Sun"))
+_MONTHS = (
+    *(tell("Jan"), tell("Feb"), tell("Mar"), tell("Apr"), tell("May"), tell("Jun")),
+    *(tell("Jul"), tell("Aug"), tell("Sep"), tell("Oct"), tell("Nov"), tell("Dec")),
+)
+_UNITS: tuple[tuple[int, Callable[[int], Text]], ...] = (
+    (86400, lambda n: tell_count("{n} day", "{n} days", n=n)),
+    (3600, lambda n: tell_count("{n} hour", "{n} hours", n=n)),
+    (60, lambda n: tell_count("{n} minute", "{n} minutes", n=n)),
+    (1, lambda n: tell_count("{n} second", "{n} seconds", n=n)),
+)
 
 
 class Timing(str, Enum):
@@ -128,40 +139,54 @@ class Decision:
         return self.received - self.closes + (since if since == REST_OF_MINUTE else timedelta(0))
 
 
-def sentence(decision: Decision) -> str:
+def sentence(decision: Decision) -> Text:
     """Return the sentences that the student reads about a decision in score.md."""
     deadline, zone = decision.deadline, decision.deadline.zone
-    received = shown(decision.received, zone, seconds=True)
-    came = f"This push was {'received' if decision.known else 'found'} on {received}"
+    when = shown(decision.received, zone, seconds=True)
+    if decision.known:
+        came = tell("This push was received on {when}", when=when)
+    else:
+        came = tell("This push was found on {when}", when=when)
     if decision.timing is Timing.EARLY:
         assert deadline.opens is not None  # noqa: S101 (otherwise the push is not early)
-        return (
-            f"{came}, {duration(deadline.opens - decision.received)} before the "
-            f"assignment opens on {shown(deadline.opens, zone)}. It is recorded but not graded: push again then."
+        return tell(
+            "{came}, {early} before the assignment opens on {opens}. "
+            "It is recorded but not graded: push again then.",
+            came=came,
+            early=duration(deadline.opens - decision.received),
+            opens=shown(deadline.opens, zone),
         )
     if decision.closes is None:
-        return f"{came}. There is no deadline."
+        return tell("{came}. There is no deadline.", came=came)
     closes = shown(decision.closes, zone)
-    what = f"your extended deadline, {closes}" if decision.extended else f"the deadline, {closes}"
+    if decision.extended:
+        what = tell("your extended deadline, {closes}", closes=closes)
+    else:
+        what = tell("the deadline, {closes}", closes=closes)
     if decision.timing is Timing.ON_TIME:
-        return f"{came}, in time for {what}."
-    late = duration(decision.late)
-    after = f"{came}, {late} after {what}"
+        return tell("{came}, in time for {what}.", came=came, what=what)
+    after = tell("{came}, {late} after {what}", came=came, late=duration(decision.late), what=what)
     if decision.timing is Timing.UNKNOWN:
-        return (
-            f"{after}, because its report was lost. Nobody knows yet when it was pushed. It counts, unless the course "
-            "staff find that it was pushed too late."
+        return tell(
+            "{after}, because its report was lost. Nobody knows yet when it was pushed. It counts, unless the course "
+            "staff find that it was pushed too late.",
+            after=after,
         )
+    grace = duration(deadline.grace)
     if decision.timing is Timing.IN_GRACE:
-        return f"{after}. It counts: it came within the grace period of {duration(deadline.grace)}."
-    grace = f" and its grace period of {duration(deadline.grace)}" if deadline.grace else ""
-    return (
-        f"{after}{grace}. It is recorded but does not change your score. "
-        "If you believe that this is wrong, write to the course staff."
+        return tell(
+            "{after}. It counts: it came within the grace period of {grace}.", after=after, grace=grace
+        )
+    if deadline.grace:
+        after = tell("{after} and its grace period of {grace}", after=after, grace=grace)
+    return tell(
+        "{after}. It is recorded but does not change your score. "
+        "If you believe that this is wrong, write to the course staff.",
+        after=after,
     )
 
 
-def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
+def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> Text:
     """Return an instant in local time: `Mon 12 Oct 2026, 23:59 CEST (Europe/Berlin)`.
 
     Without `seconds`, the last instant of a minute is shown as that minute, as it is written in the configuration.
@@ -172,8 +197,15 @@ def shown(instant: datetime, zone: ZoneInfo, *, seconds: bool = False) -> str:
     since = timedelta(seconds=local.second, microseconds=local.microsecond)
     whole = not seconds and since in (timedelta(0), REST_OF_MINUTE)
     clock = f"{local:%H:%M}" if whole else f"{local:%H:%M:%S}"
-    day = f"{_DAYS[local.weekday()]} {local.day} {_MONTHS[local.month - 1]} {local.year}"
-    return f"{day}, {clock} {name}" + ("" if name == zone.key else f" ({zone.key})")
+    return tell(
+        "{weekday} {day} {month} {year}, {clock} {zone}",
+        weekday=_DAYS[local.weekday()],
+        day=local.day,
+        month=_MONTHS[local.month - 1],
+        year=local.year,
+        clock=clock,
+        zone=name if name == zone.key else tell("{zone} ({place})", zone=name, place=zone.key),
+    )
 
 
 def described(deadline: Deadline) -> str:
@@ -198,14 +230,16 @@ def doubtful_zone(deadline: Deadline) -> str:
     return doubt(deadline.zone, moment) if moment is not None else ""
 
 
-def duration(length: timedelta) -> str:
+def duration(length: timedelta) -> Text:
     """Return a length of time in its two largest units, rounded down: `2 days 3 hours`."""
     left = int(length.total_seconds())
-    parts = []
-    for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60), ("second", 1)):
+    parts: list[Text] = []
+    for size, unit in _UNITS:
         number, left = divmod(left, size)
         if number:
-            parts.append(f"{number} {unit}{'s' if number > 1 else ''}")
+            parts.append(unit(number))
         elif parts:
             break  # `2 days`, not `2 days 5 seconds`
-    return " ".join(parts[:2]) or "less than a second"
+    if not parts:
+        return tell("less than a second")
+    return parts[0] if len(parts) == 1 else tell("{larger} {smaller}", larger=parts[0], smaller=parts[1])
