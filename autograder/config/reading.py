@@ -166,6 +166,8 @@ class _Reader:
         for name in hosts:
             self._check_host(config, name)
         self._check_service(config)
+        if config.course.roster and not config.course.roster.endswith(".csv"):
+            raise self._wrong(("course", "roster"), "must be a .csv file")
         for name in assignments:
             self._check_assignment(config, name)
         self._check_patterns(config)

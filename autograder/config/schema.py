@@ -172,9 +172,11 @@ class CourseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: name for people. `course = "NAME"` at the top of the file is short for a table with this key alone.
+        roster: the people of the course, a .csv file; read again when it changes; empty: there is no roster.
     """
 
     name: str = ""
+    roster: str = ""
 
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

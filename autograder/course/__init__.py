@@ -2,6 +2,8 @@
 
 course     the resolved configuration: targets, credentials, deadlines
 deadline   whether a push is early, on time, in grace or late
+staff_files how files are read that staff write while the service runs
+roster     who is in the course, under which names, in which team
 extensions the file of extensions of single students, and which of them are in force
 standing   which commit counts, when it came, and what it is worth: the one function that everything asks
 """

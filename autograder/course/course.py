@@ -7,7 +7,7 @@ changed while the service runs. A secret is never kept, logged or shown.
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from autograder.course.deadline import (
     doubtful_zone,
 )
 from autograder.course.extensions import Extensions, ExtensionsFile, appearance
+from autograder.course.roster import Person, Roster, RosterFile
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name, is_repository_path
@@ -108,6 +109,17 @@ class Course:
             for assignment in config.assignments.values()
             if assignment.extensions_file
         }
+        self._roster = (
+            RosterFile(
+                config.path(config.course.roster),
+                config.state,
+                {name: host.kind for name, host in config.hosts.items()},
+                {name: config.host_of(name) for name in config.assignments},
+            )
+            if config.course.roster
+            else None
+        )
+        self._compared: dict[str, tuple[Extensions, Roster, Extensions]] = {}
 
     @classmethod
     def of(cls, config: Config) -> "Course":
@@ -221,6 +233,62 @@ class Course:
         token = "" if kind.is_folder else self.credentials(host).token
         return Api(host, base, token, self._file(settings.ca_file))
 
+    # people ---------------------------------------------------------------------------------------------
+
+    def roster(self) -> Roster | None:
+        """Return the roster that is in force, or None if the course has none. It is read again when it has changed."""
+        return None if self._roster is None else self._roster.current()
+
+    def people(self, target: Target) -> tuple[Person, ...]:
+        """Return the people whose work is in a repository: one, or a team; nobody if the roster does not say."""
+        roster = self.roster()
+        return () if roster is None else roster.of(target.student, target.assignment)
+
+    def person(self, target: Target) -> Person | None:
+        """Return the one person whose work is in a repository; None if it is a team's, or the roster does not say."""
+        people = self.people(target)
+        return people[0] if len(people) == 1 else None
+
+    def student(self, text: str, assignment: str = "") -> str:
+        """Return the student's name that repositories have, of a student whom staff named.
+
+        Without a roster, the text is the name.
+
+        Args:
+            text: an id or a login of the roster, the name of a team, or the student's name of a repository.
+            assignment: for which assignment; empty: for any of them, in all of which the name must be the same.
+
+        Raises:
+            ConfigError: the roster has no such student, the student has different names for different assignments, or
+                there is no such assignment.
+        """
+        if assignment:
+            self.config.assignment(assignment)
+        roster = self.roster()
+        if roster is None:
+            return text
+        assignments = [assignment] if assignment else [*self.config.assignments]
+        person = roster.find(text, self.config.host_of(assignment) if assignment else "")
+        if person is not None:
+            names = {roster.repository_name(person, name) for name in assignments}
+        else:
+            members = [(roster.of(text, name), name) for name in assignments]
+            names = {roster.repository_name(people[0], name) for people, name in members if people}
+        if not names:
+            alike = [
+                name
+                for each in roster.people
+                for name in (each.id, *each.logins.values())
+                if appearance(name) == appearance(text)
+            ]
+            hint = f"; is it {alike[0]}?" if alike else "; autograder roster show lists the students"
+            raise ConfigError(f"nobody in {roster.file} has the id, login or team {text!r:.100}{hint}")
+        if len(names) > 1:
+            raise ConfigError(
+                f"{text} has several names in repositories: {', '.join(sorted(names))}; name the assignment"
+            )
+        return names.pop()
+
     # credentials and secrets ----------------------------------------------------------------------------
 
     def credentials(self, host: str) -> Credentials:
@@ -314,12 +382,15 @@ class Course:
         return self._deadlines[assignment]
 
     def extension(self, target: Target) -> Extension | None:
-        """Return the student's extension that is in force, or None. The file is read again when it has changed."""
-        return self._in_force(target.assignment).of(target.student, target.assignment)
+        """Return the student's extension that is in force, or None. The file is read again when it has changed.
+
+        With a roster, the file may name a student by id or login. What one member of a team has, the team has.
+        """
+        return self._extension(self._in_force(target.assignment), target.student, target.assignment)
 
     def extensions(self) -> tuple[Extensions, ...]:
         """Return all extensions that are in force, one item for each file."""
-        return tuple(file.current() for file in self._extensions.values())
+        return tuple(self._compared_with_roster(file) for file in self._extensions)
 
     def decide(self, target: Target, received: datetime, *, known: bool = True) -> Decision:
         """Return whether a push to a target that was received at the moment `received` counts.
@@ -334,17 +405,16 @@ class Course:
                 must wait until staff have corrected the file.
         """
         extensions = self._in_force(target.assignment)
-        decision = self.deadline(target.assignment).decide(
-            received, extensions.of(target.student, target.assignment), known=known
-        )
+        extension = self._extension(extensions, target.student, target.assignment)
+        decision = self.deadline(target.assignment).decide(received, extension, known=known)
         if decision.timing is not Timing.LATE:
             return decision
         waits = "this push would be late; it waits until the file is corrected"
         if extensions.mistakes:
             more = f" (and {len(extensions.mistakes) - 1} more)" if extensions.mistakes[1:] else ""
             raise DeadlineError(f"{extensions.mistakes[0]}{more}; {waits}")
-        other = extensions.alike(target.student, target.assignment)
-        if other is not None:
+        other = None if extension is not None else extensions.alike(target.student, target.assignment)
+        if other is not None and not self._are_two(target, other.student):
             file = self.config.path(self.config.assignment(target.assignment).extensions_file)
             raise DeadlineError(
                 f"{file}:{other.line}: the name {other.student} is nearly {target.student}; {waits}: correct the "
@@ -394,12 +464,56 @@ class Course:
         for file in self._extensions.values():
             for extension in file.current().by_key.values():
                 known = students.get(extension.assignment, {})
-                if extension.student.casefold() not in known:
+                if known.keys().isdisjoint(self._repository_names(extension)):
                     yield extension, known, f"{file.path}:{extension.line}"
+
+    def _repository_names(self, extension: Extension) -> set[str]:
+        """Return the names in lower case that the repository of an extension's student may have."""
+        roster, names = self.roster(), {extension.student.casefold()}
+        person = roster.find(extension.student) if roster is not None else None
+        if person is not None:
+            alone = (person.id, *person.logins.values(), person.team_of(extension.assignment))
+            names.update(name.casefold() for name in alone if name)
+        return names
 
     def _in_force(self, assignment: str) -> Extensions:
         file = self.config.assignment(assignment).extensions_file
-        return self._extensions[file].current() if file else Extensions({})
+        return self._compared_with_roster(file) if file else Extensions({})
+
+    def _compared_with_roster(self, file: str) -> Extensions:
+        """Return the extensions of a file. A name that nobody in the roster has is a mistake.
+
+        Nobody knows whose extension that is, so no push may be called late while it stands there.
+        """
+        current, roster = self._extensions[file].current(), self.roster()
+        if roster is None:
+            return current
+        before = self._compared.get(file)
+        if before is None or before[0] is not current or before[1] is not roster:
+            mistakes = [
+                f"{self._extensions[file].path}:{each.line}: student: nobody in {roster.file} has the id, login or "
+                f"team {each.student!r:.100}; correct the name, or add the student to the roster"
+                for each in current.by_key.values()
+                if roster.find(each.student) is None and not roster.of(each.student, each.assignment)
+            ]
+            checked = replace(current, mistakes=(*current.mistakes, *mistakes))
+            before = self._compared[file] = current, roster, checked
+        return before[2]
+
+    def _extension(self, extensions: Extensions, student: str, assignment: str) -> Extension | None:
+        """Return the extension of a student's repository that ends last, under whichever name it was written."""
+        names, roster = [student], self.roster()
+        if roster is not None and extensions.by_key:
+            people = roster.of(student, assignment)
+            names += [name for each in people for name in (each.id, *each.logins.values())]
+        found = (extensions.of(name, assignment) for name in names)
+        return max(filter(None, found), key=lambda extension: extension.closes, default=None)
+
+    def _are_two(self, target: Target, name: str) -> bool:
+        """Whether the roster knows a repository's student and a name, and these are different people."""
+        roster, people = self.roster(), self.people(target)
+        other = roster.find(name) if roster is not None else None
+        return bool(people) and other is not None and other not in people
 
     def _not_a_student(self, assignment: str, name: str) -> str:
         """Return why no student of an assignment has this name, or an empty text; see `extensions.NotAStudent`."""
@@ -410,7 +524,11 @@ class Course:
             belongs = self._belongs(RepositoryName(host, *path.rsplit("/", 1))) if host else None
             if belongs is not None and belongs[1].casefold() != name.casefold():
                 return f"is a repository; write the student's name, {belongs[1]}"
-        if not patterns or any(_may_be_student(pattern, name) for pattern in patterns):
+        if (
+            self._roster is not None
+            or not patterns
+            or any(_may_be_student(pattern, name) for pattern in patterns)
+        ):
             return ""
         return f"cannot be a student: no repository of {', '.join(patterns)} can have that name"
 
@@ -424,7 +542,8 @@ class Course:
         extensions: dict[RepositoryName, datetime | None] = {}
         for repository in repositories:
             found = self._belongs(repository)
-            extension = in_force.of(found[1], assignment) if found and found[0] == assignment else None
+            mine = found is not None and found[0] == assignment
+            extension = self._extension(in_force, found[1], assignment) if found and mine else None
             last = deadline.last(extension)
             if last is not None and last != deadline.closes:
                 extensions[repository] = last + deadline.grace
@@ -461,7 +580,13 @@ class Course:
 
     def problems(self) -> list[str]:
         """Return the problems outside autograder.toml: files that are missing, faulty, or open to other users."""
-        return [*self.obstacles(), *self._unused(), *self._exposed()]
+        roster = self.roster()
+        return [
+            *self.obstacles(),
+            *(roster.mistakes if roster is not None else ()),
+            *self._unused(),
+            *self._exposed(),
+        ]
 
     def obstacles(self) -> list[str]:
         """Return those of the problems that keep the course from taking or grading some pushes."""
@@ -490,6 +615,9 @@ class Course:
             why = doubtful_zone(deadline)
             if why:
                 found.append(f"{self.config.where('assignments', name, 'zone')}: {why}")
+        roster = self.roster()
+        if roster is not None:
+            found += roster.notes
         for extensions in self.extensions():
             found += extensions.notes
         for name, host in self.config.hosts.items():

@@ -1,20 +1,12 @@
 """Extensions: the file with later deadlines of single students.
 
-Staff write the file by hand or with a spreadsheet program, while the service runs. `parse_extensions` reads the forms
-that such programs write, and reports each mistake with its line. `ExtensionsFile` says which extensions are in force:
-those of the last version without a mistake, and the readable lines of the present version. A copy of the last version
-without a mistake is kept, so that it stays in force after a restart.
+`parse_extensions` reports each mistake in the file with its line. `ExtensionsFile` says which extensions are in force:
+see `staff_files`.
 
 A mistake in the file must cost no student a point. While there is one, no push may be called late: see `Course.decide`.
 """
 
-import codecs
-import contextlib
-import csv
-import hashlib
-import os
 import re
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -23,22 +15,24 @@ from pathlib import Path
 from autograder.config import toml
 from autograder.config.times import DeadlineError, instant
 from autograder.course.deadline import Deadline, Extension, shown
+from autograder.course.staff_files import (
+    MAX_BYTES,
+    SHORTENED,
+    NotATable,
+    StaffFile,
+    cells,
+    decoded,
+    is_shortened,
+)
 from autograder.errors import ConfigError
 
 COLUMNS = ("student", "assignment", "closes")
 OPTIONAL = ("reason",)
-DELIMITERS = ",;\t"
-MAX_BYTES = 4 << 20
 KEPT_FOLDER = "extensions"
 
 NotAStudent = Callable[[str, str], str]
 """Takes an assignment and a name; returns why no student of the assignment can have that name, or an empty text."""
 
-_MARKS = {
-    codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF16_LE: "utf-16",
-    codecs.BOM_UTF16_BE: "utf-16",
-}
 _TIME = r"[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d\d)(?P<rest>:\d\d)?"
 _DATES = (
     re.compile(rf"(?P<year>\d{{4}})([-/.])(?P<month>\d{{1,2}})\2(?P<day>\d{{1,2}}){_TIME}"),
@@ -46,7 +40,6 @@ _DATES = (
     re.compile(rf"(?P<day>\d{{1,2}})\.(?P<month>\d{{1,2}})\.(?P<year>\d{{4}}){_TIME}"),
 )
 _AMBIGUOUS = re.compile(r"\d{1,2}[/-]\d{1,2}[/-]\d{2,4}\b.*")
-_SCIENTIFIC = re.compile(r"\d+([.,]\d+)?E[+-]?\d+", re.IGNORECASE)
 _ALIKE = str.maketrans({"o": "0", "l": "1", "i": "1", "_": "-", ".": "-"})
 
 
@@ -86,7 +79,7 @@ class Extensions:
         )
 
 
-class ExtensionsFile:
+class ExtensionsFile(StaffFile[Extensions]):
     """A file of extensions, read again when it has changed.
 
     Args:
@@ -99,61 +92,20 @@ class ExtensionsFile:
     def __init__(
         self, path: Path, state: Path, deadlines: Mapping[str, Deadline], not_a_student: NotAStudent
     ) -> None:
-        self.path = path
-        digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
-        self._copy = state / KEPT_FOLDER / f"{digest}-{path.name}"
+        super().__init__(path, state / KEPT_FOLDER)
         self._deadlines, self._not_a_student = deadlines, not_a_student
-        self._known: tuple[object, Extensions] | None = None
-        self._readable: Extensions | None = None  # the last version without a mistake
 
-    def current(self) -> Extensions:
-        """Return the extensions that are in force, with the mistakes of the present version of the file."""
-        try:
-            status = self.path.stat()
-            state: object = (status.st_mtime_ns, status.st_size, status.st_ino)
-        except OSError as error:
-            state = error.errno
-        known = self._known  # several threads may get here; each of them computes the same
-        if known is None or known[0] != state:
-            known = state, self._read()
-            self._known = known
-        return known[1]
-
-    def _read(self) -> Extensions:
-        try:
-            with self.path.open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            reason = error.strerror or error
-            found = Extensions({}, (f"{self.path}:1: the extensions cannot be read: {reason}",))
-        else:
-            found = self._parsed(content)
-            if not found.mistakes:
-                self._readable = found
-                self._keep(content)
-                return found
-        if self._readable is None:
-            with contextlib.suppress(OSError):
-                self._readable = self._parsed(self._copy.read_bytes())
-        earlier = self._readable.by_key if self._readable else {}
-        return Extensions({**earlier, **found.by_key}, found.mistakes, found.notes)
-
-    def _parsed(self, content: bytes) -> Extensions:
+    def parsed(self, content: bytes) -> Extensions:
+        """Return the extensions in a version of the file."""
         return parse_extensions(content, str(self.path), self._deadlines, self._not_a_student)
 
-    def _keep(self, content: bytes) -> None:
-        """Keep a copy, in one step. Only the account of the service does so: it must be able to replace the copy."""
-        state, folder = self._copy.parent.parent, self._copy.parent
-        with contextlib.suppress(OSError):  # a full disk is reported elsewhere
-            if state.stat().st_uid != os.geteuid():
-                return
-            folder.mkdir(mode=0o700, exist_ok=True)
-            if self._copy.is_file() and self._copy.read_bytes() == content:
-                return
-            descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)  # mode 600
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(draft).replace(self._copy)
+    def unreadable(self, reason: str) -> Extensions:
+        """Return no extensions."""
+        return Extensions({}, (f"{self.path}:1: the extensions cannot be read: {reason}",))
+
+    def together(self, earlier: Extensions, found: Extensions) -> Extensions:
+        """Return the extensions of two versions; where both have one, that of `found`."""
+        return Extensions({**earlier.by_key, **found.by_key}, found.mistakes, found.notes)
 
 
 @dataclass
@@ -190,7 +142,7 @@ def parse_extensions(
         not_a_student: see `NotAStudent`.
     """
     rows = _Rows(file)
-    text = _text(content)
+    text = decoded(content)
     if len(content) > MAX_BYTES:
         rows.wrong(1, f"the file is larger than {MAX_BYTES >> 20} MiB")
     elif not text.strip():
@@ -206,20 +158,6 @@ def parse_extensions(
     else:
         rows.wrong(1, "the file of extensions must be a .csv or a .toml file")
     return Extensions(rows.by_key, tuple(rows.mistakes), tuple(rows.notes))
-
-
-def _text(content: bytes) -> str:
-    """Return the content as text. Programs of other languages write other encodings; names and times are ASCII in all.
-
-    In an encoding that is not known, only the reasons may be wrong, which nothing depends on.
-    """
-    for mark, encoding in _MARKS.items():
-        if content.startswith(mark):
-            return content.decode(encoding, "replace")
-    for encoding in ("utf-8", "gb18030"):
-        with contextlib.suppress(UnicodeDecodeError):
-            return content.decode(encoding)
-    return content.decode("latin-1")
 
 
 def _read_rows(
@@ -265,11 +203,8 @@ def _extension(
         )
     if not isinstance(student, str) or not re.fullmatch(r"\S{1,200}", student) or not student.isprintable():
         raise DeadlineError(f"student: must be a name without spaces, not {student!r:.100}")
-    if _SCIENTIFIC.fullmatch(student) and re.search(r"[.,+]", student):
-        raise DeadlineError(
-            f"student: {student!r:.100} is a number that a spreadsheet program has shortened, and its digits are lost; "
-            "give the column the format Text, and enter the number again"
-        )
+    if is_shortened(student):
+        raise DeadlineError(f"student: {student!r:.100} {SHORTENED}")
     if why := not_a_student(assignment, student):
         raise DeadlineError(f"student: {student!r:.100} {why}")
     try:
@@ -307,31 +242,22 @@ def appearance(name: str) -> str:
 
 
 def _csv_rows(text: str, rows: _Rows) -> Iterator[tuple[int, dict[str, object]]]:
-    lines = text.splitlines()
-    first = next(line for line in lines if line.strip())
-    delimiter = max(DELIMITERS, key=first.count)
-    reader = csv.reader(lines, strict=True, delimiter=delimiter)
     header: list[str] = []
     try:
-        for cells in reader:
-            values = [cell.strip() for cell in cells]
-            while values and not values[-1] and len(values) > len(header):
-                values.pop()  # spreadsheet programs write cells that were used once
-            if not any(values):
-                continue
+        for line, values in cells(text):
             if not header:
                 header = [value.casefold() for value in values]
-                if not _keys_allowed(header, rows, reader.line_num):
+                if not _keys_allowed(header, rows, line):
                     return
                 continue
-            optional = [name for name in header[len(values) :] if name not in OPTIONAL]
-            if len(values) > len(header) or optional:
-                rows.wrong(reader.line_num, f"{len(values)} columns, but the first line names {len(header)}")
+            required = [name for name in header[len(values) :] if name not in OPTIONAL]
+            if len(values) > len(header) or required:
+                rows.wrong(line, f"{len(values)} columns, but the first line names {len(header)}")
                 continue
             values += [""] * (len(header) - len(values))
-            yield reader.line_num, dict(zip(header, values, strict=True))
-    except csv.Error as error:
-        rows.wrong(reader.line_num, f"not CSV: {error}")
+            yield line, dict(zip(header, values, strict=True))
+    except NotATable as error:
+        rows.wrong(error.line, error)
 
 
 def _toml_rows(text: str, rows: _Rows) -> Iterator[tuple[int, dict[str, object]]]:
