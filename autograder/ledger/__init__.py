@@ -20,7 +20,7 @@ of the ledger selects PostgreSQL.
     rows              the queries that readers start from; rows become records
     moves             the order of a branch's moves, and which report of a push's time holds: pure functions
     scores            decides which score counts: a pure function
-    pushes, own, jobs, reports, feedback, candidates, history, losses, audit
+    pushes, own, jobs, reports, feedback, candidates, history, losses, adjustments, audit
                       the methods of `Ledger`, by subject (each module is a `part`)
     store             `Ledger`, the one entry
     workers           which workers run at the moment

@@ -14,7 +14,7 @@ from autograder.ledger.states import JobState
 from autograder.ledger.values import storable, utc
 
 _f, _j, _s = tables.feedback_commits.c, tables.jobs.c, tables.submissions.c
-_p, _t, _r = tables.pushes.c, tables.push_times.c, tables.repositories.c
+_p, _t, _r, _a = tables.pushes.c, tables.push_times.c, tables.repositories.c, tables.adjustments.c
 
 
 class Feedback(Part):
@@ -65,7 +65,9 @@ class Feedback(Part):
         return None if row is None else rows.record(FeedbackCommit, row)
 
     def unanswered(self, *, since: datetime | None = None) -> list[tuple[RepositoryName, datetime]]:
-        """Return the repositories with a push that was recorded or dated, or a job that ended, after the last feedback.
+        """Return the repositories of which something changed after the last feedback.
+
+        A push was recorded or dated, a job ended, or staff adjusted the score.
 
         Args:
             since: leave out what happened earlier.
@@ -74,16 +76,17 @@ class Feedback(Part):
             Each repository with the moment of the last of these events.
         """
         events = (
-            (tables.pushes.join(tables.submissions), _p.recorded),
-            (tables.push_times.join(tables.pushes).join(tables.submissions), _t.at),
-            (tables.jobs.join(tables.submissions), _j.updated),
+            (tables.pushes.join(tables.submissions), _s.repository_id, _p.recorded),
+            (tables.push_times.join(tables.pushes).join(tables.submissions), _s.repository_id, _t.at),
+            (tables.jobs.join(tables.submissions), _s.repository_id, _j.updated),
+            (tables.adjustments, _a.repository_id, _a.at),
         )
         happened = sa.union_all(
             *(
-                sa.select(_s.repository_id.label("repository"), at.label("at"))
+                sa.select(repository.label("repository"), at.label("at"))
                 .select_from(where)
                 .where(*([at >= utc(since)] if since else []))
-                for where, at in events
+                for where, repository, at in events
             )
         ).subquery()
         published = (

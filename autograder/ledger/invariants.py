@@ -7,7 +7,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from autograder.ledger import rows, tables
+from autograder.ledger.adjustments import checked
+from autograder.ledger.faults import LedgerError
 from autograder.ledger.names import job_id
+from autograder.ledger.records import AdjustmentKind
 from autograder.ledger.reports import REPORTS, report_data, report_digest
 from autograder.ledger.states import TRANSITIONS, JobState
 
@@ -75,14 +78,16 @@ def _references(connection: sa.Connection) -> Iterator[str]:
     """Every foreign key leads to a row. The database enforces this too, unless somebody has switched that off."""
     for table in tables.metadata.sorted_tables:
         for key in table.foreign_keys:
-            parent = key.column.table
+            name = key.column.table.name
+            parent = key.column.table.alias()  # a table may refer to itself
+            column = parent.c[key.column.name]
             query = (
                 sa.select(key.parent)
-                .select_from(table.outerjoin(parent, key.parent == key.column))
-                .where(key.column.is_(None))
+                .select_from(table.outerjoin(parent, key.parent == column))
+                .where(key.parent.is_not(None), column.is_(None))
             )
             for (value,) in connection.execute(query):
-                yield f"a row of {table.name} refers to {value!r}, which is missing in {parent.name}"
+                yield f"a row of {table.name} refers to {value!r}, which is missing in {name}"
 
 
 def _points(connection: sa.Connection) -> Iterator[str]:
@@ -165,6 +170,26 @@ def _order(connection: sa.Connection) -> Iterator[str]:
         yield f"two pushes to {row.ref} of repository {row.repository_id} have the position {row.position}"
 
 
+def _adjustments(connection: sa.Connection) -> Iterator[str]:
+    """Each adjustment has the value of its kind, and undoes an earlier one of the same repository and assignment."""
+    known: dict[int, Any] = {}
+    for row in connection.execute(sa.select(tables.adjustments).order_by(tables.adjustments.c.id)):
+        known[row.id] = row
+        try:
+            kind = AdjustmentKind(row.kind)
+            checked(kind, points=row.points, commit=row.commit_sha, undoes=row.undoes)
+        except (ValueError, LedgerError) as error:
+            yield f"adjustment {row.id}: {error}"
+            continue
+        if kind is not AdjustmentKind.UNDO:
+            continue
+        undone = known.get(row.undoes)
+        if undone is None or undone.kind == AdjustmentKind.UNDO.value:
+            yield f"adjustment {row.id} undoes {row.undoes}, which is no earlier decision"
+        elif (undone.repository_id, undone.assignment) != (row.repository_id, row.assignment):
+            yield f"adjustment {row.id} undoes {row.undoes}, which is of another repository or assignment"
+
+
 _SQLITE_ONLY = frozenset({"integrity", "foreign keys"})
 _INVARIANTS: dict[str, Callable[[sa.Connection], Iterable[str]]] = {
     "integrity": lambda connection: file_problems(connection.exec_driver_sql),
@@ -178,4 +203,5 @@ _INVARIANTS: dict[str, Callable[[sa.Connection], Iterable[str]]] = {
     "job ids match their submissions": _job_ids,
     "pushes belong to submissions": _pushes,
     "pushes are in order": _order,
+    "adjustments fit together": _adjustments,
 }

@@ -188,7 +188,8 @@ class Pushes(Part):
             limit, offset: select a page of the repositories.
         """
         whole = _r.host + "/" + _r.owner + "/" + _r.name
-        query = sa.select(*rows.NAME).order_by(*rows.NAME).limit(limit).offset(offset)
+        pushed = sa.exists().where(_s.repository_id == _r.id).correlate(tables.repositories)
+        query = sa.select(*rows.NAME).where(pushed).order_by(*rows.NAME).limit(limit).offset(offset)
         if part:
             query = query.where(whole.icontains(part, autoescape=True))
         with self.database.reading() as connection:

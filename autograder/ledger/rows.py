@@ -49,7 +49,7 @@ JOBS = sa.select(tables.jobs, COMMIT, *NAME).select_from(
 Record = TypeVar("Record", bound="DataclassInstance")
 
 
-def record(kind: type[Record], row: Any, **values: Any) -> Record:
+def record(kind: type[Record], row: Any, /, **values: Any) -> Record:
     """Return a dataclass. `values` gives some of its fields; the others come from the columns of the same name."""
     columns = row._mapping
     names = [field.name for field in dataclasses.fields(kind) if field.name not in values]

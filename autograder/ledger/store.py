@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
+from autograder.ledger.adjustments import Adjustments
 from autograder.ledger.audit import Audit
 from autograder.ledger.candidates import Candidates
 from autograder.ledger.database import BUSY_SECONDS, Database, parse_url
@@ -20,7 +21,7 @@ from autograder.ledger.pushes import Pushes
 from autograder.ledger.reports import Reports
 
 
-class Ledger(Pushes, OwnCommits, Jobs, Reports, Feedback, Candidates, Histories, Losses, Audit):
+class Ledger(Pushes, OwnCommits, Jobs, Reports, Feedback, Candidates, Histories, Losses, Adjustments, Audit):
     """The ledger at one URL. Threads may share one `Ledger`. A forked child may continue to use it.
 
     On PostgreSQL a method that writes locks the row of the repository or job that it works on.

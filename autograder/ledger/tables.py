@@ -187,6 +187,23 @@ feedback_commits = sa.Table(
     sa.UniqueConstraint("job_id", "commit_sha", name="uq_feedback_commits_commit"),
 )
 
+adjustments = sa.Table(  # what staff decide about the score of a repository, see `records.Adjustment`
+    "adjustments",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("repository_id", sa.ForeignKey("repositories.id"), nullable=False),
+    sa.Column("assignment", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("points", sa.Integer),
+    sa.Column("commit_sha", sa.Text, nullable=False),
+    sa.Column("undoes", sa.ForeignKey("adjustments.id")),
+    sa.Column("who", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.UniqueConstraint("undoes", name="uq_adjustments_undoes"),
+    sa.Index("ix_adjustments_repository", "repository_id", "assignment"),
+)
+
 audit_lines = sa.Table(
     "audit_lines",
     metadata,
@@ -222,5 +239,6 @@ ONLY_GROW = (
     "reports",
     "report_cases",
     "feedback_commits",
+    "adjustments",
     "audit_lines",
 )

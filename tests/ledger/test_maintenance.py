@@ -238,6 +238,8 @@ DAMAGE = {
     "final jobs have a report or a reason": "DELETE FROM reports",
     "jobs changed state as allowed": "UPDATE jobs SET state = 'dead' WHERE state = 'queued'",
     "job ids match their submissions": "UPDATE jobs SET attempt = 2 WHERE state = 'queued'",
+    "adjustments fit together": "INSERT INTO adjustments VALUES (1, 1, 'a0', 'use', NULL, '', NULL, 'x', 'x', "
+    "'2026-09-10 12:00:00.000000')",
     "pushes belong to submissions": "UPDATE pushes SET host = 'github.com'",
 }
 

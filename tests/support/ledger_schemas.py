@@ -17,14 +17,16 @@ from autograder.ledger import (
     RepositoryName,
     Score,
     ScorePolicy,
+    Source,
     schema,
     workers,
 )
 from autograder.ledger.database import parse_url
 from autograder.report import Report
-from tests.support.ledgers import MAIN, NOON, commit
+from tests.support.ledgers import MAIN, NOON, commit, repository
 
-DUMPS = Path(__file__).parent / "ledger_dumps"  # of r0003, written before its steps became one
+DUMPS = Path(__file__).parent / "ledger_dumps"  # each was written by the version that had its schema
+DUMPED = ("r0003", "r0004")
 LATER = {RecordedPush: ("recorded",), Score: ("push_id",)}  # what r0003 did not tell
 NEXT = "r9001"
 OLD_PUSH = "INSERT INTO pushes VALUES (1, 1, 'git.uni.example', 'd', :ref, '', 'ann', '', :time)"
@@ -85,8 +87,8 @@ def add_step(monkeypatch, folder):
     monkeypatch.setattr(schema, "HEAD", NEXT)
 
 
-def fill(semester):
-    """Put rows into every table: jobs in every state, regrades, a push without a job, odd characters."""
+def fill(semester, revision):
+    """Put rows into every table of a revision: jobs in every state, regrades, a push without a job, odd characters."""
     ledger = semester.ledger
     semester.push("one", delivery_id="d-1", payload_digest="ab" * 32)
     semester.grade("one", 70)
@@ -110,11 +112,18 @@ def fill(semester):
         ledger.database, "host:0", origin="here", queues=["cpu"], version="1", now=semester.clock.now
     )
     workers.beat(ledger.database, "host:0", now=semester.clock.after(seconds=5))
+    if revision >= "r0004":
+        push = semester.push("five", "eve", before="", source=Source.UNKNOWN).row
+        ledger.set_received(push.id, NOON, source=Source.STAFF, who="okafor", why="her mail")
+        ledger.add_own_commit(commit("starter"), "starter of a0")
+        semester.push("starter", "fay", source=Source.HOST)
+        ledger.add_loss("branch", str(repository("gus")), "pushed to try")
 
 
-def everything(ledger):
-    """Return what each reader of a ledger returns, as plain JSON data."""
+def everything(ledger, revision):
+    """Return what each reader of a ledger of a revision returns, as plain JSON data."""
     repositories, jobs, assignments = ledger.repositories(), ledger.jobs(), ("a0", "a1")
+    later = {"own": ledger.own_commits(), "losses": ledger.losses(), "undated": ledger.undated()}
     return plain(
         {
             "repositories": repositories,
@@ -141,6 +150,7 @@ def everything(ledger):
             "audit": ledger.audit_lines(),
             "workers": workers.workers(ledger.database),
         }
+        | (later if revision >= "r0004" else {})
     )
 
 
