@@ -21,6 +21,7 @@ from autograder.cli.image import image
 from autograder.cli.jobs import jobs, pushes, regrade, republish
 from autograder.cli.ledger import ledger
 from autograder.cli.release import release
+from autograder.cli.roster import roster
 from autograder.cli.service import serve, status, worker
 from autograder.cli.suite import suite
 from autograder.cli.term import collect
@@ -30,7 +31,7 @@ from autograder.errors import ConfigError, GraderError
 COMMANDS = {
     "Grade": (grade, export, verify, ci),
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
-    "Set up and maintain": (config_group, doctor, hook, ledger),
+    "Set up and maintain": (config_group, doctor, roster, hook, ledger),
     "Hand out": (release, suite),
     "Around the term": (collect,),
 }

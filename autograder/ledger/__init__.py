@@ -65,6 +65,7 @@ __all__ = [
     "Cutoffs",
     "FeedbackCommit",
     "GradedJob",
+    "GradedTree",
     "History",
     "IllegalTransition",
     "Job",

@@ -178,6 +178,12 @@ class Pushes(Part):
         with self.database.reading() as connection:
             return [rows.push(row) for row in connection.execute(query)]
 
+    def last_sources(self) -> dict[RepositoryName, Source]:
+        """Return how we know the receive time of the last push to any branch of each repository."""
+        query = sa.select(*rows.NAME, rows.SOURCE).select_from(rows.TIMED_PUSHES).order_by(*rows.ORDER)
+        with self.database.reading() as connection:
+            return {rows.repository(row): Source(row.source) for row in connection.execute(query)}
+
     def repositories(
         self, *, part: str = "", limit: int | None = None, offset: int = 0
     ) -> list[RepositoryName]:

@@ -123,6 +123,21 @@ class GradedJob:
 
 
 @dataclass(frozen=True)
+class GradedTree:
+    """The src/ of a commit that was graded.
+
+    Attributes:
+        tree: the digest of its files.
+        points: what a report of it gave.
+    """
+
+    repository: RepositoryName
+    commit: str
+    tree: str
+    points: int
+
+
+@dataclass(frozen=True)
 class FeedbackCommit:
     """A commit on the feedback branch that shows a job's report. `shows` is the sha256 of its files, hex."""
 

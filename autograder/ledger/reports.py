@@ -10,7 +10,7 @@ from autograder.ledger import rows, tables
 from autograder.ledger.database import canonical, insert_new
 from autograder.ledger.faults import Conflict, IllegalTransition, LedgerError
 from autograder.ledger.part import Part
-from autograder.ledger.records import GradedJob, Recorded, StoredReport
+from autograder.ledger.records import GradedJob, GradedTree, Recorded, StoredReport
 from autograder.ledger.states import JobState
 from autograder.ledger.values import require_json, storable
 from autograder.report import Report, from_json
@@ -102,6 +102,29 @@ class Reports(Part):
                 name: {"reports": count, "passed": int(good), "slowest": float(seconds or 0)}
                 for name, count, good, seconds in connection.execute(query)
             }
+
+    def graded_trees(self, assignment: str) -> list[GradedTree]:
+        """Return the digest of the src/ of each report of an assignment, the oldest first.
+
+        A report of a submission that was refused as a whole has no digest and is left out.
+        """
+        tree = _re.provenance["tree_digest"].as_string().label("tree")
+        query = (
+            sa.select(*rows.NAME, rows.COMMIT, tree, _re.points)
+            .select_from(
+                tables.reports.join(tables.jobs, _re.job_id == _j.id).join(
+                    rows.SUBMISSIONS, _j.submission_id == tables.submissions.c.id
+                )
+            )
+            .where(_j.assignment == assignment)
+            .order_by(_re.id)
+        )
+        with self.database.reading() as connection:
+            return [
+                rows.record(GradedTree, row, repository=rows.repository(row))
+                for row in connection.execute(query)
+                if row.tree
+            ]
 
     def newest_provenance(self, assignment: str) -> dict[str, Any] | None:
         """Return the provenance of the report of an assignment that was recorded last; None if there is no report."""

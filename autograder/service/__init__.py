@@ -6,6 +6,7 @@ It survives a crash, and runs on one machine or on several.
     http/         webhooks, pages, health
     status, staff, ci   what `autograder status`, `jobs`, `regrade` and `ci` do
     verification  compares published scores with the ledger, for `autograder verify`
+    roster_check  compares the roster with repositories, hosts and the ledger
     attention     what staff must look at besides jobs
     belonging     whether this machine has the course's secret, suites and reference
     readiness     what keeps the course from grading: suites and sandboxes are tried

@@ -16,6 +16,7 @@ from autograder.ledger import (
     AdjustmentKind,
     Conflict,
     Cutoffs,
+    GradedTree,
     IllegalTransition,
     JobState,
     LedgerError,
@@ -684,6 +685,20 @@ def test_the_history_of_a_case_counts_the_reports_of_its_assignment(semester):
         "Task0 - Case2": {"reports": 2, "passed": 0, "slowest": 1.5},
         "Task0 - Case3": {"reports": 2, "passed": 0, "slowest": 10.0},
     }
+
+
+def test_the_digests_of_graded_trees_and_the_sources_of_last_pushes(semester):
+    first, second = repository("ann"), repository("bob")
+    for word, student, tree in (("x", "ann", "t1"), ("y", "ann", None), ("z", "bob", "t1")):
+        semester.push(word, student, source=Source.HOST if word == "z" else Source.HOOK)
+        job = semester.run(word, student)
+        semester.ledger.add_report(job.id, report(70, tree_digest=tree))
+    assert semester.ledger.graded_trees("a0") == [
+        GradedTree(first, commit("x"), "t1", 70),
+        GradedTree(second, commit("z"), "t1", 70),
+    ]
+    assert semester.ledger.graded_trees("a1") == []
+    assert semester.ledger.last_sources() == {first: Source.HOOK, second: Source.HOST}
 
 
 # receive times, own commits, what is shown ----------------------------------------------------------------
