@@ -24,7 +24,7 @@ from autograder.cli.release import release
 from autograder.cli.roster import roster
 from autograder.cli.service import serve, status, worker
 from autograder.cli.suite import suite
-from autograder.cli.term import collect
+from autograder.cli.term import collect, similar
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
@@ -33,7 +33,7 @@ COMMANDS = {
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger),
     "Hand out": (release, suite),
-    "Around the term": (collect,),
+    "Around the term": (collect, similar),
 }
 """The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2

@@ -1,4 +1,5 @@
 """What staff do with a whole course around its term, besides grading.
 
 collection   the work of every student at the commit that counts, in a folder
+    similarity   whose work is similar, and similarity_pages: the report with both sides
 """
