@@ -110,11 +110,11 @@ def similar(
     jobs: int,
     config_file: Path,
 ) -> None:
-    """Find students whose work is similar, after the starter is subtracted.
+    """Find students whose work is similar.
 
-    Compares the commits that count. Names, comments and layout do not matter. First come submissions with equal files,
-    then pairs, the most similar first. This is where to look, and no verdict: look at both sides, in the report that
-    --html writes.
+    Compares the commits that count, after the starter is subtracted. Names, comments and layout do not matter. First
+    come submissions with equal files, then pairs, the most similar first. This is where to look, and no verdict: look
+    at both sides, in the report that --html writes.
     """
     from autograder.grading.batch import prepare
     from autograder.term import collection, similarity, similarity_pages

@@ -11,7 +11,7 @@ weight of all grams of the one who has less. It says where to look, and decides 
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -126,8 +126,13 @@ class Comparison:
         first, second = self.sources[pair.first], self.sources[pair.second]
         shared = np.setdiff1d(np.intersect1d(_all(first), _all(second)), self.starter)
         numbers: dict[int, int] = {}
-        mine = {source.path: list(_marked(source, shared, self.common, numbers)) for source in first}
-        theirs = {source.path: list(_marked(source, shared, self.common, numbers)) for source in second}
+        mine = {
+            source.path: list(_marked(source, shared, self.starter, self.common, numbers)) for source in first
+        }
+        theirs = {
+            source.path: list(_marked(source, shared, self.starter, self.common, numbers))
+            for source in second
+        }
         return mine, theirs
 
 
@@ -352,25 +357,30 @@ def _winnowed(sources: Sequence[Source]) -> Grams:
     return np.unique(np.concatenate(chosen))
 
 
-def _marked(source: Source, shared: Grams, common: Grams, numbers: dict[int, int]) -> Iterator[Passage]:
-    """Yield the passages of a file that consist of shared grams; `numbers` has the number of each gram seen so far."""
+def _marked(
+    source: Source, shared: Grams, starter: Grams, common: Grams, numbers: dict[int, int]
+) -> Iterator[Passage]:
+    """Yield the passages of a file that consist of shared grams, without what the starter holds.
+
+    `numbers` has the number of the passage in which each gram was seen first.
+    """
     hits = np.flatnonzero(np.isin(source.grams, shared))
+    marked = _covered(source, hits) & ~_covered(source, np.flatnonzero(np.isin(source.grams, starter)))
     rare = ~np.isin(source.grams, common)
-    run: list[int] = []
-    for position in [*hits.tolist(), None]:
-        if run and (position is None or position > run[-1] + GRAM - 1):
-            grams = [int(gram) for gram in source.grams[run]]
-            number = next(
-                (numbers[gram] for gram in grams if gram in numbers), len(set(numbers.values())) + 1
-            )
-            for gram in grams:
-                numbers.setdefault(gram, number)
-            yield Passage(
-                source.places[run[0]][0],
-                source.places[run[-1] + GRAM - 1][1],
-                number,
-                bool(rare[run].any()),
-            )
-            run = []
-        if position is not None:
-            run.append(position)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]])))
+    for first, end in edges.reshape(-1, 2).tolist():
+        within = hits[(hits > first - GRAM) & (hits < end)]
+        grams = [int(gram) for gram in source.grams[within]]
+        known = Counter(numbers[gram] for gram in grams if gram in numbers).most_common(1)
+        number = known[0][0] if known else max(numbers.values(), default=0) + 1
+        for gram in grams:
+            numbers.setdefault(gram, number)
+        yield Passage(source.places[first][0], source.places[end - 1][1], number, bool(rare[within].any()))
+
+
+def _covered(source: Source, grams: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Return for each token whether one of the grams that begin at these positions has it."""
+    covered = np.zeros(len(source.places), np.bool_)
+    for offset in range(GRAM):
+        covered[grams + offset] = True
+    return covered
