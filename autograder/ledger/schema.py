@@ -5,7 +5,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-HEAD = "r0005"  # the revision that this version of the code needs
+HEAD = "r0006"  # the revision that this version of the code needs
 VERSION_TABLE = "ledger_version"
 MIGRATIONS = Path(__file__).parent / "migrations"
 _ALEMBIC = threading.Lock()  # Alembic keeps its current connection in a global variable

@@ -227,6 +227,7 @@ workers = sa.Table(
     sa.Column("beats", sa.BigInteger, nullable=False),
     sa.Column("started", UtcTime, nullable=False),
     sa.Column("seen", UtcTime, nullable=False),
+    sa.Column("problems", sa.Text, nullable=False),  # a list in JSON: what keeps this machine from grading
 )
 
 ONLY_GROW = (

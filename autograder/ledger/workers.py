@@ -17,6 +17,7 @@ from autograder.ledger import rows, tables
 from autograder.ledger.database import Database, insert
 from autograder.ledger.values import storable
 
+MAX_PROBLEMS, MAX_PROBLEM = 20, 1000  # of one worker, and characters of one
 _w = tables.workers.c
 _WORKERS = sa.select(tables.workers, _w.executor.label("name"))
 
@@ -32,6 +33,7 @@ class Worker:
         version: the version of the autograder.
         beats: how often it has renewed its row since it started.
         started, seen: when it started, and last renewed its row, by the clock of the database (UTC).
+        problems: what keeps its machine from grading, when it last renewed its row.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Worker:
     beats: int
     started: datetime
     seen: datetime
+    problems: tuple[str, ...] = ()
 
 
 def start(
@@ -54,17 +57,19 @@ def start(
         "beats": 0,
         "started": now,
         "seen": now,
+        "problems": "[]",
     }
     with database.writing() as connection:
         statement = insert(connection, tables.workers).values(executor=storable(name), **values)
         connection.execute(statement.on_conflict_do_update(index_elements=[_w.executor], set_=values))
 
 
-def beat(database: Database, name: str, *, now: datetime) -> bool:
-    """Renew a worker's row; return whether there was one."""
+def beat(database: Database, name: str, *, now: datetime, problems: Sequence[str] = ()) -> bool:
+    """Renew a worker's row, with what keeps its machine from grading; return whether there was a row."""
+    said = json.dumps([storable(problem, MAX_PROBLEM) for problem in problems[:MAX_PROBLEMS]])
     with database.writing() as connection:
         update = tables.workers.update().where(_w.executor == name)
-        return connection.execute(update.values(beats=_w.beats + 1, seen=now)).rowcount > 0
+        return connection.execute(update.values(beats=_w.beats + 1, seen=now, problems=said)).rowcount > 0
 
 
 def end(database: Database, name: str, *, beats: int | None = None) -> bool:
@@ -87,6 +92,8 @@ def workers(database: Database) -> list[Worker]:
     """Return all workers, by name."""
     with database.reading() as connection:
         return [
-            rows.record(Worker, row, queues=tuple(json.loads(row.queues)))
+            rows.record(
+                Worker, row, queues=tuple(json.loads(row.queues)), problems=tuple(json.loads(row.problems))
+            )
             for row in connection.execute(_WORKERS.order_by(_w.executor))
         ]

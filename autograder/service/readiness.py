@@ -235,11 +235,26 @@ def unserved(course: Course, alive: Iterable[Worker]) -> list[str]:
     ]
 
 
-def recorded(course: Course) -> tuple[list[str], list[str]]:
+def elsewhere(alive: Iterable[Worker], known: Collection[str]) -> list[str]:
+    """Return a line for each problem of a living worker's machine that is not among those that are `known` here."""
+    found: dict[str, list[str]] = {}
+    for worker in alive:
+        for problem in worker.problems:
+            if problem not in known:
+                found.setdefault(problem, []).append(worker.name)
+    return [f"worker {', '.join(names)}: {problem}" for problem, names in found.items()]
+
+
+def recorded(course: Course, known_here: Collection[str] = ()) -> tuple[list[str], list[str]]:
     """Return the problems that only the ledger shows, and notes.
 
-    A problem is a queue that assignments need and that no worker serves, unless no worker runs at all; and an extension
-    of a name that is nearly a student's. A note is an extension of a name that has not pushed.
+    A problem is a queue that assignments need and that no worker serves, unless no worker runs at all; what keeps the
+    machine of a worker from grading; and an extension of a name that is nearly a student's. A note is an extension of a
+    name that has not pushed.
+
+    Args:
+        course: the course.
+        known_here: problems that are shown already, because this machine has them too.
     """
     config = course.config
     try:
@@ -252,6 +267,7 @@ def recorded(course: Course) -> tuple[list[str], list[str]]:
     alive = [row for row in known if is_alive(row, now, lease)]
     if alive:
         problems += unserved(course, alive)
+    problems += elsewhere(alive, known_here)
     return problems, course.not_seen(repositories)
 
 

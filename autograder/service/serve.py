@@ -138,8 +138,8 @@ def run(
         front = Web(shared, listen, metrics, signals, checks) if web else None
         if front is not None:
             stack.callback(front.stop)  # called after the workers stopped: pushes are recorded until then
-        worker = Worker(shared, queues, metrics, identity) if identity is not None else None
         watch = None if child else readiness.Watch(config_file, queues if workers else ())
+        worker = Worker(shared, queues, metrics, identity, watch) if identity is not None else None
         if watch is not None:
             stack.callback(watch.stop)
             checks.append(watch.problems)
@@ -204,7 +204,12 @@ class Worker:
     """The worker of this process: its name, its suite servers, its lease, and its consumer of the queues."""
 
     def __init__(
-        self, shared: Parts, queues: Sequence[str], metrics: Metrics, identity: worker_names.Identity
+        self,
+        shared: Parts,
+        queues: Sequence[str],
+        metrics: Metrics,
+        identity: worker_names.Identity,
+        watch: readiness.Watch | None,
     ) -> None:
         config = shared.config
         worker_names.use(identity)
@@ -237,6 +242,7 @@ class Worker:
             queues=queues,
             seconds=config.service.lease_seconds,
             running=self._consumer.running,
+            problems=lambda: watch.problems() if watch is not None and watch.done else (),
         )
         self._warm = [
             name

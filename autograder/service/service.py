@@ -14,7 +14,7 @@ from autograder.ledger.workers import Worker, workers
 from autograder.service.intake.intake import Intake, Later, Receipt
 from autograder.service.jobs.queue import QUEUES, Entry, Queue
 from autograder.service.metrics import Depth, Metrics
-from autograder.service.readiness import is_alive, unserved
+from autograder.service.readiness import elsewhere, is_alive, unserved
 
 
 def depths(entries: list[Entry], now: datetime) -> dict[str, Depth]:
@@ -104,6 +104,7 @@ class Service:
     def problems(self) -> list[str]:
         """Return the reasons why pushes are not accepted or graded properly; an empty list if there is no problem."""
         found: list[str] = []
+        alive: list[Worker] = []
         try:
             alive = self._alive()
             if alive:
@@ -116,4 +117,4 @@ class Service:
             found.append(str(error))
         for check in self.checks:
             found += check()
-        return found
+        return found + elsewhere(alive, found)

@@ -75,7 +75,7 @@ def look(config_file: Path) -> dict[str, Any]:
     except GraderError as error:
         found["queues"], found["problem"] = {}, str(error)
     found["problems"] = readiness.seen(config_file)
-    found["problems"] += readiness.recorded(course)[0]
+    found["problems"] += readiness.recorded(course, found["problems"])[0]
     return found
 
 

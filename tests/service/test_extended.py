@@ -136,6 +136,19 @@ def test_feedback_that_was_right_stays_while_nobody_can_say_which_score_counts(f
         assert showing.is_shown(desk.ledger, course, target)
 
 
+def test_an_extension_that_comes_while_a_late_push_is_answered_counts(desk, monkeypatch):
+    publish = showing.publish
+
+    def extend_first(*arguments):
+        desk.write(HEADER + "ann,t,2026-09-18 12:00\n")
+        return publish(*arguments)
+
+    monkeypatch.setattr(showing, "publish", extend_first)
+    late = desk.push()
+    assert desk.ledger.job(late).reason == "graded"
+    assert desk.university.score() == 100
+
+
 def test_a_push_that_is_late_after_the_correction_is_told_so(desk):
     desk.write("")
     late = desk.push()

@@ -201,7 +201,7 @@ def test_odd_names_of_machines_are_refused(tmp_path, name):
 
 @pytest.fixture
 def service(folder):
-    university = University(folder)
+    university = University(folder, lease_seconds=1000)  # no worker dies while a test looks
     with university.parts() as parts:
         yield university, parts
 
@@ -347,6 +347,32 @@ def test_a_row_has_the_time_of_the_database_and_not_that_of_its_machine(service,
     (row,) = rows.workers(parts.ledger.database)
     assert abs(row.seen - (now() + ahead)) < timedelta(minutes=1)
     assert [worker["alive"] for worker in status.look(university.config_file)["workers"]] == [True]
+
+
+def test_what_keeps_the_machine_of_a_worker_from_grading_is_seen_elsewhere(service):
+    university, parts = service
+    found = ["autograder.toml:9: assignments.t: there is no suite here"]
+    far = Lease(
+        parts.ledger,
+        parts.queue,
+        "far:0",
+        origin="there",
+        queues=["cpu"],
+        seconds=30,
+        running=frozenset,
+        problems=lambda: found,
+    )
+    far.claim()
+    far.turn()
+    said = f"worker far:0: {found[0]}"
+    whole = Service(parts.ledger, parts.course, parts.queue, parts.intake)
+    assert whole.problems() == [said]  # which is what /readyz asks
+    assert f"problem  {said}" in status.lines(status.look(university.config_file))
+    here = Service(parts.ledger, parts.course, parts.queue, parts.intake, checks=[lambda: found])
+    assert here.problems() == found  # said once
+    found.clear()
+    far.turn()
+    assert whole.problems() == []
 
 
 def test_the_clock_of_the_database(ledger):

@@ -64,6 +64,7 @@ class Lease:
         queues: the queues from which the worker takes jobs.
         seconds: how long a worker may be silent before it counts as dead.
         running: returns the workflows that run in this worker.
+        problems: returns what keeps this machine from grading, for the services of other machines.
         clock: returns the present moment, with a time zone. Default: the clock of the database.
         monotonic: returns the seconds of a clock that does not go back.
     """
@@ -78,11 +79,13 @@ class Lease:
         queues: Sequence[str],
         seconds: float,
         running: Callable[[], frozenset[str]],
+        problems: Callable[[], Sequence[str]] = tuple,
         clock: Callable[[], datetime] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ledger, self._queue, self.worker, self._origin = ledger, queue, worker, origin
         self._queues, self._seconds, self._running = tuple(queues), seconds, running
+        self._problems = problems
         self._clock, self._monotonic = clock or ledger.database.now, monotonic
         self._interval = seconds / BEATS
         self._others = Watch(seconds, 3 * self._interval)
@@ -134,7 +137,8 @@ class Lease:
         Raises:
             GraderError: a database cannot be used.
         """
-        if not rows.beat(self._ledger.database, self.worker, now=self._clock()):
+        now, problems = self._clock(), self._problems()
+        if not rows.beat(self._ledger.database, self.worker, now=now, problems=problems):
             LOG.warning("the others took this worker for dead; did the machine sleep?")
             self.claim(wait=lambda _seconds: None)
         running = [entry for entry in self._queue.entries() if entry.running]

@@ -374,6 +374,8 @@ class Pipeline:
             # It was late when the job was fetched. Meanwhile staff extended the deadline, or set the time of the push.
             return {"next": FETCH}
         showing.publish(self.ledger, self.course, target, job)
+        if not graded and self._found(job)[2].timing.counts:
+            return {"next": FETCH}  # the same, while it was published
         return self._settle(
             job, JobState.FINAL, "graded" if graded else f"{showing.NOT_GRADED}{decision.timing.value}"
         )
