@@ -116,6 +116,9 @@ def _starter_command(assignment: str) -> click.Command:
         settings = config.load(config_file)
         made = starter.build(settings, assignment)
         _say(f"{assignment}: {len(made.files)} files, {sum(map(len, made.files.values())) / 1000:.0f} kB")
+        if made.carried:
+            solved = ", ".join(f"{path} of {other}" for path, other in made.carried.items())
+            _say(f"solved, because its code needs them: {solved}")
         _make(settings, config_file, made, to, updated, sandbox or settings.sandbox.kind)
 
     return command
@@ -181,20 +184,25 @@ def _ours(settings: "Config", commit: str, what: str) -> None:
 
 
 def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path, sandbox: str) -> None:
-    from autograder.release import proof, repository
+    from autograder.release import proof, repository, starter
 
     started = time.monotonic()
-    lines = proof.nothing_leaks(settings, made, repository.contents(folder))
-    _say(f"leaks: none; {lines} lines were looked for in every file and every git object")
+    problems = starter.Problems()
+    with problems.collected():
+        lines = proof.nothing_leaks(settings, made, repository.contents(folder))
+        _say(f"leaks: none; {lines} lines were looked for in every file and every git object")
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         checkout = Path(name) / "checkout"  # a copy, so that nothing that the tests write is handed out
         shutil.copytree(folder, checkout, ignore=shutil.ignore_patterns(".git"))
-        seen = proof.visible_tests(settings, made, checkout)
-        _say("test_toy.py: " + ", ".join(f"{number} {state}" for state, number in sorted(seen.items())))
-        report = proof.scores(settings, config_file, made, checkout, sandbox=sandbox)
-    _say(
-        f"scores: reference {report.max_points} / {report.max_points}, starter {report.points} / {report.max_points}"
-    )
+        with problems.collected():
+            seen = proof.visible_tests(settings, made, checkout)
+            counts = ", ".join(f"{number} {state}" for state, number in sorted(seen.items()))
+            _say(f"{', '.join(made.tests)}: {counts}" if made.tests else "there are no visible tests")
+        with problems.collected():
+            report = proof.scores(settings, config_file, made, checkout, sandbox=sandbox)
+            most = report.max_points
+            _say(f"scores: reference {most} / {most}, starter {report.points} / {most}")
+    problems.refuse()
     _say(f"proven in {time.monotonic() - started:.0f} s")
 
 

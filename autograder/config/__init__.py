@@ -19,6 +19,7 @@ from autograder.config.schema import (
     ReleaseConfig,
     SandboxConfig,
     ServiceConfig,
+    StarterConfig,
 )
 from autograder.config.secrets import SECRET_VARIABLE
 
@@ -32,6 +33,7 @@ __all__ = [
     "SandboxConfig",
     "ServiceConfig",
     "Setting",
+    "StarterConfig",
     "find",
     "load",
     "parse",

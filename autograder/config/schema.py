@@ -90,9 +90,10 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         task: name of the task in its stubs, such as Task1.
-        files: glob patterns of the files that belong to this assignment; a file of no assignment is in every starter.
+        files: glob patterns of the files that belong to this assignment; a file of no assignment is in every starter. A
+            file without solutions may belong to several.
         score: points of the starter before anybody works on it.
-        given: earlier assignments whose files are included, solved.
+        given: earlier assignments whose files are included, solved, as far as this assignment's files import them.
         complete: whether this assignment is handed out solved.
         tools: what students install besides the packages of the assignment. Of requirements.txt, only the lines of
             these distributions and of the packages are in the starter.
@@ -106,6 +107,26 @@ class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     complete: bool = False
     tools: tuple[str, ...] = ("pytest", "pytest-timeout")
     public: tuple[str, ...] = ()
+
+
+class StarterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a starter has beside src/. `[starter]` holds for every assignment; `[assignments.NAME.starter]` adds to it.
+
+    Attributes:
+        files: glob patterns of files of the course; they have the same path in a starter.
+        folders: folders of the course; the files below them are in a starter without the folder's name.
+        handout: name in a starter = document of the course, for each language. Sections about what is not in the
+            starter are left out. Each document names the task and the files in which students write.
+        tests: the visible tests, by their path in a starter: before anybody works on the starter, they fail for missing
+            solutions alone. Students may change them.
+        theirs: other files of the starter that students may change, besides those with stubs.
+    """
+
+    files: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
+    handout: dict[str, str] = {}
+    tests: tuple[str, ...] = ()
+    theirs: tuple[str, ...] = ()
 
 
 class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -137,6 +158,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         policy: the score policy: which push counts, the `last` in time or the `best`.
         queue: which workers grade it: `cpu` or `gpu`.
         release: what students get, see below.
+        starter: what its starter has beside src/, see below.
     """
 
     suite: str
@@ -161,6 +183,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     policy: Literal["last", "best"] = "last"
     queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
+    starter: StarterConfig = StarterConfig()
 
     def importable(self) -> tuple[str, ...]:
         """Return the names of all packages that student code can import, besides the standard library."""
@@ -298,7 +321,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         assignments: the assignments, by name.
         reference: the folder that holds the solved src/.
         secret_file: file of the course secret, from which random inputs are drawn; made at the first start.
-        course, sandbox, ledger, service, feedback: the tables of these names.
+        course, starter, sandbox, ledger, service, feedback: the tables of these names.
         hosts: the hosts, by the name that the ledger records.
         folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
         file: the path of the file, and `lines`: the line of each table and key by its full name, for messages. Neither
@@ -309,6 +332,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     reference: str = "."
     secret_file: str = f"{STATE_FOLDER}/secret"
     course: CourseConfig = CourseConfig()
+    starter: StarterConfig = StarterConfig()
     sandbox: SandboxConfig = SandboxConfig()
     ledger: LedgerConfig = LedgerConfig()
     service: ServiceConfig = ServiceConfig()
@@ -350,6 +374,21 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 f"there is no assignment {name!r}; autograder.toml has {', '.join(self.assignments)}"
             )
         return self.assignments[name]
+
+    def starter_of(self, name: str) -> StarterConfig:
+        """Return what the starter of one assignment has beside src/: the course's part and its own.
+
+        Raises:
+            ConfigError: there is no assignment of that name.
+        """
+        every, own = self.starter, self.assignment(name).starter
+        return StarterConfig(
+            files=(*every.files, *own.files),
+            folders=(*every.folders, *own.folders),
+            handout={**every.handout, **own.handout},
+            tests=(*every.tests, *own.tests),
+            theirs=(*every.theirs, *own.theirs),
+        )
 
     def with_suite(self, name: str, folder: str) -> "Config":
         """Return this configuration with another folder for the suite of one assignment.

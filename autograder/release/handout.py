@@ -6,32 +6,40 @@ row that begins with a link to a file is kept only in a starter that contains th
 is not in the starter become plain text.
 """
 
+import posixpath
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 _HEADING = re.compile(r"(#+) ")
 _CONDITION = re.compile(r"<!-- (with|without) (\S+) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ROW = re.compile(r"\| \[[^\]]*\]\(\.\./([^)]+)\)")
-# name in a starter -> name in docs/
-READMES = {"README.md": "assignment.md", "README.zh-CN.md": "assignment.zh-CN.md"}
 
 
-def readme(text: str, paths: Collection[str]) -> str:
-    """Return the text of a handout in docs/ as a README of a starter that holds `paths`."""
+def readme(text: str, paths: Collection[str], document: str, documents: Mapping[str, str]) -> str:
+    """Return the text of a handout as a file of a starter.
+
+    Args:
+        text: the handout.
+        paths: the files of the starter.
+        document: the path of the handout in the course.
+        documents: name in the starter -> path in the course, of each handout.
+    """
     text = "\n".join(_lines(text, paths)).strip()
     anchors = set(re.findall(r'<a id="([^"]+)">', text))
     folders = {path.rpartition("/")[0] for path in paths}
-    released_as = {name: readme for readme, name in READMES.items()}
+    released_as = {path: name for name, path in documents.items()}
+    folder = posixpath.dirname(document)
 
     def link(match: re.Match[str]) -> str:
         words, target = match.groups()
         if target.startswith("#"):
             return match[0] if target[1:] in anchors else words
-        if target.startswith("../"):
-            path = target.removeprefix("../")
-            return f"[{words}]({path})" if path in paths or path in folders else words
-        return f"[{words}]({released_as.get(target, target)})"
+        path = posixpath.normpath(posixpath.join(folder, target))
+        path = released_as.get(path, path)
+        if path in paths or path in folders:
+            return f"[{words}]({path})"
+        return words if target.startswith("../") else match[0]
 
     return re.sub(r"\n{3,}", "\n\n", _LINK.sub(link, text)) + "\n"
 

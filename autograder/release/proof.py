@@ -13,12 +13,10 @@ from autograder.config import Config
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
 from autograder.release import leaks
-from autograder.release.handout import READMES
-from autograder.release.starter import TOP, VISIBLE, WORKFLOW, Starter, release_config
+from autograder.release.starter import Starter, belongs, release_config
 from autograder.report import Report
 from autograder.submission import PACKAGE
 
-TOP_LEVEL = frozenset({*TOP, *READMES, PACKAGE, ".gitignore", ".github"})
 SHOWN = 12  # leaks in one message
 TEST_SECONDS = 600.0
 
@@ -60,58 +58,56 @@ def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter
     Raises:
         NotReady: the tests cannot be collected, or one fails with anything but NotImplementedError.
     """
+    seen: Counter[str] = Counter()
+    for tests in starter.tests:
+        seen += _visible_tests(settings, starter, checkout, tests)
+    stubs = [path for path in starter.theirs if path.startswith(f"{PACKAGE}/")]
+    shown = ", ".join(starter.tests)
+    if starter.tests and stubs and not seen["to write"]:
+        raise NotReady(f"{shown} of the starter passes, although {', '.join(sorted(stubs))} have stubs")
+    if starter.tests and not stubs and not seen["passed"]:
+        raise NotReady(f"{shown} of the starter tests nothing")
+    return seen
+
+
+def _visible_tests(settings: Config, starter: Starter, checkout: Path, tests: str) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         result = Path(name) / "result.xml"
         variables = {
             key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "CXX") if key in os.environ
         } | {"SOFTMAX_EXT_CACHE": str(settings.state / "release"), "PYTHONDONTWRITEBYTECODE": "1"}
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--junitxml={result}",
-            VISIBLE,
-        ]
+        arguments = ("-q", "-p", "no:cacheprovider", f"--junitxml={result}", tests)
         try:
             done = subprocess.run(
-                command, cwd=checkout, env=variables, capture_output=True, text=True,
-                timeout=TEST_SECONDS, check=False,
+                [sys.executable, "-m", "pytest", *arguments],
+                cwd=checkout, env=variables, capture_output=True, text=True, timeout=TEST_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise NotReady(f"{VISIBLE} of the starter did not end within {TEST_SECONDS:.0f} s") from None
+            raise NotReady(f"{tests} of the starter did not end within {TEST_SECONDS:.0f} s") from None
         if not result.exists():
             raise NotReady(
-                f"{VISIBLE} of the starter cannot be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+                f"{tests} of the starter cannot be run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             )
-        return _counted(ET.parse(result).getroot(), starter)  # noqa: S314 (our own pytest wrote it)
+        task = release_config(settings, starter.assignment).task
+        return _counted(ET.parse(result).getroot(), tests, task)  # noqa: S314 (our own pytest wrote it)
 
 
-def _counted(root: ET.Element, starter: Starter) -> Counter[str]:
+def _counted(root: ET.Element, tests: str, task: str) -> Counter[str]:
     seen: Counter[str] = Counter()
     for test in root.iter("testcase"):
         name = test.get("name", "")
         if (error := test.find("error")) is not None:
             last = (error.text or "").strip().rpartition("\n")[2]
-            raise NotReady(
-                f"{VISIBLE} of the starter: {name}: {error.get('message', '')[:300]}: {last[:300]}"
-            )
+            raise NotReady(f"{tests} of the starter: {name}: {error.get('message', '')[:300]}: {last[:300]}")
         if (failure := test.find("failure")) is not None:
             message = failure.get("message", "")
-            if not message.startswith("NotImplementedError: Task"):
+            if not message.startswith(f"NotImplementedError: {task}"):
                 raise NotReady(
-                    f"{VISIBLE} of the starter: {name} fails, but not for a missing solution: {message[:300]}"
+                    f"{tests} of the starter: {name} fails, but not for a missing solution: {message[:300]}"
                 )
             seen["to write"] += 1
         else:
             seen["skipped" if test.find("skipped") is not None else "passed"] += 1
-    stubs = [path for path in starter.theirs if path.startswith(f"{PACKAGE}/")]
-    if stubs and not seen["to write"]:
-        raise NotReady(f"{VISIBLE} of the starter passes, although {', '.join(sorted(stubs))} have stubs")
-    if not stubs and not seen["passed"]:
-        raise NotReady(f"{VISIBLE} of the starter tests nothing")
     return seen
 
 
@@ -122,11 +118,10 @@ def nothing_leaks(settings: Config, starter: Starter, objects: Mapping[str, byte
         The number of lines that were looked for.
 
     Raises:
-        NotReady: something leaks, or a file does not belong in a starter.
+        NotReady: something leaks, or the configuration does not name a file.
     """
     for path in starter.files:
-        first = path.partition("/")[0]
-        if first not in TOP_LEVEL or (first == ".github" and path != WORKFLOW):
+        if not belongs(settings, starter.assignment, path):
             raise NotReady(f"{path} does not belong in a starter")
     detector = leaks.detector(
         settings, withheld=starter.withheld, released=starter.files, public=starter.public

@@ -1,38 +1,58 @@
 """Makes the tree of a starter, path -> content: the files that students receive for one assignment.
 
-The tree is not written to disk here.
+What a starter has beside src/ is said in autograder.toml, `[starter]` and `[assignments.NAME.starter]`. The tree is not
+written to disk here.
 """
 
+import contextlib
 import fnmatch
 import importlib.metadata
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 
-from autograder.config import Config, ReleaseConfig
+from autograder.config import Config, ReleaseConfig, StarterConfig
 from autograder.errors import ConfigError, GraderError, SubmissionError
 from autograder.git.process import closed_environment
-from autograder.release import handout, markers
-from autograder.submission import PACKAGE, read_tree
+from autograder.release import carried, handout, markers
+from autograder.submission import PACKAGE, is_ignored, read_tree
 
 REQUIREMENTS = "requirements.txt"
-VISIBLE = "test_toy.py"
-TOP = (
-    VISIBLE,
-    "test_with_ref.py",
-    "test_score.py",
-    "test_script.sh",
-    "run_docker.sh",
-    "Dockerfile",
-    REQUIREMENTS,
-)
-WORKFLOW = ".github/workflows/grade.yml"
-STUDENTS = (VISIBLE, "test_with_ref.py")  # students may change these, besides the files with stubs
 _SOURCES = (".py", ".cpp", ".hpp", ".cu", ".cuh")
+_RUFF_FILES = ("ruff.toml", ".ruff.toml", "pyproject.toml")
+
+
+class Problems:
+    """Collects what keeps a starter from being made, so that all of it is reported at once."""
+
+    def __init__(self) -> None:
+        self.found: list[GraderError] = []
+
+    @contextlib.contextmanager
+    def collected(self) -> Iterator[None]:
+        """Collect an error of the body."""
+        try:
+            yield
+        except GraderError as error:
+            self.found.append(error)
+
+    def refuse(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            GraderError: a problem was found; a ConfigError if the configuration is the cause of all of them.
+        """
+        if len(self.found) == 1:
+            raise self.found[0]
+        if self.found:
+            kind = ConfigError if all(isinstance(error, ConfigError) for error in self.found) else GraderError
+            lines = "\n  ".join(str(error).replace("\n", "\n  ") for error in self.found)
+            raise kind(f"{len(self.found)} problems:\n  {lines}")
 
 
 @dataclass(frozen=True)
@@ -43,18 +63,22 @@ class Starter:
         assignment: its name in autograder.toml.
         title: its title, for people.
         files: path -> content.
-        theirs: the files that students work in: those with stubs, and the visible tests.
+        theirs: the files that students work in: those with stubs, the visible tests, and what the configuration names.
+        tests: the visible tests.
         withheld: path of a source file -> the lines of its solutions that are not in the starter.
         public: lines that may be seen although a solution or a hidden case contains them too. These are the declared
             lines, and the lines of solutions that are handed out.
+        carried: path of a file of an earlier assignment, solved -> that assignment.
     """
 
     assignment: str
     title: str
     files: dict[str, bytes]
     theirs: frozenset[str]
+    tests: tuple[str, ...]
     withheld: dict[str, list[str]]
     public: frozenset[str]
+    carried: dict[str, str] = field(default_factory=dict)
 
 
 def mode(path: str) -> str:
@@ -79,13 +103,20 @@ def release_config(settings: Config, assignment: str) -> ReleaseConfig:
     return release
 
 
-def build(settings: Config, assignment: str) -> Starter:
+def build(settings: Config, assignment: str, *, now: datetime | None = None) -> Starter:
     """Return the starter of `assignment`, formatted.
+
+    Args:
+        settings: the course's configuration.
+        assignment: its name.
+        now: the moment at which solutions of earlier assignments must be open for nobody. Default: the present.
 
     Raises:
         ConfigError: the release is not declared, or a pattern matches no file.
         MarkerError: a solution is not marked correctly.
-        GraderError: a file is missing, or ruff finds a mistake in what remains of a file.
+        GraderError: a file is missing, ruff finds a mistake in what remains of a file, a handout does not name the
+            task, or a solution would be handed out that is still open for somebody. If there are several problems, one
+            error names all of them.
     """
     release = release_config(settings, assignment)
     root = settings.path(settings.reference)
@@ -93,74 +124,226 @@ def build(settings: Config, assignment: str) -> Starter:
         sources = read_tree(root)
     except SubmissionError as error:
         raise GraderError(f"{root}: {error}") from error
-    _refuse_uncommitted(root, sources)
-    owners = _owners(settings, sources)
+    problems = Problems()
+    beside = _Beside(settings, settings.starter_of(assignment), problems)
+    with problems.collected():
+        _refuse_uncommitted(root, [f"{PACKAGE}/"], sources)
+    owners = _owners(settings, sources, problems)
+    mine = [path for path in sources if assignment in owners.get(path, (assignment,))]
+    needed = carried.needed(sources, mine)
+    given = {
+        path: next(other for other in release.given if other in names)
+        for path, names in owners.items()
+        if path in needed and assignment not in names and not names.isdisjoint(release.given)
+    }
+    with problems.collected():
+        _refuse_open(settings, sources, given, now or datetime.now(timezone.utc))
     files: dict[str, bytes] = {}
     stubs: set[str] = set()
     withheld: dict[str, list[str]] = {}
     public = {line for name in (assignment, *release.given) for line in release_config(settings, name).public}
     for path, content in sources.items():
-        owner = owners.get(path)
+        released = path in given or path in mine
         if not path.endswith(_SOURCES):
-            if owner in (None, assignment, *release.given):
+            if released:
                 files[path] = content
             continue
-        text = _text(content, path)
-        solved = owner in release.given or (owner == assignment and release.complete)
-        if owner is None and markers.regions(text, path):
-            raise ConfigError(f"{path} has solutions, but belongs to no assignment's release.files")
-        if owner in (None, assignment, *release.given):
-            new = markers.solved(text, path) if solved else markers.stripped(text, path, release.task)
-            files[path] = new.encode()
-        lines = markers.solution_lines(text, path)
-        if solved:
-            public.update(lines)
-        elif lines:
-            withheld[path] = lines
-            if owner == assignment:
-                stubs.add(path)
-    files |= _beside_src(root)
+        with problems.collected():
+            text = _text(content, path)
+            solved = path in given or (path in mine and path in owners and release.complete)
+            lines = markers.solution_lines(text, path)
+            if lines and path not in owners:
+                raise ConfigError(f"{path} has solutions, but belongs to no assignment's release.files")
+            if released:
+                new = markers.solved(text, path) if solved else markers.stripped(text, path, release.task)
+                files[path] = new.encode()
+            if solved:
+                public.update(lines)
+            elif lines:
+                withheld[path] = lines
+                if released:
+                    stubs.add(path)
+    files |= beside.files
     packages = settings.assignment(assignment).importable()
-    needed = (*packages, *release.tools)
-    files[REQUIREMENTS] = requirements(_text(files[REQUIREMENTS], REQUIREMENTS), needed).encode()
-    files[VISIBLE] = with_packages(_text(files[VISIBLE], VISIBLE), packages).encode()
-    files |= _readmes(root, frozenset(files))
+    if REQUIREMENTS in files:
+        with problems.collected():
+            needs = (*packages, *release.tools)
+            files[REQUIREMENTS] = requirements(_text(files[REQUIREMENTS], REQUIREMENTS), needs).encode()
+    for path in beside.tests:
+        with problems.collected():
+            files[path] = with_packages(_text(files[path], path), packages).encode()
+    named = {path for path in mine if path in owners} if release.complete else stubs
+    files |= beside.handouts(frozenset({*files, *beside.documents}), release.task, named)
+    problems.refuse()
     _tidy(files, root)
     title = settings.assignment(assignment).title or assignment
-    theirs = frozenset({*stubs, *(path for path in STUDENTS if path in files)})
-    return Starter(assignment, title, dict(sorted(files.items())), theirs, withheld, frozenset(public))
+    theirs = frozenset({*stubs, *beside.tests, *beside.theirs})
+    return Starter(
+        assignment,
+        title,
+        dict(sorted(files.items())),
+        theirs,
+        beside.tests,
+        withheld,
+        frozenset(public),
+        {path: other for path, other in given.items() if markers.regions(sources[path].decode(), path)},
+    )
 
 
-def _refuse_uncommitted(root: Path, sources: dict[str, bytes]) -> None:
-    """Refuse a file under src/ that is not in git, since it would be in every starter by accident."""
-    command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", f"{PACKAGE}/"]
+def belongs(settings: Config, assignment: str, path: str) -> bool:
+    """Whether the configuration names a file of a starter: `path` is of src/, a handout, or a file of `[starter]`."""
+    root, wanted = settings.path("."), settings.starter_of(assignment)
+    return (
+        path.startswith(f"{PACKAGE}/")
+        or path in wanted.handout
+        or any(root / path in _matching(root, pattern) for pattern in wanted.files)
+        or any((root / folder / path).is_file() for folder in wanted.folders)
+    )
+
+
+def _matching(root: Path, pattern: str) -> list[Path]:
+    """Return the files that a pattern of `starter.files` names; a name without wildcards need not exist."""
+    if not re.search(r"[*?\[]", pattern):
+        return [root / pattern]
+    return sorted(path for path in root.glob(pattern) if path.is_file())
+
+
+def _refuse_uncommitted(root: Path, folders: Sequence[str], paths: Iterable[str]) -> None:
+    """Refuse a file that is not in git, since it would be in every starter by accident."""
+    command = ["git", "-C", str(root), "ls-files", "-z", "--others", "--", *folders]
     environment = closed_environment({"safe.directory": "*"})
     done = subprocess.run(command, env=environment, capture_output=True, check=False)
     if done.returncode == 0:  # otherwise the staff repository is not in git
-        for name in done.stdout.decode("utf-8", "replace").split("\0"):
-            if name in sources:
-                raise GraderError(f"{name} is not committed; commit it or remove it, then release")
+        names = {*done.stdout.decode("utf-8", "replace").split("\0")} & {*paths}
+        if names:
+            listed = ", ".join(sorted(names))
+            raise GraderError(f"{listed} is not committed; commit it or remove it, then release")
 
 
-def _owners(settings: Config, sources: dict[str, bytes]) -> dict[str, str]:
-    """Return path -> the assignment that it belongs to."""
-    owners: dict[str, str] = {}
+def _owners(settings: Config, sources: Mapping[str, bytes], problems: Problems) -> dict[str, set[str]]:
+    """Return path -> the assignments that it belongs to: one, if it has solutions."""
+    owners: dict[str, set[str]] = {}
     for name, assignment in settings.assignments.items():
         for pattern in assignment.release.files if assignment.release else ():
             matching = fnmatch.filter(sources, pattern)
-            if not matching:
-                raise ConfigError(f"assignments.{name}.release.files: {pattern!r} matches no file")
+            with problems.collected():
+                if not matching:
+                    raise ConfigError(f"assignments.{name}.release.files: {pattern!r} matches no file")
             for path in matching:
-                if owners.setdefault(path, name) != name:
-                    raise ConfigError(f"{path} belongs to two assignments, {owners[path]} and {name}")
+                owners.setdefault(path, set()).add(name)
+    for path, names in owners.items():
+        if len(names) > 1 and path.endswith(_SOURCES):
+            with problems.collected():
+                if markers.regions(_text(sources[path], path), path):
+                    raise ConfigError(
+                        f"{path} has solutions and belongs to two assignments, {' and '.join(sorted(names))}"
+                    )
     return owners
 
 
-def _beside_src(root: Path) -> dict[str, bytes]:
-    files = {name: _read(root / name) for name in TOP}
-    files[".gitignore"] = _read(root / "starter" / "gitignore")
-    files[WORKFLOW] = _read(root / "starter" / "github" / "workflows" / "grade.yml")
-    return files
+def _refuse_open(
+    settings: Config, sources: Mapping[str, bytes], given: Mapping[str, str], now: datetime
+) -> None:
+    """Refuse to hand out a solution that somebody may still hand in."""
+    wrong = []
+    for other in sorted({*given.values()}):
+        solved = [
+            path
+            for path, name in given.items()
+            if name == other and path.endswith(_SOURCES) and markers.regions(_text(sources[path], path), path)
+        ]
+        if release_config(settings, other).complete or not solved:
+            continue
+        if whom := carried.still_open(settings, other, now):
+            wrong.append(f"{', '.join(solved)} of {other}, which is open for " + "; ".join(whom))
+    if wrong:
+        raise GraderError(
+            "the starter would hand out solutions that students may still hand in: " + "; ".join(wrong)
+        )
+
+
+class _Beside:
+    """What the configuration says that a starter has beside src/.
+
+    Attributes:
+        files: path in the starter -> content, without the handouts.
+        documents: name of each handout in the starter -> its path in the course.
+        tests, theirs: see `StarterConfig`, with patterns resolved.
+    """
+
+    def __init__(self, settings: Config, wanted: StarterConfig, problems: Problems) -> None:
+        self._root, self._problems = settings.path("."), problems
+        self._ours = [settings.state, Path(settings.file).resolve()]
+        self._ours += [settings.path(assignment.suite) for assignment in settings.assignments.values()]
+        self.files: dict[str, bytes] = {}
+        self.documents = wanted.handout
+        for pattern in wanted.files:
+            with problems.collected():
+                self._add_pattern(pattern)
+        for folder in wanted.folders:
+            with problems.collected():
+                self._add_folder(folder)
+        self.tests = tuple(name for name in wanted.tests if self._has(name, "tests", wanted))
+        self.theirs = tuple(name for name in wanted.theirs if self._has(name, "theirs", wanted))
+        with problems.collected():
+            if not self.documents:
+                raise ConfigError(
+                    "the starter has no handout; name one: [starter] handout = "
+                    '{ "README.md" = "docs/assignment.md" }'
+                )
+
+    def handouts(self, paths: frozenset[str], task: str, named: Iterable[str]) -> dict[str, bytes]:
+        """Return the handouts: name in the starter -> content."""
+        found = {}
+        for name, document in self.documents.items():
+            with self._problems.collected():
+                text = handout.readme(
+                    _text(_read(self._root / document), document), paths, document, self.documents
+                )
+                found[name] = text.encode()
+                missing = [] if re.search(rf"\b{re.escape(task)}\b", text) else [task]
+                missing += [path for path in sorted(named) if path not in text]
+                if missing:
+                    raise GraderError(
+                        f"{name} of the starter does not name {', '.join(missing)}, so students do not learn what to "
+                        f"write; add it to {document}"
+                    )
+        return found
+
+    def _has(self, name: str, key: str, wanted: StarterConfig) -> bool:
+        with self._problems.collected():
+            if name not in self.files and name not in wanted.files:  # otherwise the file itself is missing
+                raise ConfigError(f"starter.{key}: the starter has no {name}; add it to starter.files")
+        return name in self.files
+
+    def _add_pattern(self, pattern: str) -> None:
+        matching = _matching(self._root, pattern)
+        if not matching:
+            raise ConfigError(f"starter.files: {pattern!r} matches no file")
+        for path in matching:
+            self._add(path.relative_to(self._root).as_posix(), path)
+
+    def _add_folder(self, folder: str) -> None:
+        top = self._root / folder
+        if not top.is_dir():
+            raise ConfigError(f"starter.folders: there is no folder {top}")
+        found = {
+            path.relative_to(top).as_posix(): path
+            for path in sorted(top.rglob("*"))
+            if path.is_file() and not is_ignored(path.relative_to(top).as_posix())
+        }
+        _refuse_uncommitted(
+            self._root, [f"{folder}/"], [path.relative_to(self._root).as_posix() for path in found.values()]
+        )
+        for name, path in found.items():
+            self._add(name, path)
+
+    def _add(self, name: str, path: Path) -> None:
+        if name.partition("/")[0] in (PACKAGE, ".git"):
+            raise ConfigError(f"starter: {name} cannot be beside {PACKAGE}/")
+        if any(path.resolve().is_relative_to(place) for place in self._ours):
+            raise ConfigError(f"starter: {path} is for the staff alone; it is never handed out")
+        self.files[name] = _read(path)
 
 
 def requirements(text: str, needed: Iterable[str]) -> str:
@@ -207,13 +390,6 @@ def with_packages(text: str, packages: Sequence[str]) -> str:
     return re.sub(r"^PACKAGES = \([^)]*\)", f"PACKAGES = ({listed})", text, flags=re.MULTILINE)
 
 
-def _readmes(root: Path, paths: frozenset[str]) -> dict[str, bytes]:
-    return {
-        name: handout.readme(_text(_read(root / "docs" / source), source), paths).encode()
-        for name, source in handout.READMES.items()
-    }
-
-
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -229,34 +405,46 @@ def _text(content: bytes, path: str) -> str:
 
 
 def _tidy(files: dict[str, bytes], root: Path) -> None:
-    """Remove imports that are no longer used, and format the files. This changes `files`.
+    """Remove imports that are no longer used from src/, and format it. This changes `files`.
+
+    The course's settings of ruff hold, if it has some. Files beside src/ are handed out as they are.
 
     Raises:
         GraderError: ruff is not installed, or finds a mistake, such as a name that only a solution defined.
     """
-    config = root / "pyproject.toml"
-    settings = ["--config", str(config)] if config.is_file() else ["--isolated"]
-    rules = [] if config.is_file() else ["--select", "F"]
+    sources = [path for path in files if path.startswith(f"{PACKAGE}/") and path.endswith(".py")]
+    if not sources:
+        return
+    config = _ruff_settings(root)
+    settings = ["--config", str(config)] if config else ["--isolated"]
+    rules = [] if config else ["--select", "F"]
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         folder = Path(name)
-        for path in files:
-            if path.endswith(".py"):
-                (folder / path).parent.mkdir(parents=True, exist_ok=True)
-                (folder / path).write_bytes(files[path])
-        sources = [path for path in files if path.startswith(f"{PACKAGE}/")]
+        for path in sources:
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).write_bytes(files[path])
         unused = ["check", "--fix", "--quiet", "--exit-zero", "--select", "F401,I001", *settings]
-        _ruff(folder, *unused, *(path for path in sources if not path.endswith("__init__.py")))
+        if modules := [path for path in sources if not path.endswith("__init__.py")]:
+            _ruff(folder, *unused, *modules)
         _ruff(folder, "format", "--quiet", *settings, PACKAGE)
-        _ruff(folder, "check", "--quiet", *rules, *settings, ".")
-        _ruff(folder, "format", "--check", "--quiet", *settings, ".")
-        for path in files:
-            if path.endswith(".py"):
-                files[path] = (folder / path).read_bytes()
+        _ruff(folder, "check", "--quiet", *rules, *settings, PACKAGE)
+        for path in sources:
+            files[path] = (folder / path).read_bytes()
+
+
+def _ruff_settings(root: Path) -> Path | None:
+    """Return the file with the course's settings of ruff, if there is one."""
+    for name in _RUFF_FILES:
+        path = root / name
+        if path.is_file() and (
+            name != "pyproject.toml" or "[tool.ruff" in path.read_text("utf-8", "replace")
+        ):
+            return path
+    return None
 
 
 def _ruff(folder: Path, *arguments: str) -> None:
-    paths = [path for path in arguments if not path.endswith((".cpp", ".hpp"))]
-    command = [sys.executable, "-m", "ruff", *paths, "--no-cache"]
+    command = [sys.executable, "-m", "ruff", *arguments, "--no-cache"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if "No module named ruff" in done.stderr:
         raise GraderError("a release needs ruff; run: pip install 'autograder[release]'")

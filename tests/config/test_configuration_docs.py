@@ -25,13 +25,14 @@ TABLES = {
     "`[assignments.NAME.limits]`": schema.LimitsConfig,
     "`[assignments.NAME.build]`": schema.BuildConfig,
     "`[assignments.NAME.release]`": schema.ReleaseConfig,
+    "`[starter]` and `[assignments.NAME.starter]`": schema.StarterConfig,
     '`[hosts."NAME"]`': schema.HostConfig,
     "`[service]`": schema.ServiceConfig,
     "`[feedback]`": schema.FeedbackConfig,
     "`[ledger]`": schema.LedgerConfig,
     "`[sandbox]`": schema.SandboxConfig,
 }
-TABLES_OF_TOP = {"course", "assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
+TABLES_OF_TOP = {"course", "starter", "assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
 NO_KEYS = {*TABLES_OF_TOP, *reading.NO_KEYS}
 
 

@@ -2,16 +2,18 @@
 
 import ast
 import re
+import shutil
 import subprocess
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
 from autograder import config
 from autograder.errors import ConfigError, GraderError
-from autograder.release import handout, starter
+from autograder.release import carried, handout, starter
 from tests.support import ROOT
-from tests.support.staff import CHINESE, ENGLISH, SETTINGS, WORK, Staff
+from tests.support.staff import CHINESE, EARLIER, ENGLISH, SETTINGS, STARTER, WORK, Staff
 
 TOP_LEVEL = {
     "src",
@@ -27,6 +29,13 @@ TOP_LEVEL = {
     "README.zh-CN.md",
     ".gitignore",
 }
+
+
+DOCUMENTS = {"README.md": "docs/assignment.md", "README.zh-CN.md": "docs/assignment.zh-CN.md"}
+
+
+def readme(text, paths):
+    return handout.readme(text, {*paths, *DOCUMENTS}, "docs/assignment.md", DOCUMENTS)
 
 
 def build(staff, assignment="t"):
@@ -58,7 +67,11 @@ def test_an_assignment_that_is_given_complete_has_no_stub(tmp_path):
     made = build(Staff(tmp_path), "s")
     assert b"NotImplementedError" not in b"".join(made.files.values())
     assert made.theirs == {"test_toy.py", "test_with_ref.py"}
-    assert [path for path in made.files if path.startswith("src/")] == ["src/__init__.py", "src/earlier.py"]
+    assert [path for path in made.files if path.startswith("src/")] == [
+        "src/__init__.py",
+        "src/earlier.py",
+        "src/given.py",
+    ]
 
 
 def test_an_import_that_becomes_unused_vanishes(tmp_path):
@@ -86,7 +99,11 @@ def test_a_marker_out_of_order_is_refused(tmp_path):
     ("old", "new", "message"),
     [
         ('files = ["src/work.py"]', 'files = ["src/nothing.py"]', "matches no file"),
-        ('files = ["src/work.py"]', 'files = ["src/work.py", "src/later.py"]', "belongs to two assignments"),
+        (
+            'files = ["src/work.py"]',
+            'files = ["src/work.py", "src/later.py"]',
+            "belongs to two assignments, t and u",
+        ),
         ('files = ["src/work.py"]', 'files = ["src/__init__.py"]', "src/work.py has solutions, but belongs"),
         ('given = ["s"]', 'given = ["x"]', "there is no assignment 'x'"),
         ('given = ["s"]', 'given = ["t"]', "t cannot be given with t"),
@@ -121,6 +138,172 @@ def test_a_missing_file_is_named(tmp_path):
     (tmp_path / "test_toy.py").unlink()
     with pytest.raises(GraderError, match=r"a starter needs .*test_toy\.py: No such file"):
         build(staff)
+
+
+# what the configuration says ------------------------------------------------------------------------------
+
+
+def test_a_course_may_hand_out_less(tmp_path):
+    """Neither a Dockerfile nor a workflow, one language, no visible tests, no requirements."""
+    few = '\n[starter]\nhandout = { "LIESMICH.md" = "docs/assignment.md" }\n'
+    staff = Staff(tmp_path)
+    staff.config_file.write_text(staff.config_file.read_text().replace(STARTER, few))
+    made = build(staff)
+    assert {path for path in made.files if not path.startswith("src/")} == {"LIESMICH.md"}
+    assert (made.tests, made.theirs) == ((), {"src/work.py"})
+
+
+def test_an_assignment_adds_to_what_the_course_hands_out(tmp_path):
+    staff = Staff(tmp_path, settings=SETTINGS + '\n[assignments.t.starter]\nfiles = ["data/*.csv"]\n')
+    staff.write("data/a.csv", "1\n")
+    assert build(staff).files["data/a.csv"] == b"1\n"
+    assert "data/a.csv" not in build(staff, "s").files
+
+
+def test_everything_that_is_missing_is_said_at_once(tmp_path):
+    staff = Staff(tmp_path, settings=SETTINGS.replace('files = ["src/work.py"]', 'files = ["src/wrok.py"]'))
+    for path in ("Dockerfile", "requirements.txt", "test_with_ref.py"):
+        (tmp_path / path).unlink()
+    staff.write("docs/assignment.md", "# Nothing\n")
+    staff.write("src/later.py", "### BEGIN SOLUTION\n")
+    with pytest.raises(GraderError) as error:
+        build(staff)
+    for line in (
+        "assignments.t.release.files: 'src/wrok.py' matches no file",
+        "src/work.py has solutions, but belongs to no assignment's release.files",
+        "src/later.py:1: this solution is never closed",
+        f"a starter needs {tmp_path / 'Dockerfile'}: No such file",
+        f"a starter needs {tmp_path / 'requirements.txt'}: No such file",
+        f"a starter needs {tmp_path / 'test_with_ref.py'}: No such file",
+        "README.md of the starter does not name Task1",
+    ):
+        assert f"\n  {line}" in str(error.value)
+    assert str(error.value).startswith("7 problems:\n")
+
+
+def test_a_handout_names_the_task_and_the_files_to_write(tmp_path):
+    staff = Staff(tmp_path)
+    staff.write("docs/assignment.zh-CN.md", "# 讲义 Task1\n")
+    with pytest.raises(
+        GraderError, match=r"^README\.zh-CN\.md of the starter does not name src/work\.py, so"
+    ):
+        build(staff)
+
+
+def test_a_starter_without_a_handout_is_refused(tmp_path):
+    staff = Staff(tmp_path)
+    staff.config_file.write_text(staff.config_file.read_text().replace("handout =", "# handout ="))
+    with pytest.raises(ConfigError, match="the starter has no handout; name one"):
+        build(staff)
+
+
+@pytest.mark.parametrize("pattern", ["hidden/t/*.py", "*.toml", ".autograder/secret", "src/work.py"])
+def test_what_is_for_the_staff_cannot_be_handed_out(tmp_path, pattern):
+    staff = Staff(tmp_path, settings=SETTINGS + f'\n[assignments.t.starter]\nfiles = ["{pattern}"]\n')
+    with pytest.raises(ConfigError, match=r"is for the staff alone|cannot be beside src/"):
+        build(staff)
+
+
+def test_an_assignment_may_stand_alone(tmp_path):
+    """In our course: nothing is given, and no file that nobody touched is in the way."""
+    for path in ("src", "docs", "starter", "hidden"):
+        shutil.copytree(ROOT / path, tmp_path / path, ignore=shutil.ignore_patterns("__pycache__", "_build"))
+    for path in ROOT.iterdir():
+        if path.is_file() and path.name != ".git":
+            shutil.copy(path, tmp_path / path.name)
+    (tmp_path / "src" / "conv.py").write_text(
+        '"""Task3: conv."""\n\n\ndef conv(x):\n    """Return x."""\n    ### BEGIN SOLUTION\n    return x\n'
+        "    ### END SOLUTION\n"
+    )
+    file = tmp_path / "autograder.toml"
+    file.write_text(
+        file.read_text()
+        + '\n[assignments.b0]\nsuite = "hidden/a0"\n[assignments.b0.release]\ntask = "Task3"\n'
+        'files = ["src/conv.py"]\nscore = 0\n[assignments.b0.starter]\nhandout = { "README.md" = "b0.md", '
+        '"README.zh-CN.md" = "b0.md" }\n'
+    )
+    (tmp_path / "b0.md").write_text("# Task3\n\nWrite `src/conv.py`.\n")
+    made = starter.build(config.load(file), "b0")
+    assert {path for path in made.files if path.startswith("src/")} == {"src/__init__.py", "src/conv.py"}
+
+
+# solutions of earlier assignments -------------------------------------------------------------------------
+
+OPEN = SETTINGS.replace("complete = true\nscore = 100", "score = 0")
+ZONE = '[assignments.s]\nzone = "Europe/Berlin"\ncloses = "2026-09-15 23:59"\n'
+
+
+def course(tmp_path, more="", *, settings=OPEN):
+    return Staff(tmp_path, settings=settings.replace("[assignments.s]\n", ZONE + more))
+
+
+def at(text):
+    return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
+
+
+def build_at(staff, moment, assignment="t"):
+    return starter.build(config.load(staff.config_file), assignment, now=at(moment))
+
+
+def test_only_what_the_code_needs_is_carried(tmp_path):
+    staff = course(tmp_path)
+    staff.write("src/more.py", EARLIER.replace("twice", "thrice"))
+    text = staff.config_file.read_text()
+    staff.config_file.write_text(
+        text.replace('files = ["src/earlier.py"]', 'files = ["src/earlier.py", "src/more.py"]')
+    )
+    made = build_at(staff, "2026-10-01 12:00")
+    assert made.carried == {"src/earlier.py": "s"}
+    assert "src/more.py" not in made.files
+    assert set(made.withheld) == {"src/work.py", "src/later.py", "src/more.py"}
+
+
+def test_needs_are_followed_through_packages_and_functions():
+    sources = {
+        "src/__init__.py": b"",
+        "src/a.py": b"def f():\n    from .pack import thing\n",
+        "src/pack/__init__.py": b"def __getattr__(name):\n    from .build import build\n",
+        "src/pack/build.py": b"from ..b import c\n",
+        "src/pack/x.cpp": b"",
+        "src/b.py": b"import src.d\n",
+        "src/d.py": b"import math\n",
+        "src/e.py": b"",
+    }
+    assert carried.needed(sources, ["src/a.py"]) == {*sources} - {"src/e.py"}
+
+
+def test_a_solution_that_is_still_open_is_not_handed_out(tmp_path):
+    staff = course(tmp_path, "grace_minutes = 30\n")
+    refusal = r"src/earlier\.py of s, which is open for everybody, until Wed 16 Sep 2026, 00:29"
+    with pytest.raises(GraderError, match=refusal):
+        build_at(staff, "2026-09-15 22:00")  # 00:00 in Berlin
+    assert build_at(staff, "2026-09-15 22:30").carried
+
+
+def test_an_extension_keeps_a_solution_open(tmp_path):
+    staff = course(tmp_path, 'extensions_file = "e.csv"\n')
+    staff.write("e.csv", "student,assignment,closes\nann,s,2026-09-20 12:00\nbob,s,2026-09-30 12:00\n")
+    with pytest.raises(
+        GraderError, match=r"open for ann, until Sun 20 Sep 2026, 12:00 .*; bob, until Wed 30 Sep 2026"
+    ):
+        build_at(staff, "2026-09-19 12:00")
+    with pytest.raises(GraderError, match="open for bob"):
+        build_at(staff, "2026-09-25 12:00")
+    assert build_at(staff, "2026-10-01 12:00").carried
+    staff.write("e.csv", "student,assignment,closes\nann,s,tomorrow\n")
+    with pytest.raises(GraderError, match=r"which is open for .*e\.csv:2: closes: not a time"):
+        build_at(staff, "2026-10-01 12:00")
+
+
+def test_without_a_deadline_a_solution_is_never_handed_out(tmp_path):
+    with pytest.raises(
+        GraderError, match=r"src/earlier\.py of s, which is open for everybody: it has no deadline"
+    ):
+        build(Staff(tmp_path, settings=OPEN))
+
+
+def test_what_is_handed_out_solved_anyway_may_be_carried(tmp_path):
+    assert build(Staff(tmp_path)).carried == {"src/earlier.py": "s"}
 
 
 # the files themselves ------------------------------------------------------------------------------------
@@ -166,7 +349,7 @@ def test_such_a_directive_is_found(line):
 
 
 def test_a_readme_holds_one_language_and_only_what_is_released():
-    text = handout.readme(ENGLISH, {"src/work.py"})
+    text = readme(ENGLISH, {"src/work.py"})
     assert "[中文版](README.zh-CN.md)" in text
     assert "| [`src/work.py`](src/work.py) | `double` |" in text
     assert "`descending`" not in text
@@ -175,14 +358,14 @@ def test_a_readme_holds_one_language_and_only_what_is_released():
     assert "[One](#one) · Two" in text
     assert "Always." in text
     assert "内容" not in text
-    text = handout.readme(CHINESE, {"src/work.py"})
+    text = readme(CHINESE, {"src/work.py"})
     assert "[English](README.md)" in text
     assert "[一](#one)" in text
     assert "Always." not in text
 
 
 def test_a_section_is_there_with_its_file():
-    text = handout.readme(ENGLISH, {"src/work.py", "src/later.py"})
+    text = readme(ENGLISH, {"src/work.py", "src/later.py"})
     assert "Only with the later file" in text
     assert "[Two](#two)" in text
     assert "<!-- with" not in text
@@ -190,9 +373,9 @@ def test_a_section_is_there_with_its_file():
 
 def test_a_section_may_be_for_starters_without_a_file():
     text = ENGLISH.replace("<!-- with src/later.py -->", "<!-- without src/later.py -->")
-    assert "Only with the later file" in handout.readme(text, {"src/work.py"})
-    assert "Only with the later file" not in handout.readme(text, {"src/work.py", "src/later.py"})
-    assert "<!-- without" not in handout.readme(text, {"src/work.py"})
+    assert "Only with the later file" in readme(text, {"src/work.py"})
+    assert "Only with the later file" not in readme(text, {"src/work.py", "src/later.py"})
+    assert "<!-- without" not in readme(text, {"src/work.py"})
 
 
 # ours ----------------------------------------------------------------------------------------------------
@@ -208,7 +391,7 @@ def test_each_starter_holds_its_own_tasks(ours):
     expected = {
         "a0": {"__init__.py", "linear.py"},
         "a1": {"__init__.py", "mnist.py", "softmax.py", "softmax_ext", "train.py"},
-        "a2": {"__init__.py", "mnist.py", "softmax.py", "softmax_ext", "train.py", "needle"},
+        "a2": {"__init__.py", "needle"},
     }
     assert tasks == expected[ours.assignment]
     stubs = set(re.findall(rb'(?:Error\(|NotImplemented\{)"(Task\d): ', b"".join(ours.files.values())))
@@ -237,7 +420,7 @@ def test_docstrings_are_kept(ours):
 
 
 def test_an_assignment_that_comes_solved_begins_with_a_push(ours):
-    for name in handout.READMES:
+    for name in DOCUMENTS:
         first, _, _ = ours.files[name].decode().partition('## <a id="what-you-build">')
         commands = 'git commit --allow-empty -m "try the submission"\ngit push origin main\n'
         assert (commands in first) == (ours.assignment == "a0")
@@ -252,7 +435,7 @@ def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
     assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
 
 
-@pytest.mark.parametrize("readme", handout.READMES)
+@pytest.mark.parametrize("readme", DOCUMENTS)
 def test_every_link_of_the_readme_leads_somewhere(ours, readme):
     text = ours.files[readme].decode()
     anchors = re.findall(r'<a id="([^"]+)">', text)

@@ -20,7 +20,7 @@ from tests.support import ROOT
 from tests.support.githost import script, serving
 from tests.support.university import HALF, RIGHT, PretendedGraders, University, now
 
-WORKFLOW = ROOT / "starter" / "github" / "workflows" / "grade.yml"
+WORKFLOW = ROOT / "starter" / ".github" / "workflows" / "grade.yml"
 CLOSED = 'closes = "2026-09-15 23:59"\nzone = "UTC"'
 LATE = datetime(2026, 9, 20, tzinfo=timezone.utc)
 

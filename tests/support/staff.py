@@ -33,6 +33,15 @@ def twice(text):
     return "".join((text, text, ""))
     ### END SOLUTION
 '''
+GIVEN = '''"""Given: what everybody gets."""
+
+from .earlier import twice
+
+
+def shown(x):
+    """Return the text of x two times."""
+    return twice(str(x))
+'''
 LATER = '''"""Task2: sorting."""
 
 
@@ -50,6 +59,14 @@ import src.work
 def test_double():
     assert src.work.double(2) == 4
 '''
+STARTER = """
+[starter]
+files = ["test_toy.py", "test_with_ref.py", "test_score.py", "*.sh", "Dockerfile", "requirements.txt"]
+folders = ["starter"]
+handout = { "README.md" = "docs/assignment.md", "README.zh-CN.md" = "docs/assignment.zh-CN.md" }
+tests = ["test_toy.py"]
+theirs = ["test_with_ref.py"]
+"""
 SETTINGS = """
 [assignments.t.release]
 task = "Task1"
@@ -75,7 +92,7 @@ files = ["src/later.py"]
 given = ["s", "t"]
 score = 0
 """
-ENGLISH = """# Handout
+ENGLISH = """# Handout: Task0, Task1, Task2
 
 [中文版](assignment.zh-CN.md) · [One](#one) · [Two](#two)
 
@@ -83,6 +100,8 @@ ENGLISH = """# Handout
 |---|---|
 | [`src/work.py`](../src/work.py) | `double` |
 | [`src/later.py`](../src/later.py) | `descending` |
+
+Given, solved: `src/earlier.py`.
 
 ## <a id="one"></a>One
 
@@ -100,13 +119,13 @@ Only with the later file.
 
 Always.
 """
-CHINESE = """# 讲义
+CHINESE = """# 讲义：Task0、Task1、Task2
 
 [English](assignment.md) · [一](#one)
 
 ## <a id="one"></a>一
 
-内容。
+内容：`src/work.py`、`src/earlier.py`、`src/later.py`。
 """
 
 
@@ -114,12 +133,13 @@ class Staff(CourseFolder):
     """The folder of a course whose assignment `t` can be released, after `s` and before `u`."""
 
     def __init__(self, folder, *, settings=SETTINGS, **others):
-        super().__init__(folder, settings=settings, **others)
+        super().__init__(folder, settings=STARTER + settings, **others)
         for path, text in {
             "src/__init__.py": '"""The package."""\n',
             "src/work.py": WORK,
             "src/earlier.py": EARLIER,
             "src/later.py": LATER,
+            "src/given.py": GIVEN,
             "test_toy.py": TOY,
             "test_with_ref.py": '"""Compares."""\n',
             "test_score.py": "# empty\n",
@@ -129,8 +149,8 @@ class Staff(CourseFolder):
             "requirements.txt": "numpy\npytest\npytest-timeout\n",
             "docs/assignment.md": ENGLISH,
             "docs/assignment.zh-CN.md": CHINESE,
-            "starter/gitignore": ".venv/\n",
-            "starter/github/workflows/grade.yml": "name: grade\n",
+            "starter/.gitignore": ".venv/\n",
+            "starter/.github/workflows/grade.yml": "name: grade\n",
         }.items():
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
