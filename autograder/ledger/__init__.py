@@ -36,6 +36,7 @@ from autograder.ledger.records import (
     AuditLine,
     FeedbackCommit,
     GradedJob,
+    GradedTree,
     History,
     Job,
     JobChange,
