@@ -23,7 +23,7 @@ from typing import Literal
 ENGLISH = "en"
 CHINESE = "zh-CN"
 LANGUAGES = (ENGLISH, CHINESE)
-Choice = Literal["en", "zh-CN", "both"]
+Language = Literal["en", "zh-CN", "both"]
 """The values of the key `language` of `[feedback]`."""
 
 LOCALE = Path(__file__).parent / "locale"
@@ -50,7 +50,7 @@ class Text(str):
         return {language: self.in_(language) for language in LANGUAGES}
 
 
-def languages(choice: Choice) -> tuple[str, ...]:
+def languages(choice: Language) -> tuple[str, ...]:
     """Return the languages that are shown, the first one first."""
     return LANGUAGES if choice == "both" else (choice,)
 

@@ -3,6 +3,9 @@
 `Report.to_json` returns the complete report for programs (`score.json`, documented in docs/report-format.md). The other
 forms are made from a report: `markdown` (score.md), `gradescope` (results.json), `junit` (XML), `summary_csv`.
 
+Messages are composed when a submission is graded, because their values come from the student's process. A report holds
+them as text: in English with the case, in the other languages that the course shows in its provenance.
+
 In Markdown, text that a student can influence appears only inside a code span, on one line. Control and direction
 characters are shown as escapes. So the text cannot become markup, a mention or a link.
 """
@@ -15,14 +18,31 @@ import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
+from autograder.language import ENGLISH, Text, as_text, tell
 from autograder.verdict import CaseResult, Verdict
 
 SCHEMA = 1
 MAX_MESSAGE = 300  # characters of one message in any rendering
 SECONDS_DIGITS = 4  # digits after the point of a measured time
 ALL_PASSED, NOT_ALL_PASSED = "😊", "🥺"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How score.md is written.
+
+    Attributes:
+        score: `points`: the column Score has the points that were earned; `of`: also what the case is worth.
+        languages: of the sentences, the first one first.
+    """
+
+    score: Literal["points", "of"] = "points"
+    languages: tuple[str, ...] = (ENGLISH,)
+
+
+PLAIN = Form()
 
 
 @dataclass(frozen=True)
@@ -65,6 +85,11 @@ class Report:
     def all_passed(self) -> bool:
         """Whether every case passed."""
         return all(case.verdict is Verdict.PASSED for case in self.cases)
+
+    @property
+    def messages(self) -> dict[str, dict[str, str]]:
+        """The messages in other languages than English: case name -> language -> message."""
+        return dict(self.provenance.get("messages", {}))
 
     @property
     def draws(self) -> dict[str, int]:
@@ -174,28 +199,84 @@ def _cell(text: str) -> str:
     return one_line(text).replace("|", "\\|")
 
 
-def markdown(reports: Iterable[Report], note: str = "") -> str:
+def translated(cases: Iterable[CaseResult], languages: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return the messages of cases in languages other than English: case name -> language -> message.
+
+    Args:
+        cases: as they come from grading, where a message may still be a `Text`.
+        languages: those that the course shows.
+    """
+    others = [language for language in languages if language != ENGLISH]
+    return {
+        case.name: {language: one_line(as_text(case.message).in_(language)) for language in others}
+        for case in cases
+        if case.message and others
+    }
+
+
+def heading(form: Form = PLAIN) -> str:
+    """Return the heading of score.md."""
+    return f"# {_in_all(tell('Score Summary'), form)}\n"
+
+
+def paragraphs(note: str, form: Form = PLAIN) -> str:
+    """Return a note as a paragraph of Markdown for each language; empty for an empty note."""
+    return "\n".join(f"{as_text(note).in_(language)}\n" for language in form.languages) if note else ""
+
+
+def markdown(reports: Iterable[Report], note: str = "", form: Form = PLAIN) -> str:
     """Return the text of score.md for one or more reports.
+
+    The names of the rows are the same in every language, so that a program can read the table in any of them.
 
     Args:
         reports: the reports; each of them becomes a table.
         note: our own paragraph of Markdown, shown above the first table.
+        form: how the table is written, and in which languages.
     """
-    parts = ["# Score Summary\n"]
+    parts = [heading(form)]
     if note:
-        parts.append(f"{note}\n")
-    for report in reports:
-        rows = [
-            f"| {_cell(case.name)} | {case.points} / {case.max_points} | {case.verdict.traits.icon} "
-            f"| {code_span(case.message)} |"
-            for case in report.cases
-        ]
-        face = ALL_PASSED if report.all_passed else NOT_ALL_PASSED
-        rows.append(f"| Total | {report.points} / {report.max_points} | {face} |  |")
-        parts.append(
-            "\n".join(["| Test Case | Score | Status | Error Message |", "|---|---|---|---|", *rows]) + "\n"
-        )
+        parts.append(paragraphs(note, form))
+    parts += [_table(report, form) for report in reports]
     return "\n".join(parts)
+
+
+def _table(report: Report, form: Form) -> str:
+    columns = (tell("Test Case"), tell("Score"), tell("Status"), tell("Error Message"))
+    head = " | ".join(_in_all(column, form) for column in columns)
+    rows = [
+        _row(
+            _cell(case.name),
+            case.points,
+            case.max_points,
+            case.verdict.traits.icon,
+            form,
+            _message(report, case, form),
+        )
+        for case in report.cases
+    ]
+    face = ALL_PASSED if report.all_passed else NOT_ALL_PASSED
+    rows.append(_row("Total", report.points, report.max_points, face, form))
+    return "\n".join([f"| {head} |", "|---|---|---|---|", *rows]) + "\n"
+
+
+def _row(name: str, points: int, max_points: int, icon: str, form: Form, message: str = "") -> str:
+    score = f"{points} / {max_points}" if form.score == "of" else f"{points}"
+    return f"| {name} | {score} | {icon} | {message} |" if message else f"| {name} | {score} | {icon} | |"
+
+
+def _message(report: Report, case: CaseResult, form: Form) -> str:
+    """Return the content of the last column: the message in each language. One that is missing is shown in English."""
+    kept = report.messages.get(case.name, {})
+    texts = [
+        case.message if language == ENGLISH else kept.get(language, case.message)
+        for language in form.languages
+    ]
+    return "<br>".join(code_span(text) for text in dict.fromkeys(texts))
+
+
+def _in_all(text: Text, form: Form) -> str:
+    return " ".join(dict.fromkeys(text.in_(language) for language in form.languages))
 
 
 def gradescope(reports: Sequence[Report]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ElementTree
 from dataclasses import fields
 
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from autograder.language import CHINESE, LANGUAGES, languages, tell
 from autograder.ledger import tables
 from autograder.report import (
     MAX_MESSAGE,
+    Form,
     Report,
     Row,
     both_ends,
@@ -26,6 +29,7 @@ from autograder.report import (
     one_line,
     reports_from_json,
     summary_csv,
+    translated,
 )
 from autograder.verdict import CaseResult, Verdict
 
@@ -48,22 +52,88 @@ MIXED = Report(
 )
 
 
-def test_score_md_as_students_see_it():
+def test_score_md_as_the_handout_of_the_course_shows_it():
     assert markdown([MIXED]) == (
         "# Score Summary\n"
         "\n"
         "| Test Case | Score | Status | Error Message |\n"
         "|---|---|---|---|\n"
-        "| Task0 - Case1 | 20 / 20 | ✅ |  |\n"
-        "| Task0 - Case2 | 0 / 20 | ❌ | `the result has shape (3,), expected (4,)` |\n"
-        "| Task0 - Case3 | 0 / 20 | 🕛 | `no answer in 10 s` |\n"
-        "| Task0 - Case4 | 0 / 20 | ❓ | `your code raised ValueError: a¦b` |\n"
-        "| Total | 20 / 80 | 🥺 |  |\n"
+        "| Task0 - Case1 | 20 | ✅ | |\n"
+        "| Task0 - Case2 | 0 | ❌ | `the result has shape (3,), expected (4,)` |\n"
+        "| Task0 - Case3 | 0 | 🕛 | `no answer in 10 s` |\n"
+        "| Task0 - Case4 | 0 | ❓ | `your code raised ValueError: a¦b` |\n"
+        "| Total | 20 | 🥺 | |\n"
     )
 
 
+def test_a_course_may_show_what_each_case_is_worth():
+    assert markdown([MIXED], form=Form("of")).splitlines()[4:6] == [
+        "| Task0 - Case1 | 20 / 20 | ✅ | |",
+        "| Task0 - Case2 | 0 / 20 | ❌ | `the result has shape (3,), expected (4,)` |",
+    ]
+    assert markdown([MIXED], form=Form("of")).splitlines()[-1] == "| Total | 20 / 80 | 🥺 | |"
+
+
+def rows(text):
+    """Read the table as a script of a course would that knows only its documented form."""
+    return {
+        name: int(score)
+        for name, score in re.findall(
+            r"^\| (Task\d+ - Case\d+|Total) \| (\d+) \| \S+ \| .*\|$", text, re.MULTILINE
+        )
+    }
+
+
+@pytest.mark.parametrize("choice", ["en", "zh-CN", "both"])
+def test_the_rows_add_up_to_the_total_for_a_script_in_every_language(choice):
+    found = rows(markdown([MIXED], "a note", Form(languages=languages(choice))))
+    total = found.pop("Total")
+    assert len(found) == len(MIXED.cases)
+    assert sum(found.values()) == total == 20
+
+
+SLOW = tell("less than a second")
+
+
+def test_score_md_in_chinese_and_in_both():
+    cases = (case(), case("Task0 - Case2", Verdict.WRONG, SLOW), case("Task0 - Case3", Verdict.ERROR, "old"))
+    facts = {"messages": translated(cases[:2], LANGUAGES)}
+    report = from_json(json.loads(dumps(Report("a0", cases, facts).to_json())))
+    assert report.messages == {"Task0 - Case2": {CHINESE: "不到 1 秒"}}
+    assert markdown([report], SLOW, Form(languages=(CHINESE,))) == (
+        "# 评分结果\n"
+        "\n"
+        "不到 1 秒\n"
+        "\n"
+        "| 测试点 | 得分 | 状态 | 错误信息 |\n"
+        "|---|---|---|---|\n"
+        "| Task0 - Case1 | 20 | ✅ | |\n"
+        "| Task0 - Case2 | 0 | ❌ | `不到 1 秒` |\n"
+        "| Task0 - Case3 | 0 | ❓ | `old` |\n"
+        "| Total | 20 | 🥺 | |\n"
+    )
+    assert markdown([report], SLOW, Form("of", LANGUAGES)) == (
+        "# Score Summary 评分结果\n"
+        "\n"
+        "less than a second\n"
+        "\n"
+        "不到 1 秒\n"
+        "\n"
+        "| Test Case 测试点 | Score 得分 | Status 状态 | Error Message 错误信息 |\n"
+        "|---|---|---|---|\n"
+        "| Task0 - Case1 | 20 / 20 | ✅ | |\n"
+        "| Task0 - Case2 | 0 / 20 | ❌ | `less than a second`<br>`不到 1 秒` |\n"
+        "| Task0 - Case3 | 0 / 20 | ❓ | `old` |\n"
+        "| Total | 20 / 60 | 🥺 | |\n"
+    )
+
+
+def test_an_english_course_keeps_no_translations():
+    assert translated([case("Task0 - Case2", Verdict.WRONG, SLOW)], ["en"]) == {}
+
+
 def test_the_face_smiles_only_when_all_passed():
-    assert "| Total | 20 / 20 | 😊 |" in markdown([Report("a0", (case(),))])
+    assert "| Total | 20 | 😊 | |" in markdown([Report("a0", (case(),))])
 
 
 def test_several_assignments_are_several_tables_under_one_heading():
@@ -212,7 +282,7 @@ def test_grades_csv():
 
 def test_a_bar_in_the_name_of_a_case_does_not_end_its_cell():
     text = markdown([Report("a0", (case("Task0 - |x| > 1"),))])
-    assert "\n| Task0 - \\|x\\| > 1 | 20 / 20 | ✅ |  |\n" in text
+    assert "\n| Task0 - \\|x\\| > 1 | 20 | ✅ | |\n" in text
 
 
 LATER = Report("a1", (case("Task1 - Case1", Verdict.WRONG, "no"),))

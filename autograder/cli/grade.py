@@ -102,7 +102,7 @@ def grade(
             jobs=jobs,
             progress=progress.step,
             keep=lambda checkout, own: batch.write_single(
-                own, results if found.single else results / checkout.name
+                own, results if found.single else results / checkout.name, settings.feedback.form
             ),
         )
     reports = [report for own in done.reports.values() for report in own]
@@ -111,7 +111,7 @@ def grade(
     if as_json:
         click.echo(json.dumps([report.to_json() for report in reports], ensure_ascii=False))
     elif found.single and reports:
-        click.echo(markdown(reports))
+        click.echo(markdown(reports, form=settings.feedback.form))
     click.echo(
         f"{len(reports)} graded, {len(done.faults)} faults, {time.monotonic() - started:.1f} s; "
         f"written to {results}",

@@ -14,6 +14,8 @@ from autograder.errors import ConfigError
 from autograder.git.feedback import BRANCH, Identity
 from autograder.git.remote import Credentials
 from autograder.hosts import KindName
+from autograder.language import Language, languages
+from autograder.report import Form
 from autograder.sandbox.kinds import Choice
 from autograder.sandbox.limits import Limits
 
@@ -306,12 +308,21 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         name: author of the feedback commits.
         email: email address of this author.
         signing_key_file: file of an SSH private key without a passphrase, which signs the commits; empty: unsigned.
+        score: the column Score of score.md: `points` shows what was earned, `of` also what each case is worth.
+        language: the language of all that students read; `both` shows English and then Chinese.
     """
 
     branch: str = BRANCH
     name: str = Identity.name
     email: str = Identity.email
     signing_key_file: str = ""
+    score: Literal["points", "of"] = "points"
+    language: Language = "en"
+
+    @property
+    def form(self) -> Form:
+        """How score.md is written."""
+        return Form(self.score, languages(self.language))
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

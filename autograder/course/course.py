@@ -46,6 +46,7 @@ from autograder.hosts.push import Move
 from autograder.hosts.webhook import NEW_SECRET, Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
 from autograder.ledger.database import parse_url
+from autograder.report import Form
 from autograder.submission import PACKAGE
 
 
@@ -78,11 +79,13 @@ class Feedback:
         branch: the branch on which feedback is published.
         identity: the author of the feedback commits.
         signing_key: file of an SSH private key; None: the commits are not signed.
+        form: how score.md is written.
     """
 
     branch: str
     identity: Identity
     signing_key: Path | None
+    form: Form
 
 
 class Course:
@@ -94,6 +97,7 @@ class Course:
             config.feedback.branch,
             Identity(config.feedback.name, config.feedback.email),
             self._file(config.feedback.signing_key_file),
+            config.feedback.form,
         )
         self._apps = AppTokens()
         self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}

@@ -16,7 +16,7 @@ from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
-from autograder.report import Report, Row, combined, dumps, markdown, summary_csv
+from autograder.report import PLAIN, Form, Report, Row, combined, dumps, markdown, summary_csv
 from autograder.submission import ARCHIVES, PACKAGE, is_ignored, read_tree
 
 Progress = Callable[[str, Graded], None]  # called with the assignment and the result of a checkout
@@ -181,15 +181,15 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def write_single(reports: Sequence[Report], folder: Path) -> None:
-    """Write score.md and score.json of one checkout into `folder`.
+def write_single(reports: Sequence[Report], folder: Path, form: Form = PLAIN) -> None:
+    """Write score.md and score.json of one checkout into `folder`; `form` says how score.md is written.
 
     Raises:
         GraderError: the files cannot be written.
     """
     with _writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / "score.md", markdown(reports))
+        _replace(folder / "score.md", markdown(reports, form=form))
         _replace(folder / "score.json", dumps(combined(reports)))
 
 

@@ -21,16 +21,17 @@ from pathlib import Path
 from typing import BinaryIO
 
 from autograder.config import Config
-from autograder.course.course import Course, Target
+from autograder.course.course import Course, Feedback, Target
 from autograder.errors import GraderError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head
 from autograder.git.names import HEADS, is_commit, is_repository_path
 from autograder.git.remote import Credentials
 from autograder.hosts.push import Push
+from autograder.language import tell
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, Source, job_id
 from autograder.locks import open_lock
-from autograder.report import markdown
+from autograder.report import heading, markdown, paragraphs
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
@@ -142,7 +143,7 @@ def grade(
             worker.run(job)
             if not showing.is_shown(ledger, course, target):  # the branch was set back to a graded commit
                 showing.publish(ledger, course, target)
-        return _shown(ledger, job, course.feedback.branch)
+        return _shown(ledger, job, course.feedback)
 
 
 def _recorded(intake: Intake, target: Target, request: Request, head: str | None) -> None:
@@ -222,7 +223,7 @@ def _push(ledger: Ledger, target: Target, request: Request) -> Push:
     )
 
 
-def _shown(ledger: Ledger, job_name: str, branch: str) -> str:
+def _shown(ledger: Ledger, job_name: str, settings: Feedback) -> str:
     """Return the result of a job as Markdown.
 
     Raises:
@@ -232,5 +233,11 @@ def _shown(ledger: Ledger, job_name: str, branch: str) -> str:
     if job.state is not JobState.FINAL:
         raise GraderError(f"{job.id} is {job.state.value}: {job.reason}")
     if stored is None:
-        return f"# Score Summary\n\n{job.reason}; see score.md on the branch {branch}.\n"
-    return markdown([stored.report])
+        reason = {str(text): text for text in (tell("not graded: late"), tell("not graded: early"))}
+        note = tell(
+            "{reason}; see score.md on the branch {branch}.",
+            reason=reason.get(job.reason, job.reason),
+            branch=settings.branch,
+        )
+        return f"{heading(settings.form)}\n{paragraphs(note, settings.form)}"
+    return markdown([stored.report], form=settings.form)

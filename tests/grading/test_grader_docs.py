@@ -77,7 +77,7 @@ def test_test_script_grades_a_repository_with_the_hidden_suite(tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stderr
-    assert "| Total | 100 / 100 | 😊 |" in result.stdout
+    assert "| Total | 100 | 😊 |" in result.stdout
 
 
 def _interpreter(folder):

@@ -121,7 +121,7 @@ def test_what_is_no_report_is_edited(content):
 
 
 def test_an_edited_table_is_seen():
-    found = check(DATA, TABLE.replace(b"60 / 100", b"100 / 100"))
+    found = check(DATA, TABLE.replace(b"| 60 |", b"| 100 |"))
     assert found.state is State.EDITED
     assert "score.md" in found.reason
     assert found.points == 60

@@ -233,7 +233,7 @@ def test_a_running_service_notices_a_correction_and_an_extension(folder):
             assert settled(parts, late) is JobState.FINAL
             assert university.published() == [parts.ledger.job(late).commit]
             extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\n")
-            until(lambda: "100 / 100" in university.text())
+            until(lambda: "| Total | 100 |" in university.text())
             extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\nbob,t,Friday\n")
             waits = parts.intake.receive(university.push(student="bob"), LATE).job.id
             until(lambda: "extensions.csv:3" in parts.ledger.job(waits).reason)

@@ -204,7 +204,7 @@ def test_what_a_student_edits_is_seen(office):
     bare = office.university.bare()
     files = {name: bare.show(f"score-feedback:{name}") for name in ("score.md", "score.json")}
     bare.commit(
-        {**files, "score.md": files["score.md"].replace(b"40 / 100", b"100 / 100")}, branch="score-feedback"
+        {**files, "score.md": files["score.md"].replace(b"| 40 |", b"| 100 |")}, branch="score-feedback"
     )
     verify(office, "edited")
 

@@ -4,19 +4,19 @@
 translation, and removes those that no code uses any more. Then write the translations into the file.
 """
 
+import ast
 import io
 import string
 import sys
 from pathlib import Path
 
 from babel.messages import Catalog
-from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from autograder import language
 
 ROOT = Path(__file__).resolve().parents[2]
-KEYWORDS = {"tell": None, "tell_count": (1, 2)}
+KEYWORDS = {"tell": 1, "tell_count": 2}  # how many of the arguments are sentences
 OTHERS = tuple(each for each in language.LANGUAGES if each != language.ENGLISH)
 HEADER = r"""msgid ""
 msgstr ""
@@ -27,10 +27,22 @@ msgstr ""
 """
 
 
+def calls(folder=ROOT / "autograder"):
+    """Yield each call of `tell` and `tell_count` below `folder`: where it is, and the arguments that are sentences."""
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KEYWORDS:
+                yield f"{path}:{node.lineno}", node.args[: KEYWORDS[node.func.id]]
+
+
 def sentences(folder=ROOT / "autograder"):
     """Return the ids of all messages in the Python files below `folder`: texts, and pairs of texts."""
-    found = extract_from_dir(folder, [("**.py", "python")], keywords=KEYWORDS, strip_comment_tags=True)
-    return {message for _, _, message, _, _ in found}
+    found = set()
+    for _, arguments in calls(folder):
+        texts = tuple(each.value for each in arguments if isinstance(each, ast.Constant))
+        if len(texts) == len(arguments):
+            found.add(texts[0] if len(texts) == 1 else texts)
+    return found
 
 
 def read(name):

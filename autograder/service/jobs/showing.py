@@ -15,6 +15,7 @@ from autograder.course import deadline
 from autograder.course.course import Course, Target
 from autograder.course.standing import Judged, Standing, standing
 from autograder.git import feedback
+from autograder.language import Text, join, tell
 from autograder.ledger import Job, JobState, Ledger, ScorePolicy, StoredReport
 from autograder.ledger.database import canonical
 from autograder.ledger.scores import Candidate
@@ -125,9 +126,9 @@ class Showing:
             return None  # the commit was pushed over: there is no feedback on it
         if stored is None and judged.counts:
             return None  # it will be graded after all
-        note = f"Commit `{job.commit[:10]}`: {deadline.sentence(decision)}"
+        note = tell("Commit `{commit}`: {came}", commit=job.commit[:10], came=deadline.sentence(decision))
         if stored is not None:
-            note += again(self._ledger, job)
+            note = join([note, again(self._ledger, job)])
         files = self._files(judged, job, stored, note)
         push = judged.push
         facts = {
@@ -143,20 +144,20 @@ class Showing:
             hashlib.sha256(canonical(facts).encode()).hexdigest(),
         )
 
-    def _files(self, judged: Judged, job: Job, stored: StoredReport | None, note: str) -> dict[str, bytes]:
-        score = self.standing.score
+    def _files(self, judged: Judged, job: Job, stored: StoredReport | None, note: Text) -> dict[str, bytes]:
+        score, form = self.standing.score, self._course.feedback.form
         if stored is None or not judged.counts:
             standing = self._stands(score.job_id if score else None)
-            return feedback_files.not_graded(job.assignment, job.commit, note, standing)
+            return feedback_files.not_graded(job.assignment, job.commit, note, standing, form)
         if job.attempt == 1 and self.standing.policy is ScorePolicy.LAST:
             best = self._stands(self._best.job_id if self._best else None)
             if best is not None and best.report.points > stored.report.points:
-                return feedback_files.lower(stored.report, note, best)
-            return feedback_files.graded(stored.report, note)
+                return feedback_files.lower(stored.report, note, best, form)
+            return feedback_files.graded(stored.report, note, form=form)
         stands = self._stands(score.job_id) if score and score.job_id != job.id else None
         if job.attempt > 1 and stands is not None:
-            return feedback_files.not_lowered(stored.report, note, stands)
-        return feedback_files.graded(stored.report, note, stands)
+            return feedback_files.not_lowered(stored.report, note, stands, form)
+        return feedback_files.graded(stored.report, note, stands, form)
 
     def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
         if job_id is None:
@@ -165,7 +166,7 @@ class Showing:
         return None if stored is None else feedback_files.Standing(job.commit, stored.report)
 
 
-def again(ledger: Ledger, job: Job) -> str:
+def again(ledger: Ledger, job: Job) -> Text | str:
     """Return what score.md says about a regrade, after the sentence about the push; empty for any other attempt.
 
     An attempt may be the second one and no regrade: its push was late at first, and counts now.
@@ -181,7 +182,7 @@ def again(ledger: Ledger, job: Job) -> str:
     if not acts and not earlier:
         return ""
     before = max(earlier, key=lambda each: each[0])[1] if earlier else None
-    return f" {feedback_files.graded_again(acts[-1] if acts else '', before)}"
+    return feedback_files.graded_again(acts[-1] if acts else "", before)
 
 
 def publish(ledger: Ledger, course: Course, target: Target, settling: Job | None = None) -> bool:
