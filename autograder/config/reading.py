@@ -367,6 +367,16 @@ class _Reader:
                 step()
             except DeadlineError as error:
                 raise self._wrong((*keys, key), str(error)) from None
+        if assignment.late_days_allowed and not assignment.closes:
+            raise self._wrong((*keys, "late_days_allowed"), "there is no deadline: add the key closes")
+        for key in ("late_points_per_day", "late_percent_per_day"):
+            if getattr(assignment, key) and not assignment.late_days_allowed:
+                raise self._wrong((*keys, key), "no late push is accepted: add the key late_days_allowed")
+        if assignment.late_points_per_day and assignment.late_percent_per_day:
+            raise self._wrong(
+                (*keys, "late_percent_per_day"),
+                "a late day costs points or percent: remove this or late_points_per_day",
+            )
         if assignment.extensions_file:
             if not assignment.closes:
                 raise self._wrong(

@@ -156,6 +156,9 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         opens: the first moment at which a push counts, `2026-09-01 08:00`; empty: pushes always count.
         closes: the last minute in which a push is on time, `2026-09-15 23:59`; empty: there is no deadline.
         grace_minutes: how many minutes after `closes` a push still counts.
+        late_days_allowed: a push up to so many days after `closes` is graded and counts, at the price below.
+        late_points_per_day: how many points each late day takes off.
+        late_percent_per_day: how many percent of the points that grading gave each late day takes off.
         extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
         policy: the score policy: which push counts, the `last` in time or the `best`.
         queue: which workers grade it: `cpu` or `gpu`.
@@ -181,6 +184,9 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     opens: str = ""
     closes: str = ""
     grace_minutes: float = 0.0
+    late_days_allowed: Annotated[int, Meta(ge=0, le=366)] = 0
+    late_points_per_day: Count = 0
+    late_percent_per_day: Annotated[float, Meta(ge=0, le=100)] = 0.0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
     queue: QueueName = "cpu"
@@ -198,10 +204,13 @@ class CourseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     Attributes:
         name: name for people. `course = "NAME"` at the top of the file is short for a table with this key alone.
         roster: the people of the course, a .csv file; read again when it changes; empty: there is no roster.
+        late_days: so many late days of each student, over all assignments, cost nothing. They are taken in the order of
+            the deadlines.
     """
 
     name: str = ""
     roster: str = ""
+    late_days: Count = 0
 
 
 class SandboxConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -34,6 +34,7 @@ from autograder.course.deadline import (
     doubtful_zone,
 )
 from autograder.course.extensions import Extensions, ExtensionsFile, appearance
+from autograder.course.late import LateRule
 from autograder.course.roster import Person, Roster, RosterFile
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
@@ -253,6 +254,15 @@ class Course:
         people = self.people(target)
         return people[0] if len(people) == 1 else None
 
+    def whose(self, target: Target) -> tuple[str, ...]:
+        """Return from whose budgets a repository takes late days: of its people, or of the student's name without any.
+
+        A team may use as many late days as each of its members has left.
+        """
+        return tuple(f"id:{person.id.casefold()}" for person in self.people(target)) or (
+            f"student:{target.student.casefold()}",
+        )
+
     def student(self, text: str, assignment: str = "") -> str:
         """Return the student's name that repositories have, of a student whom staff named.
 
@@ -411,7 +421,7 @@ class Course:
         extensions = self._in_force(target.assignment)
         extension = self._extension(extensions, target.student, target.assignment)
         decision = self.deadline(target.assignment).decide(received, extension, known=known)
-        if decision.timing is not Timing.LATE:
+        if decision.timing not in (Timing.LATE, Timing.LATE_DAY):
             return decision
         waits = "this push would be late; it waits until the file is corrected"
         if extensions.mistakes:
@@ -550,9 +560,30 @@ class Course:
             extension = self._extension(in_force, found[1], assignment) if found and mine else None
             last = deadline.last(extension)
             if last is not None and last != deadline.closes:
-                extensions[repository] = last + deadline.grace
-        closes = None if deadline.closes is None else deadline.closes + deadline.grace
-        return Cutoffs(closes, extensions, deadline.opens)
+                extensions[repository] = deadline.until(last)
+        return Cutoffs(deadline.until(deadline.closes), extensions, deadline.opens)
+
+    def late_rule(self, assignment: str) -> LateRule:
+        """Return what the late days of an assignment cost.
+
+        Raises:
+            ConfigError: there is no such assignment.
+        """
+        settings = self.config.assignment(assignment)
+        return LateRule(
+            settings.late_points_per_day, settings.late_percent_per_day, self.config.course.late_days
+        )
+
+    def before(self, assignment: str) -> list[str]:
+        """Return the assignments that take late days from a student's budget before this one, in this order.
+
+        They are ordered by their deadlines; two with the same deadline, as they stand in the file.
+        """
+        order = sorted(
+            (name for name, deadline in self._deadlines.items() if deadline.closes and deadline.accepted),
+            key=lambda name: self._deadlines[name].closes or datetime.max.replace(tzinfo=timezone.utc),
+        )
+        return order[: order.index(assignment)] if assignment in order else []
 
     def policy(self, assignment: str) -> ScorePolicy:
         """Return the score policy: which of several pushes counts.

@@ -5,7 +5,7 @@ This module does no I/O. The time at which a push was received decides, never th
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from enum import Enum
 from zoneinfo import ZoneInfo
@@ -33,18 +33,26 @@ class Timing(str, Enum):
     EARLY = "early"  # before the assignment opened
     ON_TIME = "on time"
     IN_GRACE = "in grace"  # after it closed, within the grace period
+    LATE_DAY = "late, accepted"  # within the late days that the assignment accepts
     LATE = "late"
     UNKNOWN = "receive time unknown"  # found after it closed; nobody knows yet when it was pushed
 
     @property
     def counts(self) -> bool:
         """Whether the push may change the score."""
-        return self in (Timing.ON_TIME, Timing.IN_GRACE, Timing.UNKNOWN)
+        return self in (Timing.ON_TIME, Timing.IN_GRACE, Timing.LATE_DAY, Timing.UNKNOWN)
 
 
 @dataclass(frozen=True)
 class Deadline(Window):
-    """The deadline of one assignment. Make one with `Deadline.of` or `deadline_of`."""
+    """The deadline of one assignment. Make one with `Deadline.of` or `deadline_of`.
+
+    Attributes:
+        accepted: a push up to so many days late counts. A late day ends at the hour of the deadline in local time, and
+            then has the same grace period.
+    """
+
+    accepted: int = 0
 
     def decide(
         self, received: datetime, extension: "Extension | None" = None, *, known: bool = True
@@ -66,8 +74,10 @@ class Deadline(Window):
             timing = Timing.ON_TIME
         elif received <= closes + self.grace:
             timing = Timing.IN_GRACE
+        elif not known:
+            timing = Timing.UNKNOWN
         else:
-            timing = Timing.LATE if known else Timing.UNKNOWN
+            timing = Timing.LATE_DAY if self.late_days(received, closes) <= self.accepted else Timing.LATE
         return Decision(timing, received, self, closes, extended=closes != self.closes, known=known)
 
     def last(self, extension: "Extension | None") -> datetime | None:
@@ -76,6 +86,27 @@ class Deadline(Window):
             return self.closes
         return max(self.closes, extension.closes)
 
+    def until(self, closes: datetime | None) -> datetime | None:
+        """Return the last instant at which a push counts, if it is on time until `closes`; None: there is no limit."""
+        return None if closes is None else self._end_of_day(closes, self.accepted) + self.grace
+
+    def late_days(self, received: datetime, closes: datetime | None) -> int:
+        """Return how many days late a push is that is on time until `closes`. A day that has begun is a whole one."""
+        if closes is None or received <= closes + self.grace:
+            return 0
+        days = max(1, (received - self.grace - closes).days - 1)  # some days have 23 or 25 hours
+        while received > self._end_of_day(closes, days) + self.grace:
+            days += 1
+        return days
+
+    def _end_of_day(self, closes: datetime, days: int) -> datetime:
+        """Return the end of a late day: the same time of the clock, so many days after the deadline."""
+        if days == 0:
+            return closes
+        local = closes.astimezone(self.zone).replace(tzinfo=None) + timedelta(days=days)
+        instants = [local.replace(tzinfo=self.zone, fold=fold).astimezone(timezone.utc) for fold in (0, 1)]
+        return max(instants)
+
 
 def deadline_of(assignment: AssignmentConfig) -> Deadline:
     """Return the deadline of a configured assignment.
@@ -83,12 +114,13 @@ def deadline_of(assignment: AssignmentConfig) -> Deadline:
     Raises:
         DeadlineError: a value is not allowed. A loaded configuration has been checked.
     """
-    return Deadline.of(
+    window = Deadline.of(
         assignment.zone or "UTC",
         opens=assignment.opens or None,
         closes=assignment.closes or None,
         grace_minutes=assignment.grace_minutes,
     )
+    return replace(window, accepted=assignment.late_days_allowed)
 
 
 @dataclass(frozen=True)
@@ -129,6 +161,11 @@ class Decision:
     closes: datetime | None
     extended: bool = False
     known: bool = True
+
+    @property
+    def late_days(self) -> int:
+        """How many days late the push is; 0 if it is in time, or if nobody knows."""
+        return self.deadline.late_days(self.received, self.closes) if self.known else 0
 
     @property
     def late(self) -> timedelta:
@@ -177,6 +214,9 @@ def sentence(decision: Decision) -> Text:
         return tell(
             "{after}. It counts: it came within the grace period of {grace}.", after=after, grace=grace
         )
+    if decision.timing is Timing.LATE_DAY:
+        days = tell_count("{n} day late", "{n} days late", n=decision.late_days)
+        return tell("{after}. It is accepted as {days}.", after=after, days=days)
     if deadline.grace:
         after = tell("{after} and its grace period of {grace}", after=after, grace=grace)
     return tell(
@@ -221,6 +261,8 @@ def described(deadline: Deadline) -> str:
     ]
     if deadline.grace:
         parts.append(f"then has {duration(deadline.grace)} of grace")
+    if deadline.accepted:
+        parts.append(f"accepts pushes up to {duration(timedelta(days=deadline.accepted))} late")
     return "; ".join(parts)
 
 

@@ -9,16 +9,21 @@ branch, the pages, `autograder status`, regrades and exports ask this function, 
     the reconciler  grades the commits in `chosen` that have no report         service/intake/reconciler
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
 
 from autograder.config.times import DeadlineError
+from autograder.course import late
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
+from autograder.course.late import Cost, LateRule
 from autograder.git.names import HEADS
+from autograder.language import Text, tell, tell_count
 from autograder.ledger import (
     Adjustment,
+    AdjustmentKind,
     Cutoffs,
     Ledger,
     RecordedPush,
@@ -27,7 +32,17 @@ from autograder.ledger import (
     ScorePolicy,
     Source,
 )
+from autograder.ledger.adjustments import in_force
 from autograder.ledger.scores import Candidate, current
+from autograder.report import one_line
+
+
+class _OfRepository(Protocol):
+    @property
+    def repository(self) -> RepositoryName: ...
+
+
+_Row = TypeVar("_Row", bound=_OfRepository)
 
 
 @dataclass(frozen=True)
@@ -39,16 +54,21 @@ class Judged:
         decision: how its receive time compares with the deadline; None if a mistake in the file of extensions leaves
             open whether it is late.
         own: what the commit is, if we made it ourselves (`starter of a0`); empty for a commit of the student.
+        by_staff: whether staff decided that this commit counts.
+        no_days_left: whether the student has too few late days left for it, where further ones have no price.
     """
 
     push: RecordedPush
     decision: Decision | None
     own: str = ""
+    by_staff: bool = False
+    no_days_left: bool = False
 
     @property
     def counts(self) -> bool:
         """Whether the push may change the score."""
-        return not self.own and self.decision is not None and self.decision.timing.counts
+        in_time = self.decision is not None and self.decision.timing.counts and not self.no_days_left
+        return not self.own and (self.by_staff or in_time)
 
 
 @dataclass(frozen=True)
@@ -76,7 +96,7 @@ class Result:
     late_days: int = 0
     penalty: int = 0
     adjustments: tuple[Adjustment, ...] = ()
-    why: tuple[str, ...] = ()
+    why: tuple[Text, ...] = ()
     free_days: int = 0
 
     @property
@@ -98,6 +118,7 @@ class Standing:
         open: why nobody can say which score counts: a mistake in the file of extensions, which staff must correct
             first. Empty if the score does not depend on it.
         result: what counts, with late rules and adjustments.
+        chosen_by_staff: the commit of which staff decided that it counts; empty: the score policy decides.
     """
 
     target: Target
@@ -106,10 +127,13 @@ class Standing:
     score: Score | None
     open: str = ""
     result: Result = Result()
+    chosen_by_staff: str = ""
 
     @property
     def chosen(self) -> list[str]:
         """The commits whose reports decide the score once all of them are graded, the newest first."""
+        if self.chosen_by_staff:
+            return [commit for commit in self.counting if commit == self.chosen_by_staff]
         return self.counting[:1] if self.policy is ScorePolicy.LAST else self.counting
 
     @property
@@ -129,6 +153,7 @@ def standing(
     *,
     further: Iterable[Candidate] = (),
     policy: ScorePolicy | None = None,
+    adjusted: Iterable[Adjustment] = (),
 ) -> Standing:
     """Return how a repository stands for its assignment.
 
@@ -137,33 +162,24 @@ def standing(
         target: the repository and its assignment.
         further: reports that are treated as if they were recorded.
         policy: in place of the assignment's.
+        adjusted: adjustments that are treated as if they were recorded.
 
     Raises:
         GraderError: the ledger cannot be read.
     """
     pushes = ledger.pushes(target.repository, ref=HEADS + target.branch)
-    own = ledger.own_commits({push.commit for push in pushes})
-    judged, open_since = [], ""
-    for push in pushes:
-        decision = None
-        try:
-            decision = decide(course, target, push)
-        except DeadlineError as error:
-            open_since = str(error)
-        judged.append(Judged(push, decision, own.get(push.commit, "")))
-    policy = policy or course.policy(target.assignment)
-    candidates = [*ledger.candidates(target.assignment, repository=target.repository), *further]
-
-    def scores(cutoffs: Cutoffs) -> list[Score]:
-        return current(candidates, target.assignment, policy, cutoffs)
-
+    facts = _Facts(
+        pushes,
+        ledger.own_commits({push.commit for push in pushes}),
+        [*ledger.candidates(target.assignment, repository=target.repository), *further],
+        [*ledger.adjustments(target.assignment, repository=target.repository), *adjusted],
+    )
+    used = _used_before(ledger, course, target.assignment, whose=course.whose(target))
     cutoffs = course.cutoffs(target.assignment, [target.repository])
-    found = scores(cutoffs)
-    if open_since and found != scores(Cutoffs(opens=cutoffs.opens)):
-        return Standing(target, policy, tuple(judged), None, open_since)
-    score = found[0] if found else None
-    result = Result(score.points, score.points, score.max_points) if score else Result()
-    return Standing(target, policy, tuple(judged), score, result=result)
+    found = _derived(course, target, facts, cutoffs, used, policy)
+    if found.result.max_points:
+        return found
+    return _worth(found, ledger.max_points(target.assignment))
 
 
 def standings(ledger: Ledger, course: Course, assignment: str) -> dict[RepositoryName, Standing]:
@@ -179,13 +195,221 @@ def standings(ledger: Ledger, course: Course, assignment: str) -> dict[Repositor
         ConfigError: there is no such assignment.
         GraderError: the ledger cannot be read.
     """
+    course.config.assignment(assignment)
+    used = _used_before(ledger, course, assignment)
+    found = _standings(ledger, course, assignment, ledger.repositories(), used)
+    if any(not each.result.max_points for each in found.values()):
+        points = ledger.max_points(assignment)
+        found = {
+            name: each if each.result.max_points else _worth(each, points) for name, each in found.items()
+        }
+    return found
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the ledger has about one repository: pushes in order, our own commits, reports, adjustments."""
+
+    pushes: Sequence[RecordedPush]
+    own: Mapping[str, str]
+    candidates: Sequence[Candidate]
+    adjustments: Sequence[Adjustment]
+
+
+def _worth(found: Standing, max_points: int) -> Standing:
+    return replace(found, result=replace(found.result, max_points=max_points))
+
+
+def _standings(
+    ledger: Ledger,
+    course: Course,
+    assignment: str,
+    repositories: Collection[RepositoryName],
+    used: Mapping[str, int],
+) -> dict[RepositoryName, Standing]:
+    """Return the standings of those of some repositories that belong to an assignment, and of those staff adjusted."""
     branch = course.config.assignment(assignment).branch
-    targets = [course.target(name, branch) for name in ledger.repositories()]
-    return {
-        target.repository: standing(ledger, course, target)
-        for target in targets
-        if target is not None and target.assignment == assignment
-    }
+    adjustments = _by_repository(ledger.adjustments(assignment))
+    targets = {}
+    for name in sorted({*repositories, *adjustments}):
+        target = course.target(name, branch)
+        if target is not None and target.assignment == assignment:
+            targets[name] = target
+    pushes = _by_repository(ledger.pushes_to(HEADS + branch, targets))
+    candidates = _by_repository(ledger.candidates(assignment))
+    own, cutoffs = ledger.own_commits(), course.cutoffs(assignment, targets)
+    found = {}
+    for name, target in targets.items():
+        facts = _Facts(pushes.get(name, ()), own, candidates.get(name, ()), adjustments.get(name, ()))
+        found[name] = _derived(course, target, facts, cutoffs, used)
+    return found
+
+
+def _used_before(
+    ledger: Ledger, course: Course, assignment: str, *, whose: Collection[str] | None = None
+) -> dict[str, int]:
+    """Return how many late days each student has used in the assignments before this one.
+
+    Args:
+        ledger, course: the facts and the rules.
+        assignment: its name.
+        whose: only of these students, see `Course.whose`.
+    """
+    used: dict[str, int] = {}
+    if not course.config.course.late_days:
+        return used
+    for name in course.before(assignment):
+        branch = course.config.assignment(name).branch
+        repositories = [
+            repository
+            for repository in ledger.repositories()
+            if (target := course.target(repository, branch)) is not None
+            and (whose is None or not set(whose).isdisjoint(course.whose(target)))
+        ]
+        now: dict[str, int] = {}
+        for each in _standings(ledger, course, name, repositories, used).values():
+            for student in course.whose(each.target):
+                now[student] = now.get(student, 0) + each.result.free_days
+        used = {student: used.get(student, 0) + now.get(student, 0) for student in {*used, *now}}
+    return used
+
+
+def _derived(
+    course: Course,
+    target: Target,
+    facts: _Facts,
+    cutoffs: Cutoffs,
+    used: Mapping[str, int],
+    policy: ScorePolicy | None = None,
+) -> Standing:
+    """Return how a repository stands. This is a pure function of the facts and the rules."""
+    policy, rule = policy or course.policy(target.assignment), course.late_rule(target.assignment)
+    deadline = course.deadline(target.assignment)
+    closes = deadline.last(course.extension(target))
+    left = max(0, rule.budget - max((used.get(student, 0) for student in course.whose(target)), default=0))
+    adjustments = in_force(facts.adjustments)
+    chosen = next((each for each in reversed(adjustments) if each.kind is AdjustmentKind.USE), None)
+
+    def days(received: datetime, source: Source) -> int:
+        return (
+            0 if source is Source.UNKNOWN or not deadline.accepted else deadline.late_days(received, closes)
+        )
+
+    def cost(candidate: Candidate | Score) -> Cost:
+        number = days(candidate.received, candidate.source)
+        found = rule.cost(candidate.points, number, left)
+        return found or Cost(number, left, 0, 0)  # staff chose it, whatever the rule says
+
+    def worth(candidate: Candidate) -> tuple[int, ...]:
+        costs = cost(candidate)
+        return candidate.points - costs.penalty, -costs.days
+
+    judged: list[Judged] = []
+    beyond: set[int] = set()
+    open_since = ""
+    for push in facts.pushes:
+        decision = None
+        try:
+            decision = decide(course, target, push)
+        except DeadlineError as error:
+            open_since = str(error)
+        if rule.cost(0, days(push.received, push.source), left) is None:
+            beyond.add(push.id)
+        by_staff = chosen is not None and push.commit == chosen.commit
+        own = facts.own.get(push.commit, "")
+        judged.append(Judged(push, decision, own, by_staff=by_staff, no_days_left=push.id in beyond))
+
+    if chosen is None:
+        counting = [each for each in facts.candidates if each.push_id not in beyond]
+        found = current(counting, target.assignment, policy, cutoffs, worth)
+    else:
+        counting = [each for each in facts.candidates if each.commit == chosen.commit]
+        found = current(counting, target.assignment, ScorePolicy.BEST, Cutoffs(), worth)
+    score = found[0] if found else None
+    stands = Standing(target, policy, tuple(judged), score, chosen_by_staff=chosen.commit if chosen else "")
+    counts_now = stands.judged(score.push_id) if score else None
+    if open_since and chosen is None:
+        anyhow = current(facts.candidates, target.assignment, policy, Cutoffs(opens=cutoffs.opens))
+        if found != anyhow or (counts_now is not None and counts_now.decision is None):
+            return replace(
+                stands, score=None, open=open_since, result=_result(None, Cost(), rule, adjustments)
+            )
+    if score is None:
+        return replace(stands, result=_result(None, Cost(), rule, adjustments))
+    result = _result(score, cost(score), rule, adjustments)
+    decision = counts_now.decision if counts_now else None
+    if decision is not None and decision.known:
+        result = replace(result, late=max(decision.late, timedelta(0)))
+    return replace(stands, result=result)
+
+
+def _result(score: Score | None, cost: Cost, rule: LateRule, adjustments: Sequence[Adjustment]) -> Result:
+    """Return what counts. What staff set replaces what was added, and an excuse replaces both."""
+    last = {each.kind: each for each in adjustments}
+    excuse, is_set = last.get(AdjustmentKind.EXCUSE), last.get(AdjustmentKind.SET)
+    added = [each for each in adjustments if each.kind is AdjustmentKind.POINTS]
+    if excuse or is_set:
+        cost = replace(cost, penalty=0)
+    points: int | None = None
+    if is_set:
+        points = is_set.points
+    elif score or added:
+        graded = score.points - cost.penalty if score else 0
+        points = max(0, graded + sum(each.points or 0 for each in added))
+    if excuse:
+        cost, points = replace(cost, free=0), None
+    why = [late.sentence(cost, rule)] if cost.days and not excuse else []
+    use = last.get(AdjustmentKind.USE)
+    reasons = [excuse] if excuse else [use, is_set] if is_set else [use, *added]
+    return Result(
+        points=points,
+        graded=score.points if score else None,
+        max_points=score.max_points if score else 0,
+        excused=excuse is not None,
+        late_days=cost.days,
+        penalty=cost.penalty,
+        adjustments=tuple(adjustments),
+        why=(*why, *(_because(each) for each in reasons if each)),
+        free_days=cost.free,
+    )
+
+
+def _because(adjustment: Adjustment) -> Text:
+    """Return the sentence for students about an adjustment."""
+    why, points = one_line(adjustment.why).rstrip(".。"), adjustment.points or 0
+    if adjustment.kind is AdjustmentKind.SET:
+        return tell_count(
+            "The course staff set the score to {n} point: {why}.",
+            "The course staff set the score to {n} points: {why}.",
+            n=points,
+            why=why,
+        )
+    if adjustment.kind is AdjustmentKind.EXCUSE:
+        return tell("The course staff excused you from this assignment: {why}.", why=why)
+    if adjustment.kind is AdjustmentKind.USE:
+        return tell(
+            "The course staff chose commit `{commit}`: {why}.", commit=adjustment.commit[:10], why=why
+        )
+    if points < 0:
+        return tell_count(
+            "The course staff took off {n} point: {why}.",
+            "The course staff took off {n} points: {why}.",
+            n=-points,
+            why=why,
+        )
+    return tell_count(
+        "The course staff added {n} point: {why}.",
+        "The course staff added {n} points: {why}.",
+        n=points,
+        why=why,
+    )
+
+
+def _by_repository(rows: Iterable[_Row]) -> dict[RepositoryName, list[_Row]]:
+    found: dict[RepositoryName, list[_Row]] = {}
+    for row in rows:
+        found.setdefault(row.repository, []).append(row)
+    return found
 
 
 def decide(course: Course, target: Target, push: RecordedPush) -> Decision:

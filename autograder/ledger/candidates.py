@@ -50,6 +50,18 @@ class Candidates(Part):
         """
         return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
 
+    def max_points(self, assignment: str) -> int:
+        """Return the points that an assignment is worth, by the report that was recorded last; 0 without a report."""
+        query = (
+            sa.select(_re.max_points)
+            .join_from(tables.reports, tables.jobs, _re.job_id == _j.id)
+            .where(_j.assignment == assignment)
+            .order_by(_re.id.desc())
+            .limit(1)
+        )
+        with self.database.reading() as connection:
+            return int(connection.execute(query).scalar() or 0)
+
     def candidates(self, assignment: str, *, repository: RepositoryName | None = None) -> list[Candidate]:
         """Return every push that has a final report, once for each report. Scores are derived from these candidates.
 

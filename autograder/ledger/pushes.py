@@ -1,6 +1,6 @@
 """The pushes: recording them, once each, and finding those that still need grading."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -183,6 +183,14 @@ class Pushes(Part):
         query = sa.select(*rows.NAME, rows.SOURCE).select_from(rows.TIMED_PUSHES).order_by(*rows.ORDER)
         with self.database.reading() as connection:
             return {rows.repository(row): Source(row.source) for row in connection.execute(query)}
+
+    def pushes_to(self, ref: str, repositories: Collection[RepositoryName]) -> list[RecordedPush]:
+        """Return the pushes of some repositories to one ref, those of each in the order in which its branch moved."""
+        wanted = set(repositories)
+        query = rows.PUSHES.where(_p.ref == ref).order_by(*rows.ORDER)
+        with self.database.reading() as connection:
+            found = [row for row in connection.execute(query) if rows.repository(row) in wanted]
+            return [rows.push(row) for row in found]
 
     def repositories(
         self, *, part: str = "", limit: int | None = None, offset: int = 0

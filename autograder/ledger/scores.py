@@ -11,7 +11,7 @@
 So the previous score stays while a newer push waits, after it failed through our fault, or after it was superseded.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -101,9 +101,21 @@ class Score:
 
 
 def current(
-    candidates: Iterable[Candidate], assignment: str, policy: ScorePolicy, cutoffs: Cutoffs
+    candidates: Iterable[Candidate],
+    assignment: str,
+    policy: ScorePolicy,
+    cutoffs: Cutoffs,
+    worth: Callable[[Candidate], tuple[int, ...]] = lambda candidate: (candidate.points,),
 ) -> list[Score]:
-    """Return the score of each repository that has one, by repository."""
+    """Return the score of each repository that has one, by repository.
+
+    Args:
+        candidates: the pushes with their reports.
+        assignment: of which the scores are.
+        policy: which push counts, the last or the best.
+        cutoffs: until when a push counts.
+        worth: by which `best` compares pushes.
+    """
     standing: dict[int, Candidate] = {}  # push -> the report that counts for it
     for candidate in sorted(candidates, key=lambda c: c.attempt):
         if not cutoffs.counts(candidate.repository, candidate.received, candidate.source):
@@ -115,7 +127,7 @@ def current(
     chosen: dict[RepositoryName, Candidate] = {}
     for candidate in sorted(standing.values(), key=lambda c: (c.position, c.push_id)):
         before = chosen.get(candidate.repository)
-        if before is None or policy is ScorePolicy.LAST or candidate.points >= before.points:
+        if before is None or policy is ScorePolicy.LAST or worth(candidate) >= worth(before):
             chosen[candidate.repository] = candidate
     return [
         Score(
