@@ -208,3 +208,6 @@ def _prove(settings: "Config", config_file: Path, made: "Starter", folder: Path,
 
 def _say(line: str) -> None:
     click.echo(line, err=True)
+
+
+prove = _prove  # autograder handout proves a new starter in the same way

@@ -16,6 +16,7 @@ from autograder.cli.config import config_group
 from autograder.cli.doctor import doctor
 from autograder.cli.export import export
 from autograder.cli.grade import grade
+from autograder.cli.handout import handout
 from autograder.cli.hook import hook
 from autograder.cli.image import image
 from autograder.cli.jobs import jobs, pushes, regrade, republish
@@ -32,7 +33,7 @@ COMMANDS = {
     "Grade": (grade, export, verify, ci),
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger),
-    "Hand out": (release, suite),
+    "Hand out": (release, suite, handout),
     "Around the term": (collect, similar),
 }
 """The commands by purpose, as `autograder --help` lists them."""

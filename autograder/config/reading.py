@@ -284,6 +284,13 @@ class _Reader:
                 (*keys, "webhook_secret_file"),
                 f"the kind {host.kind} has no webhook; it has a post-receive hook",
             )
+        for key in ("student_keys", "authorized_keys_file"):
+            if getattr(host, key) and not (
+                kind.is_folder and host.student_keys and host.authorized_keys_file
+            ):
+                raise self._wrong(
+                    (*keys, key), "needs the kind folder, and both student_keys and authorized_keys_file"
+                )
         if host.app_id and (kind.app_api is None or remote.protocol == "ssh" or not host.app_installation):
             able = " or ".join(name for name, other in KINDS.items() if other.app_api is not None)
             raise self._wrong(

@@ -256,10 +256,15 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         app_key_file: file of the App's private key (PEM).
         api: base of the REST API, for the App's tokens and the host's record of pushes; empty: https://api.github.com,
             https://HOST/api/v3 (other GitHub), /api/v4 (GitLab) or /api/v1 (Gitea).
+        admin_token_file: file of the token with which `autograder handout` makes repositories; empty: it uses the
+            token or the App above.
         ssh_key_file: file of the private key for ssh, without a passphrase.
         known_hosts_file: file of the host's public keys; required for ssh.
         ca_file: file of certificates (PEM) to trust for https in place of the system's.
         bots: login names of the grader itself, whose pushes are not graded.
+        student_keys: folder of students' public ssh keys, LOGIN.pub; only for the kind `folder`, see
+            [handing-out.md](handing-out.md#bare-repositories-over-ssh).
+        authorized_keys_file: the file in which `autograder handout` lets these keys open the students' repositories.
     """
 
     kind: KindName
@@ -271,10 +276,13 @@ class HostConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     app_installation: Count = 0
     app_key_file: str = ""
     api: str = ""
+    admin_token_file: str = ""
     ssh_key_file: str = ""
     known_hosts_file: str = ""
     ca_file: str = ""
     bots: tuple[str, ...] = ()
+    student_keys: str = ""
+    authorized_keys_file: str = ""
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

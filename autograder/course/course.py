@@ -6,7 +6,7 @@ changed while the service runs. A secret is never kept, logged or shown.
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 from autograder.config import Config, HostConfig
 from autograder.config.schema import QueueName
 from autograder.config.secrets import (
+    ADMIN_TOKEN_VARIABLE,
     APP_KEY_VARIABLE,
     TOKEN_VARIABLE,
     WEBHOOK_SECRET_VARIABLE,
@@ -41,8 +42,8 @@ from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
 from autograder.hosts import KINDS, HostKind
-from autograder.hosts.api import Api
-from autograder.hosts.github import App, AppTokens, signed
+from autograder.hosts.api import Api, Pace
+from autograder.hosts.github import ADMINISTRATION, CONTENTS, STATUSES, App, AppTokens, signed
 from autograder.hosts.push import Move
 from autograder.hosts.webhook import NEW_SECRET, Endpoint
 from autograder.ledger import Cutoffs, RepositoryName, ScorePolicy
@@ -223,6 +224,72 @@ class Course:
         name = target.repository
         return self._kind(name.host).moves(self._api(name.host), name.owner, name.name, target.branch)
 
+    def repository_of(self, assignment: str, student: str) -> RepositoryName:
+        """Return the name of a student's repository, made from the first pattern of an assignment.
+
+        Args:
+            assignment: its name.
+            student: the student's name, which takes the place of the `*`.
+
+        Raises:
+            ConfigError: there is no such assignment, its first pattern does not name one repository for each student,
+                or the student cannot have the name.
+        """
+        where = self.config.where("assignments", assignment, "repositories")
+        pattern = next(iter(self.config.assignment(assignment).repositories), "")
+        if pattern.count("*") != 1 or "?" in pattern:
+            raise ConfigError(
+                f"{where}: the first pattern must have one * and no ?, such as cs/{assignment}-*; a repository is made "
+                "with the student's name in its place"
+            )
+        path = pattern.replace("*", student)
+        owner, _, name = path.rpartition("/")
+        if not student or "/" in student or not is_repository_path(path) or not is_bare_name(name):
+            raise ConfigError(f"{path!r:.200} cannot be the name of a repository; rename {student!r:.100}")
+        repository = RepositoryName(self.config.host_of(assignment), owner, name)
+        belongs = self._belongs(repository)
+        if belongs is None or belongs[0] != assignment or belongs[1] != student:
+            other = f"to {belongs[0]}, as that of {belongs[1]}" if belongs else "to no assignment"
+            raise ConfigError(f"{where}: the repository {path} of {student} would belong {other}")
+        return repository
+
+    def kind(self, host: str) -> HostKind:
+        """Return the kind of a host. A host whose repositories lie in a folder is one of these.
+
+        Raises:
+            ConfigError: there is no such host.
+        """
+        return self._kind(host)
+
+    def admin_api(self, host: str, pace: Pace | None = None) -> Api:
+        """Return the API of a host with the right to make repositories, see `admin_credentials`.
+
+        Raises:
+            ConfigError: there is no such host, or a file cannot be read.
+            GitHostError: GitHub gave no token to the GitHub App; another try may help.
+        """
+        return replace(self._api(host, self.admin_credentials), pace=pace)
+
+    def admin_credentials(self, host: str) -> Credentials:
+        """Return the credentials for making repositories: the token of the administrator, or else those of the host.
+
+        Raises:
+            ConfigError: there is no such host, or a file cannot be read.
+            GitHostError: GitHub gave no token to the GitHub App; another try may help.
+        """
+        file = self._file(self._host(host).admin_token_file)
+        token = given(file, of_host(ADMIN_TOKEN_VARIABLE, host), f"the administrator's token of {host}")
+        return self.credentials(host, ADMINISTRATION) if not token else self._with_token(host, token)
+
+    def status_api(self, host: str) -> Api:
+        """Return the API of a host with the right to set statuses of commits.
+
+        Raises:
+            ConfigError: there is no such host, or a file cannot be read.
+            GitHostError: GitHub gave no token to the GitHub App; another try may help.
+        """
+        return self._api(host, partial(self.credentials, permissions=STATUSES))
+
     def folds_case(self, host: str) -> bool:
         """Whether upper and lower case do not matter in the names of repositories of this host."""
         return host in self.config.hosts and KINDS[self.config.hosts[host].kind].folds_case
@@ -232,10 +299,10 @@ class Course:
         settings = self._host(host)
         return KINDS["folder" if _in_folder(self.config.base(host)) else settings.kind]
 
-    def _api(self, host: str) -> Api:
+    def _api(self, host: str, credentials: Callable[[str], Credentials] | None = None) -> Api:
         settings, kind = self._host(host), self._kind(host)
         base = settings.api if settings.api and not kind.is_folder else kind.api(host, self.config.base(host))
-        token = "" if kind.is_folder else self.credentials(host).token
+        token = "" if kind.is_folder else (credentials or self.credentials)(host).token
         return Api(host, base, token, self._file(settings.ca_file))
 
     # people ---------------------------------------------------------------------------------------------
@@ -305,8 +372,12 @@ class Course:
 
     # credentials and secrets ----------------------------------------------------------------------------
 
-    def credentials(self, host: str) -> Credentials:
+    def credentials(self, host: str, permissions: Mapping[str, str] = CONTENTS) -> Credentials:
         """Return the credentials for the repositories of `host`, read again at each call.
+
+        Args:
+            host: its name.
+            permissions: what the token of a GitHub App must allow.
 
         Raises:
             ConfigError: there is no such host, or a file cannot be read.
@@ -317,7 +388,11 @@ class Course:
         app = self._app(host)
         token = given(self._file(settings.token_file), of_host(TOKEN_VARIABLE, host), f"the token of {host}")
         if app is not None:
-            token = self._apps.token(app)
+            token = self._apps.token(app, permissions)
+        return self._with_token(host, token)
+
+    def _with_token(self, host: str, token: str) -> Credentials:
+        settings = self._host(host)
         return Credentials(
             token=token,
             username=settings.username,
@@ -715,7 +790,7 @@ class Course:
         for host in self.config.hosts.values():
             files += [
                 self._file(getattr(host, f"{key}_file"))
-                for key in ("webhook_secret", "token", "app_key", "ssh_key")
+                for key in ("webhook_secret", "token", "admin_token", "app_key", "ssh_key")
             ]
         for file in filter(None, files):
             if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:

@@ -84,7 +84,9 @@ SERVER_SETTINGS = {
     "pack.threads": "1",
     "receive.autogc": "false",
     "receive.denyCurrentBranch": "ignore",  # otherwise a push may update a working tree and run its filters
+    "receive.denyDeletes": "false",
     "receive.denyNonFastForwards": "false",
+    "receive.hideRefs": "!refs/heads",  # in a repository that we handed out, students do not see the feedback branch
     "receive.unpackLimit": "1",  # one file in objects/pack
     "safe.directory": "*",  # the service's user does not own the folder of repositories
     "uploadpack.allowFilter": "true",

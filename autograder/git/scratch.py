@@ -83,14 +83,21 @@ class Repository:
         output = self._git.offline(*arguments, stdin=stdin, settings=settings, variables=variables)
         return output.decode("utf-8", "replace").rstrip("\n")
 
-    def fetch(self, source: str, into: str, *, depth: int, filter_spec: str) -> None:
+    @property
+    def folder(self) -> Path:
+        """The repository itself, for programs that read and write objects there."""
+        return self._git.directory
+
+    def fetch(
+        self, source: str, into: str, *, depth: int | None = None, filter_spec: str | None = None
+    ) -> None:
         """Fetch `source` as the ref `into`. This must be the first call, because a failed fetch removes all objects.
 
         Args:
             source: a commit id or the full name of a ref.
             into: the name of the ref in this repository.
-            depth: number of commits of the history.
-            filter_spec: objects that the host may leave out, see `git rev-list --filter`.
+            depth: number of commits of the history; None: all.
+            filter_spec: objects that the host may leave out, see `git rev-list --filter`; None: none.
 
         Raises:
             NotFound: there is no `source`.
@@ -103,8 +110,8 @@ class Repository:
             "--no-tags",
             "--no-write-fetch-head",
             "--no-recurse-submodules",
-            f"--depth={depth}",
-            f"--filter={filter_spec}",
+            *(() if depth is None else (f"--depth={depth}",)),
+            *(() if filter_spec is None else (f"--filter={filter_spec}",)),
             HOST,
             f"+{source}:{into}",
         )

@@ -3,8 +3,9 @@
     github, gitea, gitlab   one module for each kind of host: its payloads, and its API
     webhook                 the parts that the requests of all kinds share: signatures, limits, names
     push                    the events that a request can stand for, and the moves of a host's record
-    folder                  bare repositories on this machine, and their reflogs
+    folder, ssh_access      bare repositories on this machine, their reflogs, and students' keys
     api, record             a call of a REST API, and what the records of all kinds share
+    writes                  what we change at a host: repositories that are handed out, statuses of commits
 
 `KINDS` is the registry: the configuration, the routes of the webhooks and `Course` use it. To add a kind, write a
 module with `parse`, and add a name to `KindName` and an entry to `KINDS`. Tests then require a payload of that kind in
@@ -20,6 +21,7 @@ from autograder.hosts.api import Api
 from autograder.hosts.push import Event, Move
 from autograder.hosts.record import web_of
 from autograder.hosts.webhook import Endpoint, Headers
+from autograder.hosts.writes import Writes
 
 KindName: TypeAlias = Literal["github", "gitea", "gitlab", "folder"]
 Parser: TypeAlias = Callable[[Headers, bytes, Endpoint], Event]
@@ -43,6 +45,9 @@ class HostKind:
             API; empty if none can be inferred.
         moves: returns the moves of a branch that the host has recorded itself, the oldest first.
         names: returns the names of the repositories of an owner.
+        writes: the calls that change something.
+        file_page: what stands between a repository's web address and `BRANCH/FILE` in the address of a file's page.
+            None: the host has no pages.
         folds_case: whether upper and lower case do not matter in the names of owners and repositories.
     """
 
@@ -54,6 +59,8 @@ class HostKind:
     api: Callable[[str, str], str]
     moves: Callable[[Api, str, str, str], list[Move]]
     names: Callable[[Api, str], list[str]]
+    writes: Writes
+    file_page: str | None
     folds_case: bool
 
     @property
@@ -72,6 +79,16 @@ KINDS: Mapping[KindName, HostKind] = {
         api=lambda host, _base: github.default_api(host),
         moves=github.moves,
         names=github.names,
+        writes=Writes(
+            account=github.account,
+            exists=github.exists,
+            create=github.create,
+            grant=github.grant,
+            protect=github.protect,
+            add_webhook=github.add_webhook,
+            set_status=github.set_status,
+        ),
+        file_page="/blob/",
         folds_case=True,
     ),
     "gitea": HostKind(
@@ -83,6 +100,16 @@ KINDS: Mapping[KindName, HostKind] = {
         api=lambda _host, base: f"{web_of(base)}/api/v1",
         moves=gitea.moves,
         names=gitea.names,
+        writes=Writes(
+            account=gitea.account,
+            exists=gitea.exists,
+            create=gitea.create,
+            grant=gitea.grant,
+            protect=gitea.protect,
+            add_webhook=gitea.add_webhook,
+            set_status=gitea.set_status,
+        ),
+        file_page="/src/branch/",
         folds_case=True,
     ),
     "gitlab": HostKind(
@@ -94,6 +121,16 @@ KINDS: Mapping[KindName, HostKind] = {
         api=lambda _host, base: f"{web_of(base)}/api/v4",
         moves=gitlab.moves,
         names=gitlab.names,
+        writes=Writes(
+            account=gitlab.account,
+            exists=gitlab.exists,
+            create=gitlab.create,
+            grant=gitlab.grant,
+            protect=gitlab.protect,
+            add_webhook=gitlab.add_webhook,
+            set_status=gitlab.set_status,
+        ),
+        file_page="/-/blob/",
         folds_case=True,
     ),
     "folder": HostKind(
@@ -105,6 +142,16 @@ KINDS: Mapping[KindName, HostKind] = {
         api=lambda _host, base: base.removeprefix("file://"),
         moves=folder.moves,
         names=folder.names,
+        writes=Writes(
+            account=None,
+            exists=folder.exists,
+            create=folder.create,
+            grant=folder.grant,
+            protect=folder.protect,
+            add_webhook=None,
+            set_status=None,
+        ),
+        file_page=None,
         folds_case=False,
     ),
 }

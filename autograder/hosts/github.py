@@ -1,9 +1,9 @@
-"""GitHub: its webhooks, its record of pushes, and the tokens of a GitHub App.
+"""GitHub: its webhooks, its record of pushes, what we change there, and the tokens of a GitHub App.
 
 A GitHub App opens the repositories of one installation with short-lived tokens. The App's private key signs a JSON Web
 Token that is valid for nine minutes. GitHub exchanges it for an installation token. The installation token is valid for
-an hour, and only for the permissions that we ask for: to read and write contents. We keep it in memory until shortly
-before it expires.
+an hour, and only for the permissions that we ask for. We keep it in memory until shortly before it
+expires.
 """
 
 import json
@@ -11,7 +11,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http.client import HTTPException
@@ -24,7 +24,7 @@ import msgspec
 
 from autograder.errors import ConfigError
 from autograder.git.process import GitHostError
-from autograder.hosts.api import Api, NoRedirect
+from autograder.hosts.api import Api, NoRedirect, Refusal
 from autograder.hosts.push import Event, Move, Ping
 from autograder.hosts.record import decoded, ordered, paged
 from autograder.hosts.webhook import (
@@ -37,9 +37,38 @@ from autograder.hosts.webhook import (
     name_of,
     unknown,
 )
+from autograder.hosts.writes import (
+    CONTEXT,
+    Account,
+    Branches,
+    Granted,
+    State,
+    Status,
+    account_in,
+    rows,
+    text,
+    unless,
+    without_case,
+)
 
 VERSION = "2022-11-28"
-PERMISSIONS = {"contents": "write"}
+CONTENTS = {"contents": "write"}
+STATUSES = {"statuses": "write"}
+# The starter has a workflow, and GitHub takes such a file only with this permission.
+ADMINISTRATION = {
+    "administration": "write",
+    "contents": "write",
+    "repository_hooks": "write",
+    "workflows": "write",
+}
+STATES = {
+    State.PENDING: "pending",
+    State.GRADED: "success",
+    State.NOT_GRADED: "failure",
+    State.PASSED_OVER: "success",  # GitHub has no other that is not a failure
+    State.FAULT: "error",
+}
+RULES = "autograder: {}"  # the name of our ruleset for a branch
 SIGNED_FOR = timedelta(minutes=9)  # GitHub accepts up to ten minutes
 DRIFT = timedelta(minutes=1)  # this machine's clock may be ahead of GitHub's
 RENEW = timedelta(minutes=5)  # this long before a token expires; a fetch or a push takes less time
@@ -109,6 +138,161 @@ def names(api: Api, owner: str) -> list[str]:
     return paged(lambda page: api.get(f"/orgs/{quote(owner)}/repos?per_page=100&page={page}", _headers(api)))
 
 
+def account(api: Api) -> Account:
+    """Return whose token this is.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    return account_in(api, api.call("GET", "/user", _headers(api)), "login")
+
+
+def exists(api: Api, owner: str, name: str) -> bool:
+    """Whether there is a repository of this name that the token may see.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    return unless(api, "GET", _path(owner, name), _headers(api), status=[404]) is not None
+
+
+def create(api: Api, owner: str, name: str, _branch: str) -> None:
+    """Make a private, empty repository of an organisation, or of the token's own account.
+
+    The branch that is pushed first becomes its default branch.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    body = {"name": name, "private": True, "auto_init": False}
+    try:
+        if unless(api, "POST", f"/orgs/{quote(owner)}/repos", _headers(api), body, status=[404]) is None:
+            if account(api).login.lower() != owner.lower():
+                raise GitHostError(
+                    f"{api.host}: there is no organization {owner} in which the token may make repositories"
+                )
+            api.call("POST", "/user/repos", _headers(api), body)
+    except Refusal as error:  # another run of the command may have been faster
+        if error.status != 422 or not exists(api, owner, name):
+            raise
+
+
+def grant(api: Api, owner: str, name: str, logins: Sequence[str]) -> Granted:
+    """Give these accounts the right to push. GitHub invites who is not a member of the organization.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused; for instance, there is no such account.
+    """
+    place = f"{_path(owner, name)}/collaborators"
+    direct = rows(api.get(f"{place}?affiliation=direct&per_page=100", _headers(api)))
+    may = {
+        text(row, "login").lower(): text(row, "login")
+        for row in direct
+        if isinstance(row.get("permissions"), dict) and row["permissions"].get("push") is True
+    }
+    waiting = {
+        text(row, "invitee", "login").lower()
+        for row in rows(api.get(f"{_path(owner, name)}/invitations?per_page=100", _headers(api)))
+        if text(row, "permissions") in ("write", "maintain", "admin")
+    }
+    added, invited = [], [login for login in logins if login.lower() in waiting]
+    for login in logins:
+        if login.lower() in may or login.lower() in waiting:
+            continue
+        reply = api.call("PUT", f"{place}/{quote(login)}", _headers(api), {"permission": "push"})
+        added.append(login)
+        if reply is not None:  # an invitation; nothing, if the account may push now
+            invited.append(login)
+    wanted = without_case(logins)
+    return Granted(
+        tuple(login for login in logins if login not in invited),
+        tuple(added),
+        tuple(invited),
+        tuple(login for name, login in may.items() if name not in wanted),
+    )
+
+
+def protect(api: Api, owner: str, name: str, branches: Branches) -> list[str]:
+    """Protect a graded branch from deletion and from being moved back, and the feedback branch from all but the grader.
+
+    Both are rulesets. An organization that does not pay has none for private repositories.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused for another reason than the organization's plan.
+    """
+    place = f"{_path(owner, name)}/rulesets"
+    listed = unless(api, "GET", f"{place}?per_page=100", _headers(api), status=[403, 404])
+    if listed is None:
+        return ["no branch is protected: the organization's plan has no rulesets for private repositories"]
+    there = {text(row, "name") for row in rows(listed)}
+    actor: dict[str, object] = {"bypass_mode": "always"}
+    missing = []
+    if branches.app.isdecimal():
+        actor |= {"actor_type": "Integration", "actor_id": int(branches.app)}
+    elif branches.grader is not None:
+        actor |= {"actor_type": "User", "actor_id": branches.grader.number}
+    else:
+        missing.append(
+            f"{branches.feedback} is not protected: write app_id as a number, which GitHub needs for that"
+        )
+    steady = [{"type": "deletion"}, {"type": "non_fast_forward"}]
+    wanted: list[tuple[str, list[dict[str, str]], list[dict[str, object]]]] = [(branches.graded, steady, [])]
+    if not missing:
+        wanted.append((branches.feedback, [{"type": "creation"}, {"type": "update"}, *steady], [actor]))
+    for branch, rules, bypass in wanted:
+        if RULES.format(branch) in there:
+            continue
+        body = {
+            "name": RULES.format(branch),
+            "target": "branch",
+            "enforcement": "active",
+            "bypass_actors": bypass,
+            "conditions": {"ref_name": {"include": [f"refs/heads/{branch}"], "exclude": []}},
+            "rules": rules,
+        }
+        try:
+            api.call("POST", place, _headers(api), body)
+        except Refusal as error:
+            if error.status not in (403, 404, 422):
+                raise
+            missing.append(f"{branch} is not protected: {error.reason or error}")
+    return missing
+
+
+def add_webhook(api: Api, owner: str, name: str, url: str, secret: str) -> bool:
+    """Make the webhook, unless the repository or its organization has it; return whether it was made.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    place = f"{_path(owner, name)}/hooks"
+    of_owner = unless(
+        api, "GET", f"/orgs/{quote(owner)}/hooks?per_page=100", _headers(api), status=[401, 403, 404]
+    )
+    there = [*rows(of_owner), *rows(api.get(f"{place}?per_page=100", _headers(api)))]
+    if any(text(row, "config", "url") == url for row in there):
+        return False
+    config = {"url": url, "content_type": "json", "secret": secret, "insecure_ssl": "0"}
+    body = {"name": "web", "config": config, "events": ["push"], "active": True}
+    api.call("POST", place, _headers(api), body)
+    return True
+
+
+def set_status(api: Api, owner: str, name: str, status: Status) -> None:
+    """Set the status of a commit.
+
+    Raises:
+        GitHostError: GitHub did not respond, or refused.
+    """
+    body = {"state": STATES[status.state], "description": status.line, "context": CONTEXT}
+    url = {"target_url": status.url} if status.url else {}
+    api.call("POST", f"{_path(owner, name)}/statuses/{status.commit}", _headers(api), {**body, **url})
+
+
+def _path(owner: str, name: str) -> str:
+    return f"/repos/{quote(owner)}/{quote(name)}"
+
+
 def _headers(api: Api) -> dict[str, str]:
     headers = {"Accept": "application/vnd.github+json", "X-GitHub-Api-Version": VERSION}
     return headers | ({"Authorization": f"Bearer {api.token}"} if api.token else {})
@@ -163,25 +347,30 @@ class AppTokens:
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._kept: dict[App, tuple[str, datetime]] = {}
+        self._kept: dict[tuple[App, str], tuple[str, datetime]] = {}
 
-    def token(self, app: App) -> str:
+    def token(self, app: App, permissions: Mapping[str, str] = CONTENTS) -> str:
         """Return a token that is valid for at least five minutes.
+
+        Args:
+            app: whose token.
+            permissions: what it must allow.
 
         Raises:
             ConfigError: the key is not an RSA private key.
             GitHostError: GitHub did not respond, or refused; another try may help.
         """
         with self._lock:
-            kept = self._kept.get(app)
+            key = app, json.dumps(permissions, sort_keys=True)
+            kept = self._kept.get(key)
             if kept is None or kept[1] - self._clock() < RENEW:
-                kept = self._kept[app] = self._ask(app)
+                kept = self._kept[key] = self._ask(app, permissions)
             return kept[0]
 
-    def _ask(self, app: App) -> tuple[str, datetime]:
+    def _ask(self, app: App, permissions: Mapping[str, str]) -> tuple[str, datetime]:
         request = urllib.request.Request(  # noqa: S310 (https or loopback: the configuration was checked)
             f"{app.api}/app/installations/{app.installation}/access_tokens",
-            data=json.dumps({"permissions": PERMISSIONS}).encode(),
+            data=json.dumps({"permissions": dict(permissions)}).encode(),
             headers={
                 "Accept": "application/vnd.github+json",
                 "Authorization": f"Bearer {signed(app, self._clock())}",
@@ -202,6 +391,9 @@ class AppTokens:
             advice = (
                 "; check app_id, app_installation and app_key_file" if error.code in (401, 403, 404) else ""
             )
+            if error.code == 422:
+                wanted = ", ".join(f"{name}: {level}" for name, level in permissions.items())
+                advice = f"; give the App these permissions, and accept them in the organization: {wanted}"
             raise GitHostError(
                 f"{app.host}: no token for the GitHub App: status {error.code}{advice}"
             ) from None

@@ -1,14 +1,41 @@
-"""GitLab: its webhooks, sent by a project, a group or the whole system, and its record of pushes."""
+"""GitLab: its webhooks, sent by a project, a group or the whole system; its record of pushes; what we change there.
 
+GitLab's documentation calls a repository a project, and its owner a group or a namespace.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
 from urllib.parse import quote
 
 import msgspec
 
-from autograder.hosts.api import Api
+from autograder.git.process import GitHostError
+from autograder.hosts.api import Api, Refusal
 from autograder.hosts.push import Event, Ignored, Move
 from autograder.hosts.record import decoded, ordered, paged
 from autograder.hosts.webhook import Endpoint, Headers, SignedHead, SignedRequest, unknown
+from autograder.hosts.writes import (
+    CONTEXT,
+    Account,
+    Branches,
+    Granted,
+    State,
+    Status,
+    account_in,
+    rows,
+    text,
+    unless,
+    without_case,
+)
+
+STATES = {
+    State.PENDING: "pending",
+    State.GRADED: "success",
+    State.NOT_GRADED: "failed",
+    State.PASSED_OVER: "canceled",
+    State.FAULT: "failed",
+}
+DEVELOPER, MAINTAINER = 30, 40  # GitLab's access levels: those who push, and those who change settings
 
 
 def check_head(headers: Headers, endpoint: Endpoint) -> None:
@@ -84,6 +111,136 @@ def names(api: Api, owner: str) -> list[str]:
         lambda page: api.get(f"/groups/{group}/projects?simple=true&per_page=100&page={page}", _headers(api)),
         "path",
     )
+
+
+def account(api: Api) -> Account:
+    """Return whose token this is.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    return account_in(api, api.call("GET", "/user", _headers(api)), "username")
+
+
+def exists(api: Api, owner: str, name: str) -> bool:
+    """Whether there is a project of this path that the token may see.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    return unless(api, "GET", f"{_path(owner, name)}?simple=true", _headers(api), status=[404]) is not None
+
+
+def create(api: Api, owner: str, name: str, _branch: str) -> None:
+    """Make a private, empty project in a group, or in the token's own namespace.
+
+    The branch that is pushed first becomes its default branch.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    space = unless(api, "GET", f"/namespaces/{quote(owner, safe='')}", _headers(api), status=[404])
+    number = space.get("id") if isinstance(space, dict) else None
+    if not isinstance(number, int):
+        raise GitHostError(f"{api.host}: there is no group {owner} in which the token may make projects")
+    body = {"name": name, "path": name, "namespace_id": number, "visibility": "private"}
+    try:
+        api.call("POST", "/projects", _headers(api), body)
+    except Refusal:
+        if not exists(api, owner, name):
+            raise
+
+
+def grant(api: Api, owner: str, name: str, logins: Sequence[str]) -> Granted:
+    """Make these accounts members of the project who may push (Developer).
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused; for instance, there is no such account.
+    """
+    place = f"{_path(owner, name)}/members"
+    levels: dict[str, int] = {}
+    for row in rows(api.get(f"{place}?per_page=100", _headers(api))):
+        level = row.get("access_level")
+        levels[text(row, "username").lower()] = level if isinstance(level, int) else 0
+    added = [login for login in logins if levels.get(login.lower(), 0) < DEVELOPER]
+    for login in added:
+        found = rows(api.get(f"/users?username={quote(login, safe='')}", _headers(api)))
+        number = next(
+            (row.get("id") for row in found if text(row, "username").lower() == login.lower()), None
+        )
+        if not isinstance(number, int):
+            raise GitHostError(f"{api.host}: there is no account {login}")
+        if login.lower() in levels:
+            api.call("PUT", f"{place}/{number}", _headers(api), {"access_level": DEVELOPER})
+        else:
+            body = {"user_id": number, "access_level": DEVELOPER}
+            unless(api, "POST", place, _headers(api), body, status=[409])
+    wanted = without_case(logins)
+    others = [login for login, level in levels.items() if level >= DEVELOPER and login not in wanted]
+    return Granted(tuple(logins), tuple(added), others=tuple(others))
+
+
+def protect(api: Api, owner: str, name: str, branches: Branches) -> list[str]:
+    """Protect a graded branch from deletion and from being moved back, and the feedback branch from all students.
+
+    GitLab itself protects the first branch in such a way that students cannot push to it, so that is replaced.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    for branch, level in ((branches.graded, DEVELOPER), (branches.feedback, MAINTAINER)):
+        place = f"{_path(owner, name)}/protected_branches"
+        one = f"{place}/{quote(branch, safe='')}"
+        there = unless(api, "GET", one, _headers(api), status=[404])
+        if isinstance(there, dict):
+            levels = {row.get("access_level") for row in rows(there.get("push_access_levels"))}
+            if levels == {level} and there.get("allow_force_push") is False:
+                continue
+            unless(api, "DELETE", one, _headers(api), status=[404])
+        body = {
+            "name": branch,
+            "push_access_level": level,
+            "merge_access_level": level,
+            "allow_force_push": False,
+        }
+        api.call("POST", place, _headers(api), body)
+    return []
+
+
+def add_webhook(api: Api, owner: str, name: str, url: str, secret: str) -> bool:
+    """Make the webhook, unless the project or its group has it; return whether it was made.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    place = f"{_path(owner, name)}/hooks"
+    group = f"/groups/{quote(owner, safe='')}/hooks?per_page=100"
+    of_group = unless(api, "GET", group, _headers(api), status=[401, 403, 404])
+    there = [*rows(of_group), *rows(api.get(f"{place}?per_page=100", _headers(api)))]
+    if any(text(row, "url") == url for row in there):
+        return False
+    api.call("POST", place, _headers(api), {"url": url, "token": secret, "push_events": True})
+    return True
+
+
+def set_status(api: Api, owner: str, name: str, status: Status) -> None:
+    """Set the status of a commit. GitLab refuses to set a status that the commit has already; that is no error.
+
+    Raises:
+        GitHostError: GitLab did not respond, or refused.
+    """
+    body = {"state": STATES[status.state], "description": status.line, "name": CONTEXT}
+    url = {"target_url": status.url} if status.url else {}
+    try:
+        place = f"{_path(owner, name)}/statuses/{status.commit}"
+        api.call("POST", place, _headers(api), {**body, **url})
+    except Refusal as error:
+        if error.status != 400 or "transition" not in error.reason:
+            raise
+
+
+def _path(owner: str, name: str) -> str:
+    return f"/projects/{quote(f'{owner}/{name}', safe='')}"
 
 
 def _headers(api: Api) -> dict[str, str]:

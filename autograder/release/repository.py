@@ -57,6 +57,15 @@ def create(folder: Path, starter: Starter) -> str:
     return commit
 
 
+def pack(folder: Path, commit: str) -> bytes:
+    """Return a commit of a repository with all that it needs, as a pack.
+
+    Raises:
+        GraderError: git fails.
+    """
+    return _Git(folder).run("pack-objects", "--revs", "--stdout", "-q", stdin=f"{commit}\n".encode())
+
+
 def contents(folder: Path) -> Mapping[str, bytes]:
     """Return name -> content of every object of a repository, reachable or not, and of all other files in `.git`.
 

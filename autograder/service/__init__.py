@@ -5,6 +5,7 @@ It survives a crash, and runs on one machine or on several.
     serve         starts and ends the processes: web, reconciler and workers; handles signals
     http/         webhooks, pages, health
     status, staff, ci   what `autograder status`, `jobs`, `regrade` and `ci` do
+    handout       makes a repository for each student
     verification  compares published scores with the ledger, for `autograder verify`
     roster_check  compares the roster with repositories, hosts and the ledger
     attention     what staff must look at besides jobs

@@ -13,7 +13,7 @@ without a queue.
 import fcntl
 import hashlib
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
@@ -27,6 +27,7 @@ from autograder.git import feedback
 from autograder.git.fetch import branch_head
 from autograder.git.names import HEADS, is_commit, is_repository_path
 from autograder.git.remote import Credentials
+from autograder.hosts.github import CONTENTS
 from autograder.hosts.push import Push
 from autograder.language import tell
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, Source, job_id
@@ -57,9 +58,9 @@ class JobsCourse(Course):
         super().__init__(config)
         self._token = token
 
-    def credentials(self, host: str) -> Credentials:
+    def credentials(self, host: str, permissions: Mapping[str, str] = CONTENTS) -> Credentials:
         """Return the CI job's token, with the user name and the trusted certificates of the course."""
-        ours = super().credentials(host)
+        ours = super().credentials(host, permissions)
         return Credentials(token=self._token, username=ours.username, ca_file=ours.ca_file)
 
 

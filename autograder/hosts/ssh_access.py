@@ -1,0 +1,138 @@
+"""Students' ssh keys for a folder of bare repositories: each key opens the repositories that its student may push to.
+
+All students use one account of the machine, the one that git runs under. Its file authorized_keys gets a line for each
+key that students handed in. The line lets the key run one small script (`ssh-access.sh`), and nothing else. The script
+looks up the student in the file ACCESS of the repository, and runs git there.
+"""
+
+import os
+import re
+import shlex
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.errors import GraderError
+from autograder.git.names import SEGMENT
+from autograder.hosts import folder
+
+SCRIPT = Path(__file__).parent / "ssh-access.sh"
+NAME = "autograder-access.sh"
+MAX_BYTES = 64 << 10  # of a file of public keys
+_LOGIN = re.compile(SEGMENT)
+_KEY = re.compile(
+    r"(?P<key>(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com|"
+    r"sk-ecdsa-sha2-nistp256@openssh\.com) [A-Za-z0-9+/]{40,}={0,3})(?:\s.*)?"
+)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The public keys of a folder.
+
+    Attributes:
+        lines: (login name, key), sorted.
+        mistakes: what cannot be used, a line each.
+    """
+
+    lines: tuple[tuple[str, str], ...]
+    mistakes: tuple[str, ...]
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """The login names that have a key."""
+        return frozenset(login for login, _ in self.lines)
+
+
+def read(place: Path) -> Keys:
+    """Return the keys in a folder of files LOGIN.pub, each with one public key a line.
+
+    Raises:
+        GraderError: the folder cannot be read.
+    """
+    try:
+        files = sorted(place.glob("*.pub"))
+        if not place.is_dir():
+            raise GraderError(f"there is no folder {place}; make it, with a file LOGIN.pub for each student")
+    except OSError as error:
+        raise GraderError(f"cannot read {place}: {error}") from error
+    owners: dict[str, str] = {}
+    mistakes = []
+    for file in files:
+        login = file.name.removesuffix(".pub")
+        if not _LOGIN.fullmatch(login):
+            mistakes.append(f"{file}: not the name of a login: letters, digits, '.', '_' and '-'")
+            continue
+        try:
+            with file.open("rb") as stream:
+                text = stream.read(MAX_BYTES).decode("utf-8", "replace")
+        except OSError as error:
+            mistakes.append(f"{file}: {error.strerror}")
+            continue
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip() or line.lstrip().startswith("#"):
+                continue
+            match = _KEY.fullmatch(line.strip())
+            if match is None:
+                mistakes.append(f"{file}:{number}: not a public key, such as ssh-ed25519 AAAA…")
+            elif owners.setdefault(match["key"], login) != login:
+                mistakes.append(f"{file}:{number}: {owners[match['key']]} has the same key")
+    return Keys(tuple(sorted((login, key) for key, login in owners.items())), tuple(mistakes))
+
+
+def install(keys: Keys, host: str, base: Path, authorized_keys: Path) -> bool:
+    """Write the lines of `keys` into a file authorized_keys, and the script beside it; return whether anything changed.
+
+    Lines of the file that we did not write stay.
+
+    Raises:
+        GraderError: a file cannot be written.
+    """
+    script = authorized_keys.parent / NAME
+    begin, end = f"# BEGIN autograder {host}", f"# END autograder {host}"
+    command = f"{shlex.quote(str(script))} {host}"
+    if '"' in command or "\\" in command:
+        raise GraderError(f"{script}: write a path without quotes and backslashes in authorized_keys_file")
+    mine = [begin, *(f'restrict,command="{command} {login}" {key} {login}' for login, key in keys.lines), end]
+    try:
+        before = authorized_keys.read_text(encoding="utf-8") if authorized_keys.exists() else ""
+        others, inside = [], False
+        for line in before.splitlines():
+            inside = inside or line == begin
+            if not inside:
+                others.append(line)
+            inside = inside and line != end
+        changed = _write(script, _script(script, host, base), 0o755)
+        return _write(authorized_keys, "\n".join([*others, *mine]) + "\n", 0o600) or changed
+    except (OSError, UnicodeDecodeError) as error:
+        raise GraderError(f"cannot write {authorized_keys}: {error}") from error
+
+
+def _script(script: Path, host: str, base: Path) -> str:
+    """Return the text of the script, with the folders of this host and of the others that it has already."""
+    known = {}
+    if script.exists():
+        for line in script.read_text(encoding="utf-8").splitlines():
+            match = re.fullmatch(r"([a-z0-9.:-]+)\) base=(.*) ;; # a host", line.strip())
+            if match:
+                known[match[1]] = match[2]
+    known[host] = shlex.quote(str(base))
+    cases = "\n".join(f"{name}) base={place} ;; # a host" for name, place in sorted(known.items()))
+    text = SCRIPT.read_text(encoding="utf-8").replace("@ACCESS@", folder.ACCESS)
+    return text.replace("@HOSTS@", cases)
+
+
+def _write(file: Path, text: str, mode: int) -> bool:
+    """Replace a file in one step, if its text or mode differs; it belongs to whom its folder belongs to."""
+    if file.exists() and file.read_text(encoding="utf-8") == text and file.stat().st_mode & 0o777 == mode:
+        return False
+    if not file.parent.exists():
+        file.parent.mkdir(mode=0o700)
+        folder.give(file.parent, file.parent.parent)
+    descriptor, draft = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    Path(draft).chmod(mode)
+    folder.give(Path(draft), file.parent)
+    Path(draft).rename(file)
+    return True
