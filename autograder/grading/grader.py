@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +26,7 @@ from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.trial import CaseFacts, Trial, TrialCase
 from autograder.own_process import own_process
 from autograder.report import Report, SuiteFault, from_json
-from autograder.sandbox.policy import ONE_THREAD
+from autograder.sandbox.policy import NO_GPU, ONE_THREAD
 from autograder.verdict import CaseResult
 
 Key = TypeVar("Key")
@@ -80,6 +80,7 @@ class Grader:
         environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.suite = str(config.path(config.assignment(assignment).suite))
+        self._devices = config.assignment(assignment).devices
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.environment = environment
@@ -102,7 +103,7 @@ class Grader:
                 own_process(SUITE_SERVER, *arguments),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
-                env={**_environment(), **self.environment},
+                env={**_environment(self._devices), **self.environment},
                 start_new_session=True,  # Ctrl-C reaches only this process, and this process ends the server
             )
         self._channel = ours
@@ -283,8 +284,9 @@ def _fault(result: Mapping[str, Any]) -> GraderError:
     return SuiteError(message, result["suite"]) if "suite" in result else GraderError(message)
 
 
-def _environment() -> dict[str, str]:
+def _environment(devices: Sequence[str]) -> dict[str, str]:
     """Return the environment variables that the server needs, without the caller's settings for pytest or Python."""
     keep = ("PATH", "HOME", "TMPDIR", "LANG", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "AUTOGRADER_SECRET")
     docker = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "XDG_RUNTIME_DIR")
-    return {**ONE_THREAD, **{name: os.environ[name] for name in (*keep, *docker) if name in os.environ}}
+    kept = {name: os.environ[name] for name in (*keep, *docker) if name in os.environ}
+    return {**ONE_THREAD, **kept, **({} if devices else NO_GPU)}

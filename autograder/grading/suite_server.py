@@ -8,7 +8,9 @@ Theory of operation
 2. pytest collects the suite. No file of any submission is on the import path.
 3. The suite checks itself: every case runs once with the reference in place of a student. A case that the
    reference fails is our fault, and nothing is graded. The self-check also loads all modules that a first call
-   would load, so that the forks have them already.
+   would load, so that the forks have them already. If the assignment has devices, a fork checks the suite instead,
+   because CUDA cannot be used in the forks of a process that has used it; and it checks once more with the reference
+   in the sandbox, which shows whether the devices can be used there.
 4. For each request the server forks a checking process. This process opens a session in the sandbox, lets pytest
    run the collected items, and sends the result. If it dies without a result, the server reports our fault.
 
@@ -145,7 +147,8 @@ class Server:
         """Check the suite, wait for the wall, prepare the data that all submissions share, and report "ready"."""
         if self.problems:
             raise GraderError("the suite cannot be collected: " + "\n  ".join(self.problems))
-        self.check_suite(session)
+        if not self.assignment.devices:
+            self.check_suite(session)
         self.wall.ready()
         self.reference = read_tree(self.config.path(self.config.reference))
         # Files that hold no solution: students do not write them.
@@ -153,6 +156,8 @@ class Server:
         self.secret = self.config.secret()
         self.provenance = self.describe()
         self.prepare()
+        if self.assignment.devices:
+            self.check_suite_in_fork(session)
         gc.collect()
         gc.freeze()  # so the collector in a fork does not touch these objects, and their pages stay shared
         with contextlib.suppress(OSError):  # no /proc: not Linux
@@ -163,17 +168,51 @@ class Server:
         self.send({"ready": self.provenance, "cases": listed})
         self.is_ready = True
 
-    def check_suite(self, session: pytest.Session) -> None:
+    def check_suite_in_fork(self, session: pytest.Session) -> None:
+        """Run every case with the reference in place of a student, in a fork: here, then in the sandbox.
+
+        Raises:
+            GraderError: the reference fails a case.
+        """
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            fault = "the check of the suite ended without a result"
+            try:
+                os.close(reader)
+                self.check_suite(session)
+                with self.open_reference() as sandbox:
+                    self.check_suite(session, sandbox)
+                fault = ""
+            except GraderError as error:
+                fault = error.for_staff()
+            except BaseException:  # noqa: BLE001 (sent to the server, which shows it)
+                fault = traceback.format_exc()
+            finally:
+                with os.fdopen(writer, "wb") as file:
+                    file.write(fault.encode("utf-8", "backslashreplace"))
+                os._exit(bool(fault))
+        os.close(writer)
+        with os.fdopen(reader, "rb") as file:
+            fault = file.read().decode("utf-8", "backslashreplace")
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if fault or code:
+            raise GraderError(fault or f"the check of the suite ended with {code}; see `autograder doctor`")
+
+    def check_suite(self, session: pytest.Session, sandbox: Session | None = None) -> None:
         """Run every case with the reference in place of a student. This also warms up the process before it forks.
 
         Raises:
             GraderError: the reference fails a case.
         """
-        results, _ = self.run_items(session, Run(None, self.limits, seed=b"self-check"))
+        results, _ = self.run_items(session, Run(sandbox, self.limits, seed=b"self-check"))
         failed = [case for case in results if case.verdict is not Verdict.PASSED]
         if failed:
             lines = "\n".join(f"  {case.name}: {case.message}" for case in failed)
-            raise GraderError(f"the reference itself fails {len(failed)} case(s) of {self.suite}:\n{lines}")
+            where = " in the sandbox" if sandbox is not None else ""
+            raise GraderError(
+                f"the reference itself fails {len(failed)} case(s) of {self.suite}{where}:\n{lines}"
+            )
 
     def prepare(self) -> None:
         """Make the files that every build starts from, without any file of a student. The cache keeps the result."""
@@ -310,7 +349,7 @@ class Server:
             facts |= {"tree_digest": tree, "seed_id": hashlib.sha256(seed).hexdigest()[:16]}
             files = self.with_given(files)
             with (
-                Turns(self.config.state / "turns").together() as turn,
+                self.turns().together(self.assignment.devices) as turn,
                 self.wall.open(files, self.limits) as sandbox,
             ):
                 failure = self.build(sandbox, files)
@@ -350,7 +389,7 @@ class Server:
         for item, following in zip(items, [*items[1:], None], strict=True):
             name = names[item.nodeid]
             first = run.draws.get(name, 0)
-            for draw in range(first, first + (1 if run.session is None else DRAWS)):
+            for draw in range(first, first + (1 if run.open_reference is None else DRAWS)):
                 if draw:
                     run.draws[name] = draw
                 fault = self.run_item(item, following, run)
@@ -373,6 +412,10 @@ class Server:
         run.fault = None
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         return run.fault
+
+    def turns(self) -> Turns:
+        """Return the locks of this course on this machine."""
+        return Turns(self.config.state / "turns")
 
     @contextlib.contextmanager
     def open_reference(self) -> Iterator[Session]:
@@ -400,6 +443,7 @@ class Server:
         sandbox, failure = None, None
         try:
             with contextlib.ExitStack() as stack:
+                stack.enter_context(self.turns().with_devices(self.assignment.devices))
                 if not trial.here:
                     files = self.with_given(read_tree(path))
                     sandbox = stack.enter_context(self.wall.open(files, self.limits))

@@ -1,38 +1,62 @@
-"""Lets one submission be graded alone on this machine, and the others side by side.
+"""Lets one submission be graded alone on this machine, the others side by side, and one at a time on a device.
 
     turns = Turns(folder)
-    with turns.together() as turn:       # any number of processes at a time
+    with turns.together(devices) as turn:  # any number of processes at a time, but one for each device
         ...
-        with turn.alone():               # waits until no other process is in `together`
+        with turn.alone():                 # waits until no other process is in `together`
             ...
 
-Two files are locked with flock. Who waits to be alone keeps the gate, through which everybody comes, so newcomers
-come after it. If the files cannot be made, nobody waits. A lock ends with its process, whatever happens to that.
+Files are locked with flock. Who waits to be alone keeps the gate, through which everybody comes, so newcomers come
+after it. If the files cannot be made, nobody waits. A lock ends with its process, whatever happens to that. Each lock
+is also given up by name, because a process that was forked meanwhile may have the file for longer.
+
+Nobody can wait indefinitely, because locks are taken in one order: devices by name, then the gate, then the room. Who
+waits for a device is not in the room yet, so it does not keep the process that has the device from being alone.
 """
 
 import contextlib
 import fcntl
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from autograder.locks import open_lock
+
+_SHARED = re.compile(r"/dev/nvidia(ctl|-.+)|/dev/kfd")
 
 
 class Turns:
     """The locks in one folder. Processes that use the same folder take turns.
 
     Args:
-        folder: for the two files; it is made.
+        folder: for the files; it is made.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     @contextlib.contextmanager
-    def together(self) -> Iterator["Turn"]:
-        """Wait while somebody is alone, then work beside others."""
-        with contextlib.ExitStack() as files:
+    def with_devices(self, devices: Iterable[str]) -> Iterator[None]:
+        """Wait until no other process has one of these device nodes, then have them all.
+
+        Call it outside of `together`. The control nodes that all GPUs of a machine share are nobody's.
+        """
+        names = {os.path.realpath(device) for device in devices if not _SHARED.fullmatch(device)}
+        with contextlib.ExitStack() as locks:
+            with contextlib.suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                for name in sorted(names):
+                    file = locks.enter_context(open_lock(self._folder / f"device{name.replace('/', '-')}"))
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                    locks.callback(fcntl.flock, file, fcntl.LOCK_UN)
+            yield
+
+    @contextlib.contextmanager
+    def together(self, devices: Iterable[str] = ()) -> Iterator["Turn"]:
+        """Wait for the devices, and while somebody is alone; then work beside others."""
+        with self.with_devices(devices), contextlib.ExitStack() as files:
             turn = NO_TURN
             with contextlib.suppress(OSError):
                 self._folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +64,7 @@ class Turns:
                     files.enter_context(open_lock(self._folder / name)) for name in ("gate", "room")
                 )
                 turn = Turn(gate, room)
+                files.callback(fcntl.flock, room, fcntl.LOCK_UN)
             turn.enter()
             yield turn
 

@@ -108,7 +108,7 @@ class BwrapWall(ControlledWall):
         try:
             return self._popen(
                 [find_bwrap(), *policy.arguments(self._policy, files, control.fileno())],
-                policy.ENVIRONMENT,
+                policy.environment(self._policy.devices),
                 (control.fileno(), *files.values()),
             )
         finally:

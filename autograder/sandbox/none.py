@@ -37,7 +37,7 @@ START_PLAIN_CASE = (
     "import sys; sys.path[0] = sys.argv[1]; from autograder.sandbox.inside import plain; "
     "del sys.path[0]; plain.main(sys.argv[2])"  # `import src` must not find the staff's own `src` there
 )
-INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+INHERITED = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES")
 
 
 class NoWall:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -46,7 +46,13 @@ ENVIRONMENT: Mapping[str, str] = {
     **ONE_THREAD,
     # With this, sets have the same order at each regrade.
     "PYTHONHASHSEED": "0",
+    # torch.cuda.is_available() asks the driver's library for management, which leaves CUDA usable after a fork.
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
 }
+
+NO_GPU: Mapping[str, str] = {"CUDA_VISIBLE_DEVICES": ""}
+"""For processes of an assignment without devices: they cannot initialise CUDA by accident, after which no fork of them
+could use it."""
 
 SYSTEM_DIRECTORIES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 SYSTEM_FILES = ("/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d", "/etc/alternatives")
@@ -121,6 +127,11 @@ class Interpreter:
             prefixes=tuple(dict.fromkeys((sys.base_prefix, sys.base_exec_prefix))),
             site_packages=tuple(dict.fromkeys(path for path in site if Path(path).is_dir())),
         )
+
+
+def environment(devices: Sequence[str]) -> dict[str, str]:
+    """Return the environment variables in a sandbox that shows these device nodes."""
+    return {**ENVIRONMENT, **({} if devices else NO_GPU)}
 
 
 @dataclass(frozen=True)

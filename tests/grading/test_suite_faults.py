@@ -94,7 +94,7 @@ def test_wrong_submissions_stay_wrong_and_do_not_read_expected_values(course_fol
         report = grader.grade(course_folder.submission(f"wrong-{name}", code))
         assert [case.verdict.value for case in report.cases] == ["wrong", "wrong"]
         assert report.cases[1].message == "the result is not what the task asks for"
-        assert "643" not in dumps(report.to_json())
+        assert not any("643" in case.message for case in report.cases)  # measured times may have any digits
 
 
 @pytest.mark.sandbox

@@ -100,7 +100,7 @@ def arguments(container: Container, *, seccomp: str, uid: int) -> list[str]:
         # PATH comes from the image, because it depends on the image. All other variables are the same in every sandbox.
         *(
             word
-            for name, value in policy.ENVIRONMENT.items()
+            for name, value in policy.environment(container.devices).items()
             if name != "PATH"
             for word in ("--env", f"{name}={value}")
         ),
