@@ -101,6 +101,8 @@ def _secrets(config: "Config") -> list[tuple[str, str, str]]:
     wanted = [
         ("course secret", secrets.SECRET_VARIABLE, config.secret_file),
         ("staff token", secrets.STAFF_TOKEN_VARIABLE, config.service.staff_token_file),
+        ("password for mail", secrets.SMTP_PASSWORD_VARIABLE, config.notices.smtp_password_file),
+        ("webhook of notices", secrets.NOTICES_WEBHOOK_VARIABLE, config.notices.webhook_file),
     ]
     for name, host in config.hosts.items():
         wanted.append((f"token of {name}", secrets.of_host(secrets.TOKEN_VARIABLE, name), host.token_file))

@@ -21,6 +21,7 @@ from autograder.cli.hook import hook
 from autograder.cli.image import image
 from autograder.cli.jobs import jobs, pushes, regrade, republish
 from autograder.cli.ledger import ledger
+from autograder.cli.notices import notices
 from autograder.cli.release import release
 from autograder.cli.roster import roster
 from autograder.cli.service import serve, status, worker
@@ -32,7 +33,7 @@ from autograder.errors import ConfigError, GraderError
 COMMANDS = {
     "Grade": (grade, export, verify, ci),
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
-    "Set up and maintain": (config_group, doctor, roster, hook, ledger),
+    "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
     "Hand out": (release, suite, handout),
     "Around the term": (collect, similar),
 }

@@ -38,6 +38,8 @@ _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 _API = re.compile(
     r"(?:https://[A-Za-z0-9.:-]+|http://(?:localhost|127\.0\.0\.1)(?::[0-9]{1,5})?)(?:/[A-Za-z0-9._~/-]*[^/])?"
 )
+_MAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,255}")
+_SMTP = re.compile(r"(?P<kind>smtp|starttls|smtps)://(?P<host>[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})")
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
 Keys = tuple[str, ...]
@@ -166,6 +168,7 @@ class _Reader:
         for name in hosts:
             self._check_host(config, name)
         self._check_service(config)
+        self._check_notices(config)
         if config.course.roster and not config.course.roster.endswith(".csv"):
             raise self._wrong(("course", "roster"), "must be a .csv file")
         for name in assignments:
@@ -328,6 +331,29 @@ class _Reader:
                     ("feedback", key),
                     "cannot be the author of a commit: remove < and >, and any . , : ; ' \" at either end",
                 )
+
+    def _check_notices(self, config: Config) -> None:
+        notices = config.notices
+        for key, addresses in (("mail_to", notices.mail_to), ("mail_from", (notices.mail_from,))):
+            for address in addresses:
+                if not _MAIL.fullmatch(address):
+                    raise self._wrong(
+                        ("notices", key), f"{address!r:.100} is not a mail address, such as ta@uni.example"
+                    )
+        server = _SMTP.fullmatch(notices.smtp)
+        if not server or int(server["port"]) > 65535:
+            raise self._wrong(
+                ("notices", "smtp"),
+                "must be smtp://localhost:25, starttls://HOST:587 or smtps://HOST:465, with a port",
+            )
+        if (
+            notices.smtp_user
+            and server["kind"] == "smtp"
+            and server["host"] not in ("localhost", "127.0.0.1")
+        ):
+            raise self._wrong(
+                ("notices", "smtp"), "a password is sent over TLS only: write starttls:// or smtps://"
+            )
 
     def _check_assignment(self, config: Config, name: str) -> None:
         assignment, keys = config.assignments[name], ("assignments", name)

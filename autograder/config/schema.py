@@ -27,6 +27,7 @@ QUEUES: tuple[QueueName, ...] = get_args(QueueName)
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(gt=0)]
 Days = Annotated[float, Meta(gt=0)]
+Minutes = Annotated[float, Meta(gt=0)]
 Bytes = Annotated[int, Meta(gt=0)]
 Number = Annotated[int, Meta(gt=0)]
 
@@ -342,6 +343,33 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return Form(self.score, languages(self.language))
 
 
+class NoticesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Messages to staff when jobs are dead, a suite is at fault, a queue waits, or the service has a problem.
+
+    Attributes:
+        mail_to: addresses that get a mail.
+        mail_from: the sender of the mails.
+        smtp: the mail server: smtp://HOST:PORT of this machine, starttls://HOST:587 or smtps://HOST:465.
+        smtp_user: user name for the mail server.
+        smtp_password_file: file of the password for the mail server.
+        webhook_file: file of an address that gets a POST request, such as an incoming webhook of a chat.
+        webhook_kind: the form of the request: `slack` (also Mattermost and Rocket.Chat), `discord`, `dingtalk` (also
+            WeCom), `feishu`, or `json`, which has all facts.
+        after_minutes: how long a queue must wait, or a problem last, before staff are told.
+        pause_minutes: the least time between two messages; what happens meanwhile is in the next one.
+    """
+
+    mail_to: tuple[str, ...] = ()
+    mail_from: str = Identity.email
+    smtp: str = "smtp://localhost:25"
+    smtp_user: str = ""
+    smtp_password_file: str = ""
+    webhook_file: str = ""
+    webhook_kind: Literal["slack", "discord", "dingtalk", "feishu", "json"] = "slack"
+    after_minutes: Minutes = 10.0
+    pause_minutes: Minutes = 10.0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole configuration file.
 
@@ -349,7 +377,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         assignments: the assignments, by name.
         reference: the folder that holds the solved src/.
         secret_file: file of the course secret, from which random inputs are drawn; made at the first start.
-        course, starter, sandbox, ledger, service, feedback: the tables of these names.
+        course, starter, sandbox, ledger, service, feedback, notices: the tables of these names.
         hosts: the hosts, by the name that the ledger records.
         folder: the folder that contains the file; paths in the file are relative to it. It is not a key of the file.
         file: the path of the file, and `lines`: the line of each table and key by its full name, for messages. Neither
@@ -365,6 +393,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: LedgerConfig = LedgerConfig()
     service: ServiceConfig = ServiceConfig()
     feedback: FeedbackConfig = FeedbackConfig()
+    notices: NoticesConfig = NoticesConfig()
     hosts: dict[str, HostConfig] = {}
     folder: str = "."
     file: str = ""

@@ -787,6 +787,8 @@ class Course:
         """Yield a line for each secret that other users can read, and for a spool that they can write to."""
         files = [self._file(self.config.secret_file), self._file(self.config.service.staff_token_file)]
         files.append(self.feedback.signing_key)
+        notices = self.config.notices
+        files += [self._file(notices.smtp_password_file), self._file(notices.webhook_file)]
         for host in self.config.hosts.values():
             files += [
                 self._file(getattr(host, f"{key}_file"))

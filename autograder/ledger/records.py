@@ -138,6 +138,23 @@ class GradedTree:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A report, and the cases in it that do not count on their first draw, because the reference failed them there.
+
+    Attributes:
+        id: number of the report; a later report has a greater one.
+        suite_digest: of the suite that graded; empty if the report does not have it.
+        cases: their names.
+    """
+
+    id: int
+    assignment: str
+    suite_digest: str
+    cases: tuple[str, ...]
+    recorded: datetime
+
+
+@dataclass(frozen=True)
 class FeedbackCommit:
     """A commit on the feedback branch that shows a job's report. `shows` is the sha256 of its files, hex."""
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,9 +11,9 @@ from autograder.ledger import rows, tables
 from autograder.ledger.database import canonical, insert_new
 from autograder.ledger.faults import Conflict, IllegalTransition, LedgerError
 from autograder.ledger.part import Part
-from autograder.ledger.records import GradedJob, GradedTree, Recorded, StoredReport
+from autograder.ledger.records import Drawn, GradedJob, GradedTree, Recorded, StoredReport
 from autograder.ledger.states import JobState
-from autograder.ledger.values import require_json, storable
+from autograder.ledger.values import require_json, storable, utc
 from autograder.report import Report, from_json
 
 _re, _rc, _j = tables.reports.c, tables.report_cases.c, tables.jobs.c
@@ -138,6 +139,26 @@ class Reports(Part):
         with self.database.reading() as connection:
             found: dict[str, Any] | None = connection.execute(query).scalar()
             return found
+
+    def draws_since(self, report: int, since: datetime) -> list[Drawn]:
+        """Return the reports after the one with this number that were recorded after `since`, the oldest first."""
+        query = (
+            sa.select(_re.id, _re.provenance, _re.recorded, _j.assignment)
+            .select_from(tables.reports.join(tables.jobs, _re.job_id == _j.id))
+            .where(_re.id > report, _re.recorded >= utc(since))
+            .order_by(_re.id)
+        )
+        with self.database.reading() as connection:
+            return [
+                Drawn(
+                    row.id,
+                    row.assignment,
+                    str(row.provenance.get("suite_digest") or ""),
+                    tuple(row.provenance.get("draws") or ()),
+                    row.recorded,
+                )
+                for row in connection.execute(query)
+            ]
 
 
 def report_of(connection: sa.Connection, job: str) -> StoredReport | None:

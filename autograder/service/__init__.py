@@ -8,6 +8,7 @@ It survives a crash, and runs on one machine or on several.
     handout       makes a repository for each student
     verification  compares published scores with the ledger, for `autograder verify`
     roster_check  compares the roster with repositories, hosts and the ledger
+    notices       tells staff by mail or webhook what needs them; channels: how
     attention     what staff must look at besides jobs
     belonging     whether this machine has the course's secret, suites and reference
     readiness     what keeps the course from grading: suites and sandboxes are tried

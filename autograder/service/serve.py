@@ -51,6 +51,7 @@ from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.jobs.queue import Consumer, Queue, QueueAway, prepare
 from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
+from autograder.service.notices import Notices
 from autograder.service.service import Service
 
 Say = Callable[[str], None]
@@ -426,6 +427,7 @@ class Web:
             checks=[self._reconciler.problems, spool.problems, lambda: _ending(signals), _all(checks)],
             later=self._opener.submit,
         )
+        self._notices = Notices(service)
         self._server = uvicorn.Server(listener.config(app.create(service)))
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._listening = _listening(listen or shared.config.service.listen)
@@ -436,13 +438,15 @@ class Web:
         """Start to take pushes."""
         self._thread.start()
         self._reconciler.start()
+        self._notices.start()
 
     def alive(self) -> bool:
         """Return whether the server runs."""
         return self._thread.is_alive()
 
     def stop_reconciling(self) -> None:
-        """Stop the reconciler."""
+        """Stop the reconciler and the notices."""
+        self._notices.stop()
         self._reconciler.stop()
 
     def stop(self) -> None:

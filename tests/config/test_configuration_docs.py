@@ -29,10 +29,14 @@ TABLES = {
     '`[hosts."NAME"]`': schema.HostConfig,
     "`[service]`": schema.ServiceConfig,
     "`[feedback]`": schema.FeedbackConfig,
+    "`[notices]`": schema.NoticesConfig,
     "`[ledger]`": schema.LedgerConfig,
     "`[sandbox]`": schema.SandboxConfig,
 }
-TABLES_OF_TOP = {"course", "starter", "assignments", "hosts", "sandbox", "ledger", "service", "feedback"}
+TABLES_OF_TOP = {
+    *("course", "starter", "assignments", "hosts", "sandbox", "ledger", "service", "feedback"),
+    "notices",
+}
 NO_KEYS = {*TABLES_OF_TOP, *reading.NO_KEYS}
 
 
@@ -88,7 +92,7 @@ def test_every_kind_of_host_is_documented():
 
 def test_every_variable_is_documented():
     names = [value for name, value in vars(secrets).items() if name.endswith("_VARIABLE")]
-    assert len(names) == 6
+    assert len(names) == 8
     for name in [*names, CONFIG_VARIABLE]:
         assert f"| `{name}" in DOCUMENT
 
