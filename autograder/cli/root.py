@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from autograder import __version__
+from autograder.cli.authoring import init, new
 from autograder.cli.ci import ci
 from autograder.cli.config import config_group
 from autograder.cli.doctor import doctor
@@ -34,7 +35,7 @@ COMMANDS = {
     "Grade": (grade, export, verify, ci),
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
-    "Hand out": (release, suite, handout),
+    "Write and hand out": (init, new, suite, release, handout),
     "Around the term": (collect, similar),
 }
 """The commands by purpose, as `autograder --help` lists them."""

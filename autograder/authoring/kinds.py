@@ -1,0 +1,69 @@
+"""The kinds of assignments that `autograder new` makes."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class CaseText:
+    """One case, as the handout lists it: its points, and what it asks, in English and in Chinese."""
+
+    points: int
+    english: str
+    chinese: str
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of assignment.
+
+    Attributes:
+        folder: its folder in `templates/`.
+        about: for `--help`.
+        title: default title.
+        file: where students write, below src/; `@module@` is a placeholder.
+        packages: what student code may import besides the standard library.
+        cases: the cases of its suite, in order.
+        sample: what the wrong sample does, as the name of a folder.
+        tables: further lines of `[assignments.NAME]`, with placeholders.
+        more: further tables of the assignment, with placeholders.
+        tools: what students install besides the packages, pytest and pytest-timeout.
+    """
+
+    folder: str
+    about: str
+    title: str
+    file: str
+    packages: tuple[str, ...]
+    cases: tuple[CaseText, ...]
+    sample: str
+    tables: str = ""
+    more: str = ""
+    tools: tuple[str, ...] = ()
+
+
+NUMPY = Kind(
+    "numpy",
+    "NumPy",
+    "Rows of length 1",
+    "@module@.py",
+    ("numpy",),
+    (
+        CaseText(50, "every row has length 1", "每一行的长度为 1"),
+        CaseText(25, "a row of zeros, in float32", "全零的行，float32"),
+        CaseText(25, "what does not have two dimensions is refused", "不是二维时报错"),
+    ),
+    "columns",
+)
+PLAIN = Kind(
+    "plain",
+    "Python without packages",
+    "Intervals",
+    "@module@.py",
+    (),
+    (
+        CaseText(50, "intervals that overlap, in any order", "任意顺序、互相重叠的区间"),
+        CaseText(25, "intervals that touch, and none", "首尾相接的区间，以及空列表"),
+        CaseText(25, "an interval that ends before it begins is refused", "终点小于起点时报错"),
+    ),
+    "touching",
+)
