@@ -32,7 +32,7 @@ def _kind_options(command: _Command) -> _Command:
 @click.option("--first", default="a0", show_default=True, help="Name of the first assignment.")
 @_kind_options
 def init(folder: Path, course: str, first: str, kind: str | None) -> None:
-    """Make a course in a new folder, with a first assignment that works as it is.
+    """Make a course in a new folder, with a first assignment.
 
     The course is a folder with autograder.toml; the program stays where it is installed. Without an option, the first
     assignment is about NumPy.
@@ -55,7 +55,7 @@ def init(folder: Path, course: str, first: str, kind: str | None) -> None:
 @_kind_options
 @config_option
 def new(assignment: str, task: int | None, title: str, kind: str | None, config_file: Path) -> None:
-    """Add an assignment to the course that works as it is: then change it.
+    """Add an assignment that works as it is, to be changed.
 
     It has a function to write with its solution, probes, three cases, visible tests, a wrong sample, a handout and its
     configuration. Without an option, it is about NumPy.
