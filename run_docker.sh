@@ -3,6 +3,9 @@
 #
 #   bash run_docker.sh                                a shell in /workspace/<repository>
 #   bash run_docker.sh pytest test_with_ref.py        one command there
+#   bash run_docker.sh --help                         this text
+#
+# Both begin in your repository, so there is no need to change into it first.
 #
 # The image is taken from this machine, else from a file a_env_v1.tar (or a_env_light_v1.tar, without CUDA) with its
 # .sha256 beside this script. A GPU is used when there is one. Files that the command makes belong to you.
@@ -22,6 +25,28 @@ fail() { # fail WHAT NEXT
     say "next: $2"
     exit 1
 }
+
+help() { # prints the text at the top of this file
+    local line
+    while IFS= read -r line; do
+        case $line in
+            '#!'*) ;;
+            '#'*)
+                line=${line#\#}
+                printf '%s\n' "${line# }"
+                ;;
+            *) return ;;
+        esac
+    done < "${BASH_SOURCE[0]}"
+}
+
+case ${1:-} in
+    -h | --help)
+        help
+        exit 0
+        ;;
+    -*) fail "$1: there is no such option" "bash run_docker.sh --help" ;;
+esac
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Collection, Mapping
 
 _HEADING = re.compile(r"(#+) ")
+_PART = re.compile(r"# \S.* -{8,}")  # the heading of a part of a Python file, such as `# Task1 ------------`
+_PART_CONDITION = re.compile(r"# with (\S+)")
 _CONDITION = re.compile(r"<!-- (with|without) (\S+) -->")
 _LINK = re.compile(r"\[([^\]]*)\]\(([^)\s]+)\)")
 _ROW = re.compile(r"\| \[[^\]]*\]\(\.\./([^)]+)\)")
@@ -42,6 +44,27 @@ def readme(text: str, paths: Collection[str], document: str, documents: Mapping[
         return words if target.startswith("../") else match[0]
 
     return re.sub(r"\n{3,}", "\n\n", _LINK.sub(link, text)) + "\n"
+
+
+def own_sections(text: str, paths: Collection[str]) -> str:
+    """Return a Python file of tests without the parts that need a file which is not among `paths`.
+
+    A part begins with a heading `# NAME --------`. If the next line is `# with PATH`, the part needs that file.
+    """
+    kept: list[str] = []
+    skipped = False
+    before = ""
+    for line in text.splitlines():
+        condition = _PART_CONDITION.fullmatch(line) if _PART.fullmatch(before) else None
+        if _PART.fullmatch(line):
+            skipped = False
+        if condition and condition[1] not in paths:
+            skipped = True
+            kept.pop()  # the heading
+        if not skipped and not condition:
+            kept.append(line)
+        before = line
+    return re.sub(r"\n{4,}", "\n\n\n", "\n".join(kept)).rstrip("\n") + "\n"
 
 
 def _lines(text: str, paths: Collection[str]) -> list[str]:

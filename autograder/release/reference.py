@@ -25,6 +25,7 @@ from autograder.submission import PACKAGE, digest, read_tree
 NAME = "ref"
 EXTENSION = "softmax_ext"  # a folder with C++ and its build; only the compiled module is released
 VISIBLE = "test_with_ref.py"
+OPTIONS = "conftest.py"
 DATE = 1767225600  # the date of the files in the wheel: 2026-01-01
 SECONDS = 1200.0
 NAMED = "__released_to__"  # in each Python file of a wheel that is for one student
@@ -250,7 +251,10 @@ def _works(folder: Path, wheel: Path, settings: Config, sources: dict[str, bytes
     for path, content in sources.items():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout / path).write_bytes(content)
-    (checkout / VISIBLE).write_bytes((settings.path(settings.reference) / VISIBLE).read_bytes())
+    beside = settings.path(settings.reference)
+    (checkout / VISIBLE).write_bytes((beside / VISIBLE).read_bytes())
+    if (beside / OPTIONS).is_file():
+        (checkout / OPTIONS).write_bytes((beside / OPTIONS).read_bytes())
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CXX") if key in os.environ}

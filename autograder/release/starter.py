@@ -172,10 +172,11 @@ def build(settings: Config, assignment: str, *, now: datetime | None = None) -> 
     for path in beside.tests:
         with problems.collected():
             files[path] = with_packages(_text(files[path], path), packages).encode()
+    cut = _own_sections(files, (*beside.tests, *beside.theirs))
     named = {path for path in mine if path in owners} if release.complete else stubs
     files |= beside.handouts(frozenset({*files, *beside.documents}), release.task, named)
     problems.refuse()
-    _tidy(files, root)
+    _tidy(files, root, cut)
     title = settings.assignment(assignment).title or assignment
     theirs = frozenset({*stubs, *beside.tests, *beside.theirs})
     return Starter(
@@ -188,6 +189,18 @@ def build(settings: Config, assignment: str, *, now: datetime | None = None) -> 
         frozenset(public),
         {path: other for path, other in given.items() if markers.regions(sources[path].decode(), path)},
     )
+
+
+def _own_sections(files: dict[str, bytes], tests: Iterable[str]) -> list[str]:
+    """Remove the parts of tests about tasks that the starter does not have; return the files that this changed."""
+    cut = []
+    for path in dict.fromkeys(tests):
+        if path.endswith(".py"):
+            new = handout.own_sections(_text(files[path], path), frozenset(files)).encode()
+            if new != files[path]:
+                files[path] = new
+                cut.append(path)
+    return cut
 
 
 def belongs(settings: Config, assignment: str, path: str) -> bool:
@@ -404,15 +417,15 @@ def _text(content: bytes, path: str) -> str:
         raise GraderError(f"{path} is not UTF-8: {error.reason}; save it as UTF-8") from error
 
 
-def _tidy(files: dict[str, bytes], root: Path) -> None:
-    """Remove imports that are no longer used from src/, and format it. This changes `files`.
+def _tidy(files: dict[str, bytes], root: Path, cut: Sequence[str]) -> None:
+    """Remove imports that are no longer used from src/ and from the files `cut`, and format them. This changes `files`.
 
-    The course's settings of ruff hold, if it has some. Files beside src/ are handed out as they are.
+    The course's settings of ruff hold, if it has some. Other files beside src/ are handed out as they are.
 
     Raises:
         GraderError: ruff is not installed, or finds a mistake, such as a name that only a solution defined.
     """
-    sources = [path for path in files if path.startswith(f"{PACKAGE}/") and path.endswith(".py")]
+    sources = [path for path in files if path.startswith(f"{PACKAGE}/") and path.endswith(".py")] + [*cut]
     if not sources:
         return
     config = _ruff_settings(root)
@@ -426,8 +439,8 @@ def _tidy(files: dict[str, bytes], root: Path) -> None:
         unused = ["check", "--fix", "--quiet", "--exit-zero", "--select", "F401,I001", *settings]
         if modules := [path for path in sources if not path.endswith("__init__.py")]:
             _ruff(folder, *unused, *modules)
-        _ruff(folder, "format", "--quiet", *settings, PACKAGE)
-        _ruff(folder, "check", "--quiet", *rules, *settings, PACKAGE)
+        _ruff(folder, "format", "--quiet", *settings, ".")
+        _ruff(folder, "check", "--quiet", *rules, *settings, ".")
         for path in sources:
             files[path] = (folder / path).read_bytes()
 

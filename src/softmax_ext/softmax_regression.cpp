@@ -37,11 +37,11 @@
 // of, and none are needed.
 #include "softmax_regression.hpp"
 
-// ### BEGIN SOLUTION
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
+// ### BEGIN SOLUTION
 namespace {
 
 // A sum is kept as LANES partial sums: vector registers add them side by side, and none has to wait

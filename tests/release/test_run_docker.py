@@ -133,6 +133,25 @@ def test_without_arguments_it_opens_a_shell(machine: Machine) -> None:
     assert machine.words()[-2:] == ["a_env:v1", "bash"]
 
 
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_needs_no_engine(machine: Machine, option: str) -> None:
+    done = machine.run(option)
+    assert done.returncode == 0
+    assert done.stdout == "".join(
+        f"{line.removeprefix('#').removeprefix(' ')}\n"
+        for line in SCRIPT.read_text("utf-8").partition("\nset ")[0].splitlines()[1:]
+    )
+    assert "there is no need to change into it" in done.stdout
+    assert not machine.calls()
+
+
+def test_an_unknown_option_is_no_command(machine: Machine) -> None:
+    done = machine.run("--gpu")
+    assert done.returncode == 1
+    assert "--gpu: there is no such option" in done.stderr
+    assert "run_docker.sh --help" in done.stderr
+
+
 def test_arguments_arrive_as_they_are(machine: Machine) -> None:
     machine.engine().image().run("pytest", "-k", "a and 'b c'", "", "*")
     assert machine.words()[-6:] == ["a_env:v1", "pytest", "-k", "a and 'b c'", "", "*"]

@@ -29,6 +29,7 @@ TOP_LEVEL = {
     "README.zh-CN.md",
     ".gitignore",
 }
+OWN_SETTINGS = ("conftest.py", "pytest.ini", ".gitattributes")  # of our own starters
 
 
 DOCUMENTS = {"README.md": "docs/assignment.md", "README.zh-CN.md": "docs/assignment.zh-CN.md"}
@@ -382,7 +383,7 @@ def test_a_section_may_be_for_starters_without_a_file():
 
 
 def test_our_starters_have_the_top_level_that_students_know(ours):
-    assert {path.partition("/")[0] for path in ours.files} == set(TOP_LEVEL)
+    assert {path.partition("/")[0] for path in ours.files} == {*TOP_LEVEL, *OWN_SETTINGS}
     assert ours.files["test_score.py"] == (ROOT / "test_score.py").read_bytes()
 
 
@@ -506,3 +507,38 @@ def test_the_visible_tests_of_the_staff_repository_allow_what_some_assignment_al
     allowed = {name for one in settings.assignments.values() for name in one.importable()}
     line = re.search(r"^PACKAGES = (\(.*?\))", (ROOT / "test_toy.py").read_text("utf-8"), re.MULTILINE)
     assert {*ast.literal_eval(line[1])} == allowed
+
+
+def test_a_part_of_the_tests_is_there_with_its_file(tmp_path):
+    part = "\n\n# Later -----------\n# with src/later.py\n\nimport bisect\n\n\ndef test_later():\n    assert bisect\n"
+    staff = Staff(tmp_path)
+    staff.write("test_toy.py", f"{TOY}{part}")
+    assert build(staff).files["test_toy.py"].decode() == TOY
+    assert b"def test_later" in build(staff, "u").files["test_toy.py"]
+    assert b"# with" not in build(staff, "u").files["test_toy.py"]
+
+
+def test_our_visible_tests_are_those_of_the_assignment(ours):
+    for path in ("test_toy.py", "test_with_ref.py"):
+        named = {*re.findall(rb"^# (Task\d)", ours.files[path], re.MULTILINE)}
+        assert named == {ours.assignment.replace("a", "Task").encode()}, path
+
+
+def test_our_starters_are_cloned_with_the_same_line_ends_everywhere(ours, tmp_path):
+    """Also where git is told to write \\r\\n, because bash and Docker refuse \\r."""
+    folder, clone = tmp_path / "made", tmp_path / "clone"
+    folder.mkdir()
+    repository.create(folder, ours)
+    command = ["git", "-c", "core.autocrlf=true", "clone", "--quiet", str(folder), str(clone)]
+    subprocess.run(command, check=True)
+    for path, content in ours.files.items():
+        assert (clone / path).read_bytes() == content, path
+
+
+def test_the_c_file_to_write_has_the_headers_of_what_it_tells_to_use():
+    made = starter.build(config.load(ROOT / "autograder.toml"), "a1")
+    text = made.files["src/softmax_ext/softmax_regression.cpp"].decode()
+    for name, header in {"std::vector": "vector", "exp": "cmath"}.items():
+        assert name in text
+        assert f"#include <{header}>" in text
+    assert "#include <algorithm>" in text  # std::min, in the handout
