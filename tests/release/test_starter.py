@@ -11,9 +11,9 @@ import pytest
 
 from autograder import config
 from autograder.errors import ConfigError, GraderError
-from autograder.release import carried, handout, starter
+from autograder.release import carried, handout, repository, starter
 from tests.support import ROOT
-from tests.support.staff import CHINESE, EARLIER, ENGLISH, SETTINGS, STARTER, WORK, Staff
+from tests.support.staff import CHINESE, EARLIER, ENGLISH, SETTINGS, STARTER, TOY, WORK, Staff
 
 TOP_LEVEL = {
     "src",
