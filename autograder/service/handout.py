@@ -303,7 +303,7 @@ class Handout:
         if self._keys is not None:
             without = [login for login in recipient.logins if login not in self._keys.logins]
             missing += [f"{login} has no ssh key" for login in without]
-        if state == "unchanged" and did:
+        if state == "unchanged" and len(did) > bool(line):
             state = "completed"
         return Handed(recipient, state, tuple(did), tuple(missing), commit)
 

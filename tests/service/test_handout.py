@@ -22,7 +22,7 @@ from autograder.service.intake.spool import Spool
 from tests.support.githost import ENVIRONMENT, git
 from tests.support.staff import SETTINGS, Staff
 
-HOST = 'repositories = ["dls/t-*"]\n{keys}\n[hosts."git.uni.example"]\nkind = "folder"\nbase = "../host"\n{host}\n'
+HOST = '{keys}\n[hosts."git.uni.example"]\nkind = "folder"\nbase = "../host"\n{host}\n'
 
 
 class Place:
@@ -32,7 +32,7 @@ class Place:
         self.folder = folder
         (folder / "host").mkdir()
         settings = HOST.format(keys=SETTINGS, host=host) + course
-        self.staff = Staff(folder / "course", settings=settings)
+        self.staff = Staff(folder / "course", settings=settings, repositories="dls/t-*")
         if roster:
             self.staff.write("roster.csv", roster)
 

@@ -132,8 +132,12 @@ CHINESE = """# 讲义：Task0、Task1、Task2
 class Staff(CourseFolder):
     """The folder of a course whose assignment `t` can be released, after `s` and before `u`."""
 
-    def __init__(self, folder, *, settings=SETTINGS, **others):
+    def __init__(self, folder, *, settings=SETTINGS, repositories="", **others):
         super().__init__(folder, settings=STARTER + settings, **others)
+        if repositories:
+            text = self.config_file.read_text()
+            first = 'suite = "hidden/t"\n'
+            self.config_file.write_text(text.replace(first, f'{first}repositories = ["{repositories}"]\n', 1))
         for path, text in {
             "src/__init__.py": '"""The package."""\n',
             "src/work.py": WORK,
