@@ -96,6 +96,11 @@ def join(sentences: Iterable[str]) -> Text:
     return _joined(sentences, {ENGLISH: " ", CHINESE: ""})
 
 
+def stacked(paragraphs: Iterable[str]) -> Text:
+    """Return paragraphs of Markdown as one text. Empty ones are left out."""
+    return _joined(paragraphs, dict.fromkeys(LANGUAGES, "\n\n"))
+
+
 def listed(words: Iterable[str]) -> Text:
     """Return words as one text, with commas between them."""
     return _joined(words, {ENGLISH: ", ", CHINESE: "、"})

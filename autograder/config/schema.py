@@ -160,6 +160,8 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         late_days_allowed: a push up to so many days after `closes` is graded and counts, at the price below.
         late_points_per_day: how many points each late day takes off.
         late_percent_per_day: how many percent of the points that grading gave each late day takes off.
+        pushes_per_hour: so many pushes of a student are graded within an hour, a further one waits; 0: no limit.
+        pushes_per_day: the same within 24 hours.
         extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
         policy: the score policy: which push counts, the `last` in time or the `best`.
         queue: which workers grade it: `cpu` or `gpu`.
@@ -188,6 +190,8 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     late_days_allowed: Annotated[int, Meta(ge=0, le=366)] = 0
     late_points_per_day: Count = 0
     late_percent_per_day: Annotated[float, Meta(ge=0, le=100)] = 0.0
+    pushes_per_hour: Count = 0
+    pushes_per_day: Count = 0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
     queue: QueueName = "cpu"

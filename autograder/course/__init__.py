@@ -3,6 +3,7 @@
 course     the resolved configuration: targets, credentials, deadlines
 deadline   whether a push is early, on time, in grace or late
 late       what late days cost, and how many cost nothing
+limits     how many pushes are graded per hour and per day
 staff_files how files are read that staff write while the service runs
 roster     who is in the course, under which names, in which team
 extensions the file of extensions of single students, and which of them are in force

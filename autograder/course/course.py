@@ -36,6 +36,7 @@ from autograder.course.deadline import (
 )
 from autograder.course.extensions import Extensions, ExtensionsFile, appearance
 from autograder.course.late import LateRule
+from autograder.course.limits import PushLimits
 from autograder.course.roster import Person, Roster, RosterFile
 from autograder.errors import ConfigError, GraderError
 from autograder.git.feedback import Identity
@@ -648,6 +649,15 @@ class Course:
         return LateRule(
             settings.late_points_per_day, settings.late_percent_per_day, self.config.course.late_days
         )
+
+    def limits(self, assignment: str) -> PushLimits:
+        """Return how many pushes of an assignment are graded per hour and per day.
+
+        Raises:
+            ConfigError: there is no such assignment.
+        """
+        settings = self.config.assignment(assignment)
+        return PushLimits(settings.pushes_per_hour, settings.pushes_per_day)
 
     def before(self, assignment: str) -> list[str]:
         """Return the assignments that take late days from a student's budget before this one, in this order.

@@ -176,14 +176,21 @@ class Decision:
         return self.received - self.closes + (since if since == REST_OF_MINUTE else timedelta(0))
 
 
-def sentence(decision: Decision) -> Text:
-    """Return the sentences that the student reads about a decision in score.md."""
+def sentence(decision: Decision, *, by_staff: bool = False) -> Text:
+    """Return the sentences that the student reads about a decision in score.md.
+
+    Args:
+        decision: of the push.
+        by_staff: whether staff decided that the commit counts, whatever its time.
+    """
     deadline, zone = decision.deadline, decision.deadline.zone
     when = shown(decision.received, zone, seconds=True)
     if decision.known:
         came = tell("This push was received on {when}", when=when)
     else:
         came = tell("This push was found on {when}", when=when)
+    if decision.timing is Timing.EARLY and by_staff:
+        return tell("{came}.", came=came)
     if decision.timing is Timing.EARLY:
         assert deadline.opens is not None  # noqa: S101 (otherwise the push is not early)
         return tell(
@@ -216,8 +223,17 @@ def sentence(decision: Decision) -> Text:
         )
     if decision.timing is Timing.LATE_DAY:
         days = tell_count("{n} day late", "{n} days late", n=decision.late_days)
-        return tell("{after}. It is accepted as {days}.", after=after, days=days)
-    if deadline.grace:
+        return tell("{after}. It is {days}.", after=after, days=days)
+    if by_staff:
+        return tell("{came}.", came=after)
+    if deadline.accepted:
+        after = tell_count(
+            "{after}; a push is accepted up to {n} day late",
+            "{after}; a push is accepted up to {n} days late",
+            n=deadline.accepted,
+            after=after,
+        )
+    elif deadline.grace:
         after = tell("{after} and its grace period of {grace}", after=after, grace=grace)
     return tell(
         "{after}. It is recorded but does not change your score. "

@@ -19,6 +19,7 @@ from autograder.course import late
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
 from autograder.course.late import Cost, LateRule
+from autograder.course.limits import OverLimit, PushLimits, over
 from autograder.git.names import HEADS
 from autograder.language import Text, tell, tell_count
 from autograder.ledger import (
@@ -56,6 +57,7 @@ class Judged:
         own: what the commit is, if we made it ourselves (`starter of a0`); empty for a commit of the student.
         by_staff: whether staff decided that this commit counts.
         no_days_left: whether the student has too few late days left for it, where further ones have no price.
+        limit: why it is not graded at once, if too many pushes came before it; None once it is graded.
     """
 
     push: RecordedPush
@@ -63,12 +65,28 @@ class Judged:
     own: str = ""
     by_staff: bool = False
     no_days_left: bool = False
+    limit: OverLimit | None = None
 
     @property
     def counts(self) -> bool:
         """Whether the push may change the score."""
-        in_time = self.decision is not None and self.decision.timing.counts and not self.no_days_left
-        return not self.own and (self.by_staff or in_time)
+        return not self.own and (self.by_staff or self.accepted) and not self.replaced
+
+    @property
+    def accepted(self) -> bool:
+        """Whether its time allows the push to change the score."""
+        return self.decision is not None and self.decision.timing.counts and not self.no_days_left
+
+    @property
+    def replaced(self) -> bool:
+        """Whether it was over a limit of pushes, and a newer push came before it could be graded."""
+        return self.limit is not None and self.limit.until is None
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it counts, and may be graded by now."""
+        return self.counts and (
+            self.limit is None or (self.limit.until is not None and self.limit.until <= now)
+        )
 
 
 @dataclass(frozen=True)
@@ -140,6 +158,11 @@ class Standing:
     def counting(self) -> list[str]:
         """The commits with a push that counts, the newest first."""
         return list(dict.fromkeys(each.push.commit for each in reversed(self.pushes) if each.counts))
+
+    def due(self, now: datetime) -> list[str]:
+        """Return those of the chosen commits that may be graded by now, the newest first."""
+        due = {each.push.commit for each in self.pushes if each.is_due(now)}
+        return [commit for commit in self.chosen if commit in due]
 
     def judged(self, push_id: int) -> Judged | None:
         """Return the push with this number."""
@@ -319,6 +342,8 @@ def _derived(
         own = facts.own.get(push.commit, "")
         judged.append(Judged(push, decision, own, by_staff=by_staff, no_days_left=push.id in beyond))
 
+    judged = _limited(course.limits(target.assignment), judged, {each.commit for each in facts.candidates})
+
     if chosen is None:
         counting = [each for each in facts.candidates if each.push_id not in beyond]
         found = current(counting, target.assignment, policy, cutoffs, worth)
@@ -341,6 +366,19 @@ def _derived(
     if decision is not None and decision.known:
         result = replace(result, late=max(decision.late, timedelta(0)))
     return replace(stands, result=result)
+
+
+def _limited(limits: PushLimits, judged: list[Judged], graded: Collection[str]) -> list[Judged]:
+    """Return the pushes with the limit of those that are not graded at once."""
+    if not limits:
+        return judged
+    counted = [index for index, each in enumerate(judged) if each.accepted and not each.own]
+    pushes = [(judged[index].push.commit, judged[index].push.received) for index in counted]
+    for index, limit in zip(counted, over(limits, pushes), strict=True):
+        each = judged[index]
+        if limit is not None and not each.by_staff and each.push.commit not in graded:
+            judged[index] = replace(each, limit=limit)
+    return judged
 
 
 def _result(score: Score | None, cost: Cost, rule: LateRule, adjustments: Sequence[Adjustment]) -> Result:
@@ -422,8 +460,28 @@ def decide(course: Course, target: Target, push: RecordedPush) -> Decision:
 
 
 def counts(course: Course, target: Target, push: RecordedPush, *, undecided: bool = False) -> bool:
-    """Return whether a push may change the score; `undecided` if a mistake in the extensions leaves that open."""
+    """Return whether the time of a push allows it to change the score, as far as that depends on this push alone.
+
+    Args:
+        course, target: the rules.
+        push: as it was recorded.
+        undecided: what to return if a mistake in the extensions leaves that open.
+    """
     try:
         return decide(course, target, push).timing.counts
     except DeadlineError:
         return undecided
+
+
+def replaces(ledger: Ledger, course: Course, target: Target, push: RecordedPush) -> bool:
+    """Return whether a push takes the place of older pushes that still wait: it counts, and is graded at once.
+
+    Raises:
+        GraderError: the ledger cannot be read.
+    """
+    if not counts(course, target, push):
+        return False
+    if not (course.limits(target.assignment) or course.config.course.late_days):
+        return True
+    judged = standing(ledger, course, target).judged(push.id)
+    return judged is not None and judged.counts and judged.limit is None

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Literal, Protocol
 
 from autograder.course.course import Course, Target
-from autograder.course.standing import counts
+from autograder.course.standing import counts, replaces, standing
 from autograder.errors import GraderError
 from autograder.git import feedback
 from autograder.git.fetch import branch_head
@@ -23,6 +23,7 @@ from autograder.grading import seal
 from autograder.hosts.push import Move, Push
 from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, RepositoryName, ScorePolicy, Source
 from autograder.report import one_line
+from autograder.service.jobs import showing
 from autograder.service.jobs.fairness import priority
 from autograder.service.logs import LOG, about
 
@@ -290,6 +291,31 @@ class Intake:
         self.dispatch(again)
         return again
 
+    def grade_what_counts(self, target: Target) -> int:
+        """Grade the commits of a repository that were not graded, and that count now; return how many.
+
+        They were late or over a limit of pushes, or staff decided that one of them counts.
+
+        Raises:
+            GraderError: the ledger cannot be read or written.
+        """
+        stands = standing(self.ledger, self.course, target)
+        jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
+        last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}
+        opened = 0
+        for commit in stands.due(self.clock()):
+            job = last.get(commit)
+            if job is None:
+                continue
+            if job.state is JobState.SUPERSEDED and commit == stands.chosen_by_staff:
+                self.revive(job)
+            elif job.state is JobState.FINAL and job.reason.startswith(showing.NOT_GRADED):
+                self.grade_again(job, "its push counts now")
+            else:
+                continue
+            opened += 1
+        return opened
+
     def revive(self, job: Job) -> None:
         """Queue a superseded job again, because the branch is at its commit."""
         self.dispatch(self.ledger.move(job.id, JobState.QUEUED, reason="the branch is at this commit"))
@@ -302,10 +328,6 @@ class Intake:
     def target_of(self, push: RecordedPush) -> Target | None:
         """Return the target of a push, None if such a push is not graded any more."""
         return self.course.target(push.repository, push.ref.removeprefix(HEADS))
-
-    def counts(self, target: Target, push: RecordedPush) -> bool:
-        """Return whether a push may change the score; not while a mistake in the extensions leaves that open."""
-        return counts(self.course, target, push)
 
     def waits(self, job: Job) -> bool:
         """Return whether a job must wait for staff, because a mistake in the extensions may make its push late."""
@@ -399,8 +421,13 @@ class Intake:
             job = self.ledger.open_job(target.repository, push.commit, target.assignment).row
             if job.state is JobState.SUPERSEDED and new:
                 job = self.ledger.move(job.id, JobState.QUEUED, reason="pushed again")
-            # A late push does not supersede one that was in time, and none supersedes what may be the best.
-            if new and self.supersedes and self._last_counts(target) and self.counts(target, push):
+            # A push that is late or over a limit supersedes none that counts. None supersedes what may be the best.
+            if (
+                new
+                and self.supersedes
+                and self._last_counts(target)
+                and replaces(self.ledger, self.course, target, push)
+            ):
                 self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)

@@ -5,7 +5,8 @@
     a running job that no worker has           its try failed, and it is tried again
     a branch at another commit than recorded   the webhook was lost: the push is recorded (`Intake.notice`)
     a feedback branch that shows another score it is published again (`jobs.showing`)
-    a push that counts now and has no report   its commit is graded: an extension came, or staff set its time
+    a push that counts now and has no report   its commit is graded: an extension came, a limit of pushes allows it,
+                                               staff set its time or chose it
     pushes that a hook left in the spool       they are recorded
     workflows that ended long ago              they are deleted
     a disk that is nearly full                 it is logged, and /readyz reports it
@@ -22,10 +23,9 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.course.course import Target
-from autograder.course.standing import standing
 from autograder.errors import GraderError
 from autograder.git.names import HEADS
-from autograder.ledger import OPEN, WORKER_LOST, Job, JobState, Ledger, RepositoryName, Source
+from autograder.ledger import OPEN, WORKER_LOST, AdjustmentKind, Job, JobState, Ledger, RepositoryName, Source
 from autograder.service.intake.intake import Intake, has_ended
 from autograder.service.jobs import showing
 from autograder.service.jobs.queue import Entry, Queue
@@ -208,25 +208,22 @@ class Reconciler:
         return published
 
     def grade_what_counts(self) -> int:
-        """Grade commits that were not graded because they were late, and that count now; return how many.
+        """Grade commits that were not graded, and that count now, see `Intake.grade_what_counts`; return how many.
 
         This happens every minute, and at once when the extensions change.
 
         Raises:
             GraderError: the ledger cannot be used.
         """
+        waiting = [job for job in self.ledger.ungraded() if job.reason.startswith(showing.NOT_GRADED)]
+        chosen = [each for each in self.ledger.adjustments() if each.kind is AdjustmentKind.USE]
+        places = [(job.repository, job.assignment) for job in waiting]
+        places += [(each.repository, each.assignment) for each in chosen]
         opened = 0
-        for job in self.ledger.ungraded():
-            target = self.intake.target_at(job.repository)
-            if (
-                target is None
-                or target.assignment != job.assignment
-                or not job.reason.startswith(showing.NOT_GRADED)
-            ):
-                continue
-            if job.commit in standing(self.ledger, self.intake.course, target).chosen:
-                self.intake.grade_again(job, "its push counts now")
-                opened += 1
+        for name, assignment in dict.fromkeys(places):
+            target = self.intake.target_at(name)
+            if target is not None and target.assignment == assignment:
+                opened += self.intake.grade_what_counts(target)
         return opened
 
     def _show(self, target: Target) -> bool:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from autograder.course.standing import Result
 from autograder.grading import seal
-from autograder.language import Text, join, tell
+from autograder.language import Text, as_text, join, stacked, tell
 from autograder.ledger import Job, RecordedPush, Source
 from autograder.report import PLAIN, Form, Report, dumps, heading, markdown, one_line, paragraphs
 
@@ -22,8 +23,72 @@ class Standing:
     report: Report
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What counts, where grading alone does not decide it: the result, and the commit that was graded."""
+
+    result: Result
+    commit: str = ""
+
+    def line(self) -> Text:
+        """Return the line of score.md that says what counts, and why."""
+        result = self.result
+        parts: list[Text] = []
+        if result.excused:
+            parts.append(tell("**This assignment does not count for you.**"))
+        elif result.points is None:
+            parts.append(tell("**There is no score yet.**"))
+        else:
+            parts.append(
+                tell(
+                    "**Your score is {points} / {max_points}.**",
+                    points=result.points,
+                    max_points=result.max_points,
+                )
+            )
+        if result.graded is not None:
+            parts.append(
+                tell(
+                    "Grading gave {points} / {max_points} to commit `{commit}`.",
+                    points=result.graded,
+                    max_points=result.max_points,
+                    commit=self.commit[:10],
+                )
+            )
+        return join([*parts, *result.why])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts for score.json, see docs/report-format.md."""
+        result = self.result
+        return {
+            "points": result.points,
+            "max_points": result.max_points,
+            "graded": result.graded,
+            "commit": self.commit or None,
+            "excused": result.excused,
+            "late_seconds": int(result.late.total_seconds()),
+            "late_days": result.late_days,
+            "free_days": result.free_days,
+            "penalty": result.penalty,
+            "adjustments": [
+                {
+                    "kind": each.kind.value,
+                    "points": each.points,
+                    "commit": each.commit or None,
+                    "why": each.why,
+                    "at": each.at.isoformat(),
+                }
+                for each in result.adjustments
+            ],
+        }
+
+
 def graded(
-    report: Report, note: str, standing: Standing | None = None, form: Form = PLAIN
+    report: Report,
+    note: str,
+    standing: Standing | None = None,
+    form: Form = PLAIN,
+    counted: Counted | None = None,
 ) -> dict[str, bytes]:
     """Return the feedback files for a push that was graded.
 
@@ -32,13 +97,20 @@ def graded(
         note: Markdown, shown above the table.
         standing: the score that counts, if the best push counts and an earlier push was better; otherwise None.
         form: how score.md is written.
+        counted: what counts, if that is not what grading gave.
     """
-    if standing is not None:
-        note = join([note, _stands(standing)])
-    return _files(markdown([report], note, form), report.to_json())
+    note = _with_score(note, standing, counted)
+    return _files(markdown([report], note, form), report, counted)
 
 
-def lower(report: Report, note: str, best: Standing, form: Form = PLAIN) -> dict[str, bytes]:
+def lower(
+    report: Report,
+    note: str,
+    best: Standing,
+    form: Form = PLAIN,
+    counted: Counted | None = None,
+    penalty: int = 0,
+) -> dict[str, bytes]:
     """Return the feedback files for a push that counts although an earlier one was better.
 
     Args:
@@ -46,14 +118,25 @@ def lower(report: Report, note: str, best: Standing, form: Form = PLAIN) -> dict
         note: Markdown, shown above the table.
         best: the best report of the repository.
         form: how score.md is written.
+        counted: what counts, if that is not what grading gave.
+        penalty: the points that lateness takes off the best report.
     """
-    earlier = tell(
-        "An earlier push was better: commit `{commit}` had {points} / {max_points}. The last push counts.",
-        commit=best.commit[:10],
-        points=best.report.points,
-        max_points=best.report.max_points,
+    values = {"commit": best.commit[:10], "points": best.report.points, "max_points": best.report.max_points}
+    if penalty:
+        earlier = tell(
+            "An earlier push was better: commit `{commit}` had {points} / {max_points}, and lateness takes off "
+            "{penalty}. The last push counts.",
+            penalty=penalty,
+            **values,
+        )
+    else:
+        earlier = tell(
+            "An earlier push was better: commit `{commit}` had {points} / {max_points}. The last push counts.",
+            **values,
+        )
+    return _files(
+        markdown([report], _with_score(join([note, earlier]), None, counted), form), report, counted
     )
-    return _files(markdown([report], join([note, earlier]), form), report.to_json())
 
 
 def graded_again(why: str, before: Report | None) -> Text:
@@ -77,21 +160,28 @@ def graded_again(why: str, before: Report | None) -> Text:
 
 
 def not_graded(
-    assignment: str, commit: str, note: str, standing: Standing | None, form: Form = PLAIN
+    assignment: str,
+    commit: str,
+    note: str,
+    standing: Standing | None,
+    form: Form = PLAIN,
+    counted: Counted | None = None,
 ) -> dict[str, bytes]:
     """Return the feedback files for a push that is recorded but not graded.
 
     score.json is the report that counts. If there is no such report, score.json is a report without cases.
     """
     if standing is not None:
-        text = markdown([standing.report], join([note, _stands(standing)]), form)
-        return _files(text, standing.report.to_json())
+        text = markdown([standing.report], _with_score(note, standing, counted), form)
+        return _files(text, standing.report, counted)
     empty = Report(assignment, (), {"commit": commit})
-    nothing = paragraphs(join([note, tell("There is no score yet.")]), form)
-    return _files(f"{heading(form)}\n{nothing}", empty.to_json())
+    nothing = _with_score(note, None, counted) if counted else join([note, tell("There is no score yet.")])
+    return _files(f"{heading(form)}\n{paragraphs(nothing, form)}", empty, counted)
 
 
-def not_lowered(report: Report, note: str, standing: Standing, form: Form = PLAIN) -> dict[str, bytes]:
+def not_lowered(
+    report: Report, note: str, standing: Standing, form: Form = PLAIN, counted: Counted | None = None
+) -> dict[str, bytes]:
     """Return the feedback files after a regrade that does not count.
 
     They show the score that counts, and say that the regrade does not count. `note` says that this was a regrade.
@@ -101,8 +191,8 @@ def not_lowered(report: Report, note: str, standing: Standing, form: Form = PLAI
         points=report.points,
         max_points=report.max_points,
     )
-    text = markdown([standing.report], join([note, again, _stands(standing)]), form)
-    return _files(text, standing.report.to_json())
+    text = markdown([standing.report], _with_score(join([note, again]), standing, counted), form)
+    return _files(text, standing.report, counted)
 
 
 def sealed(files: Mapping[str, bytes], job: Job, secret: bytes, push: RecordedPush) -> dict[str, bytes]:
@@ -122,6 +212,13 @@ def sealed(files: Mapping[str, bytes], job: Job, secret: bytes, push: RecordedPu
     return {**files, "score.json": dumps(data).encode()}
 
 
+def _with_score(note: str, standing: Standing | None, counted: Counted | None) -> Text:
+    """Return a note with what counts: as a sentence, or as a line of its own where grading alone does not decide it."""
+    if counted is not None:
+        return stacked([note, counted.line()])
+    return join([note, _stands(standing)]) if standing is not None else as_text(note)
+
+
 def _stands(standing: Standing) -> Text:
     return tell(
         "Your score is {points} / {max_points}, from commit `{commit}`.",
@@ -131,5 +228,6 @@ def _stands(standing: Standing) -> Text:
     )
 
 
-def _files(text: str, data: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(text: str, report: Report, counted: Counted | None) -> dict[str, bytes]:
+    data = report.to_json() | ({"result": counted.to_json()} if counted else {})
     return {"score.md": text.encode("utf-8", "backslashreplace"), "score.json": dumps(data).encode()}

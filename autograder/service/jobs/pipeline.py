@@ -35,7 +35,7 @@ from typing import Any, Protocol
 from autograder.config.times import DeadlineError
 from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
-from autograder.course.standing import counts, decide
+from autograder.course.standing import decide, replaces, standing
 from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
@@ -44,6 +44,7 @@ from autograder.ledger import (
     OPEN,
     WAITS,
     WORKER_LOST,
+    AdjustmentKind,
     IllegalTransition,
     Job,
     JobState,
@@ -53,6 +54,7 @@ from autograder.ledger import (
     ScorePolicy,
     Unknown,
 )
+from autograder.ledger.adjustments import in_force
 from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
 from autograder.service.logs import LOG, about
@@ -202,7 +204,7 @@ class Pipeline:
     # fetch -----------------------------------------------------------------------------------------------
 
     def _fetch(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
-        target, push, decision = self._found(job)
+        target, push, _ = self._found(job)
         if self.ledger.is_own(job.commit):
             return self._settle(job, JobState.FINAL, "made by the course staff, so it is not graded")
         if self.ledger.report(job.id) is not None:
@@ -213,7 +215,7 @@ class Pipeline:
         if self._overtaken(job, target, head):
             return {"next": END}
         facts: Facts = {"mark": mark}
-        if not decision.timing.counts:
+        if self._refusal(job):
             return {"next": PUBLISH, **facts}
         try:
             self._bring(job, target)
@@ -255,6 +257,24 @@ class Pipeline:
             )
         return best
 
+    def _refusal(self, job: Job) -> str:
+        """Return why a job's commit is not graded now; empty if it is.
+
+        Raises:
+            DeadlineError: see `_found`.
+        """
+        target, _, decision = self._found(job)
+        rules = self.course.limits(job.assignment) or self.course.config.course.late_days
+        if decision.timing.counts and not rules:
+            return ""
+        stands = standing(self.ledger, self.course, target)
+        own = [judged for judged in stands.pushes if judged.push.commit == job.commit]
+        if any(each.counts and (job.attempt > 1 or each.is_due(self.clock())) for each in own):
+            return ""
+        if any(each.accepted for each in own):
+            return "over the limit of pushes"
+        return "no late days left" if decision.timing.counts else decision.timing.value
+
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
         """Supersede the job if its branch has moved on to another commit, and that commit is graded instead.
 
@@ -266,6 +286,8 @@ class Pipeline:
             return False
         if self.ledger.is_own(head):
             return False  # an update of the starter takes nothing from the student's push below it
+        if self._is_chosen(job):
+            return False
         pushes = self.ledger.pushes(job.repository, commit=head, ref=HEADS + target.branch)
         if not pushes:
             self.intake.notice(target, head)
@@ -288,7 +310,12 @@ class Pipeline:
         return True
 
     def _counts(self, target: Target, pushes: Iterable[RecordedPush]) -> bool:
-        return any(counts(self.course, target, push) for push in pushes)
+        return any(replaces(self.ledger, self.course, target, push) for push in pushes)
+
+    def _is_chosen(self, job: Job) -> bool:
+        """Whether staff decided that the job's commit counts."""
+        decided = in_force(self.ledger.adjustments(job.assignment, repository=job.repository))
+        return any(each.kind is AdjustmentKind.USE and each.commit == job.commit for each in decided)
 
     def _last_push(self, repository: RepositoryName, ref: str) -> int:
         return max((push.id for push in self.ledger.pushes(repository, ref=ref)), default=0)
@@ -368,17 +395,16 @@ class Pipeline:
     # publish ---------------------------------------------------------------------------------------------
 
     def _publish(self, job: Job, _facts: Mapping[str, Any]) -> Facts:
-        target, _, decision = self._found(job)
+        target, _, _ = self._found(job)
         graded = self.ledger.report(job.id) is not None
-        if not graded and decision.timing.counts:
+        if not graded and not self._refusal(job):
             # It was late when the job was fetched. Meanwhile staff extended the deadline, or set the time of the push.
             return {"next": FETCH}
         showing.publish(self.ledger, self.course, target, job)
-        if not graded and self._found(job)[2].timing.counts:
+        refusal = "" if graded else self._refusal(job)
+        if not graded and not refusal:
             return {"next": FETCH}  # the same, while it was published
-        return self._settle(
-            job, JobState.FINAL, "graded" if graded else f"{showing.NOT_GRADED}{decision.timing.value}"
-        )
+        return self._settle(job, JobState.FINAL, "graded" if graded else f"{showing.NOT_GRADED}{refusal}")
 
     # the end ---------------------------------------------------------------------------------------------
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from autograder.config.times import DeadlineError
-from autograder.course import deadline
+from autograder.course import deadline, limits
 from autograder.course.course import Course, Target
 from autograder.course.standing import Judged, Standing, standing
 from autograder.git import feedback
 from autograder.language import Text, join, tell
-from autograder.ledger import Job, JobState, Ledger, ScorePolicy, StoredReport
+from autograder.ledger import AdjustmentKind, Job, JobState, Ledger, ScorePolicy, StoredReport
 from autograder.ledger.database import canonical
 from autograder.ledger.scores import Candidate
 from autograder.service.jobs import feedback_files
@@ -71,8 +71,8 @@ class Showing:
         if self.standing.open:
             raise DeadlineError(self.standing.open)
         self._best = (
-            standing(ledger, course, target, further=further, policy=ScorePolicy.BEST).score
-            if self.standing.policy is ScorePolicy.LAST
+            standing(ledger, course, target, further=further, policy=ScorePolicy.BEST)
+            if self.standing.policy is ScorePolicy.LAST and not self._decided()
             else None
         )
         self._attempts: dict[str, list[Job]] = {}
@@ -124,19 +124,30 @@ class Showing:
         settles = self._settling is not None and job.id == self._settling.id
         if stored is None and not settles and not job.reason.startswith(NOT_GRADED):
             return None  # the commit was pushed over: there is no feedback on it
-        if stored is None and judged.counts:
+        if stored is None and judged.counts and judged.limit is None:
             return None  # it will be graded after all
-        note = tell("Commit `{commit}`: {came}", commit=job.commit[:10], came=deadline.sentence(decision))
+        came = deadline.sentence(decision, by_staff=judged.by_staff)
+        note = tell("Commit `{commit}`: {came}", commit=job.commit[:10], came=came)
+        if judged.limit is not None:
+            note = join([note, limits.sentence(judged.limit, decision.deadline.zone)])
+        if judged.no_days_left and not judged.by_staff and decision.timing.counts:
+            note = join(
+                [note, tell("You have too few late days left for it, so it does not change your score.")]
+            )
         if stored is not None:
             note = join([note, again(self._ledger, job)])
         files = self._files(judged, job, stored, note)
         push = judged.push
-        facts = {
+        facts: dict[str, object] = {
             "job": job.id,
             "push": [push.received.isoformat(), decision.timing.value],
             "report": stored.digest if stored else "",
             "score": [score.job_id, score.points] if score else [],
         }
+        if (counted := self._counted()) is not None:  # otherwise what was published before has another digest
+            facts["result"] = counted.to_json()
+        if judged.limit is not None:
+            facts["limit"] = judged.limit.until.isoformat() if judged.limit.until else ""
         return Shown(
             job,
             feedback_files.sealed(files, job, self._course.config.secret(), push),
@@ -145,19 +156,30 @@ class Showing:
         )
 
     def _files(self, judged: Judged, job: Job, stored: StoredReport | None, note: Text) -> dict[str, bytes]:
-        score, form = self.standing.score, self._course.feedback.form
+        score, form, counted = self.standing.score, self._course.feedback.form, self._counted()
         if stored is None or not judged.counts:
             standing = self._stands(score.job_id if score else None)
-            return feedback_files.not_graded(job.assignment, job.commit, note, standing, form)
-        if job.attempt == 1 and self.standing.policy is ScorePolicy.LAST:
-            best = self._stands(self._best.job_id if self._best else None)
-            if best is not None and best.report.points > stored.report.points:
-                return feedback_files.lower(stored.report, note, best, form)
-            return feedback_files.graded(stored.report, note, form=form)
+            return feedback_files.not_graded(job.assignment, job.commit, note, standing, form, counted)
+        if job.attempt == 1 and self._best is not None:
+            best = self._stands(self._best.score.job_id if self._best.score else None)
+            penalty, own = self._best.result.penalty, self.standing.result.penalty
+            if best is not None and best.report.points - penalty > stored.report.points - own:
+                return feedback_files.lower(stored.report, note, best, form, counted, penalty)
+            return feedback_files.graded(stored.report, note, None, form, counted)
         stands = self._stands(score.job_id) if score and score.job_id != job.id else None
         if job.attempt > 1 and stands is not None:
-            return feedback_files.not_lowered(stored.report, note, stands, form)
-        return feedback_files.graded(stored.report, note, stands, form)
+            return feedback_files.not_lowered(stored.report, note, stands, form, counted)
+        return feedback_files.graded(stored.report, note, stands, form, counted)
+
+    def _decided(self) -> bool:
+        """Whether staff decided what counts, so that it does not matter which push is better."""
+        kinds = {each.kind for each in self.standing.result.adjustments}
+        return bool(kinds & {AdjustmentKind.USE, AdjustmentKind.SET, AdjustmentKind.EXCUSE})
+
+    def _counted(self) -> feedback_files.Counted | None:
+        """Return what counts, if grading alone does not decide it."""
+        result, score = self.standing.result, self.standing.score
+        return None if result.plain else feedback_files.Counted(result, score.commit if score else "")
 
     def _stands(self, job_id: str | None) -> feedback_files.Standing | None:
         if job_id is None:
