@@ -362,22 +362,23 @@ def summary_csv(rows: Iterable[Row]) -> str:
     columns = list(dict.fromkeys(case.name for row in rows if row.report for case in row.report.cases))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["submission", "assignment", "points", "max_points", *map(_inert, columns), "reason"])
+    writer.writerow(["submission", "assignment", "points", "max_points", *map(inert, columns), "reason"])
     for row in rows:
         report = row.report
         points = {case.name: case.points for case in report.cases} if report else {}
         writer.writerow(
             [
-                _inert(row.submission),
+                inert(row.submission),
                 row.assignment,
                 report.points if report else "",
                 report.max_points if report else "",
                 *(points.get(column, "") for column in columns),
-                _inert(one_line(row.reason)),
+                inert(one_line(row.reason)),
             ]
         )
     return text.getvalue()
 
 
-def _inert(text: str) -> str:
-    return "'" + text if text[:1] in tuple("=+-@\t\r") else text
+def inert(text: str) -> str:
+    """Return the text of a cell so that no spreadsheet program takes it for a formula."""
+    return "'" + text if text[:1] in tuple("=+-@\t\r＝＋－＠") else text

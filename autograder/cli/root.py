@@ -17,6 +17,7 @@ from autograder.cli.config import config_group
 from autograder.cli.doctor import doctor
 from autograder.cli.export import export
 from autograder.cli.grade import grade
+from autograder.cli.grades import grades
 from autograder.cli.handout import handout
 from autograder.cli.hook import hook
 from autograder.cli.image import image
@@ -32,7 +33,7 @@ from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
 COMMANDS = {
-    "Grade": (grade, export, verify, ci),
+    "Grade": (grade, grades, export, verify, ci),
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
     "Write and hand out": (init, new, suite, release, handout),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from autograder.cli.options import config_option
+from autograder.cli.tables import aligned
 from autograder.errors import ConfigError, GraderError
 
 if TYPE_CHECKING:
@@ -97,35 +98,6 @@ def show(who: tuple[str, ...], as_json: bool, config_file: Path) -> None:
         rows.append([person.id, person.name, person.section, team, person.role, ", ".join(logins), *names])
     for line in aligned(rows):
         click.echo(line)
-
-
-def aligned(rows: list[list[str]], right: frozenset[int] = frozenset()) -> list[str]:
-    """Return a table as lines. Characters of East Asian scripts are two columns wide; empty columns are left out.
-
-    Args:
-        rows: the cells; the first row has the titles.
-        right: the columns that are aligned to the right.
-    """
-    kept = [place for place in range(len(rows[0])) if any(row[place] for row in rows[1:])]
-    widths = {place: max(width(row[place]) for row in rows) for place in kept}
-    lines = []
-    for row in rows:
-        parts = []
-        for place in kept:
-            space = " " * (widths[place] - width(row[place]))
-            parts.append(space + row[place] if place in right else row[place] + space)
-        lines.append("  ".join(parts).rstrip())
-    return lines
-
-
-def width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
-    import unicodedata
-
-    return sum(
-        0 if unicodedata.combining(each) else 1 + (unicodedata.east_asian_width(each) in "WF")
-        for each in text
-    )
 
 
 def _is(person: "Person", text: str) -> bool:

@@ -164,6 +164,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         pushes_per_day: the same within 24 hours.
         extensions_file: later deadlines of single students, .csv or .toml; read again when it changes.
         policy: the score policy: which push counts, the `last` in time or the `best`.
+        weight: its share in the total of the gradebook, compared with the other assignments; 0: it is left out.
         queue: which workers grade it: `cpu` or `gpu`.
         release: what students get, see below.
         starter: what its starter has beside src/, see below.
@@ -194,6 +195,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pushes_per_day: Count = 0
     extensions_file: str = ""
     policy: Literal["last", "best"] = "last"
+    weight: Annotated[float, Meta(ge=0)] = 1.0
     queue: QueueName = "cpu"
     release: ReleaseConfig | None = None
     starter: StarterConfig = StarterConfig()

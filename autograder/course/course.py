@@ -476,7 +476,16 @@ class Course:
 
         With a roster, the file may name a student by id or login. What one member of a team has, the team has.
         """
-        return self._extension(self._in_force(target.assignment), target.student, target.assignment)
+        return self.extension_of(target.student, target.assignment)
+
+    def extension_of(self, student: str, assignment: str) -> Extension | None:
+        """Return the extension of a student's name in repositories, as `extension` does."""
+        return self._extension(self._in_force(assignment), student, assignment)
+
+    def accepts_until(self, student: str, assignment: str) -> datetime | None:
+        """Return the last moment at which a push of a student counts; None: there is no deadline."""
+        deadline = self.deadline(assignment)
+        return deadline.until(deadline.last(self.extension_of(student, assignment)))
 
     def extensions(self) -> tuple[Extensions, ...]:
         """Return all extensions that are in force, one item for each file."""

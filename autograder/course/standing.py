@@ -43,7 +43,13 @@ class _OfRepository(Protocol):
     def repository(self) -> RepositoryName: ...
 
 
+class _Received(_OfRepository, Protocol):
+    @property
+    def received(self) -> datetime: ...
+
+
 _Row = TypeVar("_Row", bound=_OfRepository)
+_Push = TypeVar("_Push", bound=_Received)
 
 
 @dataclass(frozen=True)
@@ -205,7 +211,9 @@ def standing(
     return _worth(found, ledger.max_points(target.assignment))
 
 
-def standings(ledger: Ledger, course: Course, assignment: str) -> dict[RepositoryName, Standing]:
+def standings(
+    ledger: Ledger, course: Course, assignment: str, *, at: datetime | None = None
+) -> dict[RepositoryName, Standing]:
     """Return how every repository of an assignment stands that pushed to it, or that staff adjusted, by name.
 
     Each is equal to what `standing` returns. The number of queries does not depend on the number of repositories.
@@ -213,14 +221,15 @@ def standings(ledger: Ledger, course: Course, assignment: str) -> dict[Repositor
     Args:
         ledger, course: the facts and the rules.
         assignment: its name.
+        at: as if no push had been received after this moment. What staff decided counts all the same.
 
     Raises:
         ConfigError: there is no such assignment.
         GraderError: the ledger cannot be read.
     """
     course.config.assignment(assignment)
-    used = _used_before(ledger, course, assignment)
-    found = _standings(ledger, course, assignment, ledger.repositories(), used)
+    used = _used_before(ledger, course, assignment, at=at)
+    found = _standings(ledger, course, assignment, ledger.repositories(), used, at)
     if any(not each.result.max_points for each in found.values()):
         points = ledger.max_points(assignment)
         found = {
@@ -249,6 +258,7 @@ def _standings(
     assignment: str,
     repositories: Collection[RepositoryName],
     used: Mapping[str, int],
+    at: datetime | None = None,
 ) -> dict[RepositoryName, Standing]:
     """Return the standings of those of some repositories that belong to an assignment, and of those staff adjusted."""
     branch = course.config.assignment(assignment).branch
@@ -258,8 +268,8 @@ def _standings(
         target = course.target(name, branch)
         if target is not None and target.assignment == assignment:
             targets[name] = target
-    pushes = _by_repository(ledger.pushes_to(HEADS + branch, targets))
-    candidates = _by_repository(ledger.candidates(assignment))
+    pushes = _by_repository(_until(ledger.pushes_to(HEADS + branch, targets), at))
+    candidates = _by_repository(_until(ledger.candidates(assignment), at))
     own, cutoffs = ledger.own_commits(), course.cutoffs(assignment, targets)
     found = {}
     for name, target in targets.items():
@@ -268,8 +278,18 @@ def _standings(
     return found
 
 
+def _until(rows: Iterable[_Push], at: datetime | None) -> Iterable[_Push]:
+    """Return the pushes, or the reports of pushes, that were received until a moment."""
+    return rows if at is None else [row for row in rows if row.received <= at]
+
+
 def _used_before(
-    ledger: Ledger, course: Course, assignment: str, *, whose: Collection[str] | None = None
+    ledger: Ledger,
+    course: Course,
+    assignment: str,
+    *,
+    whose: Collection[str] | None = None,
+    at: datetime | None = None,
 ) -> dict[str, int]:
     """Return how many late days each student has used in the assignments before this one.
 
@@ -277,6 +297,7 @@ def _used_before(
         ledger, course: the facts and the rules.
         assignment: its name.
         whose: only of these students, see `Course.whose`.
+        at: as in `standings`.
     """
     used: dict[str, int] = {}
     if not course.config.course.late_days:
@@ -290,7 +311,7 @@ def _used_before(
             and (whose is None or not set(whose).isdisjoint(course.whose(target)))
         ]
         now: dict[str, int] = {}
-        for each in _standings(ledger, course, name, repositories, used).values():
+        for each in _standings(ledger, course, name, repositories, used, at).values():
             for student in course.whose(each.target):
                 now[student] = now.get(student, 0) + each.result.free_days
         used = {student: used.get(student, 0) + now.get(student, 0) for student in {*used, *now}}

@@ -123,6 +123,15 @@ class GradedJob:
 
 
 @dataclass(frozen=True)
+class CasePoints:
+    """The points of one case in a report, and its verdict."""
+
+    points: int
+    max_points: int
+    verdict: str
+
+
+@dataclass(frozen=True)
 class GradedTree:
     """The src/ of a commit that was graded.
 

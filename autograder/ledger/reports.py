@@ -1,7 +1,7 @@
 """The reports: recording one for each job, and reading them back as they were recorded."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +11,13 @@ from autograder.ledger import rows, tables
 from autograder.ledger.database import canonical, insert_new
 from autograder.ledger.faults import Conflict, IllegalTransition, LedgerError
 from autograder.ledger.part import Part
-from autograder.ledger.records import Drawn, GradedJob, GradedTree, Recorded, StoredReport
+from autograder.ledger.records import CasePoints, Drawn, GradedJob, GradedTree, Recorded, StoredReport
 from autograder.ledger.states import JobState
 from autograder.ledger.values import require_json, storable, utc
 from autograder.report import Report, from_json
 
 _re, _rc, _j = tables.reports.c, tables.report_cases.c, tables.jobs.c
+MOST_VALUES = 10_000  # in one query; databases accept a few more
 _CASE_COLUMNS = [column for column in _rc if column.name not in ("report_id", "position")]
 REPORTS = sa.select(tables.reports, _j.assignment).join(tables.jobs, _re.job_id == _j.id)
 
@@ -103,6 +104,35 @@ class Reports(Part):
                 name: {"reports": count, "passed": int(good), "slowest": float(seconds or 0)}
                 for name, count, good, seconds in connection.execute(query)
             }
+
+    def case_points(self, jobs: Collection[str]) -> dict[str, dict[str, CasePoints]]:
+        """Return the points of each case in the reports of some jobs: job -> name of the case -> points."""
+        found: dict[str, dict[str, CasePoints]] = {}
+        wanted = sorted(set(jobs))
+        with self.database.reading() as connection:
+            for start in range(0, len(wanted), MOST_VALUES):
+                query = (
+                    sa.select(_re.job_id, _rc.name, _rc.points, _rc.max_points, _rc.verdict)
+                    .join_from(tables.reports, tables.report_cases, _rc.report_id == _re.id)
+                    .where(_re.job_id.in_(wanted[start : start + MOST_VALUES]))
+                    .order_by(_re.id, _rc.position)
+                )
+                for row in connection.execute(query):
+                    found.setdefault(row.job_id, {})[row.name] = rows.record(CasePoints, row)
+        return found
+
+    def points(self, jobs: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Return the points of the reports of some jobs, and what they are worth."""
+        found: dict[str, tuple[int, int]] = {}
+        wanted = sorted(set(jobs))
+        with self.database.reading() as connection:
+            for start in range(0, len(wanted), MOST_VALUES):
+                query = sa.select(_re.job_id, _re.points, _re.max_points).where(
+                    _re.job_id.in_(wanted[start : start + MOST_VALUES])
+                )
+                for row in connection.execute(query):
+                    found[row.job_id] = row.points, row.max_points
+        return found
 
     def graded_trees(self, assignment: str) -> list[GradedTree]:
         """Return the digest of the src/ of each report of an assignment, the oldest first.

@@ -3,101 +3,36 @@
 import json
 
 import pytest
-from click.testing import CliRunner
 
 from autograder import config
-from autograder.cli import main
 from autograder.course.course import Course
-from autograder.ledger import Ledger, RepositoryName, Source
+from autograder.ledger import Source
 from autograder.service import roster_check
-from autograder.service.intake import post_receive
-from autograder.service.intake.spool import Spool
-from tests.support.githost import Bare
-from tests.support.ledgers import MAIN, Clock, commit, report
-
-HOST = "git.uni.example"
-FILE = """\
-[course]
-roster = "roster.csv"
-[hosts."git.uni.example"]
-kind = "folder"
-base = "host"
-[assignments.a0]
-suite = "hidden/a0"
-repositories = ["dls/a0-*"]
-[assignments.a1]
-suite = "hidden/a1"
-repositories = ["dls/a1-*"]
-[assignments.a1.release]
-task = "Task1"
-files = []
-score = 10
-"""
-ROSTER = """\
-id,name,login,section,team:a1,role
-2026001,王小明,ann,1班,,
-2026002,李雷,bob,1班,red,
-2026003,韩梅梅,cat,2班,red,
-t1,Ada,ada,,,staff
-"""
+from tests.support.classroom import FILE, HOST, ROSTER, Class
+from tests.support.ledgers import commit
 
 
-class Class:
-    def __init__(self, folder):
-        self.folder = folder
-        (folder / "autograder.toml").write_text(FILE)
-        (folder / "roster.csv").write_text(ROSTER)
-        (folder / "host").mkdir()
-        self.clock = Clock()
-        self.course = Course.of(config.load(folder / "autograder.toml"))
-        settings = self.course.config
-        self.ledger = Ledger.open(settings.ledger_url(), folder=folder, clock=self.clock)
-
-    def bare(self, name, hook=True):
-        bare = Bare(self.folder / "host" / "dls" / f"{name}.git")
-        if hook:
-            at = post_receive.place(self.course, bare.path, host=HOST)
-            post_receive.install(at, Spool(self.course.spool()), chain=False)
-
-    def graded(self, name, word, points=80, tree="", source=Source.HOOK, assignment=None):
-        """Push and grade a commit."""
-        from autograder.ledger import JobState
-
-        assignment = assignment or name[:2]
-        repository = RepositoryName(HOST, "dls", name)
-        self.clock.after(minutes=1)
-        self.ledger.record_push(repository, commit=commit(word), ref=MAIN, source=source)
-        job = self.ledger.open_job(repository, commit(word), assignment).row
-        self.ledger.move(job.id, JobState.RUNNING, worker="host:1")
-        self.ledger.add_report(job.id, report(points, assignment=assignment, tree_digest=tree or word))
-        self.ledger.move(job.id, JobState.FINAL)
-
-    def found(self, **values):
-        """Return what the check says, a line for each finding."""
-        return [
-            (finding.kind, finding.problem, finding.line())
-            for finding in roster_check.check(self.course, self.ledger, **values)
-        ]
-
-    def run(self, *arguments):
-        return CliRunner().invoke(
-            main, ["roster", *arguments, "--config", str(self.folder / "autograder.toml")]
-        )
+def checked(dls, **values):
+    """Return what the check says, a line for each finding."""
+    return [
+        (finding.kind, finding.problem, finding.line())
+        for finding in roster_check.check(dls.course, dls.ledger, **values)
+    ]
 
 
 @pytest.fixture
-def dls(tmp_path):
-    made = Class(tmp_path)
+def dls(folder):
+    made = Class(folder)
     yield made
     made.ledger.close()
 
 
 def test_before_anything_was_handed_out(dls):
-    assert dls.found() == [
+    assert checked(dls) == [
         ("no repository", False, "a0: no student has a repository; they were not handed out yet"),
         ("no repository", False, "a1: no student has a repository; they were not handed out yet"),
     ]
-    assert dls.found(ask_hosts=False, assignments=["a0"]) == [
+    assert checked(dls, ask_hosts=False, assignments=["a0"]) == [
         ("no push", False, "a0: no student has pushed yet")
     ]
 
@@ -106,7 +41,7 @@ def test_who_has_no_repository_no_hook_and_no_push_is_named(dls):
     dls.bare("a0-ann")
     dls.bare("a0-bob", hook=False)
     dls.graded("a0-ann", "work")
-    found = dls.found(assignments=["a0"])
+    found = checked(dls, assignments=["a0"])
     assert found[0][:2] == ("no hook", True)
     assert "dls/a0-bob.git has no hook, so its pushes are found late" in found[0][2]
     assert found[1:] == [
@@ -119,14 +54,14 @@ def test_a_push_that_nobody_reported_is_a_sign_of_a_missing_webhook(dls):
     dls.graded("a0-ann", "first", source=Source.HOST)
     dls.graded("a0-bob", "second", source=Source.HOST)
     dls.graded("a0-bob", "third", source=Source.WEBHOOK)
-    found = {kind: line for kind, _, line in dls.found(ask_hosts=False, assignments=["a0"])}
+    found = {kind: line for kind, _, line in checked(dls, ask_hosts=False, assignments=["a0"])}
     assert found["no hook"].endswith(f"see docs/webhooks.md: {HOST}/dls/a0-ann")
 
 
 def test_a_repository_of_nobody_is_a_problem(dls):
     dls.graded("a0-eve", "work")
     dls.graded("a0-ada", "work")  # staff try out the assignment
-    found = dls.found(ask_hosts=False, assignments=["a0"])
+    found = checked(dls, ask_hosts=False, assignments=["a0"])
     text = "nobody in the roster has the name that these repositories have; correct the roster"
     assert found[0] == ("nobody", True, f"a0: {text}: {HOST}/dls/a0-eve")
     assert "ada" not in str(found[1:-1])
@@ -134,11 +69,11 @@ def test_a_repository_of_nobody_is_a_problem(dls):
 
 def test_members_of_a_team_share_a_repository(dls):
     dls.graded("a1-red", "work")
-    assert dls.found(ask_hosts=False, assignments=["a1"]) == [
+    assert checked(dls, ask_hosts=False, assignments=["a1"]) == [
         ("no push", False, "a1: have not pushed yet: 王小明 (2026001)")
     ]
     dls.graded("a1-bob", "own work")
-    (first, *_) = dls.found(ask_hosts=False, assignments=["a1"])
+    (first, *_) = checked(dls, ask_hosts=False, assignments=["a1"])
     text = "is in the team red, and has a repository of their own (dls/a1-bob), which does not count"
     assert first == ("alone", True, f"a1: {text}: 李雷 (2026002)")
 
@@ -146,7 +81,7 @@ def test_members_of_a_team_share_a_repository(dls):
 def test_two_repositories_of_one_student_are_a_problem(dls):
     dls.graded("a0-ann", "work")
     dls.graded("a0-2026001", "other")
-    (first, *_) = dls.found(ask_hosts=False, assignments=["a0"])
+    (first, *_) = checked(dls, ask_hosts=False, assignments=["a0"])
     assert first[:2] == ("several", True)
     assert "has 2 repositories (dls/a0-2026001, dls/a0-ann)" in first[2]
 
@@ -159,7 +94,7 @@ def test_identical_work_is_named_and_the_starter_is_not(dls):
     dls.graded("a1-red", "x5", tree="starter", points=10)
     dls.graded("a1-ann", "x6", tree="nothing", points=0)
     dls.graded("a1-red", "x7", tree="nothing", points=0)
-    found = [line for kind, _, line in dls.found(ask_hosts=False) if kind == "identical"]
+    found = [line for kind, _, line in checked(dls, ask_hosts=False) if kind == "identical"]
     commits = ", ".join(sorted(commit(word)[:10] for word in ("x1", "x3")))
     assert found == [
         f"a1: handed in the same src/ (commits {commits}): 王小明 (2026001), 李雷 (2026002), 韩梅梅 (2026003)"
@@ -174,7 +109,7 @@ def test_mistakes_of_the_roster_and_of_extensions_are_problems(dls):
     (dls.folder / "autograder.toml").write_text(settings)
     (dls.folder / "roster.csv").write_text(ROSTER + "2026001,again\n")
     (dls.folder / "extensions.csv").write_text("student,assignment,closes\nbib,a0,2026-09-20 12:00\n")
-    result = dls.run("check", "--no-hosts")
+    result = dls.run("roster", "check", "--no-hosts")
     assert result.exit_code == 1
     lines = result.output.splitlines()
     assert f"FAIL  {dls.folder}/roster.csv:6: id 2026001 is also in line 2; correct one of them" in lines
@@ -184,7 +119,7 @@ def test_mistakes_of_the_roster_and_of_extensions_are_problems(dls):
 
 def test_check_is_json_where_that_is_wanted(dls):
     dls.graded("a0-eve", "work")
-    result = dls.run("check", "--no-hosts", "--json", "-a", "a0")
+    result = dls.run("roster", "check", "--no-hosts", "--json", "-a", "a0")
     assert result.exit_code == 1
     rows = json.loads(result.stdout)
     assert rows[0] == {
@@ -197,19 +132,19 @@ def test_check_is_json_where_that_is_wanted(dls):
     }
 
 
-def test_check_without_a_ledger_or_a_roster(dls, tmp_path):
+def test_check_without_a_ledger_or_a_roster(dls):
     dls.ledger.close()
-    (tmp_path / ".autograder" / "ledger.sqlite").unlink()
-    result = dls.run("check")
+    (dls.folder / ".autograder" / "ledger.sqlite").unlink()
+    result = dls.run("roster", "check")
     assert result.exit_code == 0, result.output
     assert "nothing is known about pushes" in result.stderr
     assert "ok    the roster agrees" in result.stdout
     (dls.folder / "autograder.toml").write_text(FILE.replace('roster = "roster.csv"', ""))
     for command in ("check", "show"):
-        result = dls.run(command)
+        result = dls.run("roster", command)
         assert result.exit_code == 2
         assert 'has no roster: add roster = "roster.csv" to [course]' in result.output
-    assert dls.run("check", "-a", "a9").exit_code == 2
+    assert dls.run("roster", "check", "-a", "a9").exit_code == 2
 
 
 def test_a_host_that_cannot_be_asked_is_a_problem_and_nobody_is_called_missing(dls, monkeypatch):
@@ -221,7 +156,7 @@ def test_a_host_that_cannot_be_asked_is_a_problem_and_nobody_is_called_missing(d
 
 
 def test_show_aligns_chinese_names(dls):
-    result = dls.run("show")
+    result = dls.run("roster", "show")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines() == [
         "id       name    section  team     role     logins  a0   a1",
@@ -237,7 +172,7 @@ def test_show_aligns_chinese_names(dls):
     [("BOB", ["2026002"]), ("2026003", ["2026003"]), ("red", ["2026002", "2026003"]), ("小明", ["2026001"])],
 )
 def test_show_finds_by_id_login_team_or_a_part_of_the_name(dls, who, ids):
-    rows = json.loads(dls.run("show", who, "--json").stdout)
+    rows = json.loads(dls.run("roster", "show", who, "--json").stdout)
     assert [row["id"] for row in rows] == ids
     if who == "BOB":
         assert rows[0]["repositories"] == {"a0": "bob", "a1": "red"}
@@ -245,7 +180,7 @@ def test_show_finds_by_id_login_team_or_a_part_of_the_name(dls, who, ids):
 
 
 def test_show_of_nobody_says_so(dls):
-    result = dls.run("show", "eve")
+    result = dls.run("roster", "show", "eve")
     assert result.exit_code == 1
     assert "nobody in" in result.stderr
     assert "is eve" in result.stderr
