@@ -86,20 +86,33 @@ def own(commits: tuple[str, ...], what: str, url: str | None, config_file: Path 
 
 
 @ledger.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @_url
 @optional_config_option
-def check(url: str | None, config_file: Path | None) -> None:
-    """Verify the ledger.
+def check(file: Path | None, url: str | None, config_file: Path | None) -> None:
+    """Verify the ledger, a backup, or the archive of a course.
 
-    Checks the database, the references between its rows, and whether every score is the sum of its cases.
+    Checks the database, the references between its rows, and whether every score is the sum of its cases. FILE is a
+    backup, or an archive that autograder course archive wrote. Of an archive it also checks every file, and derives
+    the gradebook again.
     """
     from autograder.ledger import maintenance
+    from autograder.ledger.database import parse_url
+    from autograder.term import archive
 
+    if file is not None and url is not None:
+        raise click.UsageError("give FILE or --url")
+    if file is not None and archive.is_archive(file):
+        found = archive.check(file)
+    else:
+        found = maintenance.check(parse_url(f"sqlite:///{file}") if file else _chosen(url, config_file))
     failed = 0
-    for item in maintenance.check(_chosen(url, config_file)):
+    for item in found:
         click.echo(f"{'ok  ' if item.ok else 'FAIL'}  {item.name}: {item.detail}")
         failed += not item.ok
     if failed:
+        if file is not None:
+            raise GraderError(f"{failed} checks failed; take another copy of {file}")
         raise GraderError(
             f"{failed} checks failed; keep a copy of the ledger as it is, then run: autograder ledger restore FILE"
         )

@@ -14,6 +14,7 @@ from autograder import __version__
 from autograder.cli.authoring import init, new
 from autograder.cli.ci import ci
 from autograder.cli.config import config_group
+from autograder.cli.course import course
 from autograder.cli.doctor import doctor
 from autograder.cli.export import export
 from autograder.cli.grade import grade
@@ -37,7 +38,7 @@ COMMANDS = {
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
     "Write and hand out": (init, new, suite, release, handout),
-    "Around the term": (collect, similar),
+    "Around the term": (collect, similar, course),
 }
 """The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2

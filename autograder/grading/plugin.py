@@ -42,7 +42,6 @@ import pytest
 from autograder import testing
 from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
-from autograder.language import Text, as_text, tell
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import SIGKILL, Outcome, Status
@@ -196,10 +195,7 @@ class Student:
             outcome, timeout=self._timeout, limits=run.limits, given=run.given, packages=run.packages
         )
         if failure is not None:
-            if what:
-                call = tell("{what}: {failure}", what=as_text(what), failure=failure.text)
-                raise SubmissionError(call, failure.verdict)
-            raise failure
+            raise SubmissionError(f"{what}: {failure}", failure.verdict) if what else failure
         return outcome.value
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
@@ -453,9 +449,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except Exception as error:
         _repeat_with_reference(item, error)
         raise AssertionError(
-            tell(
-                "the result has a type or structure that the check cannot use; compare it with the specification"
-            )
+            "the result has a type or structure that the check cannot use; compare it with the specification"
         ) from error
 
 
@@ -510,9 +504,9 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     if isinstance(error, GraderError):
         raise error
     if error is None:
-        verdict, message = Verdict.PASSED, Text("")
+        verdict, message = Verdict.PASSED, ""
     elif when == "call" and isinstance(error, SubmissionError):
-        verdict, message = error.verdict, error.text
+        verdict, message = error.verdict, str(error)
     elif when == "call" and isinstance(error, (AssertionError, pytest.fail.Exception)):
         verdict, message = Verdict.WRONG, _sentence(item, error)
     elif isinstance(error, OSError):
@@ -534,7 +528,7 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     )
 
 
-def _sentence(item: pytest.Item, error: BaseException) -> Text:
+def _sentence(item: pytest.Item, error: BaseException) -> str:
     """Return what the student reads of a failed check: its message, if the suite or `autograder.testing` wrote it.
 
     Other libraries, such as np.testing, print expected values.
@@ -545,6 +539,5 @@ def _sentence(item: pytest.Item, error: BaseException) -> Text:
     file = Path(trace.tb_frame.f_code.co_filename) if trace is not None else item.path
     written = isinstance(error, pytest.fail.Exception) or file.parent == item.path.parent
     if (written or file == Path(testing.__file__) or file == Path(__file__)) and str(error):
-        said = error.msg if isinstance(error, pytest.fail.Exception) else error.args[0]
-        return as_text(said if isinstance(said, str) else str(error))
-    return tell("the result is not what the task asks for")
+        return str(error)
+    return "the result is not what the task asks for"

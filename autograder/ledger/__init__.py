@@ -25,6 +25,7 @@ of the ledger selects PostgreSQL.
     store             `Ledger`, the one entry
     workers           which workers run at the moment
     maintenance       backup, restore, check
+    removal           takes the names of a student out
     invariants        what `check` examines
 """
 

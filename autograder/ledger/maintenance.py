@@ -2,7 +2,7 @@
 
 A backup is one SQLite file. It is copied page by page while the service continues (SQLite's online backup), and then
 verified. A rename puts it in place at the end, so there is never an incomplete backup. PostgreSQL has its own tools for
-backup and restore, `pg_dump` and `pg_restore`; `check` works on both databases.
+backup and restore, `pg_dump` and `pg_restore`; `snapshot` and `check` work on both databases.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from autograder.ledger import invariants, schema
+from autograder.ledger import invariants, schema, tables
 from autograder.ledger.database import BUSY_SECONDS, Database
 from autograder.ledger.faults import LedgerError
 from autograder.ledger.invariants import Invariant
@@ -41,6 +41,50 @@ def backup(url: sa.URL, target: Path, *, force: bool = False) -> int:
         copy.replace(target)
         _sync_folder(target.parent)
     return target.stat().st_size
+
+
+def snapshot(url: sa.URL, target: Path) -> None:
+    """Write the ledger at `url` to the file `target`, as a ledger on SQLite, while others use it.
+
+    A ledger on PostgreSQL is read in one transaction, row by row.
+
+    Raises:
+        LedgerError: there is no ledger, its schema is not that of this autograder, or the copy is damaged.
+    """
+    source = Database(url, create=False)
+    try:
+        if source.revision() != schema.HEAD:
+            raise LedgerError(
+                f"{source.shown} has schema {source.revision()}, but {schema.HEAD} is needed: the next start of the "
+                "service upgrades it"
+            )
+        if source.file:
+            backup(url, target)
+            return
+        copy = Database(sa.URL.create("sqlite+pysqlite", database=str(target)))
+        try:
+            _copy_rows(source, copy)
+        finally:
+            copy.close()
+    finally:
+        source.close()
+    with contextlib.closing(sqlite3.connect(target)) as raw:
+        raw.execute("PRAGMA journal_mode = DELETE")  # a single file that can be moved
+    _verify(target)
+
+
+def _copy_rows(source: Database, copy: Database) -> None:
+    """Copy all rows of one state of a database. The workers are left out, which are no history."""
+    with source.reading() as old, copy.writing() as new:
+        old.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+        for table in tables.metadata.sorted_tables:
+            if table is tables.workers:
+                continue
+            rows = old.execution_options(yield_per=_PAGES).execute(
+                sa.select(table).order_by(*table.primary_key)
+            )
+            for part in rows.partitions():
+                new.execute(table.insert(), [dict(row._mapping) for row in part])
 
 
 def restore(url: sa.URL, source: Path, *, force: bool = False) -> Path | None:

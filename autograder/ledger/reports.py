@@ -157,6 +157,16 @@ class Reports(Part):
                 if row.tree
             ]
 
+    def provenances(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return the assignment and the provenance of every report, in the order of recording."""
+        query = (
+            sa.select(_j.assignment, _re.provenance)
+            .select_from(tables.reports.join(tables.jobs, _re.job_id == _j.id))
+            .order_by(_re.id)
+        )
+        with self.database.reading() as connection:
+            return [(row.assignment, dict(row.provenance)) for row in connection.execute(query)]
+
     def newest_provenance(self, assignment: str) -> dict[str, Any] | None:
         """Return the provenance of the report of an assignment that was recorded last; None if there is no report."""
         query = (
