@@ -86,7 +86,7 @@ def list_jobs(
 
     chosen = states or [state for state in JobState if everything or state not in ENDED]
     wanted: list[RepositoryName | None] = [*_names(repositories)] or [None]
-    with _ledger(config_file) as (_, ledger):
+    with opened_ledger(config_file) as (_, ledger):
         found = [
             job
             for repository in wanted
@@ -109,7 +109,7 @@ def show(name: str, as_json: bool, config_file: Path) -> None:
     """Show one job with its history, report, feedback and audit trail."""
     from autograder.service.staff import find
 
-    with _ledger(config_file) as (_, ledger):
+    with opened_ledger(config_file) as (_, ledger):
         job = find(ledger, name)
         (history,) = (item for item in ledger.history(job.repository).jobs if item.job.id == job.id)
         audit = ledger.audit_lines(subject=job.id)
@@ -149,7 +149,7 @@ def retry(names: tuple[str, ...], dead: bool, why: str, who: str, config_file: P
     from autograder.service.staff import find
 
     _named_or_all(names, dead, "--dead")
-    with _staff(config_file, who) as staff:
+    with opened_staff(config_file, who) as staff:
         chosen = (
             staff.ledger.jobs(states=[JobState.DEAD])
             if dead
@@ -174,7 +174,7 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
     from autograder.service.staff import find
 
     _named_or_all(names, False, "")
-    with _staff(config_file, who) as staff:
+    with opened_staff(config_file, who) as staff:
         for job in [find(staff.ledger, name) for name in names]:
             click.echo(f"{staff.cancel(job, why).state.value:10} {job.id}")
 
@@ -225,7 +225,7 @@ def regrade(
         raise click.UsageError(
             "--suite and --jobs need --dry-run: a regrade uses the suite in autograder.toml"
         )
-    with _staff(config_file, who) as staff:
+    with opened_staff(config_file, who) as staff:
         choices = staff.choices(assignment, _names(repositories) or None)
         if dry_run:
             _preview(staff, choices, _graders(staff, config_file, assignment, suite), allow_lower, jobs)
@@ -255,7 +255,7 @@ def list_pushes(repositories: tuple[str, ...], undated: bool, as_json: bool, con
 
     The pushes to a branch are listed in the order in which it moved, each with how its receive time is known.
     """
-    with _ledger(config_file) as (_, ledger):
+    with opened_ledger(config_file) as (_, ledger):
         if undated:
             wanted = {str(name) for name in _names(repositories)}
             found = [push for push in ledger.undated() if not wanted or str(push.repository) in wanted]
@@ -304,7 +304,7 @@ def received(number: int, at: str, why: str, who: str, config_file: Path) -> Non
     PUSH is a number that autograder pushes list shows. The score and the feedback follow within seconds while the
     service runs; otherwise, run autograder republish.
     """
-    with _staff(config_file, who) as staff:
+    with opened_staff(config_file, who) as staff:
         push = staff.ledger.push(number)
         push = staff.set_received(push, staff.moment(push, at), why)
         click.echo(f"push {push.id} of {push.repository} was received {_when(push.received)}")
@@ -321,7 +321,7 @@ def republish(context: click.Context, repositories: tuple[str, ...], config_file
     or while the service does not run. A branch that is up to date stays as it is.
     """
     changed = failed = 0
-    with _staff(config_file, user()) as staff:
+    with opened_staff(config_file, user()) as staff:
         for result in staff.republish(_names(repositories) or None):
             changed += result.changed
             failed += bool(result.problem)
@@ -432,7 +432,8 @@ def _named_or_all(names: tuple[str, ...], flag: bool, option: str) -> None:
 
 
 @contextlib.contextmanager
-def _ledger(config_file: Path) -> "Iterator[tuple[Config, Ledger]]":
+def opened_ledger(config_file: Path) -> "Iterator[tuple[Config, Ledger]]":
+    """Open the ledger of a configuration; return both."""
     from autograder import config
     from autograder.ledger import Ledger
 
@@ -442,13 +443,14 @@ def _ledger(config_file: Path) -> "Iterator[tuple[Config, Ledger]]":
 
 
 @contextlib.contextmanager
-def _staff(config_file: Path, who: str) -> "Iterator[Staff]":
+def opened_staff(config_file: Path, who: str) -> "Iterator[Staff]":
+    """Open what staff need for changes, and close it in the end."""
     from autograder.course.course import Course
     from autograder.service.intake.intake import Intake
     from autograder.service.jobs.queue import Queue, prepare
     from autograder.service.staff import Staff
 
-    with _ledger(config_file) as (settings, ledger):
+    with opened_ledger(config_file) as (settings, ledger):
         course = Course.of(settings)
         prepare(course.jobs_url())
         queue = Queue(course.jobs_url())

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from autograder import __version__
+from autograder.cli.adjust import adjust
 from autograder.cli.authoring import init, new
 from autograder.cli.ci import ci
 from autograder.cli.config import config_group
@@ -35,7 +36,7 @@ from autograder.errors import ConfigError, GraderError
 
 COMMANDS = {
     "Grade": (grade, grades, export, verify, ci),
-    "Serve": (serve, worker, status, jobs, pushes, regrade, republish),
+    "Serve": (serve, worker, status, jobs, pushes, regrade, republish, adjust),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
     "Write and hand out": (init, new, suite, release, handout),
     "Around the term": (collect, similar, course),

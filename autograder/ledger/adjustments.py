@@ -76,6 +76,27 @@ class Adjustments(Part):
                 raise Conflict(f"adjustment {undoes} is undone already")
             return _adjustment(connection.execute(_ROWS.where(_a.id == added)).one())
 
+    def check_adjustment(
+        self,
+        repository: RepositoryName,
+        assignment: str,
+        kind: AdjustmentKind,
+        *,
+        points: int | None = None,
+        commit: str = "",
+        undoes: int | None = None,
+    ) -> None:
+        """Refuse what `add_adjustment` would refuse. Nothing is recorded.
+
+        Raises:
+            LedgerError: see `add_adjustment`.
+        """
+        checked(kind, points=points, commit=commit, undoes=undoes)
+        if undoes is not None:
+            with self.database.reading() as connection:
+                owner = connection.execute(sa.select(tables.repositories.c.id).where(rows.named(repository)))
+                _require_undoable(connection, owner.scalar(), assignment, undoes)
+
     def adjustments(
         self, assignment: str | None = None, *, repository: RepositoryName | None = None
     ) -> list[Adjustment]:
@@ -124,7 +145,7 @@ def in_force(found: Iterable[Adjustment]) -> tuple[Adjustment, ...]:
     return tuple(each for each in found if each.kind is not AdjustmentKind.UNDO and each.id not in undone)
 
 
-def _require_undoable(connection: sa.Connection, owner: int, assignment: str, undoes: int) -> None:
+def _require_undoable(connection: sa.Connection, owner: int | None, assignment: str, undoes: int) -> None:
     row = connection.execute(sa.select(tables.adjustments).where(_a.id == undoes)).one_or_none()
     if row is None or (row.repository_id, row.assignment) != (owner, assignment):
         raise Unknown(

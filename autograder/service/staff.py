@@ -12,16 +12,19 @@ import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 from autograder.config.times import instant
 from autograder.course.course import Course, Target
-from autograder.course.standing import standing
+from autograder.course.standing import Result, Standing, standing
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
 from autograder.ledger import (
     OPEN,
+    Adjustment,
+    AdjustmentKind,
     Job,
     JobState,
     Ledger,
@@ -49,6 +52,22 @@ class Republished:
     repository: RepositoryName
     changed: bool
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """What an adjustment changes.
+
+    Attributes:
+        before, after: what counts without it, and with it.
+        adjustment: as it was recorded; None if nothing was recorded.
+        notes: what staff should know.
+    """
+
+    before: Result
+    after: Result
+    adjustment: Adjustment | None
+    notes: tuple[str, ...] = ()
 
 
 class StaffError(GraderError):
@@ -118,6 +137,50 @@ def find(ledger: Ledger, text: str) -> Job:
         count = f"{len(found)} jobs have" if found else "no job has"
         raise StaffError(f"{count} {text!a:.200} in the id; see autograder jobs list --all{names}")
     return found[0]
+
+
+def target_of(ledger: Ledger, course: Course, student: str, assignment: str) -> Target:
+    """Return the repository of a student, and its assignment. It need not have a push.
+
+    Args:
+        ledger, course: know the repositories.
+        student: the student's name in repositories, an id or a login of the roster, or `OWNER/NAME`.
+        assignment: its name.
+
+    Raises:
+        ConfigError: there is no such assignment, or no such student in the roster.
+        StaffError: the student has several repositories, or cannot have one.
+    """
+    branch = course.config.assignment(assignment).branch
+    is_path = "/" in student
+    name = student if is_path else course.student(student, assignment)
+    known = {*ledger.repositories(), *(each.repository for each in ledger.adjustments(assignment))}
+    targets = [course.target(repository, branch) for repository in sorted(known)]
+    found = [
+        target
+        for target in targets
+        if target is not None
+        and target.assignment == assignment
+        and name.casefold() in (target.student.casefold(), *_paths(target.repository))
+    ]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        names = ", ".join(f"{target.repository.owner}/{target.repository.name}" for target in found)
+        raise StaffError(
+            f"{student} has several repositories for {assignment}; give one of {names} in place of the name"
+        )
+    if not is_path:
+        target = course.target(course.repository_of(assignment, name), branch)
+        if target is not None:
+            return target
+    raise StaffError(
+        f"no repository of {student!r:.200} has pushed to {assignment}; see autograder grades -a {assignment}"
+    )
+
+
+def _paths(repository: RepositoryName) -> tuple[str, str]:
+    return f"{repository.owner}/{repository.name}".casefold(), str(repository).casefold()
 
 
 @dataclass(frozen=True)
@@ -209,6 +272,77 @@ class Staff:
             after=received.isoformat(),
         )
         return self.ledger.set_received(push.id, received, source=Source.STAFF, who=self.who, why=why)
+
+    # what counts -----------------------------------------------------------------------------------------
+
+    def target(self, student: str, assignment: str) -> Target:
+        """Return the repository of a student, see `target_of`."""
+        return target_of(self.ledger, self.course, student, assignment)
+
+    def adjust(
+        self,
+        target: Target,
+        kind: AdjustmentKind,
+        why: str,
+        *,
+        points: int | None = None,
+        commit: str = "",
+        undoes: int | None = None,
+        dry_run: bool = False,
+    ) -> Adjusted:
+        """Decide something about the score of a repository.
+
+        Args:
+            target: the repository and its assignment.
+            kind: what is decided.
+            why: the reason, which the student reads.
+            points: for `points` and `set`.
+            commit: for `use`: the commit, or its first digits.
+            undoes: for `undo`: the number of an adjustment.
+            dry_run: only say what would count.
+
+        Raises:
+            LedgerError: the adjustment is not allowed, or there is nothing to undo.
+            StaffError: there is no such commit, or it is our own.
+        """
+        repository, assignment = target.repository, target.assignment
+        before = standing(self.ledger, self.course, target)
+        if commit:
+            commit = self._commit(before, commit)
+        values: dict[str, Any] = {"points": points, "commit": commit, "undoes": undoes}
+        self.ledger.check_adjustment(repository, assignment, kind, **values)
+        planned = Adjustment(
+            0, repository, assignment, kind, points, commit, undoes, self.who, why, datetime.now(timezone.utc)
+        )
+        after = standing(self.ledger, self.course, target, adjusted=[planned])
+        notes = []
+        if not before.pushes:
+            notes.append(f"note: no repository of {target.student} has pushed to {assignment} yet")
+        if kind is AdjustmentKind.USE and after.score is None:
+            notes.append(f"note: {commit[:10]} has no report yet; it is graded now")
+        if before.open:
+            notes.append(f"note: which score counts is open: {before.open}")
+        if dry_run:
+            return Adjusted(before.result, after.result, None, tuple(notes))
+        self._audit("adjust", str(repository), why, assignment=assignment, kind=kind.value, **values)
+        recorded = self.ledger.add_adjustment(repository, assignment, kind, who=self.who, why=why, **values)
+        self.intake.grade_what_counts(target)
+        after = standing(self.ledger, self.course, target)
+        return Adjusted(before.result, after.result, recorded, tuple(notes))
+
+    @staticmethod
+    def _commit(stands: Standing, text: str) -> str:
+        """Return the one pushed commit of a repository that begins with a text."""
+        pushed = {judged.push.commit: judged.own for judged in stands.pushes}
+        found = [commit for commit in pushed if commit.startswith(text.lower())]
+        if len(found) != 1:
+            count = f"{len(found)} commits begin" if found else "no pushed commit begins"
+            raise StaffError(
+                f"{count} with {text!a:.100}; see autograder pushes list --repo {stands.target.repository}"
+            )
+        if pushed[found[0]]:
+            raise StaffError(f"{found[0][:10]} was made by us ({pushed[found[0]]}), so it cannot count")
+        return found[0]
 
     def republish(self, repositories: Collection[RepositoryName] | None = None) -> Iterator[Republished]:
         """Bring the feedback branches up to date with the ledger, and yield what happened to each.
