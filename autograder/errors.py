@@ -6,17 +6,19 @@ A `SubmissionError` is the student's fault and becomes a verdict. A `GraderError
 points, it stops the run, and its message ends with the next step for staff.
 """
 
+from autograder.language import Text, as_text
 from autograder.verdict import Verdict
 
 
 class SubmissionError(Exception):
     """The submission is at fault: it raised, crashed, or broke a rule. The error becomes a verdict.
 
-    The message is shown to the student and names the probable cause.
+    The message is shown to the student and names the probable cause. `text` has its translations.
     """
 
     def __init__(self, message: str, verdict: Verdict = Verdict.ERROR) -> None:
         super().__init__(message)
+        self.text: Text = as_text(message)
         self.verdict = verdict
 
 

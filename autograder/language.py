@@ -87,8 +87,12 @@ def restored(translations: Mapping[str, str]) -> Text:
 
 
 def as_text(sentence: str) -> Text:
-    """Return a text as it is; another string becomes a text that is the same in all languages."""
-    return sentence if isinstance(sentence, Text) else Text(sentence)
+    """Return a text as it is. Another string becomes a text, which a catalogue may have, such as that of a suite."""
+    return (
+        sentence
+        if isinstance(sentence, Text)
+        else Text(sentence, lambda to: _catalogue(to).get(sentence, sentence))
+    )
 
 
 def join(sentences: Iterable[str]) -> Text:
@@ -113,6 +117,13 @@ def _joined(pieces: Iterable[str], separators: Mapping[str, str]) -> Text:
         return separators[language].join(piece.in_(language) for piece in kept)
 
     return Text(in_(ENGLISH), in_)
+
+
+def read_catalogues(names: Iterable[str]) -> None:
+    """Read the catalogues of languages now, so that processes that are forked later have them."""
+    for language in names:
+        if language != ENGLISH:
+            _catalogue(language)
 
 
 def add_catalogue(language: str, file: Path) -> None:

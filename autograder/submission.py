@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 from autograder.errors import GraderError, SubmissionError
+from autograder.language import Text, tell
 
 # The package that students write. Code inside the wall cannot import this: it has a copy in sandbox/inside/reply.py.
 PACKAGE = "src"
@@ -124,7 +125,7 @@ def collect(root: Folder, limits: TreeLimits | None = None) -> dict[str, bytes]:
     found = _Found(limits or TreeLimits())
     kind = root.kind(PACKAGE)
     if kind is not Kind.FOLDER:
-        raise SubmissionError(f"there is no folder src/ in the repository{_instead(root, kind)}")
+        raise SubmissionError(_instead(root, kind))
     with root.folder(PACKAGE) as folder:
         _walk(folder, PACKAGE, 1, found)
     _refuse_colliding_names(found.files)
@@ -145,38 +146,52 @@ def refuse_data(files: Mapping[str, bytes], allowed: Sequence[str] = ()) -> None
         if any(fnmatch.fnmatchcase(path, pattern) for pattern in allowed):
             continue
         if b"\0" in content:
-            why = "it has null bytes"
+            why = tell("it has null bytes")
         else:
             try:
                 content.decode()
                 continue
             except UnicodeDecodeError as error:
                 line = content.count(b"\n", 0, error.start) + 1
-                why = f"line {line}"
+                why = tell("line {line}", line=line)
         raise SubmissionError(
-            f"{path} is not a text file in UTF-8 ({why}); src/ contains only source code: "
-            "save the file as UTF-8, or move it out of src/"
+            tell(
+                "{path} is not a text file in UTF-8 ({why}); src/ contains only source code: "
+                "save the file as UTF-8, or move it out of src/",
+                path=path,
+                why=why,
+            )
         )
 
 
-def _instead(root: Folder, kind: Kind | None) -> str:
-    """Return what stands where src/ should be, as the end of a sentence; an empty text if nothing does."""
-    if kind in (Kind.FILE, Kind.LINK, Kind.SUBMODULE):
-        return f": src is a {kind.value}"
+def _instead(root: Folder, kind: Kind | None) -> Text:
+    """Return that there is no folder src/, and what stands where it should be."""
+    if kind is Kind.FILE:
+        return tell("there is no folder src/ in the repository: src is a file")
+    if kind is Kind.LINK:
+        return tell("there is no folder src/ in the repository: src is a symbolic link")
+    if kind is Kind.SUBMODULE:
+        return tell("there is no folder src/ in the repository: src is a submodule")
     names = [name for name in sorted(root.names(MAX_HINTS)) if name != ".git"]
     if not names:
-        return ": it is empty"
+        return tell("there is no folder src/ in the repository: it is empty")
     shown = [name for name in names if name.isprintable() and len(name) <= MAX_HINT_LENGTH]
     for name in shown:
         if name.casefold() == PACKAGE and root.kind(name) is Kind.FOLDER:
-            return f", but a folder {name}/: rename it to {PACKAGE}"
+            return tell(
+                "there is no folder src/ in the repository, but a folder {name}/: rename it to src", name=name
+            )
     for name in shown:
         if root.kind(name) is Kind.FOLDER and _holds_package(root, name):
-            return f", but in its folder {name}/: move what is in {name}/ to the top"
+            return tell(
+                "there is no folder src/ in the repository, but in its folder {name}/: "
+                "move what is in {name}/ to the top",
+                name=name,
+            )
     for name in shown:
         if name.casefold().endswith(ARCHIVES):
-            return f", but {name}: unpack it"
-    return ""
+            return tell("there is no folder src/ in the repository, but {name}: unpack it", name=name)
+    return tell("there is no folder src/ in the repository")
 
 
 def _holds_package(root: Folder, name: str) -> bool:
@@ -203,13 +218,13 @@ class _Found:
 def _walk(folder: Folder, path: str, depth: int, found: _Found) -> None:
     limits = found.limits
     if depth > limits.depth:
-        raise SubmissionError(f"{path} lies deeper than {limits.depth} folders")
+        raise SubmissionError(tell("{path} lies deeper than {depth} folders", path=path, depth=limits.depth))
     found.folders += 1
     if found.folders > limits.folders:
-        raise SubmissionError(f"src/ holds more than {limits.folders} folders")
+        raise SubmissionError(tell("src/ holds more than {most} folders", most=limits.folders))
     names = folder.names(MAX_NAMES)
     if len(names) > MAX_NAMES:
-        raise SubmissionError(f"{path} holds more than {MAX_NAMES} names")
+        raise SubmissionError(tell("{path} holds more than {most} names", path=path, most=MAX_NAMES))
     for name in sorted(names):
         if is_ignored(name):
             continue
@@ -222,27 +237,31 @@ def _walk(folder: Folder, path: str, depth: int, found: _Found) -> None:
         elif kind is Kind.FILE:
             _take(folder, name, inner, found)
         elif kind is Kind.LINK:
-            raise SubmissionError(f"{inner} is a symbolic link; commit the file itself")
+            raise SubmissionError(tell("{path} is a symbolic link; commit the file itself", path=inner))
         elif kind is Kind.SUBMODULE:
-            raise SubmissionError(f"{inner} is a submodule; commit the files themselves")
+            raise SubmissionError(tell("{path} is a submodule; commit the files themselves", path=inner))
         elif kind is Kind.OTHER:
-            raise SubmissionError(f"{inner} is not a regular file")
+            raise SubmissionError(tell("{path} is not a regular file", path=inner))
 
 
 def _take(folder: Folder, name: str, path: str, found: _Found) -> None:
     limits = found.limits
     if len(found.files) >= limits.files:
-        raise SubmissionError(f"src/ holds more than {limits.files} files")
+        raise SubmissionError(tell("src/ holds more than {most} files", most=limits.files))
     if path in found.files:  # any program can make a git tree, even one with a name twice
-        raise SubmissionError(f"{path} is there twice")
+        raise SubmissionError(tell("{path} is there twice", path=path))
     content = folder.read(name, limits.file_bytes)
     if content is None:
-        raise SubmissionError(f"{path} is larger than {limits.file_bytes >> 20} MiB")
+        raise SubmissionError(
+            tell("{path} is larger than {mebibytes} MiB", path=path, mebibytes=limits.file_bytes >> 20)
+        )
     if content.startswith(LFS_POINTER):
-        raise SubmissionError(f"{path} is stored in Git LFS; commit the file itself")
+        raise SubmissionError(tell("{path} is stored in Git LFS; commit the file itself", path=path))
     found.total += len(content)
     if found.total > limits.total_bytes:
-        raise SubmissionError(f"src/ holds more than {limits.total_bytes >> 20} MiB")
+        raise SubmissionError(
+            tell("src/ holds more than {mebibytes} MiB", mebibytes=limits.total_bytes >> 20)
+        )
     found.files[path] = content
 
 
@@ -273,7 +292,7 @@ class _DiskFolder:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with os.fdopen(os.open(name, flags, dir_fd=self._descriptor), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise SubmissionError(f"{name} changed while it was read")
+                raise SubmissionError(tell("{name} changed while it was read", name=name))
             content = file.read(limit + 1)
         return content if len(content) <= limit else None
 
@@ -282,16 +301,18 @@ def _refuse_odd_name(name: str, path: str) -> None:
     try:
         raw = name.encode()
     except UnicodeEncodeError:
-        raise SubmissionError("a file name under src/ is not UTF-8") from None
+        raise SubmissionError(tell("a file name under src/ is not UTF-8")) from None
     if len(raw) > MAX_NAME_BYTES:
-        raise SubmissionError(f"a file name under src/ has more than {MAX_NAME_BYTES} bytes")
+        raise SubmissionError(tell("a file name under src/ has more than {most} bytes", most=MAX_NAME_BYTES))
     if set(name) & {"/", "\\"} or any(unicodedata.category(c)[0] == "C" for c in name):
-        raise SubmissionError(f"the name of {path!r} holds characters that not every system can store")
+        raise SubmissionError(
+            tell("the name of {path} holds characters that not every system can store", path=repr(path))
+        )
     # spellings of git's own folder on different systems: `.GIT`, `.git.`, `.git::$INDEX_ALLOCATION`, `GIT~1`
     plain = name.partition(":")[0].rstrip(". ").casefold()
     if name in ("", ".", "..") or plain in (".git", "git~1"):
         raise SubmissionError(
-            f"{path} has a name that git and the file system keep for themselves; rename it"
+            tell("{path} has a name that git and the file system keep for themselves; rename it", path=path)
         )
 
 
@@ -305,7 +326,13 @@ def _refuse_colliding_names(files: Mapping[str, bytes]) -> None:
     for path in sorted({*files, *folders}):
         key = unicodedata.normalize("NFC", path).casefold()
         if key in seen:
-            raise SubmissionError(f"{seen[key]} and {path} are the same name on some systems; rename one")
+            raise SubmissionError(
+                tell(
+                    "{one} and {other} are the same name on some systems; rename one",
+                    one=seen[key],
+                    other=path,
+                )
+            )
         seen[key] = path
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from autograder.language import Text, as_text, tell
 from autograder.sandbox.inside import protocol
 
 __all__ = ["agreed", "assert_close", "assert_equal", "assert_raised", "case"]
@@ -33,6 +34,8 @@ Data = TypeVar("Data")
 # Relative and absolute tolerance by dtype: enough for a few hundred terms summed in another order.
 TOLERANCE = {"float64": 1e-9, "complex128": 1e-9, "float32": 1e-4, "complex64": 1e-4, "float16": 1e-2}
 TOLERANCE["bfloat16"] = 4e-2  # 8 bits of mantissa
+
+RESULT = tell("the result")
 
 
 def case(
@@ -60,7 +63,7 @@ def assert_close(
     rtol: float | None = None,
     atol: float | None = None,
     check_dtype: bool = True,
-    what: str = "the result",
+    what: str = RESULT,
 ) -> None:
     """Fail unless `actual` equals `expected` up to rounding: in structure, device, shape, values and dtype.
 
@@ -81,24 +84,33 @@ def assert_close(
     Raises:
         AssertionError: with one line for the student.
     """
+    what = as_text(what)
     tolerances: Any = {"rtol": rtol, "atol": atol, "check_dtype": check_dtype}
     if isinstance(expected, dict):
         if not isinstance(actual, dict):
-            raise AssertionError(_mismatch(what, actual, "a dict"))
+            raise AssertionError(_mismatch(what, actual, _with_article("dict")))
         _ensure(
             set(actual) == set(expected),
-            f"{what} has the keys {sorted(map(str, actual))[:9]}, expected {sorted(map(str, expected))[:9]}",
+            tell(
+                "{what} has the keys {keys}, expected {expected}",
+                what=what,
+                keys=sorted(map(str, actual))[:9],
+                expected=sorted(map(str, expected))[:9],
+            ),
         )
         for key, value in expected.items():
             assert_close(actual[key], value, **tolerances, what=str(key))
     elif isinstance(expected, (list, tuple)):
         if not isinstance(actual, (list, tuple)):
-            raise AssertionError(_mismatch(what, actual, f"{len(expected)} values"))
-        _ensure(len(actual) == len(expected), f"{what} has {len(actual)} values, expected {len(expected)}")
+            raise AssertionError(_mismatch(what, actual, tell("{n} values", n=len(expected))))
+        _ensure(
+            len(actual) == len(expected),
+            tell("{what} has {n} values, expected {m}", what=what, n=len(actual), m=len(expected)),
+        )
         for index, (a, e) in enumerate(zip(actual, expected, strict=True)):
-            assert_close(a, e, **tolerances, what=f"{what}[{index}]")
+            assert_close(a, e, **tolerances, what=tell("{what}[{index}]", what=what, index=index))
     elif _is_number(expected):
-        _require(_is_number(actual), what, actual, "a number")
+        _require(_is_number(actual), what, actual, tell("a number"))
         dtype = check_dtype and _has_dtype(actual) and _has_dtype(expected)
         _compare(np.asarray(actual), np.asarray(expected), rtol, atol, what, dtype=dtype)
     elif isinstance(expected, np.ndarray):
@@ -108,21 +120,26 @@ def assert_close(
         _require(_is_tensor(actual), what, actual, _describe(expected))
         _ensure(
             protocol.device_of(actual) == protocol.device_of(expected),
-            f"{what} is on {protocol.device_of(actual)}, expected on {protocol.device_of(expected)}",
+            tell(
+                "{what} is on {device}, expected on {other}",
+                what=what,
+                device=protocol.device_of(actual),
+                other=protocol.device_of(expected),
+            ),
         )
         _compare(actual, expected, rtol, atol, what, dtype=check_dtype)
     else:
         assert_equal(actual, expected, what=what)
 
 
-def assert_equal(actual: object, expected: object, *, what: str = "the result") -> None:
+def assert_equal(actual: object, expected: object, *, what: str = RESULT) -> None:
     """Fail unless `actual` has exactly the type and the value of `expected`, a plain non-array value.
 
     The message shows the expected value. Use this function for None, booleans, strings, bytes and dtypes. Use
     `assert_close` for numbers and arrays.
     """
     _require(type(actual) is type(expected), what, actual, _describe(expected))
-    _ensure(actual == expected, f"{what} is {_short(actual)}, expected {_short(expected)}")
+    _ensure(actual == expected, _is_not(what, Text(_short(actual)), Text(_short(expected))))
 
 
 def assert_raised(
@@ -144,19 +161,35 @@ def assert_raised(
     Raises:
         AssertionError: with one line for the student.
     """
+    what = as_text(what)
     raised = actual.get("raised") if isinstance(actual, dict) else None
     message = actual.get("message") if isinstance(actual, dict) else None
     if not isinstance(raised, (list, tuple)) or not isinstance(message, str):
-        raise AssertionError(_mismatch(f"what is raised for {what}", actual, _with_article(kind)))
-    _ensure(len(raised) > 0, f"no {kind} is raised for {what}")
-    found = _short(raised[0], quote=False)
-    _ensure(kind in raised, f"{_with_article(found)} is raised for {what}, expected {_with_article(kind)}")
-    for thing in naming:
-        _ensure(_names(message, thing), f"the message of the {found} for {what} does not name {thing}")
-    for thing in sparing:
-        _ensure(
-            not _names(message, thing), f"the message of the {found} for {what} names {thing}, which is right"
+        raise AssertionError(
+            _mismatch(tell("what is raised for {what}", what=what), actual, _with_article(kind))
         )
+    _ensure(len(raised) > 0, tell("no {kind} is raised for {what}", kind=kind, what=what))
+    found = _short(raised[0], quote=False)
+    other = tell(
+        "{found} is raised for {what}, expected {kind}",
+        found=_with_article(found),
+        what=what,
+        kind=_with_article(kind),
+    )
+    _ensure(kind in raised, other)
+    for thing in naming:
+        unnamed = tell(
+            "the message of the {found} for {what} does not name {thing}", found=found, what=what, thing=thing
+        )
+        _ensure(_names(message, thing), unnamed)
+    for thing in sparing:
+        named = tell(
+            "the message of the {found} for {what} names {thing}, which is right",
+            found=found,
+            what=what,
+            thing=thing,
+        )
+        _ensure(not _names(message, thing), named)
 
 
 def _names(message: str, thing: object) -> bool:
@@ -171,7 +204,7 @@ def agreed(
     *,
     rtol: float | None = None,
     atol: float | None = None,
-    what: str = "the result",
+    what: str = RESULT,
 ) -> Data:
     """Return `reference` if `formula`, the value that the check computed itself, agrees with it.
 
@@ -192,11 +225,17 @@ def _ensure(condition: bool, message: str) -> None:
         raise AssertionError(message)
 
 
-def _mismatch(what: str, actual: object, expected: str) -> str:
-    return f"{what} is {_describe(actual)}, expected {expected}"
+def _mismatch(what: str, actual: object, expected: Text) -> Text:
+    return _is_not(what, _describe(actual), expected)
 
 
-def _require(condition: bool, what: str, actual: object, expected: str) -> None:
+def _is_not(what: str, actual: Text, expected: Text) -> Text:
+    return tell(
+        "{what} is {actual}, expected {expected}", what=as_text(what), actual=actual, expected=expected
+    )
+
+
+def _require(condition: bool, what: str, actual: object, expected: Text) -> None:
     _ensure(condition, _mismatch(what, actual, expected))
 
 
@@ -214,23 +253,24 @@ def _has_dtype(value: object) -> bool:
     return isinstance(value, (np.generic, np.ndarray))
 
 
-def _describe(value: object) -> str:
+def _describe(value: object) -> Text:
     """Return the kind of a value in words: `a float32 array of shape (4, 10)`, `a list`, `None`."""
     if value is None:
-        return "None"
+        return Text("None")
     if isinstance(value, protocol.Opaque):
-        return f"a {_short(value.type_name, quote=False)} object"
+        return tell("a {kind} object", kind=_short(value.type_name, quote=False))
     if isinstance(value, np.ndarray):
-        return f"a {value.dtype} array of shape {value.shape}"
+        return tell("a {dtype} array of shape {shape}", dtype=value.dtype, shape=value.shape)
     if _is_tensor(value):
-        return f"a {_dtype_name(value)} tensor of shape {tuple(value.shape)}"  # type: ignore[attr-defined]
+        shape = tuple(value.shape)  # type: ignore[attr-defined]
+        return tell("a {dtype} tensor of shape {shape}", dtype=_dtype_name(value), shape=shape)
     if isinstance(value, np.generic):
-        return f"a {value.dtype} number"
+        return tell("a {dtype} number", dtype=value.dtype)
     return _with_article(type(value).__name__)
 
 
-def _with_article(noun: str) -> str:
-    return f"an {noun}" if noun[:1] in tuple("AEIOUaeiou") else f"a {noun}"
+def _with_article(noun: str) -> Text:
+    return tell("an {noun}", noun=noun) if noun[:1] in tuple("AEIOUaeiou") else tell("a {noun}", noun=noun)
 
 
 def _short(value: object, *, quote: bool = True) -> str:
@@ -259,18 +299,24 @@ def _compare(
 ) -> None:
     _ensure(
         tuple(actual.shape) == tuple(expected.shape),
-        f"{what} has shape {tuple(actual.shape)}, expected {tuple(expected.shape)}",
+        tell(
+            "{what} has shape {shape}, expected {expected}",
+            what=as_text(what),
+            shape=tuple(actual.shape),
+            expected=tuple(expected.shape),
+        ),
     )
     name = _dtype_name(expected)
     a, e = _plain(actual), _plain(expected)
-    _ensure(
-        _domain(a) == _domain(e),
-        f"{what} has dtype {_dtype_name(actual)}, expected {name}",
+    other = tell(
+        "{what} has dtype {dtype}, expected {expected}",
+        what=as_text(what),
+        dtype=_dtype_name(actual),
+        expected=name,
     )
+    _ensure(_domain(a) == _domain(e), other)
     _compare_values(a, e, rtol, atol, what, tolerance=TOLERANCE.get(name, 1e-9))
-    _ensure(
-        not dtype or _dtype_name(actual) == name, f"{what} has dtype {_dtype_name(actual)}, expected {name}"
-    )
+    _ensure(not dtype or _dtype_name(actual) == name, other)
 
 
 def _domain(array: npt.NDArray[Any]) -> str:
@@ -304,20 +350,39 @@ def _compare_values(
     count = int(np.count_nonzero(differs))
     if count == 0:
         return
-    place = f" in {count} of {a.size} elements" if a.shape else ""
+    differing = tell("{what} differs", what=as_text(what))
+    if a.shape:
+        differing = tell(
+            "{what} differs in {count} of {size} elements", what=as_text(what), count=count, size=a.size
+        )
     nan = int(np.count_nonzero(np.isnan(a))) if a.dtype.kind in "fc" else 0
     if nan:
         where = np.argwhere(np.isnan(np.atleast_1d(a)))[0]
-        raise AssertionError(f"{what} differs{place}: {nan} NaN, the first at {_index(where, a)}")
-    if difference is None:
         raise AssertionError(
-            f"{what} differs{place}, first at {_index(np.argwhere(np.atleast_1d(differs))[0], a)}"
+            tell(
+                "{differs}: {nan} NaN, the first at {place}",
+                differs=differing,
+                nan=nan,
+                place=_index(where, a),
+            )
         )
+    if difference is None:
+        first = _index(np.argwhere(np.atleast_1d(differs))[0], a)
+        raise AssertionError(tell("{differs}, first at {place}", differs=differing, place=first))
     finite = np.where(np.isnan(difference), math.inf, difference)
     worst = np.unravel_index(int(np.argmax(np.where(differs, finite, -1))), np.atleast_1d(a).shape)
     largest = float(np.atleast_1d(finite)[worst])
-    raise AssertionError(f"{what} differs{place}; largest difference {largest:.3g} at {_index(worst, a)}")
+    raise AssertionError(
+        tell(
+            "{differs}; largest difference {difference} at {place}",
+            differs=differing,
+            difference=f"{largest:.3g}",
+            place=_index(worst, a),
+        )
+    )
 
 
-def _index(position: Any, array: npt.NDArray[Any]) -> str:
-    return "[" + ", ".join(str(int(i)) for i in position) + "]" if array.shape else "its only element"
+def _index(position: Any, array: npt.NDArray[Any]) -> Text:
+    if not array.shape:
+        return tell("its only element")
+    return Text("[" + ", ".join(str(int(i)) for i in position) + "]")

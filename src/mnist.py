@@ -15,7 +15,7 @@ def parse_mnist(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read images and labels in MNIST's format.
 
-    Both files are gzip-compressed IDX (http://yann.lecun.com/exdb/mnist/, "the IDX file format").
+    Both files are gzip-compressed IDX, a format of one array in one file.
     All integers are big-endian:
 
         images  magic 0x00000803: two zero bytes, type code 0x08 (unsigned byte), 3 dimensions

@@ -1,33 +1,34 @@
 """Train a model with the functions that you wrote, and watch its loss and error fall.
 
-    python -m src.train softmax|nn|softmax-cpp|needle [--data DIR] [--epochs N] [--plot FILE.png]
+    python -m src.train --help
 
-This file is given: nothing here is to be filled in.
+It offers the models whose files are in src/. This file is given: nothing here is to be filled in.
 """
 
 import argparse
 import gzip
+import math
 import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, SupportsFloat
 
 import numpy as np
 from tqdm import tqdm
 
-from .mnist import parse_mnist
-from .softmax import nn_epoch, softmax_loss, softmax_regression_epoch
-
-MODELS = ("softmax", "nn", "softmax-cpp", "needle")
+HERE = Path(__file__).parent
+NEEDS = {"softmax": "softmax.py", "nn": "softmax.py", "softmax-cpp": "softmax_ext", "needle": "needle"}
+MODELS = tuple(name for name, needed in NEEDS.items() if (HERE / needed).exists())
+READER = HERE / "mnist.py"  # has parse_mnist
 MNIST_FILES = (
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",
     "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz",
 )
-MNIST_PAGE = "http://yann.lecun.com/exdb/mnist/"
+MNIST_PAGE = "https://ossci-datasets.s3.amazonaws.com/mnist/"  # PyTorch's copy; the original page is gone
 INTERRUPTED = 130  # the exit status that a shell expects of a program ended by Ctrl-C
 PLOT_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 STEPS_PER_TICK = 10  # minibatches between two moves of the progress bar
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def train(model: Model, data: Data, *, epochs: int, batch: int) -> Iterator[Row]:
     """Yield one row of the table after each epoch, with a progress bar on a terminal."""
-    m = len(data.X_train)
+    m, loss = len(data.X_train), find_loss()
     # Whole minibatches at a time: the same steps as one call for the whole epoch, with a bar that moves.
     chunk = batch * STEPS_PER_TICK
     for epoch in range(1, epochs + 1):
@@ -112,8 +113,8 @@ def train(model: Model, data: Data, *, epochs: int, batch: int) -> Iterator[Row]
                 bar.update(len(X))
         yield Row(
             epoch,
-            *_loss_and_error(model.logits(data.X_train), data.y_train),
-            *_loss_and_error(model.logits(data.X_test), data.y_test),
+            *_loss_and_error(loss, model.logits(data.X_train), data.y_train),
+            *_loss_and_error(loss, model.logits(data.X_test), data.y_test),
         )
 
 
@@ -127,7 +128,7 @@ def build_model(name: str, data: Data, *, hidden: int, lr: float, batch: int) ->
     if name in ("softmax", "softmax-cpp"):
         theta = np.zeros((n, k), np.float32)
         if name == "softmax":
-            epoch = softmax_regression_epoch
+            from .softmax import softmax_regression_epoch as epoch
         else:
             from .softmax_ext import softmax_regression_epoch_cpp as epoch  # builds on first import
         return Model(lambda X, y: epoch(X, y, theta, lr=lr, batch=batch), lambda X: X @ theta)
@@ -136,6 +137,8 @@ def build_model(name: str, data: Data, *, hidden: int, lr: float, batch: int) ->
     W1 = generator.standard_normal((n, hidden), np.float32) * np.float32((2 / n) ** 0.5)
     W2 = generator.standard_normal((hidden, k), np.float32) * np.float32((2 / hidden) ** 0.5)
     if name == "nn":
+        from .softmax import nn_epoch
+
         return Model(
             lambda X, y: nn_epoch(X, y, W1, W2, lr=lr, batch=batch),
             lambda X: np.maximum(X @ W1, 0) @ W2,
@@ -155,8 +158,23 @@ def build_model(name: str, data: Data, *, hidden: int, lr: float, batch: int) ->
     return Model(run_epoch, logits)
 
 
+def find_loss() -> Callable[[np.ndarray, np.ndarray], SupportsFloat]:
+    """Return your mean softmax loss of logits (m, k) and labels (m,): that of softmax.py, or else that of needle."""
+    if (HERE / "softmax.py").exists():
+        from .softmax import softmax_loss
+
+        return softmax_loss
+    from . import needle as ndl
+
+    def loss(logits: np.ndarray, y: np.ndarray) -> float:
+        one_hot = np.eye(logits.shape[1], dtype=logits.dtype)[y]
+        return float(ndl.softmax_loss(ndl.Tensor(logits), ndl.Tensor(one_hot)).numpy())
+
+    return loss
+
+
 def load_mnist(folder: Path) -> Data:
-    """Read MNIST's four files in `folder`.
+    """Read MNIST's four files in `folder` with your `parse_mnist`.
 
     Raises:
         FileNotFoundError: one is missing; the message says which, and where it is usually had.
@@ -170,10 +188,12 @@ def load_mnist(folder: Path) -> Data:
             + (
                 f"Compress what is there: gzip {' '.join(str(folder / n[:-3]) for n in unpacked)}"
                 if unpacked
-                else f"MNIST's files are usually had from {MNIST_PAGE} or a mirror of it; "
+                else f"Download them: curl -O {MNIST_PAGE}{missing[0]}, and so on; "
                 "without --data a small set of digits that scikit-learn ships is used"
             )
         )
+    from .mnist import parse_mnist
+
     paths = [folder / name for name in MNIST_FILES]
     return Data(*parse_mnist(*paths[:2]), *parse_mnist(*paths[2:]))
 
@@ -181,7 +201,7 @@ def load_mnist(folder: Path) -> Data:
 def load_digits() -> Data:
     """Return the 1,797 handwritten digits of 8x8 pixels that scikit-learn ships, 1,437 for training.
 
-    They are written as IDX files first, so that `parse_mnist` reads them like MNIST.
+    If there is a `parse_mnist`, they are written as IDX files first, so that it reads them like MNIST.
     """
     from sklearn.datasets import load_digits as sklearn_digits
 
@@ -189,6 +209,9 @@ def load_digits() -> Data:
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # pixels come as 0..16
     labels = digits.target.astype(np.uint8)
     split = len(images) * 4 // 5
+    if not READER.exists():
+        pixels = np.divide(images, 255, dtype=np.float32).reshape(len(images), -1)
+        return Data(pixels[:split], labels[:split], pixels[split:], labels[split:])
     with tempfile.TemporaryDirectory() as folder:
         for name, array in zip(
             MNIST_FILES, (images[:split], labels[:split], images[split:], labels[split:]), strict=True
@@ -229,8 +252,10 @@ def plot(rows: list[Row], path: Path, *, title: str) -> None:
     pyplot.close(figure)
 
 
-def _loss_and_error(logits: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    return float(softmax_loss(logits, y)), float(np.mean(logits.argmax(axis=1) != y))
+def _loss_and_error(
+    loss: Callable[[np.ndarray, np.ndarray], SupportsFloat], logits: np.ndarray, y: np.ndarray
+) -> tuple[float, float]:
+    return float(loss(logits, y)), float(np.mean(logits.argmax(axis=1) != y))
 
 
 def _parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -240,11 +265,23 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
             raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
         return value
 
-    parser = argparse.ArgumentParser(prog="python -m src.train", description="Train a model of the course.")
+    def positive_number(text: str) -> float:
+        value = float(text)
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"must be above 0, got {text}")
+        return value
+
+    parser = argparse.ArgumentParser(prog="python -m src.train", description="Train a model that you wrote.")
     parser.add_argument("model", choices=MODELS)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    if READER.exists():
+        parser.add_argument("--data", type=Path, metavar="DIR", help="folder with MNIST's four .gz files")
+    else:
+        parser.set_defaults(data=None)
+        parser.epilog = (
+            "The data are the digits that scikit-learn ships. With your own src/mnist.py, --data reads MNIST."
+        )
     parser.add_argument("--epochs", type=positive_int, default=10, metavar="N", help="default: %(default)s")
-    parser.add_argument("--lr", type=float, default=0.2, help="step size, default: %(default)s")
+    parser.add_argument("--lr", type=positive_number, default=0.2, help="step size, default: %(default)s")
     parser.add_argument("--batch", type=positive_int, default=100, help="minibatch, default: %(default)s")
     parser.add_argument("--hidden", type=positive_int, default=100, help="hidden units, default: %(default)s")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves into this file")

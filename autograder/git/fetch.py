@@ -13,14 +13,15 @@ from autograder.errors import SubmissionError
 from autograder.git.process import Damaged, GitLimits, NotFound, RepositoryError, TooLarge, TooSlow
 from autograder.git.remote import Credentials, Remote
 from autograder.git.scratch import Objects, checked_branch, checked_commit, scratch
+from autograder.language import tell
 from autograder.submission import PACKAGE, Folder, Kind, Submission, TreeLimits, collect
 
 GRADED = "refs/graded/commit"
 MAX_COMMIT_BYTES = 1 << 20
 MAX_TREE_BYTES = 4 << 20  # one folder; 20,000 names of the usual length take 1 MB
 
-TAKES_TOO_LONG = "the commit takes too long to unpack; remove data sets and other large files from it"
-DAMAGED = "a folder of the repository is damaged; clone it anew and push again"
+TAKES_TOO_LONG = tell("the commit takes too long to unpack; remove data sets and other large files from it")
+DAMAGED = tell("a folder of the repository is damaged; clone it anew and push again")
 
 _KINDS = {
     b"40000": Kind.FOLDER,
@@ -81,7 +82,10 @@ def fetch_commit(
             repository.fetch(commit, GRADED, depth=1, filter_spec=f"blob:limit={limits.tree.file_bytes + 1}")
         except TooLarge:
             raise SubmissionError(
-                f"the commit is larger than {limits.bytes >> 20} MiB; remove data sets and other large files from it"
+                tell(
+                    "the commit is larger than {mebibytes} MiB; remove data sets and other large files from it",
+                    mebibytes=limits.bytes >> 20,
+                )
             ) from None
         except TooSlow:
             raise SubmissionError(TAKES_TOO_LONG) from None
@@ -127,7 +131,7 @@ def _root_tree(objects: Objects, commit: str, remote: Remote) -> str:
     if content is None:
         if objects.describe(commit) is None:
             raise NotFound(f"{remote}: the commit {commit} was not sent")
-        raise SubmissionError("the message of the commit is too long")
+        raise SubmissionError(tell("the message of the commit is too long"))
     word, _, tree = content.partition(b"\n")[0].partition(b" ")
     if word != b"tree":
         raise RepositoryError(f"{remote}: {commit} is not a commit that can be read")
@@ -143,14 +147,16 @@ class _TreeFolder:
         if content is None:
             if objects.describe(tree) is None:
                 raise Damaged(f"the folder {tree} is missing")
-            raise SubmissionError("a folder of the repository holds too many names")
+            raise SubmissionError(tell("a folder of the repository holds too many names"))
         self._entries = list(_parse_tree(content, id_bytes=len(tree) // 2))
         self._by_name = {name: (mode, identity) for name, mode, identity in self._entries}
 
     def require_once(self, name: str) -> None:
         """Refuse a folder that holds a name twice. Any program can make one, and each reader takes another entry."""
         if sum(entry[0] == name for entry in self._entries) > 1:
-            raise SubmissionError(f"the repository holds {name} twice; clone it anew and push again")
+            raise SubmissionError(
+                tell("the repository holds {name} twice; clone it anew and push again", name=name)
+            )
 
     def names(self, limit: int) -> list[str]:
         return [name for name, _, _ in self._entries[: limit + 1]]

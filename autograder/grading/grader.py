@@ -24,8 +24,9 @@ from typing import Any, TypeVar
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.trial import CaseFacts, Trial, TrialCase
+from autograder.language import languages
 from autograder.own_process import own_process
-from autograder.report import Report, SuiteFault, from_json
+from autograder.report import Report, SuiteFault, from_json, translated
 from autograder.sandbox.policy import NO_GPU, ONE_THREAD
 from autograder.verdict import CaseResult
 
@@ -84,6 +85,7 @@ class Grader:
         self.assignment, self.config_file = assignment, config_file
         self.sandbox, self.image = sandbox, image or config.sandbox.image
         self.environment = environment
+        self.languages = languages(config.feedback.language)
         self.provenance: dict[str, Any] = {}
         self.cases: list[tuple[str, int]] = []  # names and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
@@ -139,7 +141,9 @@ class Grader:
         """
         facts = {**self.ready(), "tree_digest": None, "seed_id": None, "draws": {}, "commit": commit}
         facts |= {"started": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seconds": 0.0}
-        cases = tuple(CaseResult(name, error.verdict, 0, points, str(error)) for name, points in self.cases)
+        cases = tuple(CaseResult(name, error.verdict, 0, points, error.text) for name, points in self.cases)
+        if said := translated(cases, self.languages):
+            facts["messages"] = said
         return Report(self.assignment, cases, facts)
 
     def grade(

@@ -9,20 +9,21 @@ import sys
 from collections.abc import Collection, Sequence
 
 from autograder.errors import BusyError, SubmissionError
+from autograder.language import Text, listed, tell
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import Outcome, Status
 from autograder.submission import PACKAGE
 from autograder.verdict import Verdict
 
-SIGNALS: dict[int, str] = {
-    signal.SIGSEGV: "segmentation fault",
-    signal.SIGABRT: "aborted",
-    signal.SIGBUS: "bus error",
-    signal.SIGFPE: "arithmetic error",
-    signal.SIGILL: "illegal instruction",
-    signal.SIGSYS: "a system call that is not allowed",
-    signal.SIGXFSZ: "wrote a file that is too large",
-    signal.SIGKILL: "killed",
+SIGNALS: dict[int, Text] = {
+    signal.SIGSEGV: tell("segmentation fault"),
+    signal.SIGABRT: tell("aborted"),
+    signal.SIGBUS: tell("bus error"),
+    signal.SIGFPE: tell("arithmetic error"),
+    signal.SIGILL: tell("illegal instruction"),
+    signal.SIGSYS: tell("a system call that is not allowed"),
+    signal.SIGXFSZ: tell("wrote a file that is too large"),
+    signal.SIGKILL: tell("killed"),
 }
 
 
@@ -60,64 +61,91 @@ def failure_of(
             f"a case with a limit of {timeout:g} s waited for a processor most of the time; "
             "stop other programs on this machine, or grade fewer submissions at a time, then grade again"
         )
+    if status is Status.TIMEOUT and outcome.importing:
+        endless = tell(
+            "no answer in {seconds} s: the import of {module} does not end",
+            seconds=f"{timeout:g}",
+            module=outcome.importing,
+        )
+        return SubmissionError(endless, Verdict.TIMEOUT)
     if status is Status.TIMEOUT:
-        if outcome.importing:
-            reason = f": the import of {outcome.importing} does not end"
-        else:
-            reason = f", of which it computed for {outcome.cpu_seconds:.1f} s"
-        return SubmissionError(f"no answer in {timeout:g} s{reason}", Verdict.TIMEOUT)
+        slow = tell(
+            "no answer in {seconds} s, of which it computed for {computed} s",
+            seconds=f"{timeout:g}",
+            computed=f"{outcome.cpu_seconds:.1f}",
+        )
+        return SubmissionError(slow, Verdict.TIMEOUT)
     if status is Status.CPU_TIMEOUT:
-        return SubmissionError("used up the processor time of the case", Verdict.TIMEOUT)
+        return SubmissionError(tell("used up the processor time of the case"), Verdict.TIMEOUT)
     return SubmissionError(_error(outcome, limits, given, packages))
 
 
-def not_allowed(file: str, line: int, package: str, packages: Sequence[str]) -> str:
-    """Return the sentence about an import that is not allowed. test_toy.py has a copy of this function."""
-    allowed = ", ".join(["the standard library", *packages])
-    return (
-        f"{file}, line {line}, imports {package}; this assignment allows {allowed}, "
-        "and your own files with a dot (from .name import …)"
+def not_allowed(file: str, line: int, package: str, packages: Sequence[str]) -> Text:
+    """Return the sentence about an import that is not allowed. test_toy.py has the same in English."""
+    return tell(
+        "{file}, line {line}, imports {package}; this assignment allows {allowed}, "
+        "and your own files with a dot (from .name import …)",
+        file=file,
+        line=line,
+        package=package,
+        allowed=listed([tell("the standard library"), *packages]),
     )
 
 
-def _error(outcome: Outcome, limits: Limits, given: Collection[str], packages: Sequence[str]) -> str:
+def _error(outcome: Outcome, limits: Limits, given: Collection[str], packages: Sequence[str]) -> Text:
     status = outcome.status
     if status is Status.RAISED:
         return _raised(outcome, given, packages)
     if status is Status.OUT_OF_MEMORY:
-        return f"killed: used more than {size(limits.memory_bytes)} of memory"
+        return tell("killed: used more than {size} of memory", size=size(limits.memory_bytes))
     if status is Status.OUTPUT_LIMIT:
-        return f"killed: printed more than {size(limits.output_bytes)}"
+        return tell("killed: printed more than {size}", size=size(limits.output_bytes))
     if status is Status.REPLY_LIMIT:
-        return f"returned more than {size(limits.reply_bytes)}, or something nested too deeply"
+        return tell(
+            "returned more than {size}, or something nested too deeply", size=size(limits.reply_bytes)
+        )
     if status is Status.CRASHED:
-        return f"crashed: {SIGNALS.get(outcome.signal or 0, f'signal {outcome.signal}')}"
+        how = SIGNALS.get(outcome.signal or 0) or tell("signal {number}", number=outcome.signal)
+        return tell("crashed: {how}", how=how)
     if status is Status.EXITED:
-        return f"your code ended the process (exit code {outcome.exit_code}) before it returned"
-    return "your code ended without a readable result"
+        return tell(
+            "your code ended the process (exit code {code}) before it returned", code=outcome.exit_code
+        )
+    return tell("your code ended without a readable result")
 
 
-def _raised(outcome: Outcome, given: Collection[str], packages: Sequence[str]) -> str:
+def _raised(outcome: Outcome, given: Collection[str], packages: Sequence[str]) -> Text:
     own = [place for place in outcome.places if place[0] not in given]
     file, line = own[-1] if own else (outcome.file, outcome.line)
-    place = ""
-    if file:
-        place = f" ({file}, line {line})" if line else f" ({file})"
     if outcome.exception == "NotImplementedError":
-        return f"not implemented yet: {outcome.message}{place}"
+        return _at(tell("not implemented yet: {message}", message=outcome.message), file, line)
     if outcome.exception == "ModuleNotFoundError":
         missing = re.match(r"No module named '(\w+)", outcome.message)
         known = {PACKAGE, *packages, *sys.stdlib_module_names}
         if missing and file and line and missing[1] not in known:
             return not_allowed(file, line, missing[1], packages)
-        return f"cannot be imported: {outcome.message}{place}"
-    message = f": {outcome.message}" if outcome.message else ""
-    return f"your code raised {outcome.exception}{message}{place}"
+        return _at(tell("cannot be imported: {message}", message=outcome.message), file, line)
+    if outcome.message:
+        raised = tell(
+            "your code raised {exception}: {message}", exception=outcome.exception, message=outcome.message
+        )
+    else:
+        raised = tell("your code raised {exception}", exception=outcome.exception)
+    return _at(raised, file, line)
 
 
-def size(number: int) -> str:
+def _at(sentence: Text, file: str | None, line: int | None) -> Text:
+    """Return a sentence with the place that it is about."""
+    if not file:
+        return sentence
+    if not line:
+        return tell("{sentence} ({file})", sentence=sentence, file=file)
+    return tell("{sentence} ({file}, line {line})", sentence=sentence, file=file, line=line)
+
+
+def size(number: int) -> Text:
     """Return a number of bytes as text for people: `2 GiB`, `512 MiB`, `100 bytes`."""
     for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
         if number >= factor:
-            return f"{number / factor:.3g} {unit}"
-    return f"{number} bytes"
+            return Text(f"{number / factor:.3g} {unit}")
+    return tell("{number} bytes", number=number)

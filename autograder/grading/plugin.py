@@ -42,6 +42,7 @@ import pytest
 from autograder import testing
 from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
+from autograder.language import Text, as_text, tell
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import SIGKILL, Outcome, Status
@@ -195,7 +196,10 @@ class Student:
             outcome, timeout=self._timeout, limits=run.limits, given=run.given, packages=run.packages
         )
         if failure is not None:
-            raise SubmissionError(f"{what}: {failure}", failure.verdict) if what else failure
+            if what:
+                call = tell("{what}: {failure}", what=as_text(what), failure=failure.text)
+                raise SubmissionError(call, failure.verdict)
+            raise failure
         return outcome.value
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
@@ -449,7 +453,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except Exception as error:
         _repeat_with_reference(item, error)
         raise AssertionError(
-            "the result has a type or structure that the check cannot use; compare it with the specification"
+            tell(
+                "the result has a type or structure that the check cannot use; compare it with the specification"
+            )
         ) from error
 
 
@@ -504,9 +510,9 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     if isinstance(error, GraderError):
         raise error
     if error is None:
-        verdict, message = Verdict.PASSED, ""
+        verdict, message = Verdict.PASSED, Text("")
     elif when == "call" and isinstance(error, SubmissionError):
-        verdict, message = error.verdict, str(error)
+        verdict, message = error.verdict, error.text
     elif when == "call" and isinstance(error, (AssertionError, pytest.fail.Exception)):
         verdict, message = Verdict.WRONG, _sentence(item, error)
     elif isinstance(error, OSError):
@@ -528,7 +534,7 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     )
 
 
-def _sentence(item: pytest.Item, error: BaseException) -> str:
+def _sentence(item: pytest.Item, error: BaseException) -> Text:
     """Return what the student reads of a failed check: its message, if the suite or `autograder.testing` wrote it.
 
     Other libraries, such as np.testing, print expected values.
@@ -539,5 +545,6 @@ def _sentence(item: pytest.Item, error: BaseException) -> str:
     file = Path(trace.tb_frame.f_code.co_filename) if trace is not None else item.path
     written = isinstance(error, pytest.fail.Exception) or file.parent == item.path.parent
     if (written or file == Path(testing.__file__) or file == Path(__file__)) and str(error):
-        return str(error)
-    return "the result is not what the task asks for"
+        said = error.msg if isinstance(error, pytest.fail.Exception) else error.args[0]
+        return as_text(said if isinstance(said, str) else str(error))
+    return tell("the result is not what the task asks for")

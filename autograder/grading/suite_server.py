@@ -66,7 +66,8 @@ from autograder.grading.observation import Observer
 from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
 from autograder.grading.turns import NO_TURN, Turn, Turns
-from autograder.report import Report, SuiteFault
+from autograder.language import LANGUAGES, add_catalogue, folder_of, languages, read_catalogues, tell
+from autograder.report import Report, SuiteFault, translated
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
@@ -156,6 +157,7 @@ class Server:
         self.secret = self.config.secret()
         self.provenance = self.describe()
         self.prepare()
+        self.read_catalogues()
         if self.assignment.devices:
             self.check_suite_in_fork(session)
         gc.collect()
@@ -213,6 +215,22 @@ class Server:
             raise GraderError(
                 f"the reference itself fails {len(failed)} case(s) of {self.suite}{where}:\n{lines}"
             )
+
+    def read_catalogues(self) -> None:
+        """Read the translations that messages need, the suite's own too, before the first fork.
+
+        Raises:
+            GraderError: a catalogue of the suite cannot be read.
+        """
+        wanted = languages(self.config.feedback.language)
+        for language in LANGUAGES:
+            file = self.suite / f"{folder_of(language)}.po"
+            if language in wanted and file.is_file():
+                try:
+                    add_catalogue(language, file)
+                except (OSError, ValueError) as error:
+                    raise GraderError(f"{error}; correct the catalogue, or remove it") from error
+        read_catalogues(wanted)
 
     def prepare(self) -> None:
         """Make the files that every build starts from, without any file of a student. The cache keeps the result."""
@@ -329,6 +347,8 @@ class Server:
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.monotonic() - clock, 4),
         }
+        if said := translated(cases, languages(self.config.feedback.language)):
+            facts["messages"] = said
         report = Report(self.name, tuple(cases), self.provenance | facts)
         return {"report": report.to_json(), "suite_faults": [asdict(fault) for fault in faults]}
 
@@ -367,7 +387,7 @@ class Server:
                 return results, facts | {"draws": run.draws}, faults
         except SubmissionError as refused:  # no case has run yet, so every case gets this result
             cases = session.config.stash[CASES].values()
-            return [CaseResult(c.name, refused.verdict, 0, c.points, str(refused)) for c in cases], facts, []
+            return [CaseResult(c.name, refused.verdict, 0, c.points, refused.text) for c in cases], facts, []
 
     def run_items(
         self, session: pytest.Session, run: Run, turn: Turn = NO_TURN
@@ -585,7 +605,7 @@ class Server:
         outcome = session.run(probe, (), timeout=seconds)
         failure = failure_of(outcome, timeout=seconds, limits=self.limits)
         if failure is not None:
-            return SubmissionError(f"the build failed: {failure}", failure.verdict)
+            return SubmissionError(tell("the build failed: {failure}", failure=failure.text), failure.verdict)
         made = outcome.value
         if isinstance(made, tuple):
             raise GraderError(f"builds cannot work here: {made!r:.300}; see `autograder doctor`")
@@ -594,11 +614,15 @@ class Server:
         if not isinstance(made, dict) or not all(
             type(k) is str and type(v) is bytes for k, v in made.items()
         ):
-            return SubmissionError("the build made something else than files")
+            return SubmissionError(tell("the build made something else than files"))
         size = sum(map(len, made.values()))
         if size > MAX_BUILD_BYTES:
             return SubmissionError(
-                f"the build is {size / 2**20:.0f} MiB large; at most {MAX_BUILD_BYTES >> 20} MiB are allowed"
+                tell(
+                    "the build is {size} MiB large; at most {most} MiB are allowed",
+                    size=f"{size / 2**20:.0f}",
+                    most=MAX_BUILD_BYTES >> 20,
+                )
             )
         return made
 

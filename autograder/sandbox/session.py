@@ -33,6 +33,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Protocol
 
 from autograder.errors import GraderError, SubmissionError
+from autograder.language import tell
 from autograder.sandbox.control_groups import ControlGroups, Group
 from autograder.sandbox.inside import protocol
 from autograder.sandbox.inside.reply import PACKAGE
@@ -326,16 +327,20 @@ def checked_files(files: Mapping[str, bytes]) -> dict[str, bytes]:
     for name, content in files.items():
         path = PurePosixPath(name)
         if not _is_good(path):
-            raise SubmissionError(f"a file name that cannot be used: {name!a:.200}")
+            raise SubmissionError(tell("a file name that cannot be used: {name}", name=f"{name!a:.200}"))
         if str(path) in checked:
-            raise SubmissionError(f"two files of one name: {path!s:.200}")
+            raise SubmissionError(tell("two files of one name: {path}", path=f"{path!s:.200}"))
         checked[str(path)] = bytes(content)
         folders.update(map(str, path.parents))
     for name in folders & checked.keys():
-        raise SubmissionError(f"a file and a folder of one name: {name!r:.200}")
+        raise SubmissionError(tell("a file and a folder of one name: {name}", name=f"{name!r:.200}"))
     if len(checked) > MAX_FILES or sum(map(len, checked.values())) > MAX_FILES_BYTES:
         raise SubmissionError(
-            f"more than {MAX_FILES} files, or more than {MAX_FILES_BYTES >> 20} MiB of them"
+            tell(
+                "more than {files} files, or more than {mebibytes} MiB of them",
+                files=MAX_FILES,
+                mebibytes=MAX_FILES_BYTES >> 20,
+            )
         )
     return checked
 

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -10,9 +11,10 @@ import sys
 import numpy as np
 import pytest
 
-from src import train
+from src import softmax, train
 from tests.support import ROOT
 
+RATES = [["nn", "--lr", rate] for rate in ("-0.1", "0", "nan", "inf", "fast")]
 HEADER = "| Epoch | Train Loss | Train Err | Test Loss | Test Err |"
 
 
@@ -58,7 +60,7 @@ def test_models_of_the_same_mathematics_print_the_same_rows(capsys, first, secon
 def test_training_in_chunks_is_the_same_as_one_call_for_the_whole_epoch():
     data = train.load_digits()
     theta = np.zeros((64, 10), np.float32)
-    train.softmax_regression_epoch(data.X_train, data.y_train, theta, lr=0.2, batch=7)
+    softmax.softmax_regression_epoch(data.X_train, data.y_train, theta, lr=0.2, batch=7)
     model = train.build_model("softmax", data, hidden=1, lr=0.2, batch=7)
     list(train.train(model, data, epochs=1, batch=7))
     assert np.array_equal(model.logits(data.X_test), data.X_test @ theta)
@@ -114,7 +116,7 @@ def test_a_task_still_to_be_written_is_named(capsys, monkeypatch):
     def stub(*args, **kwargs):
         raise NotImplementedError("Task1: softmax_regression_epoch")
 
-    monkeypatch.setattr(train, "softmax_regression_epoch", stub)
+    monkeypatch.setattr(softmax, "softmax_regression_epoch", stub)
     assert train.main(["softmax", "--epochs", "1"]) == 1
     assert "Task1: softmax_regression_epoch is still to be written" in capsys.readouterr().err
 
@@ -134,7 +136,9 @@ def test_a_plot_that_cannot_be_written_is_refused_before_training(tmp_path, caps
     assert shown.out == ""
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["nn", "--epochs", "0"], ["nn", "--batch", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["nothing"], ["nn", "--epochs", "0"], ["nn", "--batch", "x"], *RATES]
+)
 def test_wrong_usage_exits_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         train.main(arguments)
@@ -165,3 +169,51 @@ def test_ctrl_c_ends_it_cleanly(tmp_path):
     assert err.splitlines()[-1].startswith("stopped after ")
     assert (tmp_path / "curves.png").exists()
     assert len(table("".join(lines) + out)) >= 1
+
+
+# what a starter offers -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def starter(tmp_path):
+    """A function that makes a folder with some modules of src, and runs the training there."""
+
+    def run(modules, *arguments):
+        for name in ("__init__.py", "train.py", *modules):
+            path, copied = ROOT / "src" / name, tmp_path / "src" / name
+            copied.parent.mkdir(exist_ok=True)
+            if path.is_dir():
+                shutil.copytree(path, copied, ignore=shutil.ignore_patterns("_build", "__pycache__"))
+            else:
+                shutil.copy(path, copied)
+        command = [sys.executable, "-m", "src.train", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("modules", "offered", "data"),
+    [
+        (["mnist.py", "softmax.py", "softmax_ext"], "{softmax,nn,softmax-cpp}", True),
+        (["needle"], "{needle}", False),
+        (["needle", "mnist.py"], "{needle}", True),
+    ],
+)
+def test_only_what_the_starter_has_is_offered(starter, modules, offered, data):
+    shown = starter(modules, "--help").stdout
+    assert f" {offered}\n" in shown
+    assert ("--data" in shown.partition("The data are")[0]) == data
+
+
+def test_needle_alone_prints_the_rows_that_it_prints_with_the_other_tasks(starter, capsys):
+    alone = starter(["needle"], "needle", "--epochs", "2", "--hidden", "16")
+    assert alone.returncode == 0, alone.stderr
+    train.main(["needle", "--epochs", "2", "--hidden", "16"])
+    np.testing.assert_allclose(table(alone.stdout), table(capsys.readouterr().out), atol=2e-5)
+
+
+def test_a_model_of_another_assignment_is_refused(starter):
+    refused = starter(["needle"], "softmax")
+    assert refused.returncode == 2
+    assert "invalid choice: 'softmax'" in refused.stderr

@@ -2,7 +2,6 @@
 
 import ast
 import signal
-from pathlib import Path
 
 import pytest
 
@@ -165,19 +164,23 @@ def test_a_missing_module_is_explained(message, expected):
     assert str(failure) == expected
 
 
-def body_of_not_allowed(path):
-    """Return the statements of the function `not_allowed` in a file, without its docstring."""
+def not_allowed_of(path):
+    """Return the function `not_allowed` of a file that is not imported."""
     functions = [
         node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)
     ]
     (found,) = [node for node in functions if node.name == "not_allowed"]
-    return [ast.dump(statement) for statement in found.body[1:]]
+    scope = {}
+    exec(ast.unparse(found), scope)  # noqa: S102 (our own file)
+    return scope["not_allowed"]
 
 
-def test_students_read_the_same_sentence_before_they_push():
+@pytest.mark.parametrize("packages", [PACKAGES, (), ("torch",)])
+def test_students_read_the_same_sentence_before_they_push(packages):
     """test_toy.py cannot import the grader, so it has copies."""
     toy = ROOT / "test_toy.py"
-    assert body_of_not_allowed(toy) == body_of_not_allowed(Path(messages.__file__))
+    arguments = ("src/linear.py", 3, "pandas", packages)
+    assert not_allowed_of(toy)(*arguments) == messages.not_allowed(*arguments)
     sentence = "Task0 is without autograd: compute W_grad and the gradient of the input by hand"
     for file in (toy, ROOT / "hidden" / "a0" / "probes.py"):
         assert sentence in file.read_text("utf-8")

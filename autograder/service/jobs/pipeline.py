@@ -40,6 +40,7 @@ from autograder.errors import GraderError, SubmissionError, SuiteError
 from autograder.git.fetch import branch_head, fetch_commit
 from autograder.git.names import HEADS
 from autograder.git.process import GitHostError, NoSuchRepository, NotFound, RepositoryError
+from autograder.language import restored
 from autograder.ledger import (
     OPEN,
     WAITS,
@@ -220,7 +221,12 @@ class Pipeline:
         try:
             self._bring(job, target)
         except SubmissionError as error:
-            return {"next": GRADE, **facts, "refused": str(error), "verdict": error.verdict.value}
+            return {
+                "next": GRADE,
+                **facts,
+                "refused": error.text.translations(),
+                "verdict": error.verdict.value,
+            }
         except NotFound as error:
             # The host contradicts itself, or says so for the first time: it may show the commit in a moment.
             if head == job.commit or self.ledger.recent_failures(job.id) == 0:
@@ -348,7 +354,11 @@ class Pipeline:
             return following
         try:
             if "refused" in facts:
-                error = SubmissionError(facts["refused"], Verdict(facts["verdict"]))
+                refused = facts[
+                    "refused"
+                ]  # a step that an earlier version ran gives the English sentence alone
+                said = restored(refused) if isinstance(refused, dict) else refused
+                error = SubmissionError(said, Verdict(facts["verdict"]))
                 report = self.graders.refused(job.assignment, error, job.commit)
             else:
                 checkout = self._checkout(job)
