@@ -1,4 +1,5 @@
-"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `assert_raised`, `agreed`.
+"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `assert_raised`, `assert_fast` and
+`agreed`.
 
     from autograder.testing import assert_close, case
     import probes
@@ -26,8 +27,9 @@ import pytest
 
 from autograder.language import Text, as_text, tell
 from autograder.sandbox.inside import protocol
+from autograder.timing import RaceResult
 
-__all__ = ["agreed", "assert_close", "assert_equal", "assert_raised", "case"]
+__all__ = ["agreed", "assert_close", "assert_equal", "assert_fast", "assert_raised", "case"]
 
 Data = TypeVar("Data")
 
@@ -190,6 +192,23 @@ def assert_raised(
             thing=thing,
         )
         _ensure(not _names(message, thing), named)
+
+
+def assert_fast(result: RaceResult, *, factor: float) -> None:
+    """Fail if the student's code takes more than `factor` times the time of the baseline, for any size of the race.
+
+    Args:
+        result: what the fixture `race` returned.
+        factor: at most the race's `give_up`. Choose it in the middle between right and wrong solutions: code at the
+            factor passes in one run and fails in another.
+
+    Raises:
+        AssertionError: with one line for the student.
+        BusyError: the times do not decide; the case runs again.
+    """
+    slow = result.slow(factor)
+    if slow is not None:
+        raise AssertionError(result.explain(slow, factor))
 
 
 def _names(message: str, thing: object) -> bool:

@@ -27,6 +27,7 @@ import ast
 import contextlib
 import hashlib
 import hmac
+import math
 import signal
 import sys
 from collections.abc import Callable, Generator, Mapping
@@ -84,6 +85,8 @@ class Run:
             is not proven; a trial does without.
         seconds: time limits in place of the suite's, by case name.
         observer: sees the reference's replies in a run without a session.
+        open_baseline: opens the reference in a sandbox of its own, to measure it beside the submission. None: nothing
+            is measured.
         results: by node id.
         fault: our fault, if the last item ended with it.
     """
@@ -98,6 +101,7 @@ class Run:
     open_reference: Callable[[], AbstractContextManager[Session]] | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     observer: Callable[[str, tuple[object, ...], Any], Any] | None = None
+    open_baseline: Callable[[], AbstractContextManager[Session]] | None = None
     results: dict[str, CaseResult] = field(default_factory=dict)
     fault: GraderError | None = None
 
@@ -125,6 +129,10 @@ PROBES = pytest.StashKey[ModuleType]()
 
 class TooSlowError(Exception):
     """A check has used CHECK_SECONDS. If the reference's values need less, the student's values are the cause."""
+
+
+class TooSlowForRaceError(Exception):
+    """The student's code has used the time that its race allows for one call. The race makes a result of it."""
 
 
 class CheckClock:
@@ -166,6 +174,8 @@ class Student:
         self._case, self._run, self._probes = case, run, probes
         self._timeout = run.seconds.get(case.name, case.timeout)
         self._used = Used()
+        self._last = 0.0  # seconds of the last call
+        self._within = math.inf  # seconds that one call may take, besides the limit of the case
         self._asked = False  # whether the check asked for one of these figures
 
     def __call__(self, probe: Probe, *inputs: object, what: str = "") -> Any:
@@ -187,11 +197,14 @@ class Student:
             return run.observer(name, inputs, value) if run.observer is not None else value
         if self._case.needs_build and run.build_failure is not None:
             raise run.build_failure
+        left = max(self._timeout - self._used.seconds, 0.01)
         outcome = self._call(run.session, name, inputs)
         if outcome.status is Status.CRASHED and outcome.signal == SIGKILL:
             # Perhaps somebody else killed it: an operator, or the machine because memory ran out. Code that kills
             # itself does so again.
             outcome = self._call(run.session, name, inputs)
+        if outcome.status is Status.TIMEOUT and self._within < left and not outcome.importing:
+            raise TooSlowForRaceError
         failure = failure_of(
             outcome, timeout=self._timeout, limits=run.limits, given=run.given, packages=run.packages
         )
@@ -204,13 +217,47 @@ class Student:
 
     def _call(self, session: Session, name: str, inputs: tuple[object, ...]) -> Outcome:
         used = self._used
-        timeout = max(self._timeout - used.seconds, 0.01)
+        timeout = min(max(self._timeout - used.seconds, 0.01), self._within)
         with CLOCK.stopped():
             outcome = session.run(name, inputs, timeout=timeout, build=self._case.needs_build)
+        self._last = outcome.seconds
         used.seconds += outcome.seconds
         used.cpu_seconds += outcome.cpu_seconds
         used.peak_bytes = max(used.peak_bytes, outcome.peak_bytes)
         return outcome
+
+    def timed(
+        self, probe: Probe, *inputs: object, what: str = "", within: float = math.inf
+    ) -> tuple[Any, float]:
+        """Run a probe like a call; return its data and its own seconds, by the clock of a case.
+
+        Raises:
+            TooSlowForRaceError: it took `within` seconds, and the time limit of the case was not reached.
+            SubmissionError: as a call.
+        """
+        self._last, self._within = 0.0, within
+        try:
+            value = self(probe, *inputs, what=what)
+        finally:
+            self._within = math.inf
+        return value, self._last
+
+    def measured(self) -> None:
+        """Note that the check depends on figures: a sandbox is needed wherever the reference takes this place."""
+        self._asked = True
+
+    @property
+    def in_sandbox(self) -> bool:
+        """Whether probes run in a sandbox, so that there are figures."""
+        return self._run.session is not None
+
+    def afresh(self) -> "Student":
+        """Return the same, with nothing used of the case's time limit."""
+        return Student(self._case, self._run, self._probes)
+
+    def reference(self) -> "Reference":
+        """Return what runs the same probes with the reference in this process."""
+        return Reference(self._probes)
 
     @property
     def seconds(self) -> float:

@@ -382,6 +382,7 @@ class Server:
                     self.assignment.importable(),
                     dict(request.draws),
                     self.open_reference,
+                    open_baseline=self.open_reference,
                 )
                 results, faults = self.run_items(session, run, turn)
                 return results, facts | {"draws": run.draws}, faults
@@ -441,13 +442,14 @@ class Server:
     def open_reference(self) -> Iterator[Session]:
         """Open the reference in a sandbox of its own, built, like a submission."""
         try:
-            with self.wall.open(self.reference, self.limits) as sandbox:
-                failure = self.build(sandbox, self.reference)
-                if failure is not None:
-                    raise SuiteError(f"the reference cannot be built: {failure}")
-                yield sandbox
+            session = self.wall.open(self.reference, self.limits)
         except SubmissionError as refused:
             raise SuiteError(f"the sandbox refuses the reference: {refused}") from refused
+        with session as sandbox:
+            failure = self.build(sandbox, self.reference)
+            if failure is not None:
+                raise SuiteError(f"the reference cannot be built: {failure}")
+            yield sandbox
 
     # a trial (in the child) ------------------------------------------------------------------------------
 
@@ -479,6 +481,7 @@ class Server:
                         self.not_written,
                         self.assignment.importable(),
                         seconds=trial.seconds,
+                        open_baseline=None if trial.here else self.open_reference,
                     )
                     rows += self.run_trial(session, items, run, draw, trial)
                     if trial.stop and rows[-1].verdict != Verdict.PASSED.value:
@@ -775,7 +778,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
             arguments = [str(suite), f"--rootdir={suite}", f"--confcutdir={suite}", *PYTEST_ARGUMENTS]
             settings = suite / "pytest.ini"
             arguments += ["-c", str(settings) if settings.is_file() else os.devnull]
-            for plugin in ("autograder.grading.plugin", *chosen.plugins):
+            for plugin in ("autograder.grading.plugin", "autograder.grading.race", *chosen.plugins):
                 arguments += ["-p", plugin]
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
