@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from autograder.service.jobs.graders import Graders
     from autograder.service.staff import Choice, Preview, Staff
 
+STATUS_SECONDS = 30.0  # for statuses of commits that are still to be sent
+
 
 class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type argument
     """The name of a job's state. The states are imported only when needed: importing the ledger takes a second."""
@@ -448,13 +450,16 @@ def opened_staff(config_file: Path, who: str) -> "Iterator[Staff]":
     from autograder.course.course import Course
     from autograder.service.intake.intake import Intake
     from autograder.service.jobs.queue import Queue, prepare
+    from autograder.service.jobs.statuses import Statuses
     from autograder.service.staff import Staff
 
     with opened_ledger(config_file) as (settings, ledger):
         course = Course.of(settings)
         prepare(course.jobs_url())
         queue = Queue(course.jobs_url())
+        statuses = Statuses(ledger, course)
         try:
-            yield Staff(ledger, course, Intake(ledger, course, queue), who)
+            yield Staff(ledger, course, Intake(ledger, course, queue, statuses=statuses), who)
         finally:
+            statuses.close(STATUS_SECONDS)
             queue.close()

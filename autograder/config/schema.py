@@ -334,6 +334,7 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         signing_key_file: file of an SSH private key without a passphrase, which signs the commits; empty: unsigned.
         score: the column Score of score.md: `points` shows what was earned, `of` also what each case is worth.
         language: the language of all that students read; `both` shows English and then Chinese.
+        commit_status: whether a git host shows the score beside each commit, where it can and the token may set it.
     """
 
     branch: str = BRANCH
@@ -342,6 +343,7 @@ class FeedbackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     signing_key_file: str = ""
     score: Literal["points", "of"] = "points"
     language: Language = "en"
+    commit_status: bool = True
 
     @property
     def form(self) -> Form:

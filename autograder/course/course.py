@@ -171,15 +171,23 @@ class Course:
         """Return the address of the page of its git host that shows a commit, or None if there is no such page."""
         settings = self.config.hosts.get(repository.host)
         page = KINDS[settings.kind].commit_page if settings else None
-        if settings is None or page is None:
-            return None
+        return None if page is None else self._page(repository, f"{page}{commit}")
+
+    def feedback_url(self, repository: RepositoryName) -> str | None:
+        """Return the address of the page of its git host that shows score.md, or None if there is no such page."""
+        settings = self.config.hosts.get(repository.host)
+        page = KINDS[settings.kind].file_page if settings else None
+        return None if page is None else self._page(repository, f"{page}{self.feedback.branch}/score.md")
+
+    def _page(self, repository: RepositoryName, rest_of_path: str) -> str | None:
+        settings = self._host(repository.host)
         scheme, _, rest = settings.base.partition("://")
         place, slash, path = rest.rstrip("/").partition("/")
         if scheme == "ssh":  # its user and port are not those of the pages
             scheme, place = "https", place.rpartition("@")[2].partition(":")[0]
         if scheme not in ("http", "https"):
             return None
-        return f"{scheme}://{place}{slash}{path}/{repository.owner}/{repository.name}{page}{commit}"
+        return f"{scheme}://{place}{slash}{path}/{repository.owner}/{repository.name}{rest_of_path}"
 
     def zone(self) -> ZoneInfo:
         """Return the time zone that the assignments name; UTC if they name none, or several."""

@@ -49,6 +49,7 @@ from autograder.service.jobs.graders import Graders
 from autograder.service.jobs.lease import Lease
 from autograder.service.jobs.pipeline import Pipeline
 from autograder.service.jobs.queue import Consumer, Queue, QueueAway, prepare
+from autograder.service.jobs.statuses import Statuses
 from autograder.service.logs import LOG, about
 from autograder.service.metrics import STEPS, Metrics
 from autograder.service.notices import Notices
@@ -58,6 +59,7 @@ Say = Callable[[str], None]
 
 ENDED_AT_ONCE = 130
 WEB_STOP_SECONDS = 5.0
+STATUS_SECONDS = 5.0  # for statuses of commits that are still to be sent
 AWAY_SECONDS = 1.0  # between two looks for a database server that does not answer
 AWAY_LOG = 30  # of so many looks, one is logged
 RESTART_SECONDS = 1.0  # between the end of a child and its next start
@@ -96,7 +98,10 @@ def parts(config_file: Path) -> Iterator[Parts]:
         def wait(job: Job) -> timedelta:
             return pipeline.wait_before_next_try(ledger, job, first_wait)
 
-        yield Parts(config, config_file, course, ledger, queue, Intake(ledger, course, queue, wait))
+        statuses = Statuses(ledger, course)
+        stack.callback(statuses.close, STATUS_SECONDS)
+        intake = Intake(ledger, course, queue, wait, statuses=statuses)
+        yield Parts(config, config_file, course, ledger, queue, intake)
 
 
 def run(
@@ -231,6 +236,7 @@ class Worker:
                 identity.name,
                 retries=config.service.retries,
                 metrics=metrics,
+                statuses=shared.intake.statuses,
             ),
             steps=STEPS,
             preemptible=[pipeline.GRADE],

@@ -357,6 +357,8 @@ class Staff:
                 continue
             try:
                 yield Republished(repository, showing.publish(self.ledger, self.course, target))
+                if self.intake.statuses is not None:
+                    self.intake.statuses.look_at_all(target)
             except GraderError as error:
                 yield Republished(repository, False, str(error))
 

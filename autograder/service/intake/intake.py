@@ -25,6 +25,7 @@ from autograder.ledger import OPEN, Job, JobState, Ledger, RecordedPush, Reposit
 from autograder.report import one_line
 from autograder.service.jobs import showing
 from autograder.service.jobs.fairness import priority
+from autograder.service.jobs.statuses import Statuses
 from autograder.service.logs import LOG, about
 
 ENDED = "autograder-ended"  # a file in a bare repository of this machine whose pushes are not graded any more
@@ -86,6 +87,7 @@ class Intake:
         queue: where their jobs wait.
         wait: returns how long a failed job must still wait for its next try.
         supersedes: whether a push that counts ends the waiting jobs of older pushes.
+        statuses: tells the git host how a commit stands; None: nobody does.
         clock: returns the present moment, with a time zone.
     """
 
@@ -94,6 +96,7 @@ class Intake:
     queue: Queue
     wait: Callable[[Job], timedelta] = field(default=lambda _job: timedelta(0))
     supersedes: bool = True
+    statuses: Statuses | None = None
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
 
     def receive(
@@ -431,6 +434,8 @@ class Intake:
                 self._supersede(job)
             if job.state in OPEN and job.state is not JobState.RUNNING:
                 self.dispatch(job)
+            if new and self.statuses is not None:
+                self.statuses.look(job.repository, job.commit)
             LOG.info("push", extra={"job": job.id, "new": new, "sender": push.sender})
             return job
 
@@ -440,6 +445,8 @@ class Intake:
     def _supersede(self, job: Job) -> None:
         for older in self.ledger.supersede_older(job.id):
             LOG.info("superseded", extra={"job": older.id, "by": job.id})
+            if self.statuses is not None:
+                self.statuses.look(older.repository, older.commit)
             try:
                 self.queue.cancel(older.id)
             except (

@@ -230,6 +230,8 @@ class Reconciler:
         changed = showing.publish(self.ledger, self.intake.course, target)
         if changed:
             LOG.info("feedback was published again", extra={"repository": str(target.repository)})
+            if self.intake.statuses is not None:
+                self.intake.statuses.look_at_all(target)
         return changed
 
     def _next_round(self) -> list[RepositoryName]:

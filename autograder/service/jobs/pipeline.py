@@ -70,6 +70,12 @@ MAX_WAIT = timedelta(hours=1)
 _REASON = 500  # how many characters of an unforeseen error are stored in the ledger
 
 
+class Statuses(Protocol):
+    """The method of `statuses.Statuses` that steps call."""
+
+    def look(self, repository: RepositoryName, commit: str) -> None: ...
+
+
 class Intake(Protocol):
     """The methods of `intake.Intake` that steps call. `intake` imports this package, so we cannot import it."""
 
@@ -95,6 +101,7 @@ class Pipeline:
         clock: returns the present moment, with a time zone.
         metrics: the counters of this process.
         supersedes: whether a job ends when its branch has moved on to another commit that counts.
+        statuses: tells the git host how the commit stands; None: nobody does.
     """
 
     ledger: Ledger
@@ -107,6 +114,7 @@ class Pipeline:
     clock: Callable[[], datetime] = lambda: datetime.now(timezone.utc)
     metrics: Metrics = field(default_factory=Metrics)
     supersedes: bool = True
+    statuses: Statuses | None = None
 
     # the steps -------------------------------------------------------------------------------------------
 
@@ -134,6 +142,7 @@ class Pipeline:
                     if ended is not None:
                         return ended
                 self.ledger.move(job_id, JobState.RUNNING, worker=self.worker)
+                self._look(job)
                 return {"next": FETCH}
             except (IllegalTransition, Unknown) as error:
                 return _settled_meanwhile(str(error))
@@ -278,7 +287,7 @@ class Pipeline:
         if any(each.counts and (job.attempt > 1 or each.is_due(self.clock())) for each in own):
             return ""
         if any(each.accepted for each in own):
-            return "over the limit of pushes"
+            return showing.OVER_LIMIT
         return "no late days left" if decision.timing.counts else decision.timing.value
 
     def _overtaken(self, job: Job, target: Target, head: str | None) -> bool:
@@ -420,10 +429,15 @@ class Pipeline:
 
     def _settle(self, job: Job, state: JobState, reason: str) -> Facts:
         self.ledger.move(job.id, state, reason=reason, worker=self.worker)
+        self._look(job)
         self._remove(job)
         seconds = (self.clock() - job.created).total_seconds()
         LOG.info("job", extra={"state": state.value, "reason": reason, "after": round(seconds, 3)})
         return {"next": END}
+
+    def _look(self, job: Job) -> None:
+        if self.statuses is not None:
+            self.statuses.look(job.repository, job.commit)
 
     def _failed(self, job_id: str, step: str, error: Exception, reason: str) -> Facts:
         """Record a failed try. The job is tried again later, or it is dead."""
@@ -448,6 +462,7 @@ class Pipeline:
             if tries > self.retries:
                 return self._settle(job, JobState.DEAD, f"{reason} (given up after {tries} tries)")
             self.ledger.move(job_id, JobState.FAILED, reason=reason, worker=self.worker)
+            self._look(job)
         except IllegalTransition as settled:
             return _settled_meanwhile(str(settled))
         return {"next": RETRY}

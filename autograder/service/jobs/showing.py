@@ -22,6 +22,7 @@ from autograder.ledger.scores import Candidate
 from autograder.service.jobs import feedback_files
 
 NOT_GRADED = "not graded: "  # the reason of a final job that has feedback and no report begins with this
+OVER_LIMIT = "over the limit of pushes"  # goes on with this, if there were too many pushes
 
 
 @dataclass(frozen=True)
