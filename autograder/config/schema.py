@@ -210,12 +210,14 @@ class CourseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: name for people. `course = "NAME"` at the top of the file is short for a table with this key alone.
+        contact: whom students ask, such as an address or a forum; handouts name it.
         roster: the people of the course, a .csv file; read again when it changes; empty: there is no roster.
         late_days: so many late days of each student, over all assignments, cost nothing. They are taken in the order of
             the deadlines.
     """
 
     name: str = ""
+    contact: str = ""
     roster: str = ""
     late_days: Count = 0
 

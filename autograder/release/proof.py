@@ -12,7 +12,7 @@ from pathlib import Path
 from autograder.config import Config
 from autograder.errors import GraderError
 from autograder.grading.grader import Grader
-from autograder.release import leaks
+from autograder.release import handout, leaks
 from autograder.release.starter import Starter, belongs, release_config
 from autograder.report import Report
 from autograder.submission import PACKAGE
@@ -29,7 +29,8 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
     """Grade the reference and the starter in `checkout`; return the starter's report.
 
     Raises:
-        NotReady: the reference does not get all points, or the starter does not get its declared score.
+        NotReady: the reference does not get all points, the starter does not get its declared score, or the table of
+            cases in a handout is not that of the suite.
         GraderError: grading fails.
     """
     declared = release_config(settings, starter.assignment).score
@@ -47,6 +48,10 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
             f"the starter scores {report.points} of {report.max_points}, but declares {declared} (it passes "
             f"{', '.join(passed) or 'nothing'}); correct it, or assignments.{starter.assignment}.release.score"
         )
+    points = {case.name: case.max_points for case in report.cases}
+    for name, document in settings.starter_of(starter.assignment).handout.items():
+        if wrong := handout.wrong_points(starter.files[name].decode(), points):
+            raise NotReady(f"the table of cases in {document} is not that of the suite: {'; '.join(wrong)}")
     return report
 
 

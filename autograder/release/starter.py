@@ -286,6 +286,7 @@ class _Beside:
 
     def __init__(self, settings: Config, wanted: StarterConfig, problems: Problems) -> None:
         self._root, self._problems = settings.path("."), problems
+        self._contact = settings.course.contact
         self._ours = [settings.state, Path(settings.file).resolve()]
         self._ours += [settings.path(assignment.suite) for assignment in settings.assignments.values()]
         self.files: dict[str, bytes] = {}
@@ -311,7 +312,11 @@ class _Beside:
         for name, document in self.documents.items():
             with self._problems.collected():
                 text = handout.readme(
-                    _text(_read(self._root / document), document), paths, document, self.documents
+                    _text(_read(self._root / document), document),
+                    paths,
+                    document,
+                    self.documents,
+                    contact=self._contact,
                 )
                 found[name] = text.encode()
                 missing = [] if re.search(rf"\b{re.escape(task)}\b", text) else [task]

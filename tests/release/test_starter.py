@@ -429,10 +429,11 @@ def test_an_assignment_that_comes_solved_begins_with_a_push(ours):
 
 def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
     english, chinese = (ours.files[name].decode() for name in ("README.md", "README.zh-CN.md"))
-    assert english.startswith("# The assignments\n\n[中文版](README.zh-CN.md)\n")
-    assert chinese.startswith("# 作业说明\n\n[English](README.md)\n")
+    assert english.startswith("# Your assignment\n\n[中文版](README.zh-CN.md)\n")
+    assert chinese.startswith("# 你的作业\n\n[English](README.md)\n")
     assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
-    assert "You write the core of a deep-learning system" not in chinese
+    assert "Every push is graded" in english
+    assert "Every push is graded" not in chinese
     assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
 
 
