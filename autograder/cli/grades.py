@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.options import config_option
+from autograder.cli.options import config_option, moment_of
 from autograder.cli.tables import aligned
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
-    from autograder.course.course import Course
     from autograder.course.gradebook import Gradebook
 
 FORMATS = ("table", "csv", "xlsx", "json", "canvas", "moodle")
@@ -68,7 +67,7 @@ def grades(
         raise click.UsageError("the format xlsx needs --to FILE")
     settings = config.load(config_file)
     course = Course.of(settings)
-    moment = _moment(course, at) if at else None
+    moment = moment_of(course, at) if at else None
     with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
         book = gradebook(
             ledger, course, datetime.now(timezone.utc), assignments=assignments, cases=cases, at=moment
@@ -120,17 +119,6 @@ def _say(book: "Gradebook", form: str, to: Path | None) -> None:
             click.echo(f"FAIL  {mistake}", err=True)
         if form in ("canvas", "moodle") and (ids := left_out(book)):
             click.echo(f"left out, since they are not in the roster: {', '.join(ids)}", err=True)
-
-
-def _moment(course: "Course", written: str) -> datetime:
-    """Return the instant of a time; without an offset, it is in the zone of the course."""
-    from autograder.config.times import instant
-
-    try:
-        given: object = datetime.fromisoformat(written.replace("Z", "+00:00"))
-    except ValueError:
-        given = written
-    return instant(given, course.zone(), later=True)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -3,10 +3,14 @@
 import getpass
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from autograder.course.course import Course
 
 
 def _found(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path:
@@ -38,6 +42,21 @@ def user() -> str:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):  # this user id has no name
         return f"user {os.getuid()}"
+
+
+def moment_of(course: "Course", written: str) -> datetime:
+    """Return the instant of a time that was given as an option; without an offset, it is in the zone of the course.
+
+    Raises:
+        DeadlineError: it is not a time.
+    """
+    from autograder.config.times import instant
+
+    try:
+        given: object = datetime.fromisoformat(written.replace("Z", "+00:00"))
+    except ValueError:
+        given = written
+    return instant(given, course.zone(), later=True)
 
 
 why_option = click.option("--why", required=True, help="The reason, for the audit trail.")

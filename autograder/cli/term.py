@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.options import config_option
+from autograder.cli.options import config_option, moment_of
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
@@ -43,10 +43,24 @@ _jobs = click.option(
     required=True,
     help="New or empty folder for the work.",
 )
+@click.option(
+    "--at",
+    "at",
+    metavar="deadline|TIME",
+    help="As if no push had come after the student's deadline, or after a time: 2026-10-12 23:59, in the zone of the "
+    "course, or with an offset. Default: what counts now.",
+)
 @_repository
 @_jobs
 @config_option
-def collect(assignment: str, to: Path, repositories: tuple[str, ...], jobs: int, config_file: Path) -> None:
+def collect(
+    assignment: str,
+    to: Path,
+    at: str | None,
+    repositories: tuple[str, ...],
+    jobs: int,
+    config_file: Path,
+) -> None:
     """Collect the work of every student at the commit that counts.
 
     Writes a folder for each student with the files under src/, as the grader reads them, and an index.csv with a row
@@ -56,15 +70,21 @@ def collect(assignment: str, to: Path, repositories: tuple[str, ...], jobs: int,
     from autograder.term import collection
 
     with _opened(config_file) as (course, ledger):
-        works = collection.works(ledger, course, assignment, _names(repositories))
+        moment = moment_of(course, at) if at and at != "deadline" else None
+        works = collection.works(
+            ledger, course, assignment, _names(repositories), at=moment, at_deadline=at == "deadline"
+        )
         folder = collection.Folder(to, course.deadline(assignment).zone)
         written = failed = 0
         for item in _fetched(course, works, jobs):
             folder.add(item)
             written += item.submission is not None
             failed += item.failed
+        nobody = [] if repositories else collection.missing(course, works)
+        for person in nobody:
+            folder.add_missing(person)
         index = folder.write_index()
-    click.echo(f"{index}: {len(works)} students, work of {written}", err=True)
+    click.echo(f"{index}: {len(works) + len(nobody)} rows, work of {written}", err=True)
     _complain(failed)
 
 
@@ -132,7 +152,9 @@ def similar(
             failed += item.failed
             if item.submission is not None and item.work.push is not None:
                 push = item.work.push.push
+                who = "; ".join(person.name for person in item.work.people if person.name)
                 about = f"{push.commit[:10]}, {push.received.astimezone(zone):%Y-%m-%d %H:%M}"
+                about = f"{who}, {about}" if who else about
                 sides.append(similarity.Side(item.work.target.student, item.submission.files, about))
             elif item.note and not item.failed:
                 click.echo(f"not compared: {item.work.target.repository}: {item.note}", err=True)

@@ -7,27 +7,31 @@ student, also for those whose work is missing.
 
 import csv
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from autograder.course.course import Course, Target
+from autograder.course.roster import Person
 from autograder.course.standing import Judged, Standing, standings
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
 from autograder.git.names import is_path
 from autograder.git.process import NotFound
 from autograder.ledger import Ledger, RepositoryName
+from autograder.report import inert
 from autograder.submission import Submission
 
 INDEX = "index.csv"
 COLUMNS = (
-    *("student", "repository", "commit", "received", "receive_time_from", "points", "max_points"),
-    *("folder", "note"),
+    *("student", "id", "name", "repository", "commit", "received", "receive_time_from"),
+    *("points", "max_points", "folder", "note"),
 )
 NO_PUSH = "no push counts"
+NO_REPOSITORY = "no repository has pushed"
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,13 @@ class Work:
         stands: how the repository stands for its assignment.
         push: the push that counts; None if no push counts.
         note: why there is no push; empty if there is one.
+        people: whose work it is, if the roster says so.
     """
 
     stands: Standing
     push: Judged | None
     note: str = ""
+    people: tuple[Person, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -68,7 +74,13 @@ class Fetched:
 
 
 def works(
-    ledger: Ledger, course: Course, assignment: str, repositories: Sequence[RepositoryName] = ()
+    ledger: Ledger,
+    course: Course,
+    assignment: str,
+    repositories: Sequence[RepositoryName] = (),
+    *,
+    at: datetime | None = None,
+    at_deadline: bool = False,
 ) -> list[Work]:
     """Return what each student counts with, by the names of the students.
 
@@ -78,29 +90,64 @@ def works(
         ledger, course: the facts and the rules.
         assignment: the name of the assignment.
         repositories: only these; empty: all that pushed.
+        at: as if no push had been received after this moment.
+        at_deadline: as if no push had been received after the student's own deadline, even if late ones are accepted.
 
     Raises:
         ConfigError: there is no such assignment.
         GraderError: one of `repositories` did not push to the assignment, or the ledger cannot be read.
     """
-    found = standings(ledger, course, assignment)
+    found = standings(ledger, course, assignment, at=at)
+    if at_deadline:
+        found = _at_deadlines(ledger, course, assignment, found)
     for name in repositories:
         if name not in found:
             raise GraderError(f"{name} did not push to {assignment}; autograder pushes list --repo {name}")
     chosen = [found[name] for name in repositories] if repositories else list(found.values())
     chosen.sort(key=lambda stands: (stands.target.student.casefold(), stands.target.repository))
-    return [_work(stands) for stands in chosen]
+    return [_work(stands, course.people(stands.target)) for stands in chosen]
 
 
-def _work(stands: Standing) -> Work:
+def _at_deadlines(
+    ledger: Ledger, course: Course, assignment: str, now: Mapping[RepositoryName, Standing]
+) -> dict[RepositoryName, Standing]:
+    """Return the standings as they were at the deadline of each student.
+
+    Raises:
+        GraderError: the assignment has no deadline.
+    """
+    deadline = course.deadline(assignment)
+    moments: dict[datetime, list[RepositoryName]] = {}
+    for name, stands in now.items():
+        closes = deadline.last(course.extension(stands.target))
+        if closes is None:
+            raise GraderError(f"{assignment} has no deadline; leave out --at, or name a time")
+        moments.setdefault(closes + deadline.grace, []).append(name)
+    if not deadline.accepted:
+        return dict(now)  # no late push counts
+    found: dict[RepositoryName, Standing] = {}
+    for moment, names in moments.items():
+        then = standings(ledger, course, assignment, at=moment)
+        found |= {name: then[name] for name in names}
+    return found
+
+
+def missing(course: Course, found: Iterable[Work]) -> list[Person]:
+    """Return the students of the roster of whom no repository has pushed."""
+    roster = course.roster()
+    have = {person.id for work in found for person in work.people}
+    return [person for person in roster.students if person.id not in have] if roster is not None else []
+
+
+def _work(stands: Standing, people: tuple[Person, ...]) -> Work:
     if stands.open:
-        return Work(stands, None, stands.open)
+        return Work(stands, None, stands.open, people)
     score = stands.score
     if score is not None:
         push = stands.judged(score.push_id)
     else:
         push = next((judged for judged in reversed(stands.pushes) if judged.counts), None)
-    return Work(stands, push, "" if push else NO_PUSH)
+    return Work(stands, push, "" if push else NO_PUSH, people)
 
 
 def fetched(course: Course, found: Iterable[Work], jobs: int) -> Iterator[Fetched]:
@@ -179,6 +226,8 @@ class Folder:
         self._rows.append(
             (
                 work.target.student,
+                "; ".join(person.id for person in work.people),
+                "; ".join(person.name for person in work.people),
                 work.target.repository,
                 push.commit if push else "",
                 push.received.astimezone(self._zone).isoformat(timespec="seconds") if push else "",
@@ -188,6 +237,12 @@ class Folder:
                 name,
                 item.note,
             )
+        )
+
+    def add_missing(self, person: Person) -> None:
+        """Remember the row of a student who has no repository."""
+        self._rows.append(
+            ("", person.id, person.name, *[""] * (len(COLUMNS) - 4), NO_REPOSITORY),
         )
 
     def _name(self, target: Target) -> str:
@@ -220,8 +275,3 @@ class Folder:
         except OSError as error:
             raise GraderError(f"cannot write to {path}: {error.strerror}; free disk space") from error
         return path
-
-
-def inert(text: str) -> str:
-    """Return a cell's text so that no spreadsheet program takes it for a formula."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
-from autograder.term.collection import inert
 from tests.support.desk import Desk
 from tests.support.university import HALF, RIGHT, University
 
@@ -118,7 +117,59 @@ def test_the_folder_must_be_empty_and_the_repository_known(desk):
     assert (result.exit_code, list(rows)) == (0, ["ann"])
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
-def test_no_cell_is_a_formula(text):
-    assert inert(text) == f"'{text}"
-    assert inert("ann") == "ann"
+def test_what_counted_at_the_deadline_or_at_a_time(folder):
+    university = University(
+        folder, assignment=f'{DEADLINE}\nlate_days_allowed = 3\nextensions_file = "extensions.csv"'
+    )
+    university.course.write("extensions.csv", "student,assignment,closes\nbob,t,2026-09-17 23:59\n")
+    with university.parts() as parts:
+        desk = Desk(university, parts, folder / "work")
+        in_time = {}
+        for student in ("ann", "bob"):
+            push = university.push(RIGHT, student)
+            in_time[student] = push.commit
+            desk.run(desk.take(push, before(hours=5)))
+        late = {student: university.push(HALF, student) for student in ("ann", "bob")}
+        for push in late.values():
+            desk.run(desk.take(push, before(hours=-30)))
+        _, now, _ = collect(desk, to="now")
+        result, then, folder = collect(desk, "--at", "deadline", to="then")
+        _, earlier, _ = collect(desk, "--at", "2026-09-15 19:00", to="earlier")
+        _, nothing, _ = collect(desk, "--at", "2026-09-15T10:00+00:00", to="nothing")
+        refused, _, _ = collect(desk, "--at", "yesterday", to="refused")
+    assert result.exit_code == 0, result.output
+    assert {name: row["commit"] for name, row in now.items()} == {
+        name: push.commit for name, push in late.items()
+    }
+    assert (then["ann"]["commit"], then["bob"]["commit"]) == (in_time["ann"], late["bob"].commit)
+    assert (folder / "ann" / "src" / "work.py").read_text() == RIGHT
+    assert {name: row["commit"] for name, row in earlier.items()} == in_time
+    assert {row["note"] for row in nothing.values()} == {"no push counts"}
+    assert refused.exit_code != 0
+    assert "not a time" in refused.output
+
+
+def test_without_a_deadline_there_is_nothing_at_the_deadline(folder):
+    university = University(folder)
+    with university.parts() as parts:
+        desk = Desk(university, parts, folder / "work")
+        desk.push(RIGHT)
+        result, _, _ = collect(desk, "--at", "deadline")
+    assert result.exit_code == 1
+    assert "t has no deadline" in result.output
+
+
+def test_the_roster_names_people_and_those_without_a_push_have_a_row(desk):
+    course = desk.university.course
+    course.write("roster.csv", "id,name,login\n7,张伟,ann\n8,=1+1,bob\n9,Eve,eve\n")
+    course.write(
+        "autograder.toml", '[course]\nroster = "roster.csv"\n' + desk.university.config_file.read_text()
+    )
+    for student in ("ann", "bob"):
+        desk.run(desk.push(RIGHT, student, received=before(hours=1)))
+    result, rows, _ = collect(desk)
+    assert result.exit_code == 0, result.output
+    assert "3 rows, work of 2" in result.output
+    assert (rows["ann"]["id"], rows["ann"]["name"]) == ("7", "张伟")
+    assert rows["bob"]["name"] == "'=1+1"
+    assert (rows[""]["id"], rows[""]["note"]) == ("9", "no repository has pushed")
