@@ -103,6 +103,7 @@ class Course:
             config.feedback.form,
         )
         self._apps = AppTokens()
+        self._bases = {host: config.base(host) for host in config.hosts}
         self._deadlines = {name: deadline_of(assignment) for name, assignment in config.assignments.items()}
         self._patterns = [
             (name, config.host_of(name), _pattern(pattern, folds_case=self.folds_case(config.host_of(name))))
@@ -148,7 +149,7 @@ class Course:
         if found is None or self.config.assignment(found[0]).branch != branch:
             return None
         name, student = found
-        remote = Remote.at(self.config.base(repository.host), repository.owner, repository.name)
+        remote = Remote.at(self._bases[repository.host], repository.owner, repository.name)
         return Target(name, repository, branch, student, remote, self.config.assignment(name).queue)
 
     def graded_branch(self, repository: RepositoryName) -> str | None:

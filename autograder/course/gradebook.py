@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from autograder.course.course import Course
 from autograder.course.deadline import Extension
 from autograder.course.roster import Person, Roster
-from autograder.course.standing import Judged, Result, Standing, standings
+from autograder.course.standing import Judged, Result, Standing, all_standings
 from autograder.errors import ConfigError
 from autograder.ledger import CasePoints, Ledger, RepositoryName, ScorePolicy
 
@@ -187,8 +187,8 @@ def gradebook(
     strangers: dict[str, _Line] = {}
     for person in roster.students if roster is not None else ():
         students[_key(person)] = _Line(person.id, person)
-    for name in chosen:
-        for key, label, stands in _owned(roster, standings(ledger, course, name, at=at).values()):
+    for name, of_assignment in all_standings(ledger, course, chosen, at=at).items():
+        for key, label, stands in _owned(roster, of_assignment.values()):
             line = students.get(key) or strangers.setdefault(key, _Line(label))
             line.entries[name] = _entry(course, stands, moment)
     ordered = sorted(strangers.values(), key=lambda line: line.label.casefold())

@@ -35,6 +35,8 @@ class LateRule:
         Returns:
             None: too few days are left, and the assignment has no price for further ones. The push does not count.
         """
+        if not days:
+            return Cost(left=left)
         free = min(days, left)
         paid = days - free
         has_price = bool(self.points_per_day or self.percent_per_day)

@@ -227,15 +227,32 @@ def standings(
         ConfigError: there is no such assignment.
         GraderError: the ledger cannot be read.
     """
-    course.config.assignment(assignment)
-    used = _used_before(ledger, course, assignment, at=at)
-    found = _standings(ledger, course, assignment, ledger.repositories(), used, at)
-    if any(not each.result.max_points for each in found.values()):
-        points = ledger.max_points(assignment)
-        found = {
-            name: each if each.result.max_points else _worth(each, points) for name, each in found.items()
-        }
-    return found
+    return all_standings(ledger, course, [assignment], at=at)[assignment]
+
+
+def all_standings(
+    ledger: Ledger, course: Course, assignments: Collection[str], *, at: datetime | None = None
+) -> dict[str, dict[RepositoryName, Standing]]:
+    """Return what `standings` returns for several assignments, by assignment, without deriving anything twice.
+
+    Raises:
+        ConfigError: there is no such assignment.
+        GraderError: the ledger cannot be read.
+    """
+    for assignment in assignments:
+        course.config.assignment(assignment)
+    known: dict[str, dict[RepositoryName, Standing]] = {}
+    found = {}
+    for assignment in sorted(assignments, key=lambda name: len(course.before(name))):
+        used = _used_before(ledger, course, assignment, at=at, known=known)
+        if assignment not in known:
+            known[assignment] = _standings(ledger, course, assignment, ledger.repositories(), used, at)
+        of = known[assignment]
+        if any(not each.result.max_points for each in of.values()):
+            points = ledger.max_points(assignment)
+            of = {name: each if each.result.max_points else _worth(each, points) for name, each in of.items()}
+        found[assignment] = of
+    return {assignment: found[assignment] for assignment in assignments}
 
 
 @dataclass(frozen=True)
@@ -290,6 +307,7 @@ def _used_before(
     *,
     whose: Collection[str] | None = None,
     at: datetime | None = None,
+    known: dict[str, dict[RepositoryName, Standing]] | None = None,
 ) -> dict[str, int]:
     """Return how many late days each student has used in the assignments before this one.
 
@@ -298,20 +316,26 @@ def _used_before(
         assignment: its name.
         whose: only of these students, see `Course.whose`.
         at: as in `standings`.
+        known: the standings of all repositories in assignments that were derived already; further ones are added.
     """
     used: dict[str, int] = {}
     if not course.config.course.late_days:
         return used
     for name in course.before(assignment):
-        branch = course.config.assignment(name).branch
-        repositories = [
-            repository
-            for repository in ledger.repositories()
-            if (target := course.target(repository, branch)) is not None
-            and (whose is None or not set(whose).isdisjoint(course.whose(target)))
-        ]
+        of = known.get(name) if known is not None else None
+        if of is None:
+            branch = course.config.assignment(name).branch
+            repositories = [
+                repository
+                for repository in ledger.repositories()
+                if (target := course.target(repository, branch)) is not None
+                and (whose is None or not set(whose).isdisjoint(course.whose(target)))
+            ]
+            of = _standings(ledger, course, name, repositories, used, at)
+            if known is not None:
+                known[name] = of
         now: dict[str, int] = {}
-        for each in _standings(ledger, course, name, repositories, used, at).values():
+        for each in of.values():
             for student in course.whose(each.target):
                 now[student] = now.get(student, 0) + each.result.free_days
         used = {student: used.get(student, 0) + now.get(student, 0) for student in {*used, *now}}

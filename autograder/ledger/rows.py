@@ -1,6 +1,7 @@
 """The queries from which most other queries are built, and the functions that turn a row into a record."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -52,13 +53,20 @@ Record = TypeVar("Record", bound="DataclassInstance")
 def record(kind: type[Record], row: Any, /, **values: Any) -> Record:
     """Return a dataclass. `values` gives some of its fields; the others come from the columns of the same name."""
     columns = row._mapping
-    names = [field.name for field in dataclasses.fields(kind) if field.name not in values]
-    return kind(**{name: columns[name] for name in names}, **values)
+    return kind(**{name: columns[name] for name in _fields(kind) if name not in values}, **values)
+
+
+@functools.cache
+def _fields(kind: "type[DataclassInstance]") -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def repository(row: Any) -> RepositoryName:
     """Return the repository of a row that has the columns of `NAME`."""
-    return RepositoryName(row.host, row.owner, row.name)
+    return _repository(row.host, row.owner, row.name)
+
+
+_repository = functools.lru_cache(maxsize=1 << 14)(RepositoryName)  # a few names, in the rows of many pushes
 
 
 def push(row: Any) -> RecordedPush:
