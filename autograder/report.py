@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from autograder.language import ENGLISH, Text, as_text, tell
+from autograder.language import ENGLISH, Text, as_text, restored, tell
 from autograder.verdict import CaseResult, Verdict
 
 SCHEMA = 1
@@ -78,13 +78,23 @@ class Report:
 
     @property
     def max_points(self) -> int:
-        """Points that the cases are worth."""
+        """Points that the cases are worth, without extra credit."""
         return sum(case.max_points for case in self.cases)
 
     @property
     def all_passed(self) -> bool:
-        """Whether every case passed."""
-        return all(case.verdict is Verdict.PASSED for case in self.cases)
+        """Whether every case passed that is no extra credit."""
+        return all(case.verdict is Verdict.PASSED for case in self.cases if case.name not in self.extra)
+
+    @property
+    def extra(self) -> dict[str, int]:
+        """What the cases are worth that are extra credit, by name. They add nothing to `max_points`."""
+        return dict(self.provenance.get("extra", {}))
+
+    @property
+    def titles(self) -> dict[str, dict[str, str]]:
+        """The titles of cases that have one: case name -> language -> title."""
+        return dict(self.provenance.get("titles", {}))
 
     @property
     def messages(self) -> dict[str, dict[str, str]]:
@@ -246,9 +256,9 @@ def _table(report: Report, form: Form) -> str:
     head = " | ".join(_in_all(column, form) for column in columns)
     rows = [
         _row(
-            _cell(case.name),
+            _name(report, case.name, form),
             case.points,
-            case.max_points,
+            f"+{report.extra[case.name]}" if case.name in report.extra else f"{case.max_points}",
             case.verdict.traits.icon,
             form,
             _message(report, case, form),
@@ -256,12 +266,20 @@ def _table(report: Report, form: Form) -> str:
         for case in report.cases
     ]
     face = ALL_PASSED if report.all_passed else NOT_ALL_PASSED
-    rows.append(_row("Total", report.points, report.max_points, face, form))
+    rows.append(_row("Total", report.points, f"{report.max_points}", face, form))
     return "\n".join([f"| {head} |", "|---|---|---|---|", *rows]) + "\n"
 
 
-def _row(name: str, points: int, max_points: int, icon: str, form: Form, message: str = "") -> str:
-    score = f"{points} / {max_points}" if form.score == "of" else f"{points}"
+def _name(report: Report, name: str, form: Form) -> str:
+    """Return the content of the first column: the name of a case, its title, and whether it is extra credit."""
+    titles = report.titles.get(name, {})
+    title = _in_all(restored(titles), form) if titles else ""
+    shown = f"{name}: {title}" if title else name
+    return _cell(f"{shown} ({_in_all(tell('extra credit'), form)})" if name in report.extra else shown)
+
+
+def _row(name: str, points: int, worth: str, icon: str, form: Form, message: str = "") -> str:
+    score = f"{points} / {worth}" if form.score == "of" else f"{points}"
     return f"| {name} | {score} | {icon} | {message} |" if message else f"| {name} | {score} | {icon} | |"
 
 
@@ -289,7 +307,7 @@ def gradescope(reports: Sequence[Report]) -> dict[str, Any]:
         "execution_time": round(sum(case.seconds for report in reports for case in report.cases), 3),
         "tests": [
             {
-                "name": case.name if len(reports) == 1 else f"{report.assignment}: {case.name}",
+                "name": _plain_name(report, case.name, several=len(reports) > 1),
                 "score": case.points,
                 "max_score": case.max_points,
                 "status": case.verdict.traits.gradescope,
@@ -301,6 +319,13 @@ def gradescope(reports: Sequence[Report]) -> dict[str, Any]:
         ],
         "extra_data": combined(reports),
     }
+
+
+def _plain_name(report: Report, name: str, *, several: bool) -> str:
+    """Return the name of a case with its title, and with its assignment if there are several."""
+    title = report.titles.get(name, {}).get(ENGLISH, "")
+    shown = f"{name}: {title}" if title else name
+    return f"{report.assignment}: {shown}" if several else shown
 
 
 def junit(reports: Sequence[Report]) -> str:

@@ -1,5 +1,5 @@
-"""The functions for writing hidden suites: `case`, `assert_close`, `assert_equal`, `assert_raised`, `assert_fast` and
-`agreed`.
+"""The functions for writing hidden suites: `case`, `part`, `assert_close`, `assert_equal`, `assert_raised`,
+`assert_fast` and `agreed`.
 
     from autograder.testing import assert_close, case
     import probes
@@ -16,20 +16,22 @@ look at values, and their messages are short enough for a table cell. A message 
 differs, but not the expected number.
 """
 
+import contextlib
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from autograder.errors import GraderError, SuiteError
 from autograder.language import Text, as_text, tell
 from autograder.sandbox.inside import protocol
 from autograder.timing import RaceResult
 
-__all__ = ["agreed", "assert_close", "assert_equal", "assert_fast", "assert_raised", "case"]
+__all__ = ["agreed", "assert_close", "assert_equal", "assert_fast", "assert_raised", "case", "part"]
 
 Data = TypeVar("Data")
 
@@ -41,7 +43,13 @@ RESULT = tell("the result")
 
 
 def case(
-    *, task: int, points: int, name: str | None = None, needs_build: bool = False
+    *,
+    task: int,
+    points: int,
+    name: str | None = None,
+    title: str = "",
+    extra: bool = False,
+    needs_build: bool = False,
 ) -> pytest.MarkDecorator:
     """Mark a test as a scored case.
 
@@ -49,13 +57,94 @@ def case(
         task: number of the task, shown as `Task0`.
         points: points of the case; each parameter set of a parametrized test is a case with these points.
         name: shown instead of the default `Task0 - Case1`, which counts the cases of the task in file order.
+        title: what students read beside the name; empty: they read the name alone.
+        extra: the points are extra credit: they are added to what was earned, and not to what the assignment is worth.
         needs_build: the case needs the files that the suite's `build` probe makes. If the build fails, the case
             does not run, and its message is the build's.
 
     The first line of the test's docstring tells staff what is tested. A `@pytest.mark.timeout(10)` on the
     same test sets the time limit of the student's code in seconds, for all probes of the case together.
     """
-    return pytest.mark.case(task=task, points=points, name=name, needs_build=needs_build)
+    return pytest.mark.case(
+        task=task, points=points, name=name, title=title, extra=extra, needs_build=needs_build
+    )
+
+
+class TooSlowError(Exception):
+    """A check has used its time. If the reference's values need less, the student's values are the cause."""
+
+
+class Parts:
+    """The parts of one run of a case.
+
+    Attributes:
+        points: what the case is worth.
+        earned: the points of the parts that held.
+        failures: what the other parts raised, in their order.
+    """
+
+    def __init__(self, points: int) -> None:
+        self.points, self.earned, self.failures = points, 0, list[BaseException]()
+        self._worth, self._inside = 0, False
+
+    @contextlib.contextmanager
+    def part(self, points: int) -> Iterator[None]:
+        """See `part`."""
+        if type(points) is not int or points < 1:
+            raise SuiteError(f"part needs points of at least 1, got {points!r}; fix the suite")
+        self._worth += points
+        if self._inside or self._worth > self.points:
+            why = "stand in each other" if self._inside else f"are worth more than its {self.points} points"
+            raise SuiteError(f"the parts of a case {why}; fix the suite")
+        self._inside = True
+        try:
+            yield
+        except (GraderError, OSError, TooSlowError):
+            raise
+        except pytest.fail.Exception as failure:
+            self.failures.append(failure)
+        except Exception as failure:  # noqa: BLE001 (what it means is decided when the check has ended)
+            self.failures.append(failure)
+        else:
+            self.earned += points
+        finally:
+            self._inside = False
+
+
+_parts: list[Parts] = []  # of the check that is running, and of the one that it interrupts
+
+
+@contextlib.contextmanager
+def collecting(points: int) -> Iterator[Parts]:
+    """Collect the parts of a check that runs in the body; the first failure is raised when the body has ended.
+
+    The plugin calls this. `points` is what the case is worth.
+    """
+    parts = Parts(points)
+    _parts.append(parts)
+    try:
+        yield parts
+        if parts.failures:
+            raise parts.failures[0]
+    finally:
+        _parts.pop()
+
+
+@contextlib.contextmanager
+def part(points: int) -> Iterator[None]:
+    """Give points for a part of a case: `with part(5): assert_close(...)`.
+
+    A part that fails does not end the check: the parts after it still earn their points. The case passes if all parts
+    hold, and everything outside of them; then it gets all its points. Otherwise it gets the points of the parts that
+    held, at most one point less than all, and its verdict and message are those of the first part that failed.
+
+    Args:
+        points: a whole number. The parts of a case together are worth at most its points.
+    """
+    if not _parts:
+        raise SuiteError("part is used outside of a case; fix the suite")
+    with _parts[-1].part(points):
+        yield
 
 
 def assert_close(

@@ -11,7 +11,7 @@ class Traits:
 
     Attributes:
         icon: the symbol in the Status column of score.md and of the staff pages.
-        earns_points: whether the case gets its points; otherwise it gets none.
+        earns_points: whether the case gets all its points; otherwise it gets those of its parts that held.
         junit: the element that marks the test case in JUnit XML; empty for a test case that passed.
         gradescope: the status of the test in Gradescope's results.json.
         meaning: when a case gets this verdict, as docs/report-format.md explains it to staff.
@@ -78,8 +78,8 @@ class CaseResult:
     Attributes:
         name: the name as shown, such as `Task0 - Case1`.
         verdict: the result as a code.
-        points: the awarded points: max_points if the verdict earns points, otherwise 0.
-        max_points: the points that the case is worth.
+        points: the awarded points: all if the verdict earns points, otherwise those of the parts that held.
+        max_points: the points that the case is worth; 0 for extra credit.
         message: for the student, not yet escaped; empty when passed.
         seconds: time of the student's code, summed over the probes of the case, by the clock of a case: without the
             time in which it had no processor.

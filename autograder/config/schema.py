@@ -147,6 +147,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         plugins: pytest plugins that the suite uses, by module name.
         devices: device nodes that student code may use, such as /dev/nvidia0.
         timeout: seconds of student code per case, unless the case sets its own.
+        points: what the cases together must be worth, without extra credit; 0: any sum.
         limits: what one case may use, see below.
         build: a build step that runs before the cases, see below.
         host: name of the git host; may be left out if there is only one.
@@ -179,6 +180,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plugins: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     timeout: Seconds = 10.0
+    points: Count = 0
     limits: LimitsConfig = LimitsConfig()
     build: BuildConfig | None = None
     host: str = ""

@@ -48,9 +48,9 @@ from autograder.sandbox.inside import protocol
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.outcome import SIGKILL, Outcome, Status
 from autograder.sandbox.session import Session
+from autograder.testing import TooSlowError
 from autograder.verdict import CaseResult, Verdict
 
-TOTAL_POINTS = 100
 CHECK_SECONDS = 10.0
 """CPU time that a check may use, without the time of the sandbox and of the reference."""
 Probe = Callable[..., Any]
@@ -65,6 +65,13 @@ class Case:
     purpose: str
     timeout: float
     needs_build: bool
+    title: str = ""
+    extra: bool = False
+
+    @property
+    def max_points(self) -> int:
+        """What the case adds to the points that the assignment is worth: nothing for extra credit."""
+        return 0 if self.extra else self.points
 
 
 @dataclass
@@ -124,11 +131,10 @@ class Used:
 RUN = pytest.StashKey[Run]()
 CASES = pytest.StashKey[dict[str, Case]]()
 DEFAULT_TIMEOUT = pytest.StashKey[float]()
+TOTAL_POINTS = pytest.StashKey[int]()
+"""What the cases must add up to; 0: any sum."""
+PARTS = pytest.StashKey[testing.Parts]()
 PROBES = pytest.StashKey[ModuleType]()
-
-
-class TooSlowError(Exception):
-    """A check has used CHECK_SECONDS. If the reference's values need less, the student's values are the cause."""
 
 
 class TooSlowForRaceError(Exception):
@@ -410,9 +416,11 @@ def pytest_collection_modifyitems(
             problems.append(f"{item.nodeid}: there is a case named {case.name!r} already")
         cases[item.nodeid] = case
     problems += _unknown_probes(items)
-    total = sum(case.points for case in cases.values())
-    if not problems and total != TOTAL_POINTS:
-        problems.append(f"the points of the {len(cases)} cases add up to {total}, not to {TOTAL_POINTS}")
+    total, wanted = sum(case.max_points for case in cases.values()), config.stash.get(TOTAL_POINTS, 0)
+    if not problems and wanted and total != wanted:
+        problems.append(f"the points of the {len(cases)} cases add up to {total}, not to {wanted}")
+    if not problems and not total:
+        problems.append("all cases are extra credit; an assignment needs at least one other case")
     if problems:
         raise pytest.UsageError("the suite cannot be used:\n  " + "\n  ".join(problems))
     config.stash[CASES] = cases
@@ -444,6 +452,8 @@ def _case_of(item: pytest.Item, counts: dict[int, int], default_timeout: float) 
         purpose=document.splitlines()[0],
         timeout=float(seconds),
         needs_build=bool(marker.kwargs.get("needs_build", False)),
+        title=str(marker.kwargs.get("title", "")),
+        extra=bool(marker.kwargs.get("extra", False)),
     )
 
 
@@ -487,13 +497,24 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """If a check fails, repeat it with the reference, to find out whether the submission or the suite is the cause."""
+    case, run = item.config.stash[CASES][item.nodeid], item.config.stash[RUN]
+    parts = None
     try:
-        with CLOCK.running():
+        with testing.collecting(case.points) as parts, CLOCK.running():
+            item.stash[PARTS] = parts
             return (yield)
-    except (SubmissionError, GraderError, OSError):
+    except SubmissionError:
+        checks = (
+            [failure for failure in parts.failures if not isinstance(failure, SubmissionError)]
+            if parts
+            else []
+        )
+        if checks and run.session is not None and run.open_reference is not None:
+            _repeat_with_reference(item, checks[0])  # it costs points as well, so it needs the same proof
+        raise
+    except (GraderError, OSError):
         raise
     except (AssertionError, pytest.fail.Exception) as error:
-        run = item.config.stash[RUN]
         if run.session is not None and run.open_reference is not None:
             _repeat_with_reference(item, error)
         raise
@@ -520,7 +541,8 @@ def _repeat_with_reference(item: pytest.Item, error: BaseException) -> None:
         arguments["rng"] = _generator(item)
     with student.impersonated():
         try:
-            with CLOCK.running():
+            points = item.config.stash[CASES][item.nodeid].points
+            with testing.collecting(points), CLOCK.running():
                 item.runtest()
         except (GraderError, OSError):
             raise
@@ -574,11 +596,17 @@ def _settle(item: pytest.Item, when: str, error: BaseException | None) -> CaseRe
     return CaseResult(
         name=case.name,
         verdict=verdict,
-        points=case.points if verdict.traits.earns_points else 0,
-        max_points=case.points,
+        points=case.points if verdict.traits.earns_points else _part_of(item, case),
+        max_points=case.max_points,
         message=message,
         **(student.used() if isinstance(student, Student) else {}),
     )
+
+
+def _part_of(item: pytest.Item, case: Case) -> int:
+    """Return what the parts of a case that was not passed have earned: never all points."""
+    parts = item.stash.get(PARTS, None)
+    return min(parts.earned, case.points - 1) if parts is not None else 0
 
 
 def _sentence(item: pytest.Item, error: BaseException) -> Text:

@@ -16,7 +16,7 @@ Theory of operation
 
 Requests and results are JSON, one datagram each, on a socket. The starting process holds the other end:
 
-    <- {"ready": {...provenance...}, "cases": [[name, points], ...]}  or  {"fault": "..."}
+    <- {"ready": {...provenance...}, "cases": [[name, max_points], ...]}  or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "draws": {}, "deadline": 600}
     <- {"id": 1, "report": {...}, "suite_faults": [{...}, ...]}  or  {"id": 1, "fault": "..."}, and with it
        {"suite": "detail"} if the suite is at fault
@@ -63,10 +63,19 @@ from autograder.config import AssignmentConfig, Config, load
 from autograder.errors import BusyError, GraderError, SubmissionError, SuiteError
 from autograder.grading.messages import failure_of
 from autograder.grading.observation import Observer
-from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, Run
+from autograder.grading.plugin import CASES, DEFAULT_TIMEOUT, RUN, TOTAL_POINTS, Run
 from autograder.grading.trial import FAULT, CaseFacts, Trial, TrialCase
 from autograder.grading.turns import NO_TURN, Turn, Turns
-from autograder.language import LANGUAGES, add_catalogue, folder_of, languages, read_catalogues, tell
+from autograder.language import (
+    ENGLISH,
+    LANGUAGES,
+    add_catalogue,
+    as_text,
+    folder_of,
+    languages,
+    read_catalogues,
+    tell,
+)
 from autograder.report import Report, SuiteFault, translated
 from autograder.sandbox.inside import kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
@@ -158,6 +167,7 @@ class Server:
         self.provenance = self.describe()
         self.prepare()
         self.read_catalogues()
+        self.provenance |= self.declared(session)
         if self.assignment.devices:
             self.check_suite_in_fork(session)
         gc.collect()
@@ -166,7 +176,7 @@ class Server:
             for piece in kernel.own_memory():
                 kernel.huge_pages(*piece)  # this makes a fork three times as fast
         cases = session.config.stash[CASES]
-        listed = [[cases[item.nodeid].name, cases[item.nodeid].points] for item in session.items]
+        listed = [[cases[item.nodeid].name, cases[item.nodeid].max_points] for item in session.items]
         self.send({"ready": self.provenance, "cases": listed})
         self.is_ready = True
 
@@ -215,6 +225,21 @@ class Server:
             raise GraderError(
                 f"the reference itself fails {len(failed)} case(s) of {self.suite}{where}:\n{lines}"
             )
+
+    def declared(self, session: pytest.Session) -> dict[str, Any]:
+        """Return what reports must know of the cases besides their results: titles and extra credit, if there are any.
+
+        A title is there in English and in the other languages of the course.
+        """
+        cases = list(session.config.stash[CASES].values())
+        shown = {ENGLISH, *languages(self.config.feedback.language)}
+        titles = {
+            case.name: {each: as_text(case.title).in_(each) for each in LANGUAGES if each in shown}
+            for case in cases
+            if case.title
+        }
+        extra = {case.name: case.points for case in cases if case.extra}
+        return {key: facts for key, facts in (("titles", titles), ("extra", extra)) if facts}
 
     def read_catalogues(self) -> None:
         """Read the translations that messages need, the suite's own too, before the first fork.
@@ -388,7 +413,11 @@ class Server:
                 return results, facts | {"draws": run.draws}, faults
         except SubmissionError as refused:  # no case has run yet, so every case gets this result
             cases = session.config.stash[CASES].values()
-            return [CaseResult(c.name, refused.verdict, 0, c.points, refused.text) for c in cases], facts, []
+            return (
+                [CaseResult(c.name, refused.verdict, 0, c.max_points, refused.text) for c in cases],
+                facts,
+                [],
+            )
 
     def run_items(
         self, session: pytest.Session, run: Run, turn: Turn = NO_TURN
@@ -516,7 +545,9 @@ class Server:
                 row = TrialCase(draw, name, FAULT, reason[:MAX_MESSAGE])
             else:
                 verdict, message = result.verdict.value, result.message[:MAX_MESSAGE]
-                row = TrialCase(draw, name, verdict, message, round(result.seconds, 4), lines)
+                row = TrialCase(
+                    draw, name, verdict, message, round(result.seconds, 4), lines, points=result.points
+                )
                 if trial.watch:
                     row = replace(row, inputs=observer.inputs, dtypes=sorted(observer.dtypes))
             rows.append(row)
@@ -782,7 +813,7 @@ def main(descriptor: int, config_file: str, assignment: str, sandbox: str, image
                 arguments += ["-p", plugin]
             os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
             with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed):
-                status = pytest.main(arguments, plugins=[server, _Settings(chosen.timeout)])
+                status = pytest.main(arguments, plugins=[server, _Settings(chosen.timeout, chosen.points)])
             if server.fault is not None:
                 raise server.fault
             if not server.is_ready:
@@ -816,12 +847,12 @@ def _place_and_error(error: BaseException, suite: Path) -> str:
 class _Settings:
     """Passes the configuration to the plugin before collection."""
 
-    def __init__(self, timeout: float) -> None:
-        self.timeout = timeout
+    def __init__(self, timeout: float, points: int) -> None:
+        self.timeout, self.points = timeout, points
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        config.stash[DEFAULT_TIMEOUT] = self.timeout
+        config.stash[DEFAULT_TIMEOUT], config.stash[TOTAL_POINTS] = self.timeout, self.points
 
 
 def _require_devices(assignment: str, devices: Sequence[str]) -> None:

@@ -62,6 +62,7 @@ class TrialCase:
         lines: path -> numbers of the lines that ran, of a traced trial.
         inputs: where an input array stands -> a digest of it, of a watching trial.
         dtypes: the floating-point dtypes of the replies, of a watching trial.
+        points: that the case gave.
     """
 
     draw: str
@@ -72,6 +73,7 @@ class TrialCase:
     lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
     inputs: Mapping[str, str] = field(default_factory=dict)
     dtypes: Sequence[str] = ()
+    points: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as plain data."""

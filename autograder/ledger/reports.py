@@ -243,8 +243,9 @@ def _checked(report: Report) -> dict[str, Any]:
     if len(set(names)) != len(names):
         raise LedgerError("a case is in the report twice; correct the suite")
     for case in data["cases"]:
-        if not 0 <= case["points"] <= case["max_points"]:
-            raise LedgerError(f"{case['name']} has {case['points']} of {case['max_points']} points")
+        most = report.extra.get(case["name"], case["max_points"])
+        if not 0 <= case["points"] <= most:
+            raise LedgerError(f"{case['name']} has {case['points']} of {most} points")
         for key in ("name", "message"):
             case[key] = storable(case[key])
     return data

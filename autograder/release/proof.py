@@ -37,9 +37,10 @@ def scores(settings: Config, config_file: Path, starter: Starter, checkout: Path
     root = settings.path(settings.reference)
     with Grader(settings, starter.assignment, config_file=config_file, sandbox=sandbox) as grader:
         reference, report = grader.grade(root), grader.grade(checkout)
-    if reference.points != reference.max_points:
+    most = reference.max_points + sum(reference.extra.values())
+    if reference.points != most:
         raise NotReady(
-            f"the reference scores {reference.points} of {reference.max_points} on {starter.assignment}; "
+            f"the reference scores {reference.points} of {most} on {starter.assignment}; "
             f"to see why, run: autograder grade {root} -a {starter.assignment}"
         )
     if report.points != declared:

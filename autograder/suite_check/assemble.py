@@ -158,7 +158,9 @@ def _entry(subject: str, name: str, what: str, facts: Facts, results: Results) -
     passed = [case for case in facts.cases if case.name in cells and cells[case.name].caught == 0]
     unsteady = [name for name, cell in cells.items() if 0 < cell.caught < cell.draws]
     draws = max((cell.draws for cell in cells.values()), default=0)
-    points = sum(case.points for case in passed)
+    points = sum(
+        case.points if case in passed else results.part_of(subject, case.name) for case in facts.cases
+    )
     return Entry(name, what, points, [case.name for case in passed], unsteady, draws, fault)
 
 

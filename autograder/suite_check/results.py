@@ -55,6 +55,10 @@ class Results:
         """Return in how many draws a case was passed."""
         return sum(row.verdict == PASSED for row in self.of(subject, case))
 
+    def part_of(self, subject: str, case: str) -> int:
+        """Return the points that a case which was not passed gave in every draw, for its parts that held."""
+        return min((row.points for row in self.of(subject, case) if row.verdict != PASSED), default=0)
+
     def lines(self) -> dict[str, Mapping[str, Sequence[int]]]:
         """Return which lines of the reference each case ran."""
         return {row.name: row.lines for row in self.survey if row.lines}

@@ -331,7 +331,7 @@ def refusal(tmp_path, score=SCORE, **options):
 )  # fmt: skip
 def test_a_suite_that_could_give_a_wrong_grade_is_refused(tmp_path, old, new, message):
     assert old in SCORE
-    assert message in refusal(tmp_path, SCORE.replace(old, new))
+    assert message in refusal(tmp_path, SCORE.replace(old, new), settings="points = 100\n")
 
 
 @pytest.mark.parametrize("text", ["", "x = 1\n", "import probes\n"], ids=["empty", "no-import", "no-test"])
