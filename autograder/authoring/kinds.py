@@ -67,3 +67,23 @@ PLAIN = Kind(
     ),
     "touching",
 )
+CPP = Kind(
+    "cpp",
+    "C++, called from Python",
+    "Prefix sums in C++",
+    "@module@_ext/@module@.cpp",
+    ("numpy",),
+    (
+        CaseText(60, "sums of a few numbers; nothing else is written", "几个数的前缀和，不写到别处"),
+        CaseText(20, "a large number and many small ones", "一个大数和许多小数"),
+        CaseText(20, "what is allocated is freed, and no array is overrun", "释放申请的内存，不越界"),
+    ),
+    "float",
+    more="""
+[assignments.@assignment@.build]
+cpp = "src/@module@_ext"               # the program builds it; students write @module@.cpp, the other files are given
+""",
+    tools=("pybind11",),
+)
+BY_NAME = {"numpy": NUMPY, "plain": PLAIN, "cpp": CPP}
+"""The kinds by the option that chooses them; `numpy` is the default."""

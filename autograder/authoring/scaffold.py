@@ -93,7 +93,7 @@ def make_assignment(
     values = _values(name, module, kind, number, title)
     files: dict[str, str] = {}
     for path, text in _rendered(kind.folder, values):
-        if path == "sample.py":
+        if path in ("sample.py", "sample.cpp"):
             sample = f"samples/{name}/wrong-{kind.sample}/src"
             files[f"{sample}/{values['file'].removeprefix('src/')}"] = text
         elif path.startswith("hidden/"):

@@ -17,7 +17,7 @@ _Command = Callable[..., None]
 
 def _kind_options(command: _Command) -> _Command:
     """Add the options that choose a kind of assignment. Without one, it is about NumPy."""
-    for name, about in (("plain", "Python without packages"),):
+    for name, about in (("cpp", "C++ that Python calls"), ("plain", "Python without packages")):
         command = click.option(f"--{name}", "kind", flag_value=name, help=f"An assignment about {about}.")(
             command
         )
@@ -73,7 +73,7 @@ def new(assignment: str, task: int | None, title: str, kind: str | None, config_
 def _kind(name: str | None) -> "Kind":
     from autograder.authoring import kinds
 
-    return {None: kinds.NUMPY, "plain": kinds.PLAIN}[name]
+    return kinds.BY_NAME[name or "numpy"]
 
 
 def _show(made: "Made", folder: Path) -> None:

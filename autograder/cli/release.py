@@ -79,7 +79,12 @@ def ref(out: Path, student: str, config_file: Path) -> None:
     _say("compiling the reference, which takes a minute or two")
     wheel = reference.build(settings, out, student)
     _say(f"leaks: none; {wheel.lines} lines were looked for in every file of the wheel")
-    _say(f"test_with_ref.py: {wheel.tests} passed")
+    tests = ", ".join(settings.starter.reference_tests)
+    _say(
+        f"{tests}: {wheel.tests} passed"
+        if tests
+        else "no tests compare with it: starter.reference_tests is empty"
+    )
     _say(f"{wheel.path}: {wheel.path.stat().st_size / 1e6:.1f} MB, {time.monotonic() - started:.0f} s")
 
 

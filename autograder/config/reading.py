@@ -25,6 +25,7 @@ from autograder.git.names import is_author, is_branch, is_host, is_pattern
 from autograder.git.remote import Remote, RemoteError
 from autograder.hosts import KINDS
 from autograder.sandbox import policy
+from autograder.sandbox.inside.reply import PACKAGE
 
 FILE_NAME = "autograder.toml"
 CONFIG_VARIABLE = "AUTOGRADER_CONFIG"
@@ -33,6 +34,7 @@ NO_KEYS = ("folder", "file", "lines")  # of `Config`, but not of the file
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _LISTEN = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
+_CPP = re.compile(rf"{PACKAGE}(?:/[a-z_][a-z0-9_]*)+")
 _URL = re.compile(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/-]*)?")
 
 _API = re.compile(
@@ -154,6 +156,7 @@ class _Reader:
             name: self._convert(table, AssignmentConfig, ("assignments", name))
             for name, table in tables.items()
         }
+        assignments = {name: self._with_build(one, name) for name, one in assignments.items()}
         folder = str(self._path.resolve().parent)
         config = msgspec.structs.replace(
             config,
@@ -215,6 +218,21 @@ class _Reader:
             elif message.startswith("Invalid enum value"):
                 message += f"; allowed are {', '.join(get_args(allowed))}"
             raise self._wrong((*keys, *below), message) from None
+
+    def _with_build(self, assignment: AssignmentConfig, name: str) -> AssignmentConfig:
+        """Return an assignment with everything that the key `build.cpp` stands for."""
+        build, keys = assignment.build, ("assignments", name, "build")
+        if build is None:
+            return assignment
+        if build.cpp and not _CPP.fullmatch(build.cpp):
+            raise self._wrong((*keys, "cpp"), f"must be a folder below {PACKAGE}/, such as src/softmax_ext")
+        if build.cpp and (build.probe or build.prepare or build.sources):
+            raise self._wrong((*keys, "cpp"), "remove probe, prepare and sources: this key replaces them")
+        if not build.cpp and not (build.probe and build.sources):
+            raise self._wrong(keys, "add the key cpp, the folder of a C++ extension; or probe and sources")
+        return msgspec.structs.replace(
+            assignment, build=build.whole(), given=(*assignment.given, *build.given())
+        )
 
     def _overridden(self, config: Config) -> Config:
         """Return `config` with the values of environment variables in place of those of the file."""

@@ -16,6 +16,7 @@ from autograder.git.remote import Credentials
 from autograder.hosts import KindName
 from autograder.language import Language, languages
 from autograder.report import Form
+from autograder.sandbox.inside.cpp import BUILD, PREPARE
 from autograder.sandbox.kinds import Choice
 from autograder.sandbox.limits import Limits
 
@@ -73,6 +74,8 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A build step that runs once for a submission, before its cases.
 
     Attributes:
+        cpp: folder of a C++ extension, such as src/softmax_ext. The program builds it; `probe`, `prepare` and `sources`
+            are not needed, and its build.py, __init__.py, binding.cpp and header are given files.
         probe: name of the probe that returns a dict of path -> bytes; cases with `needs_build` find these files by
             their names in the folder AUTOGRADER_BUILD.
         sources: glob patterns of the files that the build depends on; the probe receives them.
@@ -81,11 +84,28 @@ class BuildConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         seconds: time limit of the build, by the clock of a case: time without a processor does not count.
     """
 
-    probe: str
-    sources: tuple[str, ...]
+    cpp: str = ""
+    probe: str = ""
+    sources: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     prepare: str = ""
     seconds: Seconds = 60.0
+
+    def whole(self) -> "BuildConfig":
+        """Return this build with everything that `cpp` stands for."""
+        if not self.cpp:
+            return self
+        return msgspec.structs.replace(
+            self,
+            probe=BUILD,
+            prepare=PREPARE,
+            packages=tuple(dict.fromkeys(("pybind11", *self.packages))),
+            sources=tuple(f"{self.cpp}/*{suffix}" for suffix in (".cpp", ".hpp", ".py")),
+        )
+
+    def given(self) -> tuple[str, ...]:
+        """Return patterns of the files of a C++ extension that students do not write."""
+        return tuple(f"{self.cpp}/{name}" for name in ("*.py", "*.hpp", "binding.cpp")) if self.cpp else ()
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -123,6 +143,7 @@ class StarterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tests: the visible tests, by their path in a starter: before anybody works on the starter, they fail for missing
             solutions alone. Students may change them.
         theirs: other files of the starter that students may change, besides those with stubs.
+        reference_tests: tests among these files that compare with the wheel `ref`, and must pass with it.
     """
 
     files: tuple[str, ...] = ()
@@ -130,6 +151,7 @@ class StarterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     handout: dict[str, str] = {}
     tests: tuple[str, ...] = ()
     theirs: tuple[str, ...] = ()
+    reference_tests: tuple[str, ...] = ()
 
 
 class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -457,6 +479,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             handout={**every.handout, **own.handout},
             tests=(*every.tests, *own.tests),
             theirs=(*every.theirs, *own.theirs),
+            reference_tests=(*every.reference_tests, *own.reference_tests),
         )
 
     def with_suite(self, name: str, folder: str) -> "Config":

@@ -28,8 +28,8 @@ class Observer:
     def __call__(self, probe: str, inputs: tuple[object, ...], value: Any) -> Any:
         self._calls += 1
         for place, leaf in leaves(inputs, f"{probe} {self._calls}"):
-            if dtype_of(leaf) and len(self.inputs) < MAX_LEAVES:
-                self.inputs[place] = _digest(_array(leaf))
+            if dtype_of(leaf) and len(self.inputs) < MAX_LEAVES and (array := _array(leaf)).size:
+                self.inputs[place] = _digest(array)
         self.dtypes |= {name for _, leaf in leaves(value) if (name := dtype_of(leaf))}
         return value if self.scale is None else scaled(value, *self.scale)
 

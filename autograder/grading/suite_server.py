@@ -77,7 +77,7 @@ from autograder.language import (
     tell,
 )
 from autograder.report import Report, SuiteFault, translated
-from autograder.sandbox.inside import kernel, protocol
+from autograder.sandbox.inside import cpp, kernel, protocol
 from autograder.sandbox.kinds import SandboxKind, WallSettings, find
 from autograder.sandbox.limits import Limits
 from autograder.sandbox.session import Session
@@ -636,7 +636,8 @@ class Server:
         """
         build = self.assignment.build
         seconds = build.seconds if build else 60.0
-        outcome = session.run(probe, (), timeout=seconds)
+        inputs = (build.cpp,) if build and build.cpp else ()
+        outcome = session.run(probe, inputs, timeout=seconds)
         failure = failure_of(outcome, timeout=seconds, limits=self.limits)
         if failure is not None:
             return SubmissionError(tell("the build failed: {failure}", failure=failure.text), failure.verdict)
@@ -670,6 +671,8 @@ class Server:
         facts = "\0".join(
             (kind, self.name, self.provenance["suite_digest"], platform.platform(), sys.version, _processor())
         )
+        if self.assignment.build and self.assignment.build.cpp:
+            facts += Path(str(cpp.__file__)).read_text("utf-8")
         # An image has its own Python and its own compiler.
         facts += json.dumps(self.provenance.get("image"), sort_keys=True)
         return hashlib.sha256((facts + digest(files)).encode()).hexdigest()

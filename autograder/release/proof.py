@@ -76,12 +76,22 @@ def visible_tests(settings: Config, starter: Starter, checkout: Path) -> Counter
     return seen
 
 
+def extension_caches(settings: Config) -> dict[str, str]:
+    """Return the environment variables by which C++ extensions are compiled in the grader's state folder, once."""
+    builds = [assignment.build for assignment in settings.assignments.values()]
+    return {
+        f"{Path(build.cpp).name.upper()}_CACHE": str(settings.state / "release" / Path(build.cpp).name)
+        for build in builds
+        if build and build.cpp
+    }
+
+
 def _visible_tests(settings: Config, starter: Starter, checkout: Path, tests: str) -> Counter[str]:
     with tempfile.TemporaryDirectory(prefix="autograder-release-") as name:
         result = Path(name) / "result.xml"
         variables = {
             key: os.environ[key] for key in ("PATH", "HOME", "LANG", "TMPDIR", "CXX") if key in os.environ
-        } | {"SOFTMAX_EXT_CACHE": str(settings.state / "release"), "PYTHONDONTWRITEBYTECODE": "1"}
+        } | {"PYTHONDONTWRITEBYTECODE": "1", **extension_caches(settings)}
         arguments = ("-q", "-p", "no:cacheprovider", f"--junitxml={result}", tests)
         try:
             done = subprocess.run(

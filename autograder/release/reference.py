@@ -18,14 +18,11 @@ from pathlib import Path, PurePosixPath
 from autograder import __version__
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
-from autograder.release import leaks, markers
-from autograder.release.proof import NotReady
+from autograder.release import leaks, markers, starter
+from autograder.release.proof import NotReady, extension_caches
 from autograder.submission import PACKAGE, digest, read_tree
 
 NAME = "ref"
-EXTENSION = "softmax_ext"  # a folder with C++ and its build; only the compiled module is released
-VISIBLE = "test_with_ref.py"
-OPTIONS = "conftest.py"
 DATE = 1767225600  # the date of the files in the wheel: 2026-01-01
 SECONDS = 1200.0
 NAMED = "__released_to__"  # in each Python file of a wheel that is for one student
@@ -35,14 +32,7 @@ MAX_NAME = 100
 _MESSAGE = re.compile(r'f?"[^"].*"')
 
 ROOT_STUB = '"""The reference solution, compiled."""\n'
-EXTENSION_STUB = '''"""Task1: one epoch of minibatch SGD for softmax regression, written in C++."""
-
-from ._softmax_regression import softmax_regression_epoch_cpp
-
-__all__ = ["softmax_regression_epoch_cpp"]
-'''
 SETUP = """
-import pybind11
 from Cython.Build import cythonize
 from Cython.Compiler import Options
 from setuptools import Extension, setup
@@ -72,21 +62,27 @@ compiled = cythonize(
     compiler_directives={{"language_level": 3, "binding": True, "annotation_typing": False}},
     quiet=True,
 )
-native = Extension(
-    "{name}.{extension}._softmax_regression",
-    ["native/binding.cpp", "native/softmax_regression.cpp"],
-    include_dirs=["native", pybind11.get_include()],
-    extra_compile_args=[*flags[1:], "-O3", "-std=c++17"],
-    extra_link_args=link,
-    language="c++",
-)
+native = []
+for module, folder, sources in {native}:
+    import pybind11
+
+    native.append(
+        Extension(
+            module,
+            [f"{{folder}}/{{source}}" for source in sources],
+            include_dirs=[folder, pybind11.get_include()],
+            extra_compile_args=[*flags[1:], "-O3", "-std=c++17"],
+            extra_link_args=link,
+            language="c++",
+        )
+    )
 setup(
     name="{name}",
     version="{version}",
     description="The compiled reference solution of the course",
     packages={packages},
     install_requires=["numpy>=2.0"],
-    ext_modules=[*compiled, native],
+    ext_modules=[*compiled, *native],
     cmdclass={{"build_py": Stubs}},
     zip_safe=False,
 )
@@ -101,7 +97,7 @@ class Wheel:
     Attributes:
         path: the path of the wheel.
         lines: how many lines of solutions were looked for in the wheel.
-        tests: how many tests of test_with_ref.py passed with the wheel.
+        tests: how many tests that compare with the reference passed with the wheel.
     """
 
     path: Path
@@ -146,34 +142,53 @@ def project(sources: dict[str, bytes], student: str = "") -> dict[str, str]:
     if not student.isprintable() or len(student) > MAX_NAME:
         raise GraderError(f"{student!a:.100} cannot be a name; use at most {MAX_NAME} printable characters")
     named = f"\n{NAMED} = {student!r}\n" if student else ""
-    files = {
-        f"{NAME}/__init__.py": ROOT_STUB + named,
-        f"{NAME}/{EXTENSION}/__init__.py": EXTENSION_STUB + named,
-    }
-    modules = []
+    files = {f"{NAME}/__init__.py": ROOT_STUB + named}
+    modules: list[tuple[str, str]] = []
+    native: list[tuple[str, str, list[str]]] = []
+    extensions = {path.rpartition("/")[0] for path in sources if path.endswith("/binding.cpp")}
+    for folder in sorted(extensions):
+        inner = folder.removeprefix(f"{PACKAGE}/")
+        binding = sources[f"{folder}/binding.cpp"].decode()
+        stem = re.findall(r'#include "([^"/]+)\.hpp"|$', binding)[0]  # as build.py finds it
+        package = f"{NAME}.{inner.replace('/', '.')}"
+        native.append((f"{package}._{stem}", f"native/{inner}", ["binding.cpp", f"{stem}.cpp"]))
+        stub = _extension_stub(sources[f"{folder}/__init__.py"].decode(), f"_{stem}")
+        files[f"{NAME}/{inner}/__init__.py"] = stub + named
     for path, content in sources.items():
-        inner = PurePosixPath(path).relative_to(PACKAGE)
+        inside = PurePosixPath(path).relative_to(PACKAGE)
         text = content.decode()
-        if inner.parts[0] == EXTENSION:
-            if inner.suffix in (".cpp", ".hpp"):
-                files[f"native/{inner.name}"] = markers.solved(text, path)
-        elif inner.suffix == ".py" and inner.parts != ("__init__.py",):
-            module = str(PurePosixPath(NAME) / inner)
+        if str(PurePosixPath(path).parent) in extensions:
+            if inside.suffix in (".cpp", ".hpp"):
+                files[f"native/{inside}"] = markers.solved(text, path)
+        elif inside.suffix == ".py" and inside.parts != ("__init__.py",):
+            module = str(PurePosixPath(NAME) / inside)
             files[module] = without_private_words(text, path) + named
-            if inner.name != "__init__.py":
+            if inside.name != "__init__.py":
                 modules.append((module.removesuffix(".py").replace("/", "."), module))
     packages = sorted(
         {str(PurePosixPath(path).parent).replace("/", ".") for path in files if path.startswith(f"{NAME}/")}
     )
     files["setup.py"] = SETUP.format(
         name=NAME,
-        extension=EXTENSION,
         version=f"{__version__}+{digest(sources)[:8]}",
         modules=modules,
+        native=native,
         packages=packages,
         macos=sys.platform == "darwin",
     )
     return files
+
+
+def _extension_stub(text: str, module: str) -> str:
+    """Return the __init__.py of a compiled extension: what the given one documents, and the names that it offers."""
+    tree = ast.parse(text)
+    first = (ast.get_docstring(tree) or "").partition("\n")[0]
+    names = next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+    )
+    return f'"""{first}"""\n\nfrom .{module} import {", ".join(names)}\n\n__all__ = {list(names)!r}\n'
 
 
 def without_private_words(text: str, path: str) -> str:
@@ -246,26 +261,27 @@ def nothing_leaks(settings: Config, sources: dict[str, bytes], wheel: Path) -> i
 
 
 def _works(folder: Path, wheel: Path, settings: Config, sources: dict[str, bytes]) -> int:
-    """Run test_with_ref.py on the solved package, with the wheel installed; return how many tests passed."""
+    """Run the tests that compare with the reference on the solved package; return how many passed."""
+    tests = settings.starter.reference_tests
+    if not tests:
+        return 0
     checkout, installed = folder / "checkout", folder / "installed"
-    for path, content in sources.items():
+    for path, content in {**sources, **starter.beside(settings, settings.starter)}.items():
         (checkout / path).parent.mkdir(parents=True, exist_ok=True)
         (checkout / path).write_bytes(content)
-    beside = settings.path(settings.reference)
-    (checkout / VISIBLE).write_bytes((beside / VISIBLE).read_bytes())
-    if (beside / OPTIONS).is_file():
-        (checkout / OPTIONS).write_bytes((beside / OPTIONS).read_bytes())
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
     keep = {key: os.environ[key] for key in ("PATH", "HOME", "TMPDIR", "CXX") if key in os.environ}
     done = _run(
-        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", VISIBLE],
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", *tests],
         checkout,
-        keep | {"PYTHONPATH": str(installed), "SOFTMAX_EXT_CACHE": str(settings.state / "release")},
+        keep | extension_caches(settings) | {"PYTHONPATH": str(installed)},
     )
     passed = re.search(r"^(\d+) passed in ", done.stdout, re.MULTILINE)
     if done.returncode or passed is None:
-        raise NotReady(f"{VISIBLE} does not pass with {wheel.name}:\n{(done.stdout + done.stderr)[-3000:]}")
+        raise NotReady(
+            f"{', '.join(tests)} does not pass with {wheel.name}:\n{(done.stdout + done.stderr)[-3000:]}"
+        )
     return int(passed[1])
 
 

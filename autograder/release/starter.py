@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+import msgspec
+
 from autograder.config import Config, ReleaseConfig, StarterConfig
 from autograder.errors import ConfigError, GraderError, SubmissionError
 from autograder.git.process import closed_environment
@@ -273,6 +275,18 @@ def _refuse_open(
         raise GraderError(
             "the starter would hand out solutions that students may still hand in: " + "; ".join(wrong)
         )
+
+
+def beside(settings: Config, wanted: StarterConfig) -> dict[str, bytes]:
+    """Return what `wanted` names beside src/, without handouts: path in a starter -> content.
+
+    Raises:
+        GraderError: a file is missing.
+    """
+    problems = Problems()
+    files = _Beside(settings, msgspec.structs.replace(wanted, handout={"-": "-"}), problems).files
+    problems.refuse()
+    return files
 
 
 class _Beside:

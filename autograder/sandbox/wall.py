@@ -284,6 +284,7 @@ def inside_files(probes: bytes, configuration: Mapping[str, object]) -> dict[str
     return {
         f"{base}/__init__.py": b"",
         f"{base}/sandbox/__init__.py": b"",
+        f"{base}/cpp.py": importlib.resources.files("autograder").joinpath("cpp.py").read_bytes(),
         **{
             f"{base}/sandbox/inside/{file.name}": file.read_bytes()
             for file in inside.iterdir()

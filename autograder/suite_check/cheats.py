@@ -73,7 +73,9 @@ def cheats(files: Mapping[str, str], packages: tuple[str, ...]) -> list[Cheat]:
                 package,
             )
         )
-    return found
+    # In C++ the first ones are the same, and some change nothing.
+    different = {tuple(sorted(cheat.files.items())): cheat for cheat in reversed(found) if cheat.files}
+    return [cheat for cheat in found if cheat in different.values()]
 
 
 def _module(path: str) -> str:

@@ -1,13 +1,14 @@
-"""Builds the C++ extension: two small compiler calls, a link, and a cache that knows its contents.
+"""Builds the C++ extension of this folder: two small compiler calls, a link, and a cache that knows its contents.
 
-`softmax_regression.cpp` is the student's, `binding.cpp` is given. Each is compiled to an object and the two
-are linked to a Python module. The object of the binding takes seconds (pybind11's headers) and is kept;
-the student's takes less than one, so that is what an edit costs. Files of the cache are named after a hash
-of everything that went into them, appear under their name only when complete, and are never changed. So
-nothing has to be locked, and a build that was killed leaves nothing that anyone waits for.
+`binding.cpp` is given, and so is the header that it includes; the file of that name with the suffix `.cpp` is
+the student's. Each of the two is compiled to an object, and the objects are linked to a Python module. The object
+of the binding takes seconds (pybind11's headers) and is kept; the student's takes less than one, so that is what
+an edit costs. Files of the cache are named after a hash of everything that went into them, appear under their name
+only when complete, and are never changed. So nothing has to be locked, and a build that was killed leaves nothing
+that anyone waits for.
 
 Needed: a C++ compiler (GCC or Clang, on Linux or macOS), Python's headers, pybind11.
-Environment: CXX, the compiler to use; SOFTMAX_EXT_CACHE, the cache directory to use.
+Environment: CXX, the compiler to use; <FOLDER>_CACHE, the cache directory to use, such as SOFTMAX_EXT_CACHE.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ from typing import NamedTuple
 
 PACKAGE = __package__ or Path(__file__).parent.name
 DIRECTORY = Path(__file__).resolve().parent
-SOURCE = DIRECTORY / "softmax_regression.cpp"
 BINDING = DIRECTORY / "binding.cpp"
-HEADER = DIRECTORY / "softmax_regression.hpp"
-FUNCTION = "softmax_regression_epoch"
-MODULE = "_softmax_regression"  # the name in PYBIND11_MODULE
+HEADER = DIRECTORY / re.findall(r'#include "([^"/]+)"|$', BINDING.read_text(encoding="utf-8"))[0]
+SOURCE = HEADER.with_suffix(".cpp")
+MODULE = f"_{SOURCE.stem}"  # the name in PYBIND11_MODULE
+FOLDER = DIRECTORY.name
+CACHE = f"{FOLDER.upper()}_CACHE"  # the environment variable
 
 FORMAT = 1  # of the cache: count up when this file builds something else from the same sources
 KEEP_NEWEST = 8  # entries of each kind that pruning leaves
@@ -63,17 +65,17 @@ class BuildError(ImportError):
 
 
 class CompileError(BuildError):
-    """softmax_regression.cpp does not compile or link. The message is the first error, in one line."""
+    """The student's file does not compile or link. The message is the first error, in one line."""
 
 
 class ToolchainError(BuildError):
-    """The fault is not in softmax_regression.cpp: no compiler, no headers, no place to write to."""
+    """The fault is not in the student's file: no compiler, no headers, no place to write to."""
 
 
 class Built(NamedTuple):
     path: Path
     compiled: bool  # False: it was in the cache
-    warnings: str  # of the compiler about softmax_regression.cpp; empty if nothing was compiled
+    warnings: str  # of the compiler about the student's file; empty if nothing was compiled
 
 
 # --- What is there to build with --------------------------------------------------------------------
@@ -119,7 +121,7 @@ def cpu_identity() -> str:
 
 
 def compile_flags(machine: str | None = None, macos: bool = MACOS) -> tuple[str, ...]:
-    """How softmax_regression.cpp is compiled: for speed on this processor, warnings on, never as errors."""
+    """How the student's file is compiled: for speed on this processor, warnings on, never as errors."""
     machine = platform.machine() if machine is None else machine
     # Apple's compiler aims at the first Apple processor by default, and older ones reject -march=native.
     native = machine in ("x86_64", "AMD64") or (machine in ("aarch64", "arm64") and not macos)
@@ -157,18 +159,18 @@ def is_writable(directory: Path) -> bool:
 def cache_directories(environ: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
     """Where built files may lie, best first.
 
-    $SOFTMAX_EXT_CACHE alone if it is set; else _build beside the sources and the user's cache directory; and
-    if neither can be written to, a temporary directory that nobody else can write to.
+    The directory in the environment variable CACHE alone if it is set; else _build beside the sources and the
+    user's cache directory; and if neither can be written to, a temporary directory that nobody else can write to.
     """
-    if environ.get("SOFTMAX_EXT_CACHE"):
-        return (Path(environ["SOFTMAX_EXT_CACHE"]).absolute(),)
+    if environ.get(CACHE):
+        return (Path(environ[CACHE]).absolute(),)
     directories = [DIRECTORY / "_build"]
     home = environ.get("HOME", "")
     user = environ.get("XDG_CACHE_HOME") or (home and f"{home}/{'Library/Caches' if MACOS else '.cache'}")
     if user:
-        directories.append(Path(user).absolute() / "softmax_ext")
+        directories.append(Path(user).absolute() / FOLDER)
     if not any(map(is_writable, directories)):
-        temporary = Path(tempfile.gettempdir()) / f"softmax_ext-{os.getuid()}"
+        temporary = Path(tempfile.gettempdir()) / f"{FOLDER}-{os.getuid()}"
         with contextlib.suppress(OSError):
             temporary.mkdir(mode=0o700, exist_ok=True)
             status = temporary.lstat()
@@ -195,7 +197,7 @@ def workspace(directories: Sequence[Path]) -> Iterator[Path]:
         return
     raise ToolchainError(
         f"there is no directory to build in ({'; '.join(reasons)})."
-        " Set the environment variable SOFTMAX_EXT_CACHE to one that can be written to"
+        f" Set the environment variable {CACHE} to one that can be written to"
     )
 
 
@@ -264,7 +266,7 @@ def run_compiler(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 
 def display_path(source: Path) -> str:
-    """`source` as people know it: src/softmax_ext/softmax_regression.cpp, wherever the tree lies."""
+    """`source` as people know it, such as src/softmax_ext/softmax_regression.cpp, wherever the tree lies."""
     return "/".join(source.parts[-len(PACKAGE.split(".")) - 1 :])
 
 
@@ -290,7 +292,7 @@ def first_error(output: str, source: Path) -> str:
 
 
 def compile_source(source: Path, output: Path, compiler: Sequence[str], flags: Sequence[str]) -> str:
-    """Compiles softmax_regression.cpp to an object and returns the warnings. Raises CompileError."""
+    """Compiles the student's file to an object and returns the warnings. Raises CompileError."""
     done = run_compiler([*compiler, *flags, "-c", str(source), "-o", str(output)])
     if done.returncode:
         raise CompileError(first_error(done.stdout, source), with_display_paths(done.stdout, source))
@@ -305,6 +307,11 @@ def compile_binding(output: Path, compiler: Sequence[str], flags: Sequence[str])
             f"{first_error(done.stdout, BINDING)}. This is not your file: is {compiler[0]} a C++17 compiler?",
             done.stdout,
         )
+
+
+def declared(header: str) -> list[str]:
+    """The names of the functions that a header declares."""
+    return re.findall(r"^[ \t]*(?!__attribute__)[A-Za-z_][\w:<>*& ]*[ *&](\w+)\(", header, re.MULTILINE)
 
 
 def link(source: Path, compiled: Path, binding: Path, output: Path, compiler: Sequence[str]) -> None:
@@ -327,8 +334,12 @@ def link(source: Path, compiled: Path, binding: Path, output: Path, compiler: Se
         if not done.returncode:
             continue
         message = first_error(done.stdout, source)
-        if objects is module and FUNCTION in done.stdout and "defined already" not in message:
-            message = f"{display_path(source)}: error: {FUNCTION} is not defined as {HEADER.name} declares it"
+        if objects is module and "defined already" not in message:
+            for name in declared(HEADER.read_text(encoding="utf-8")):
+                if name in done.stdout:
+                    message = (
+                        f"{display_path(source)}: error: {name} is not defined as {HEADER.name} declares it"
+                    )
         raise CompileError(message, done.stdout)
 
 
@@ -368,7 +379,7 @@ def build(
 ) -> Built:
     """Builds the module from `source`, unless the cache has it already.
 
-    source:    the student's file; `softmax_regression.hpp` is looked for beside it first.
+    source:    the student's file; the header is looked for beside it first.
     binding:   a ready object of binding.cpp; then neither pybind11 nor Python's headers are needed.
     cache:     the directory to look in and build in; by default cache_directories().
     compiler:  a command; by default find_compiler().
@@ -406,9 +417,9 @@ def build(
         print(f"compiling {display_path(source)}{also}", file=sys.stderr, flush=True)
     with workspace(directories) as work:
         include = () if header.parent == source.parent else (f"-I{header.parent}",)
-        warnings = compile_source(source, work / "softmax_regression.o", compiler, (*flags, *include))
+        warnings = compile_source(source, work / "student.o", compiler, (*flags, *include))
         ready = build_binding(directories, compiler) if binding is None else Path(binding)
-        link(source, work / "softmax_regression.o", ready, work / "module", compiler)
+        link(source, work / "student.o", ready, work / "module", compiler)
         path = publish(work / "module", name)
         prune(path.parent)
     return Built(path, compiled=True, warnings=warnings)
@@ -437,11 +448,11 @@ def load(path: Path, name: str = f"{PACKAGE}.{MODULE}") -> ModuleType:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m src.softmax_ext.build`: builds, and shows everything the compiler says."""
+    """`python -m src.FOLDER.build`: builds, and shows everything the compiler says."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {PACKAGE}.build",
         description="Build the C++ extension; print the compiler's warnings or errors, and where it is.",
-        epilog="Environment: CXX, the compiler command; SOFTMAX_EXT_CACHE, the cache directory.",
+        epilog=f"Environment: CXX, the compiler command; {CACHE}, the cache directory.",
     )
     parser.add_argument("--cache", type=Path, help="directory to build in, instead of the default")
     parser.add_argument("--force", action="store_true", help="compile even if it is built already")

@@ -12,7 +12,7 @@ from autograder.cli import main
 from autograder.release import starter
 from tests.support import ROOT
 
-KINDS = ["--numpy", "--plain"]
+KINDS = ["--numpy", "--plain", "--cpp"]
 
 
 def run(*arguments):

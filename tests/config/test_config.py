@@ -57,7 +57,7 @@ def test_values_and_defaults(tmp_path):
             'probe = "build"',
             'prob = "build"',
             13,
-            "assignments.a1.build.prob: this key is not allowed; allowed are probe",
+            "assignments.a1.build.prob: this key is not allowed; allowed are cpp, probe",
         ),
         ("[assignments.a0]", "[assignments.a0", 3, ""),
         (

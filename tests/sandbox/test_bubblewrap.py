@@ -196,6 +196,7 @@ def test_only_the_package_inside_and_the_probes_are_handed_over() -> None:
     inside = Path(bubblewrap.__file__).parent / "inside"
     assert {path.removeprefix("/grader/") for path in files} == {
         "autograder/__init__.py",
+        "autograder/cpp.py",
         "autograder/sandbox/__init__.py",
         *(f"autograder/sandbox/inside/{path.name}" for path in inside.glob("*.py")),
         "probes.py",

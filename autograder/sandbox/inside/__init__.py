@@ -9,6 +9,7 @@ It imports only itself and the standard library, because no other part of the st
     processes    what the processes of a case use, from /proc
     case         one probe call: gives up every privilege, imports `src`, sends one reply
     reply        loads and calls a probe, and turns the result into a reply
+    cpp          the C++ extension of an assignment: its build, and what probes use of it
     imports      the allowed packages that a submission names, imported before its cases fork
     packages     the files of packages, in folders of libraries; the trusted side uses it too
     rehearsal    a case without student code, which checks from the inside that each protection is in force

@@ -39,6 +39,8 @@ BUILD_VARIABLE = "AUTOGRADER_BUILD"
 PROBES_MODULE = "_probes"
 """The name of the probes module inside: private, so that no submission can take it."""
 
+CPP_MODULE = f"{__package__}.cpp"
+
 STARTED = struct.Struct(">cdQQ")
 """The byte b"S", the time of `time.monotonic()` at which student code begins, and the memory that the case began with.
 
@@ -60,13 +62,17 @@ FAILED_STATUS = 71
 
 
 def load_probes(path: str) -> ModuleType:
-    """Import the probes file as PROBES_MODULE. Exceptions of the file are not caught."""
+    """Import the probes file as PROBES_MODULE. Exceptions of the file are not caught.
+
+    If the file imports `autograder.cpp`, the module gets the probes that build the C++ extension.
+    """
     spec = importlib.util.spec_from_file_location(PROBES_MODULE, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load {path}")
     module = importlib.util.module_from_spec(spec)
     sys.modules[PROBES_MODULE] = module
     spec.loader.exec_module(module)
+    vars(module).update(getattr(sys.modules.get(CPP_MODULE), "PROBES", {}))
     return module
 
 
