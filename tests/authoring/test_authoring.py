@@ -79,14 +79,26 @@ def test_the_starter_can_be_made_and_the_visible_tests_pass_with_the_solution(co
     assert {path.partition("/")[0] for path in release.files} == {
         *("src", "README.md", "requirements.txt", "test_b0.py", ".gitignore", ".gitattributes", "pytest.ini")
     }
-    assert {path for path in release.files if path.startswith("src/")} == {"src/__init__.py", "src/b0.py"}
-    assert b"Task1 - Case3 | 25 |" in release.files["README.md"]
-    wanted = {"pytest", "pytest-timeout"} | ({"numpy"} if kind == "--numpy" else set())
+    files = ("b0.cpp", "b0.hpp", "binding.cpp", "__init__.py", "build.py")
+    wanted = {f"src/b0_ext/{name}" for name in files} if kind == "--cpp" else {"src/b0.py"}
+    assert {path for path in release.files if path.startswith("src/")} == {"src/__init__.py", *wanted}
+    assert b"Task1 - Case3 | " in release.files["README.md"]
+    packages = {"--numpy": {"numpy"}, "--plain": set(), "--cpp": {"numpy", "pybind11"}}
+    wanted = {"pytest", "pytest-timeout"} | packages[kind]
     lines = release.files["requirements.txt"].decode().splitlines()
     assert {line.split(">")[0] for line in lines if not line.startswith("#")} == wanted
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_b0.py"]
     done = subprocess.run(command, cwd=course, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_build_of_an_extension_is_the_one_of_this_repository(course):
+    assert new(course, "b0", "--cpp").exit_code == 0
+    ours = ROOT / "src" / "softmax_ext" / "build.py"
+    assert (course / "src" / "b0_ext" / "build.py").read_bytes() == ours.read_bytes()
+    assignment = config.load(course / "autograder.toml").assignments["b0"]
+    assert assignment.given == tuple(f"src/b0_ext/{name}" for name in ("*.py", "*.hpp", "binding.cpp"))
+    assert assignment.build.packages == ("pybind11",)
 
 
 def test_a_course_that_has_assignments_gets_one_more(tmp_path):
@@ -100,7 +112,7 @@ def test_a_course_that_has_assignments_gets_one_more(tmp_path):
     settings = config.load(tmp_path / "autograder.toml")
     assert settings.assignments["b0"].release.task == "Task3"
     release = starter.build(settings, "b0")
-    assert "写在 `src/b0.py` 里".encode() in release.files["README.zh-CN.md"]
+    assert "在 `src/b0.py` 里".encode() in release.files["README.zh-CN.md"]
     assert (tmp_path / "autograder.toml").read_text().startswith((ROOT / "autograder.toml").read_text())
     assert (tmp_path / "requirements.txt").read_text() == (ROOT / "requirements.txt").read_text()
 

@@ -175,3 +175,36 @@ def test_the_environment_takes_precedence_over_the_file(tmp_path, monkeypatch):
     monkeypatch.setenv("AUTOGRADER_SECRET", "short")
     with pytest.raises(ConfigError, match="has 5 bytes, but needs at least 16"):
         config.secret()
+
+
+BUILD = """[assignments.b]
+suite = "hidden/b"
+given = ["src/data.py"]
+[assignments.b.build]
+"""
+
+
+def test_one_line_stands_for_the_build_of_a_cpp_extension(tmp_path):
+    text = BUILD + 'cpp = "src/b_ext"\npackages = ["numpy"]\n'
+    assignment = parse(text, tmp_path / "autograder.toml").assignment("b")
+    assert assignment.given == ("src/data.py", "src/b_ext/*.py", "src/b_ext/*.hpp", "src/b_ext/binding.cpp")
+    assert assignment.build.sources == ("src/b_ext/*.cpp", "src/b_ext/*.hpp", "src/b_ext/*.py")
+    assert assignment.build.packages == ("pybind11", "numpy")
+    assert (assignment.build.probe, assignment.build.prepare) == ("build_cpp", "prepare_cpp")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "seconds = 5",
+            r"toml:4: assignments\.b\.build: add the key cpp, the folder of a C\+\+ extension; or probe",
+        ),
+        ('probe = "x"', "add the key cpp"),
+        ('cpp = "../x"', r"toml:5: assignments\.b\.build\.cpp: must be a folder below src/"),
+        ('cpp = "src/x"\nprobe = "x"', "remove probe, prepare and sources: this key replaces them"),
+    ],
+)
+def test_a_build_is_either_of_a_cpp_extension_or_of_the_suite(tmp_path, lines, message):
+    with pytest.raises(ConfigError, match=message):
+        parse(BUILD + lines + "\n", tmp_path / "autograder.toml")
