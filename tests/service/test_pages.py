@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
-from autograder.ledger import Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
+from autograder.ledger import AdjustmentKind, Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
 from autograder.report import Report
 from autograder.service.http import app as edge
 from autograder.service.http import pages
@@ -241,6 +241,40 @@ def test_a_late_push_is_marked_and_does_not_count(staff_of, semester):
     assert "late by 6 minutes" in text
     assert "on time" in text
     assert "a0: 40 / 100 counts" in text
+
+
+def test_what_counts_is_shown_with_its_reasons(staff_of, semester):
+    semester.push("first")
+    semester.grade("first", 90)
+    name = repository()
+    semester.ledger.add_adjustment(
+        name, "a0", AdjustmentKind.POINTS, points=5, who="okafor", why="<b>typo</b>"
+    )
+    late = {"late_days_allowed": 2, "late_points_per_day": 10}
+    client = staff_of(zone="UTC", closes="2026-09-09 23:59", **late)
+    text = text_of(client.get(ANN))
+    assert "a0: 85 / 100 counts" in text
+    assert "Grading gave 90 / 100. It came 1 day late. This takes off 10 points." in text
+    assert "The course staff added 5 points: <b>typo</b>." in text
+    assert "Adjustment 1: points, by okafor" in text
+    assert "late, accepted by 12 hours" in text
+    semester.ledger.add_adjustment(name, "a0", AdjustmentKind.EXCUSE, who="okafor", why="ill")
+    assert "a0: excused" in text_of(client.get(ANN))
+
+
+def test_a_push_over_the_limit_says_when_it_is_graded(staff_of, semester):
+    for word in ("first", "second", "third"):
+        semester.push(word)
+        semester.grade(word, 40) if word == "first" else semester.open(word)
+    for job in semester.ledger.jobs(states=[JobState.QUEUED]):
+        semester.ledger.move(job.id, JobState.RUNNING)
+        semester.ledger.move(job.id, JobState.FINAL, reason="not graded: over the limit of pushes")
+    text = text_of(staff_of(pushes_per_hour=1).get(ANN))
+    assert (
+        "over the limit of pushes; it is graded soon after 2026-09-10 13:01:00 UTC, if no newer push comes"
+        in text
+    )
+    assert "over the limit of pushes; a newer push came before it could be graded" in text
 
 
 def test_an_extension_is_shown(staff_of, semester, tmp_path):
