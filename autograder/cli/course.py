@@ -3,10 +3,16 @@
 import json
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from autograder.cli.options import config_option, who_option, why_option
+from autograder.errors import GraderError
+
+if TYPE_CHECKING:
+    from autograder.config import Config
+    from autograder.ledger import Ledger
 
 
 @click.group()
@@ -44,6 +50,48 @@ def archive(target: Path, secret: bool, force: bool, config_file: Path) -> None:
     for line in made.missing:
         click.echo(f"not in it: {line}", err=True)
     click.echo(f"{target}: {made.size} bytes; check it with autograder ledger check {target}")
+
+
+@course.command("new-term")
+@click.option(
+    "--archive",
+    "file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The archive of the old term, from autograder course archive.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and change nothing.")
+@config_option
+def new_term(file: Path, dry_run: bool, config_file: Path) -> None:
+    """Begin a new term with an empty ledger and a new secret.
+
+    Stop the service first. The archive must be sound and hold everything that is in the ledger. Then the ledger, the
+    job queue, the course secret, the staff token and the spool are moved into a folder of .autograder; nothing is
+    deleted. Prints what only you can do: new dates, a new roster, other repositories.
+    """
+    from autograder import config
+    from autograder.course.course import Course
+    from autograder.ledger import Ledger
+    from autograder.term import new_term as term
+
+    settings, now = config.load(config_file), datetime.now(timezone.utc)
+    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
+        if not dry_run:
+            _require_stopped(settings, ledger)
+        term.require_archived(file, ledger)
+        found = term.plan(settings, Course.of(settings), ledger, now)
+    click.echo(f"{file} holds everything that is in the ledger")
+    if dry_run:
+        for path in (*found.databases, *found.files):
+            click.echo(f"would move  {path}")
+    else:
+        folder = term.set_aside(settings, found, now)
+        click.echo(
+            f"what belonged to the old term is in {folder}; delete it when the archive is in a safe place"
+        )
+    for line in found.to_do:
+        click.echo(f"to do       {line}")
+    click.echo("then        autograder config check, and autograder serve, which makes a new secret")
 
 
 @course.group()
@@ -105,20 +153,13 @@ def remove(name: str, dry_run: bool, why: str, who: str, config_file: Path) -> N
     """
     from autograder import config
     from autograder.course.course import Course
-    from autograder.errors import GraderError
     from autograder.ledger import Ledger
-    from autograder.ledger.workers import workers
-    from autograder.service.readiness import is_alive
     from autograder.term import students
 
     settings = config.load(config_file)
     with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
-        now = ledger.database.now()
-        alive = [
-            one.name for one in workers(ledger.database) if is_alive(one, now, settings.service.lease_seconds)
-        ]
-        if alive and not dry_run:
-            raise GraderError(f"the service runs ({', '.join(alive)}); stop it first")
+        if not dry_run:
+            _require_stopped(settings, ledger)
         of = Course.of(settings)
         found = students.find(ledger, of, name)
         remains = list(students.remains(of, found))
@@ -130,3 +171,18 @@ def remove(name: str, dry_run: bool, why: str, who: str, config_file: Path) -> N
         click.echo(f"{name} is {pseudonym} in the ledger now: changed {rows}")
     for line in remains:
         click.echo(f"yours to remove  {line}", err=True)
+
+
+def _require_stopped(settings: "Config", ledger: "Ledger") -> None:
+    """Require that no worker runs.
+
+    Raises:
+        GraderError: one does.
+    """
+    from autograder.ledger.workers import workers
+    from autograder.service.readiness import is_alive
+
+    now, seconds = ledger.database.now(), settings.service.lease_seconds
+    alive = [one.name for one in workers(ledger.database) if is_alive(one, now, seconds)]
+    if alive:
+        raise GraderError(f"the service runs ({', '.join(alive)}); stop it first")

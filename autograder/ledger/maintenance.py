@@ -178,7 +178,17 @@ def _verify(copy: Path) -> None:
 
 
 def _set_aside(target: Path) -> Path:
-    """Rename the ledger at `target` and the files that belong to it. Refuse if somebody uses it."""
+    """Rename the ledger at `target` in its folder, see `set_aside`."""
+    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
+    return set_aside(target, target.with_name(f"{target.name}.before-restore-{stamp}"))
+
+
+def set_aside(target: Path, aside: Path) -> Path:
+    """Rename a database on SQLite, such as a ledger, and the files that belong to it; return the new path.
+
+    Raises:
+        LedgerError: somebody uses it.
+    """
     try:
         with contextlib.closing(sqlite3.connect(target, timeout=1.0)) as raw:
             # Leaving WAL mode requires exclusive use of the file, and moves everything from the WAL into it.
@@ -188,8 +198,6 @@ def _set_aside(target: Path) -> Path:
             raise LedgerError(f"{target} is in use; stop the service: fuser -v {target}") from error
     except sqlite3.DatabaseError:
         pass  # the old ledger is damaged, which may be why it is replaced; its files are kept unchanged
-    stamp = datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%S.%fZ")
-    aside = target.with_name(f"{target.name}.before-restore-{stamp}")
     for suffix in ("-wal", "-shm", ""):
         part = Path(f"{target}{suffix}")
         if part.exists():

@@ -8,6 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
+import sqlalchemy as sa
+
+from autograder.ledger import tables
 from autograder.ledger.adjustments import Adjustments
 from autograder.ledger.audit import Audit
 from autograder.ledger.candidates import Candidates
@@ -54,6 +57,20 @@ class Ledger(Pushes, OwnCommits, Jobs, Reports, Feedback, Candidates, Histories,
     def close(self) -> None:
         """Close all connections."""
         self.database.close()
+
+    def extent(self) -> dict[str, tuple[int, int]]:
+        """Return how much is recorded, by table that only grows: the number of rows, and the greatest number of one.
+
+        Of a ledger and its copy these differ once something was recorded in either.
+        """
+        found = {}
+        with self.database.reading() as connection:
+            for name in tables.ONLY_GROW:
+                table = tables.metadata.tables[name]
+                number = sa.func.max(next(iter(table.primary_key)))
+                row = connection.execute(sa.select(sa.func.count(), number).select_from(table)).one()
+                found[name] = int(row[0]), int(row[1] or 0)
+        return found
 
     def __enter__(self) -> "Ledger":
         return self
