@@ -242,3 +242,24 @@ def test_a_running_service_notices_a_correction_and_an_extension(folder):
             assert university.score("bob") == 100
     finally:
         processes.end()
+
+
+NO_LOOKS = "reconciler.LOOK_SECONDS = reconciler.FIRST_LOOK_SECONDS = 1000\n"
+
+
+def test_an_extension_of_a_push_that_was_graded_is_shown_without_waiting_for_the_round(folder):
+    university = University(folder, assignment=KEYS + "late_days_allowed = 5\nlate_points_per_day = 10\n")
+    extensions = university.course.folder / "extensions.csv"
+    extensions.write_text(HEADER)
+    processes = Processes(university)
+    try:
+        with university.parts() as parts:
+            processes.start("--listen", "127.0.0.1:0", before=OFTEN + NO_LOOKS)
+            late = parts.intake.receive(university.push(), LATE).job.id
+            assert settled(parts, late) is JobState.FINAL
+            assert "Your score is 80 / 100" in university.text()
+            extensions.write_text(HEADER + "ann,t,2026-09-18 12:00\n")
+            until(lambda: "in time for your extended deadline" in university.text())
+            assert "Your score is" not in university.text()
+    finally:
+        processes.end()

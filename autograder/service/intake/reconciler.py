@@ -81,9 +81,10 @@ class Reconciler:
     _rounds: int = 0
     _shown_all: bool = False
     _list_at: float = 0.0
-    _showing: dict[RepositoryName, "_Wait"] = field(default_factory=dict)
+    _showing: dict[tuple[RepositoryName, bool], "_Wait"] = field(default_factory=dict)
+    _changed: datetime | None = None  # when the extensions or the roster changed
     _looked_at_all: bool = False
-    _extensions: object = None
+    _people: object = None
     _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
@@ -178,18 +179,21 @@ class Reconciler:
         return found
 
     def show(self) -> int:
-        """Publish again for repositories whose pushes or receive times changed since; return for how many.
+        """Publish again for repositories for which something changed since; return for how many.
 
         A job publishes its own feedback. This is for what happens without a job: a branch that is set back to a graded
-        commit, a receive time that was learned later.
+        commit, a receive time that was learned later, an extension of a push that was graded.
 
         Raises:
             GraderError: the ledger cannot be read.
         """
         published = 0
         since = self.clock() - RECENT if self._shown_all else None
-        for repository, happened in self.ledger.unanswered(since=since):
-            wait = self._showing.setdefault(repository, _Wait())
+        due = [(repository, False, happened) for repository, happened in self.ledger.unanswered(since=since)]
+        if self._changed is not None:
+            due += [(repository, True, self._changed) for repository in self.ledger.repositories()]
+        for repository, by_staff, happened in due:
+            wait = self._showing.setdefault((repository, by_staff), _Wait())
             if wait.done == happened or time.monotonic() < wait.until:
                 continue
             try:
@@ -302,10 +306,12 @@ class Reconciler:
 
     def _repair(self) -> None:
         self.repair()
-        extensions = self.intake.course.extensions()
-        if extensions != self._extensions:
+        people = self.intake.course.extensions(), self.intake.course.roster()
+        if people != self._people:
             self.grade_what_counts()
-            self._extensions = extensions
+            if self._people is not None:  # at the start, all repositories are looked at anyway
+                self._changed = self.clock()
+            self._people = people
         for problem in self.problems():
             LOG.error("a disk is nearly full", extra={"reason": problem})
 
