@@ -217,9 +217,9 @@ def graded(university):
 def accounted(university, parts, students, *, exact=True):
     """Return what is wrong with the feedback for the pushes of some students. Nothing is wrong if
 
-    every job is final with a report and feedback, or late, or superseded without a report; the branch of each student has
-    feedback for exactly that student's commits; and the ledger is in order. After a ledger was restored, the branch may
-    hold more: then `exact` is False.
+    every job is final with a report and feedback, or late, or superseded without a report; the branch of each student
+    has feedback for exactly that student's commits; and the ledger is in order. After a ledger was restored, the branch
+    may hold more: then `exact` is False.
     """
     wrong = [f"ledger: {problem}" for problem in problems(parts.ledger)]
     for student in students:
