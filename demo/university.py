@@ -3,21 +3,23 @@
     python -m demo.university            runs once, then removes everything
     python -m demo.university --keep     leaves the service running until Ctrl-C, for a look at the staff page
 
-Everything is real: bare repositories with the post-receive hook, and `autograder serve` as it runs for a course, with
-SQLite, the sandbox and the hidden suites. The times are measured from the start of `git push` to the feedback commit.
+Everything is real: a roster; `autograder handout`, which makes a bare repository with its hook for each student and
+pushes the proven starter to it; `autograder serve` as it runs for a course, with SQLite, the sandbox and the hidden
+suites; and `autograder grades` at the end. The times are measured from the start of `git push` to the feedback commit.
 The first time includes the import of torch, which the service does once.
 """
 
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -29,8 +31,9 @@ from tests.support.samples import ALL, build
 BUILD = ROOT / "build"
 PATIENCE_SECONDS = 120.0
 SETTINGS = """\
-course = "deep-learning-systems"
-reference = "{reference}"
+[course]
+name = "deep-learning-systems"
+roster = "roster.csv"
 
 [hosts.localhost]
 kind = "folder"
@@ -40,21 +43,18 @@ base = "git"
 listen = "127.0.0.1:0"
 retries = 0
 
-[assignments.a0]
-title = "Onboarding"
-suite = "{reference}/hidden/a0"
-preload = ["numpy", "torch"]
-repositories = ["cs/a0-*"]
+"""
+COURSE_FOLDERS = ("src", "hidden", "starter", "docs")
+GRADED = """\
+repositories = ["cs/{name}-*"]
 zone = "UTC"
-closes = "{soon}"
-
-[assignments.a2]
-title = "needle"
-suite = "{reference}/hidden/a2"
-preload = ["numpy"]
-repositories = ["cs/a2-*"]
-zone = "UTC"
-closes = "{past}"
+closes = "{closes}"
+"""
+ROSTER = """id,name,login,section
+2026001,Ann Chen,ann,1
+2026002,Bo Li,bo,1
+2026003,Cy Park,cy,2
+2026004,Dora Weber,dora,2
 """
 
 
@@ -119,7 +119,7 @@ def main() -> int:
         Student(folder, "dora", "a2", "reference-a2", "solved the task, but pushes after the deadline"),
     ]
     try:
-        print(f"Four students get bare repositories, each with a hook, in\n{folder}\n", flush=True)
+        print(f"Four students get repositories with a starter, in\n{folder}", flush=True)
         make(folder, students)
         print("\nThe service starts: autograder serve\n", flush=True)
         with service(folder) as address:
@@ -132,6 +132,8 @@ def main() -> int:
             for student in students:
                 if student.published:
                     show(student)
+            print("\nWhat staff find:")
+            autograder(folder, "grades")
             if keep:
                 print(
                     f"\nStaff page: {address}   Token: {folder}/.autograder/staff-token   Ctrl-C ends the service."
@@ -149,22 +151,48 @@ def main() -> int:
 
 
 def make(folder: Path, students: Sequence[Student]) -> None:
-    """Write the configuration, and make a bare repository with its hook for each student."""
+    """Make a course from a copy of this one, hand out a repository to each student, and let each clone it."""
     now = datetime.now(timezone.utc)
-    (folder / "autograder.toml").write_text(
-        SETTINGS.format(
-            reference=ROOT,
-            soon=f"{now + timedelta(days=14):%Y-%m-%d %H:%M}",
-            past=f"{now - timedelta(hours=1):%Y-%m-%d %H:%M}",
-        )
-    )
+    closes = {"a0": now + timedelta(days=14), "a2": now - timedelta(hours=1)}
+    for name in COURSE_FOLDERS:
+        ignored = shutil.ignore_patterns("_build", "__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for file in ROOT.iterdir():
+        if file.is_file() and not file.name.startswith("."):
+            shutil.copy(file, folder)
+    (folder / "autograder.toml").write_text(configured((ROOT / "autograder.toml").read_text(), closes))
+    (folder / "roster.csv").write_text(ROSTER)
+    (folder / "git").mkdir()
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "The course"]):
+        git(*arguments, folder=folder)
+    autograder(folder, "roster", "show")
+    for assignment in closes:
+        names = [student.name for student in students if student.assignment == assignment]
+        autograder(folder, "handout", assignment, *names)
     for student in students:
-        git("init", "--quiet", "--bare", str(student.bare), folder=folder)
-        git("init", "--quiet", "-b", "main", str(student.checkout), folder=folder)
-        git("remote", "add", "origin", str(student.bare), folder=student.checkout)
+        git("clone", "--quiet", str(student.bare), str(student.checkout), folder=folder)
         build(ALL[student.sample], student.checkout)
-    bares = [str(student.bare.relative_to(folder)) for student in students]
-    command = [sys.executable, "-m", "autograder", "hook", "install", *bares, "--config", "autograder.toml"]
+
+
+def configured(course: str, closes: Mapping[str, datetime]) -> str:
+    """Return the configuration of this repository's course, with repositories and deadlines.
+
+    Args:
+        course: the text of autograder.toml.
+        closes: the deadlines of the assignments that are graded.
+    """
+    text = re.sub(r"^course = .*\n", "", course, flags=re.MULTILINE)
+    for name, moment in closes.items():
+        graded = GRADED.format(name=name, closes=f"{moment:%Y-%m-%d %H:%M}")
+        text = text.replace(f"[assignments.{name}]\n", f"[assignments.{name}]\n{graded}")
+    first_table = text.index("[ledger]")
+    return text[:first_table] + SETTINGS + text[first_table:]
+
+
+def autograder(folder: Path, *arguments: str) -> None:
+    """Print a command, and run it."""
+    print(f"\n$ autograder {' '.join(arguments)}", flush=True)
+    command = [sys.executable, "-m", "autograder", *arguments, "--config", "autograder.toml"]
     subprocess.run(command, cwd=folder, check=True)
 
 
