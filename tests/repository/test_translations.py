@@ -1,6 +1,7 @@
 """Everything that students read exists in every language: the catalogues are complete."""
 
 import ast
+import re
 
 import pytest
 
@@ -43,3 +44,30 @@ def test_sentences_are_constants():
     """An f-string would not be found for the catalogues."""
     for place, arguments in catalogue.calls():
         assert all(isinstance(each, ast.Constant) for each in arguments), place
+
+
+def test_bold_text_ends_where_markdown_sees_it(language):
+    """`**…。**` before a letter is not the end of bold text: the full stop must stand outside."""
+    for message in catalogue.read(language):
+        text = message.string if isinstance(message.string, str) else "".join(message.string or ())
+        assert not re.search(r"[。，；：！？）]\*\*(?=$|[^\s*])", text), text
+
+
+def literal(node):
+    """Whether an expression is an English text without translations."""
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def test_no_sentence_for_students_is_without_translations():
+    """The errors of students, and everything that `autograder.testing` says of a result."""
+    found = []
+    for path in sorted((catalogue.ROOT / "autograder").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+                continue
+            for_students = {"SubmissionError"}
+            if path.name == "testing.py":
+                for_students |= {"AssertionError", "_ensure"}
+            if node.func.id in for_students and any(literal(each) for each in node.args):
+                found.append(f"{path}:{node.lineno}: {ast.unparse(node)}")
+    assert not found, "write tell(...) around these"
