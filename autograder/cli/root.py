@@ -30,7 +30,7 @@ from autograder.cli.release import release
 from autograder.cli.roster import roster
 from autograder.cli.service import serve, status, worker
 from autograder.cli.suite import suite
-from autograder.cli.term import collect, similar
+from autograder.cli.term import collect, similar, stats
 from autograder.cli.verify import verify
 from autograder.errors import ConfigError, GraderError
 
@@ -39,7 +39,7 @@ COMMANDS = {
     "Serve": (serve, worker, status, jobs, pushes, regrade, republish, adjust),
     "Set up and maintain": (config_group, doctor, roster, hook, ledger, notices),
     "Write and hand out": (init, new, suite, release, handout),
-    "Around the term": (collect, similar, course),
+    "Around the term": (collect, similar, stats, course),
 }
 """The commands by purpose, as `autograder --help` lists them."""
 FAULT, USAGE = 1, 2

@@ -1,9 +1,10 @@
-"""`autograder collect` and `autograder similar`: what staff do with the work of a whole course."""
+"""`autograder collect`, `similar` and `stats`: what staff do with the work of a whole course."""
 
 import contextlib
 import json
 import sys
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -174,6 +175,29 @@ def similar(
         click.echo(f"{html / 'index.html'}: both sides of each pair", err=True)
     click.echo("similar code is no proof of anything; look at both sides, and ask the students", err=True)
     _complain(failed)
+
+
+@click.command()
+@_assignment
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@config_option
+def stats(assignment: str, as_json: bool, config_file: Path) -> None:
+    """Show how an assignment went.
+
+    Points of all students as in the gradebook, their distribution, and how often each case passed in the reports that
+    count.
+    """
+    from autograder.course.gradebook import gradebook
+    from autograder.term import statistics
+
+    with _opened(config_file) as (course, ledger):
+        book = gradebook(ledger, course, datetime.now(timezone.utc), assignments=[assignment], cases=True)
+    found = statistics.of(book, assignment)
+    if as_json:
+        click.echo(json.dumps(statistics.plain(found), indent=2, ensure_ascii=False))
+    else:
+        for line in statistics.lines(found):
+            click.echo(line)
 
 
 def _starter(course: "Course", assignment: str, folder: Path | None) -> "dict[str, bytes]":
