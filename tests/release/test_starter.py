@@ -11,7 +11,7 @@ import pytest
 
 from autograder import config
 from autograder.errors import ConfigError, GraderError
-from autograder.release import carried, handout, repository, starter
+from autograder.release import carried, handout, proof, repository, starter
 from tests.support import ROOT
 from tests.support.staff import CHINESE, EARLIER, ENGLISH, SETTINGS, STARTER, TOY, WORK, Staff
 
@@ -544,3 +544,7 @@ def test_the_c_file_to_write_has_the_headers_of_what_it_tells_to_use():
         assert name in text
         assert f"#include <{header}>" in text
     assert "#include <algorithm>" in text  # std::min, in the handout
+
+
+def test_nothing_leaks_from_our_starters(ours):
+    assert proof.nothing_leaks(config.load(ROOT / "autograder.toml"), ours, {}) > 1000
