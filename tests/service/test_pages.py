@@ -270,8 +270,8 @@ def test_a_push_over_the_limit_says_when_it_is_graded(staff_of, semester):
         semester.ledger.move(job.id, JobState.RUNNING)
         semester.ledger.move(job.id, JobState.FINAL, reason="not graded: over the limit of pushes")
     text = text_of(staff_of(pushes_per_hour=1).get(ANN))
-    assert "over the limit of pushes; it is graded soon after 2026-09-10 13:01:00 UTC , if no newer" in text
-    assert "over the limit of pushes; a newer push came before it could be graded" in text
+    assert "over the limit of pushes ; it is graded soon after 2026-09-10 13:01:00 UTC , if no newer" in text
+    assert "over the limit of pushes ; a newer push came before it could be graded" in text
 
 
 def test_an_extension_is_shown(staff_of, semester, tmp_path):
