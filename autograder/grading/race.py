@@ -97,7 +97,6 @@ class Race:
             measured = self._student.in_sandbox and self._run.open_baseline is not None
             other: Student | None = None
             if measured and self._run.open_baseline is not None:
-                self._student.measured()
                 session = stack.enter_context(self._run.open_baseline())
                 case = self._item.config.stash[CASES][self._item.nodeid]
                 run = replace(self._run, session=session, build_failure=None, observer=None)
@@ -107,10 +106,15 @@ class Race:
             for size in sizes:
                 if measured:
                     timings.append(self._timed(lane, draw, size, rounds, give_up))
+                    if timings[-1].gave_up:
+                        break
                 else:  # two draws show whether the results depend on the inputs
                     lane.compare(size, [self._drawn(draw, size) for _ in range(2)])
             if not lane.depends_on_inputs():
                 raise SuiteError(f"{self._name}: the baseline has one result for all inputs; fix the suite")
+            if measured:
+                # Not earlier: if the results differ, it is enough to repeat the race without times.
+                self._student.measured()
             return RaceResult(tuple(timings), give_up, against, what)
 
     @property

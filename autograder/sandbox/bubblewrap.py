@@ -89,6 +89,7 @@ class BwrapWall(ControlledWall):
             importable,
             site_packages=[*policy.site_packages_inside(interpreter).values()],
             hidden=[GRADER_DIRECTORY, *(["/proc"] if "hidden-proc" in self._features else [])],
+            devices=devices,
             uid=uid,
             gid=gid,
         )

@@ -39,7 +39,7 @@ def constant(x):
 SCORE = """
 import probes
 import pytest
-from autograder.testing import assert_fast, case
+from autograder.testing import assert_fast, case, part
 
 
 @case(task=1, points=100)
@@ -52,7 +52,10 @@ def test_speed(student, race, rng):
 
     result = race(probes.work, draw, sizes=[3, 50], baseline=probes.baseline, start=probes.start, rounds=4,
                   what="double", against="ours")
-    assert_fast(result, factor=3)
+    with part(40):
+        assert_fast(result, factor=10)
+    with part(60):
+        assert_fast(result, factor=3)
 """
 
 RIGHT = "import time\ndef double(x):\n    time.sleep(0.06)\n    return 2 * x\n"
@@ -109,17 +112,22 @@ def grader(course_folder):
 
 
 @pytest.mark.parametrize(
-    ("code", "verdict", "message"),
+    ("code", "points", "verdict", "message"),
     [
-        (RIGHT, "passed", ""),
-        ("def double(x):\n    return x + x\n", "passed", ""),
-        (SLOW_FOR_MANY, "wrong", "times as long as ours for 50; at most 3 times are allowed"),
-        (HOPELESS, "wrong", "double takes more than 10 times as long as ours for 3"),
-        (IGNORES, "wrong", "the result"),
-        (BACKGROUND, "wrong", "the result"),
-        (REMEMBERS, "passed", ""),  # nothing is left that it could remember: it works at each call
-        (FORKS, "passed", ""),
-        ("def double(x):\n    raise ValueError('no')\n", "error", "double: your code raised ValueError: no"),
+        (RIGHT, 100, "passed", ""),
+        ("def double(x):\n    return x + x\n", 100, "passed", ""),
+        (SLOW_FOR_MANY, 40, "wrong", "times as long as ours for 50; at most 3 times are allowed"),
+        (HOPELESS, 0, "wrong", "double takes more than 10 times as long as ours for 3"),
+        (IGNORES, 0, "wrong", "the result"),
+        (BACKGROUND, 0, "wrong", "the result"),
+        (REMEMBERS, 100, "passed", ""),  # nothing is left that it could remember: it works at each call
+        (FORKS, 100, "passed", ""),
+        (
+            "def double(x):\n    raise ValueError('no')\n",
+            0,
+            "error",
+            "double: your code raised ValueError: no",
+        ),
     ],
     ids=[
         "right",
@@ -133,10 +141,10 @@ def grader(course_folder):
         "raises",
     ],
 )
-def test_what_a_race_tells_apart(course_folder, grader, code, verdict, message):
+def test_what_a_race_tells_apart(course_folder, grader, code, points, verdict, message):
     name = str(abs(hash(code)))
     (case,) = grader.grade(course_folder.submission(name, code)).cases
-    assert (case.verdict.value, message in case.message) == (verdict, True), case.message
+    assert (case.points, case.verdict.value, message in case.message) == (points, verdict, True), case.message
     assert case.seconds > 0
 
 
@@ -171,7 +179,7 @@ def test_a_draw_that_is_always_the_same_is_refused(tmp_path):
 
 
 def test_a_factor_that_the_race_does_not_measure_is_refused_at_once(tmp_path):
-    assert "give_up=10" in refusal(tmp_path, score=SCORE.replace("factor=3", "factor=30")).for_staff()
+    assert "give_up=10" in refusal(tmp_path, score=SCORE.replace("factor=3)", "factor=30)")).for_staff()
 
 
 def test_a_baseline_that_is_too_short_decides_nothing(tmp_path):

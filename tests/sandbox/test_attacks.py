@@ -315,6 +315,7 @@ def test_the_environment_says_nothing_of_the_host(wall: BwrapWall, monkeypatch: 
     names = value(wall, "import os\ndef go(): return sorted(os.environ)")
     assert set(names) <= {
         *(
+            "CUDA_VISIBLE_DEVICES",
             "HOME",
             "LANG",
             "LC_CTYPE",
@@ -323,7 +324,7 @@ def test_the_environment_says_nothing_of_the_host(wall: BwrapWall, monkeypatch: 
             "OMP_NUM_THREADS",
             "OPENBLAS_NUM_THREADS",
         ),
-        *("PATH", "PWD", "PYTHONHASHSEED", "TZ", "USER"),
+        *("PATH", "PWD", "PYTHONHASHSEED", "PYTORCH_NVML_BASED_CUDA_CHECK", "TZ", "USER"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -660,3 +661,15 @@ def test_output_that_is_not_text_is_readable() -> None:
 )
 def test_an_outcome_describes_itself_in_one_line(outcome: Outcome, words: str) -> None:
     assert outcome.describe() == words
+
+
+def test_a_case_may_write_to_the_devices_of_its_assignment_only(tmp_path: Path) -> None:
+    """A GPU is used by ioctl and by writing. /dev/full stands for one: it can be written to, and is always full."""
+    write = "os.write(os.open('/dev/full', os.O_RDWR), b'x')"
+    code = f"import os\ndef go():\n try: {write}\n except OSError as e: return e.errno"
+    found = []
+    for devices in ((), ("/dev/full", "/dev/no-such-device")):
+        with new_wall(tmp_path, devices=devices) as wall:
+            found.append(value(wall, code))
+            landlock = "landlock" in wall.protections
+    assert found == [errno.EACCES if landlock else errno.ENOSPC, errno.ENOSPC]

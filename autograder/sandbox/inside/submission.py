@@ -95,7 +95,7 @@ class Setup:
     shown: tuple[str, ...]
     """In a container: paths that a case may read although they are in a private folder."""
     devices: tuple[str, ...]
-    """In a container: devices that a case may use."""
+    """Devices that a case may use; Landlock would refuse to write to them."""
     rehearsal_limits: Mapping[str, Any]
 
 
@@ -273,9 +273,9 @@ class Folders:
 
     def ruleset(self) -> int:
         """Return the descriptor of Landlock's rules for the present folders."""
-        return kernel.landlock_ruleset(
-            self.setup.landlock_version, ("/",), (*WRITABLE_DIRECTORIES, os.devnull)
-        )
+        devices = [path for path in self.setup.devices if os.path.exists(path)]  # noqa: PTH110
+        writable = (*WRITABLE_DIRECTORIES, os.devnull, *devices)
+        return kernel.landlock_ruleset(self.setup.landlock_version, ("/",), writable)
 
     @property
     def _no_code(self) -> int:
