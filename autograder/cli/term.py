@@ -137,6 +137,8 @@ def similar(
     come submissions with equal files, then pairs, the most similar first. This is where to look, and no verdict: look
     at both sides, in the report that --html writes.
     """
+    from tqdm import tqdm
+
     from autograder.grading.batch import prepare
     from autograder.term import collection, similarity, similarity_pages
 
@@ -161,7 +163,8 @@ def similar(
                 click.echo(f"not compared: {item.work.target.repository}: {item.note}", err=True)
     for folder in earlier:
         sides += _earlier(folder)
-    found = similarity.compare(sides, given)
+    with tqdm(total=len(sides), unit="submission", leave=False, disable=None) as bar:
+        found = similarity.compare(sides, given, bar.update)
     shown = found.pairs[:top]
     if html is not None:
         for name, text in similarity_pages.pages(found, shown, assignment=assignment, starter=bool(given)):

@@ -12,7 +12,7 @@ weight of all grams of the one who has less. It says where to look, and decides 
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -136,12 +136,15 @@ class Comparison:
         return mine, theirs
 
 
-def compare(sides: Sequence[Side], starter: Mapping[str, bytes]) -> Comparison:
-    """Compare the sides, two at a time.
+def compare(
+    sides: Sequence[Side], starter: Mapping[str, bytes], step: Callable[[], object] = lambda: None
+) -> Comparison:
+    """Compare the sides, two at a time. Reading the tokens of 40 kB takes about a tenth of a second.
 
     Args:
         sides: the work of the students.
         starter: what all of them received, path -> content; empty if nothing is known of it.
+        step: is called after each side was read.
     """
     found = Comparison(sides)
     vocabulary = frozenset(_names(starter))
@@ -155,6 +158,7 @@ def compare(sides: Sequence[Side], starter: Mapping[str, bytes]) -> Comparison:
         own, left_out = _read(side, starter, vocabulary)
         found.sources.append(own)
         found.left_out += [(position, path, why) for path, why in left_out]
+        step()
     chosen = [np.setdiff1d(_winnowed(own), found.starter) for own in found.sources]
     found.identical = _groups(_files(side, starter) for side in sides)
     found.untouched = [
