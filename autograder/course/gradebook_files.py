@@ -47,7 +47,8 @@ def _adjusted(adjustment: Adjustment) -> str:
     return f"{what} ({one_line(adjustment.why)})" if adjustment.why else what
 
 
-def _adjustments(entry: Entry) -> str:
+def adjustments(entry: Entry) -> str:
+    """Return the adjustments of an entry in a few words; empty without any."""
     return "; ".join(_adjusted(each) for each in entry.result.adjustments)
 
 
@@ -78,7 +79,7 @@ DETAILS: dict[str, Callable[[Gradebook, Entry], Cell]] = {
     "late": lambda _, entry: _late(entry),
     "late_days": lambda _, entry: entry.result.late_days or None,
     "penalty": lambda _, entry: entry.result.penalty or None,
-    "adjustments": lambda _, entry: _adjustments(entry),
+    "adjustments": lambda _, entry: adjustments(entry),
     "extension": _extension,
     "commit": lambda _, entry: entry.push.push.commit if entry.push else "",
     "received": _received,

@@ -50,6 +50,16 @@ class Candidates(Part):
         """
         return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
 
+    def revision(self) -> tuple[int, ...]:
+        """Return numbers that change whenever something is recorded from which scores follow."""
+        of = (
+            *(tables.pushes, tables.push_times, tables.own_commits),
+            *(tables.job_changes, tables.reports, tables.adjustments),
+        )
+        query = sa.select(*(sa.select(sa.func.max(table.c.id)).scalar_subquery() for table in of))
+        with self.database.reading() as connection:
+            return tuple(number or 0 for number in connection.execute(query).one())
+
     def max_points(self, assignment: str) -> int:
         """Return the points that an assignment is worth, by the report that was recorded last; 0 without a report."""
         query = (

@@ -20,6 +20,8 @@ PATHS = (
     "/jobs",
     "/jobs/x",
     "/jobs/grade:git.uni.example/dls/a0-ann:1:a0",
+    "/grades",
+    "/grades.csv",
     "/r",
     "/r/git.uni.example/dls/a0-ann",
     "/nothing",

@@ -8,7 +8,15 @@ import pytest
 from msgspec.structs import replace
 from starlette.testclient import TestClient
 
-from autograder.ledger import AdjustmentKind, Cutoffs, JobState, LedgerError, RepositoryName, ScorePolicy
+from autograder.ledger import (
+    AdjustmentKind,
+    Cutoffs,
+    JobState,
+    LedgerError,
+    RepositoryName,
+    ScorePolicy,
+    Source,
+)
 from autograder.report import Report
 from autograder.service.http import app as edge
 from autograder.service.http import pages
@@ -126,7 +134,7 @@ def test_the_front_page_shows_the_first_of_many(client, semester):
 def test_pages_load_nothing_from_elsewhere_and_no_script(client, semester):
     semester.push("one")
     job = semester.grade("one")
-    for path in ("/", "/login", ANN, f"/jobs/{job.id}", "/jobs", "/r"):
+    for path in ("/", "/login", ANN, f"/jobs/{job.id}", "/jobs", "/r", "/grades", "/grades?a=a0"):
         text = client.get(path).text
         # a link to the git host of the repository, which a browser follows only when it is clicked
         text = re.sub(
@@ -470,6 +478,89 @@ def test_search(client, semester):
 # text of strangers ---------------------------------------------------------------------------------------
 
 NASTY = "<img src=x onerror=alert(1)> \"'><script>alert(2)</script> \u202eevil\u2066 \x1b[31m\x07 &lt; \u2028 שלום"
+
+
+ROSTER = "id,name,login,section,team:a1\n1,王小明,ann,1班,\n2,<b>Bo</b>,bo,2班,red\n3,Cy,cy,2班,red\n"
+
+
+@pytest.fixture
+def grades(ledger, clock, tmp_path):
+    """A client of a service with a roster."""
+    (tmp_path / "roster.csv").write_text(ROSTER)
+    return staff(new_service(tmp_path, ledger, clock, roster="roster.csv"))
+
+
+def test_the_grades_of_the_class(grades, semester):
+    semester.push("good")
+    semester.grade("good", 80)
+    semester.push("strange", "eve")
+    semester.grade("strange", 10, "eve")
+    text = text_of(grades.get("/grades"))
+    rows = [
+        "王小明 1 1班 80 / 100 no push no push 80.00",
+        "<b>Bo</b> 2 2班 red no push no push no push",
+        "Cy 3 2班 red no push no push no push",
+        "eve not in the roster 10 / 100 no push no push 10.00",
+        "4 of 4 students.",
+    ]
+    places = [text.find(row) for row in rows]
+    assert -1 not in places, (text, rows[places.index(-1)])
+    assert places == sorted(places)
+    assert f'href="{ANN}"' in grades.get("/grades").text
+
+
+def test_the_grades_of_one_assignment_say_how_they_came_about(grades, semester):
+    semester.push("good", source=Source.HOST)
+    semester.grade("good", 80)
+    semester.ledger.add_adjustment(
+        repository("ann"), "a0", AdjustmentKind.POINTS, points=5, who="okafor", why="a <typo>"
+    )
+    page = grades.get("/grades", params={"a": "a0"})
+    text = text_of(page)
+    assert "王小明 1 1班 85 / 100 * 80" in text
+    assert f"added 5 (a <typo>) {commit('good')[:8]}" in text
+    assert "the host's record" in text
+    assert 'title="The course staff added 5 points: a &lt;typo&gt;."' in page.text
+    assert grades.get("/grades", params={"a": "a9"}).status_code == 404
+
+
+def test_the_grades_follow_the_ledger_and_the_roster(grades, semester, tmp_path):
+    assert "no push" in text_of(grades.get("/grades"))
+    semester.push("good")
+    assert "王小明 1 1班 waiting" in text_of(grades.get("/grades"))
+    semester.grade("good", 80)
+    assert "王小明 1 1班 80 / 100" in text_of(grades.get("/grades"))
+    (tmp_path / "roster.csv").write_text("id,name,login\n1,Anna,ann\n1,Anna,ann\n")
+    text = text_of(grades.get("/grades"))
+    assert "Anna 1" in text
+    assert "roster.csv:3: id 1 is also in line 2; correct one of them" in text
+
+
+@pytest.mark.parametrize("part", ["小明", "1班"])
+def test_grades_can_be_searched(grades, part):
+    text = text_of(grades.get("/grades", params={"q": part, "a": "a0"}))
+    assert "1 of 3 students" in text
+    assert "Nobody has nobody in their name" in text_of(grades.get("/grades", params={"q": "nobody"}))
+
+
+def test_grades_can_be_downloaded(grades, semester):
+    semester.push("good")
+    semester.grade("good", 80)
+    response = grades.get("/grades.csv", params={"a": "a0"})
+    assert response.headers["content-disposition"] == 'attachment; filename="grades-a0.csv"'
+    header, first, *_ = response.text.splitlines()
+    assert header.startswith("\ufeffid,name,")
+    assert first.startswith("1,王小明,ann,,1班,,80,100,counts,80,")
+    assert grades.get("/grades.csv", params={"a": "a9"}).status_code == 404
+
+
+def test_the_page_of_a_repository_says_whose_it_is(grades, semester):
+    semester.push("good")
+    assert "a0-ann 王小明 ( 1 )" in text_of(grades.get(ANN))
+
+
+def test_grades_before_anybody_pushed(client):
+    assert "There are no students yet" in text_of(client.get("/grades"))
 
 
 def test_text_of_strangers_stays_text(client, semester):

@@ -147,7 +147,17 @@ def test_the_front_page_refreshes_itself(desktop, address, semester):
 def test_a_phone_needs_no_sideways_scrolling(phone, address, semester):
     log_in(phone, address)
     (dead,) = semester.ledger.jobs(states=[JobState.DEAD])
-    paths = ["/login", "/?refresh=off", "/jobs", "/jobs?state=dead", f"/jobs/{dead.id}", "/r", "/nothing"]
+    paths = [
+        "/login",
+        "/?refresh=off",
+        "/jobs",
+        "/jobs?state=dead",
+        f"/jobs/{dead.id}",
+        "/r",
+        "/grades",
+        "/grades?a=a0",
+        "/nothing",
+    ]
     for path in [*paths, "/r/git.uni.example/dls/a0-ann", f"/r/git.uni.example/dls/{LONG}"]:
         phone.get(address + path)
         phone.execute_script(

@@ -12,6 +12,7 @@ from datetime import timedelta
 import uvicorn
 
 from autograder.config import AssignmentConfig, Config, HostConfig, ServiceConfig
+from autograder.config.schema import CourseConfig
 from autograder.course.course import Course
 from autograder.ledger import workers
 from autograder.service.http import listener
@@ -69,13 +70,16 @@ class StillQueue(Queue):
         pass
 
 
-def new_service(folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSIGNMENTS, proxies=()):
+def new_service(
+    folder, ledger, clock, *, url=URL, hosts=HOSTS, assignments=ASSIGNMENTS, proxies=(), roster=""
+):
     """Return a service with two workers and no problems; its files are in `folder`."""
     config = Config(
         folder=str(folder),
         service=ServiceConfig(url=url, proxies=proxies),
         hosts=hosts,
         assignments=assignments,
+        course=CourseConfig(roster=roster),
     )
     (folder / "webhook-secret").write_bytes(SECRET)
     token = config.path(config.service.staff_token_file)

@@ -27,8 +27,10 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from autograder.course import gradebook_files
 from autograder.course.course import Course
 from autograder.course.deadline import duration
+from autograder.course.gradebook import Gradebook, Row, gradebook
 from autograder.course.standing import Judged, Standing, standing
 from autograder.errors import GraderError
 from autograder.ledger import (
@@ -117,12 +119,17 @@ class Pages:
         self._service = service
         self._login = login
         self._threads: anyio.CapacityLimiter | None = None  # made in the event loop that uses it
+        self._books: dict[
+            str, tuple[object, Gradebook]
+        ] = {}  # assignment, or empty for all -> what was made last
         self._templates = _environment(service.course)
         self._router = Router(
             [
                 Route("/", self._page(self._front)),
                 Route("/jobs", self._page(self._jobs)),
                 Route("/jobs/{job:path}", self._page(self._job)),
+                Route("/grades", self._page(self._grades)),
+                Route("/grades.csv", self._grades_csv),
                 Route("/r", self._page(self._repositories)),
                 Route("/r/{repository:path}", self._page(self._repository)),
                 Route("/logout", self._logout, methods=["POST"]),
@@ -205,12 +212,12 @@ class Pages:
             )
             return HTMLResponse(text, status)
 
-        async def respond(request: Request) -> Response:
-            if self._threads is None:
-                self._threads = anyio.CapacityLimiter(THREADS)
-            return await anyio.to_thread.run_sync(render, request, limiter=self._threads)
+        return partial(self._in_thread, render)
 
-        return respond
+    async def _in_thread(self, make: Callable[[Request], Response], request: Request) -> Response:
+        if self._threads is None:
+            self._threads = anyio.CapacityLimiter(THREADS)
+        return await anyio.to_thread.run_sync(make, request, limiter=self._threads)
 
     def _front(self, request: Request) -> tuple[str, dict[str, Any]]:
         ledger = self._service.ledger
@@ -265,6 +272,61 @@ class Pages:
         rows, page = _cut(found, page)
         return "repositories.html", {"repositories": rows, "part": part, "page": page}
 
+    def _grades(self, request: Request) -> tuple[str, dict[str, Any]]:
+        book, chosen = self._book(request)
+        if book is None:
+            return "missing.html", {}
+        part = one_line(request.query_params.get("q", ""))
+        roster = book.roster
+        return "grades.html", {
+            "book": book,
+            "rows": [row for row in book.rows if part.casefold() in _searched(row)],
+            "names": [
+                name for name, each in self._service.course.config.assignments.items() if each.repositories
+            ],
+            "chosen": chosen,
+            "part": part,
+            "mistakes": roster.mistakes if roster is not None else (),
+            "teams": any(map(_team, book.rows)),
+            "team": _team,
+            "adjustments": gradebook_files.adjustments,
+        }
+
+    async def _grades_csv(self, request: Request) -> Response:
+        """Return the gradebook as CSV, with the mark that Excel needs."""
+
+        def make(request: Request) -> Response:
+            try:
+                book, chosen = self._book(request)
+            except GraderError:
+                _log.exception("the gradebook could not be made")
+                return PlainTextResponse(
+                    "the gradebook cannot be made now; see the log of the service\n", 503
+                )
+            if book is None:
+                return PlainTextResponse("there is no such assignment\n", 404)
+            name = f"grades-{chosen}.csv" if chosen else "grades.csv"
+            headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+            return Response(
+                "\ufeff" + gradebook_files.csv_text(book), 200, headers, "text/csv; charset=utf-8"
+            )
+
+        return await self._in_thread(make, request)
+
+    def _book(self, request: Request) -> tuple[Gradebook | None, str]:
+        """Return the gradebook of the assignment that the query names, or of all. It is kept until a fact changes."""
+        service, chosen = self._service, request.query_params.get("a", "")
+        if chosen and chosen not in service.course.config.assignments:
+            return None, ""
+        minute = service.clock().replace(second=0, microsecond=0)  # deadlines pass
+        state = minute, service.ledger.revision(), service.course.extensions(), service.course.roster()
+        known = self._books.get(chosen)
+        if known is None or known[0] != state:
+            assignments = [chosen] if chosen else []
+            book = gradebook(service.ledger, service.course, service.clock(), assignments=assignments)
+            known = self._books[chosen] = state, book
+        return known[1], chosen
+
     def _repository(self, request: Request) -> tuple[str, dict[str, Any]]:
         try:
             repository = RepositoryName.parse(request.path_params["repository"])
@@ -290,6 +352,7 @@ class Pages:
             "repository": repository,
             "rows": rows,
             "stands": stands,
+            "people": self._service.course.people(stands.target) if stands else (),
             "counting": {score.job_id} if score else set(),
             "page": page,
         }
@@ -317,6 +380,17 @@ def _cut(rows: list[Any], page: Page) -> tuple[list[Any], Page]:
     The caller fetches one row more than fits. If that row exists, there is a next page.
     """
     return rows[: page.size], Page(page.number, page.size, len(rows) > page.size)
+
+
+def _team(row: Row) -> str:
+    """Return the teams of a student, as they are shown."""
+    teams = (row.person.team_of(name) for name in row.entries) if row.person is not None else ()
+    return ", ".join(dict.fromkeys(filter(None, teams)))
+
+
+def _searched(row: Row) -> str:
+    """Return the text in which the search finds a student."""
+    return "\n".join((row.id, row.name, row.section, _team(row))).casefold()
 
 
 def _page_of(request: Request, size: int) -> Page:
