@@ -172,7 +172,9 @@ def _lost(item, ended, seconds, duration):
         message = f"your C++ crashed ({name}): it reads or writes outside an array, or frees one twice"
         message += "; AddressSanitizer names the line, see README.md"
     else:
-        message = f"the process of this test ended with status {ended} before the test did"
+        message = (
+            f"the process of this test ended with status {ended} before the test did: see what it printed"
+        )
     for when, outcome, text in (("call", "failed", message), ("teardown", "passed", None)):
         yield pytest.TestReport(
             nodeid=item.nodeid,

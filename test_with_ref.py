@@ -21,7 +21,7 @@ pytest.importorskip(
     reason="the reference package `ref` is not installed here; "
     "it comes with the course's image: bash run_docker.sh pytest test_with_ref.py",
 )
-pytestmark = pytest.mark.timeout(60, method="signal" if hasattr(signal, "SIGALRM") else "thread")
+pytestmark = pytest.mark.timeout(30, method="signal" if hasattr(signal, "SIGALRM") else "thread")
 
 
 def both(module):

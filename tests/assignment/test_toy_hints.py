@@ -100,7 +100,7 @@ MISTAKES = {
         "    return x + y\n",
         "    x + y\n",
         "test_add",
-        "assert None == 5",
+        "None instead of 5: is there a `return`?",
     ),
     "exp overflows": (
         "softmax.py",

@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,33 @@ def test_what_a_student_needs_first_comes_first(ours):
     assert ("g++" in first) == (assignment == "a1")
     ids = re.findall(r'<a id="([\w-]+)">', later)
     assert ids.index("cases") < ids.index("tasks") < ids.index("docker")
+
+
+@pytest.mark.parametrize("assignment", ["a1", "a2"])
+@pytest.mark.parametrize("name", READMES)
+def test_the_gradient_check_of_the_handout_finds_no_difference(assignment, name):
+    text = released(assignment, name)
+    (code,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if "def numeric_gradient" in block
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    differences = [float(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert differences
+    assert max(differences) < 1e-7
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_example_of_a_handout_is_a_table_as_score_md_has_it(name):
+    for assignment in TASKS:
+        (example,) = re.findall(r"```text\n(# Score Summary\n.*?)```", released(assignment, name), re.DOTALL)
+        rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in example.splitlines()[4:]]
+        points = {case: str(given) for case, (given, _) in cases(assignment).items()}
+        for case, score, icon, message in rows[:-2]:
+            assert score == (points[case] if icon == "✅" else "0")
+            assert (message == "") == (icon == "✅")
+        assert rows[-1][0] == "Total"
