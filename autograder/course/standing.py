@@ -255,6 +255,28 @@ def all_standings(
     return {assignment: found[assignment] for assignment in assignments}
 
 
+def dependents(ledger: Ledger, course: Course, target: Target) -> list[Target]:
+    """Return the repositories whose results may change with this one: those of the same student in later assignments.
+
+    They take late days from the same budget.
+
+    Raises:
+        GraderError: the ledger cannot be read.
+    """
+    if not course.config.course.late_days:
+        return []
+    later = [name for name in course.config.assignments if target.assignment in course.before(name)]
+    if not later:
+        return []
+    whose, found = set(course.whose(target)), []
+    for repository in ledger.repositories():
+        for name in later:
+            other = course.target(repository, course.config.assignment(name).branch)
+            if other is not None and other.assignment == name and not whose.isdisjoint(course.whose(other)):
+                found.append(other)
+    return found
+
+
 @dataclass(frozen=True)
 class _Facts:
     """What the ledger has about one repository: pushes in order, our own commits, reports, adjustments."""

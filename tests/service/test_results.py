@@ -106,6 +106,36 @@ def test_a_push_that_is_too_late_says_how_late_is_accepted(desk):
     assert "There is no score yet." in above
 
 
+SECOND = f"""{LATE}
+[assignments.u]
+suite = "hidden/t"
+repositories = ["dls/u-*"]
+zone = "UTC"
+closes = "2026-09-25 23:59"
+late_days_allowed = 3
+late_points_per_day = 10
+
+[course]
+late_days = 1
+"""
+
+
+@pytest.mark.parametrize("desk", [SECOND], indirect=True)
+def test_a_free_day_that_an_earlier_assignment_takes_is_taken_from_a_later_one_everywhere(desk):
+    desk.university.prefix = "u"
+    desk.run(desk.push(received=moment("2026-09-26 12:00")))
+    assert "**Your score is 100 / 100.**" in page(desk)[0]
+    assert "1 day is taken from your late days: 0 of 1 are left." in page(desk)[0]
+    assert show(desk) == 0
+    desk.university.prefix = "t"
+    desk.run(desk.push(received=ONE_DAY))
+    assert "**Your score is 100 / 100.**" in page(desk)[0]
+    desk.university.prefix = "u"
+    assert show(desk) == 1
+    assert "**Your score is 90 / 100.**" in page(desk)[0]
+    assert show(desk) == 0
+
+
 # adjustments -----------------------------------------------------------------------------------------------
 
 

@@ -46,7 +46,11 @@ class University:
         assignment, service: further keys of these tables of autograder.toml.
         url: of the ledger; default: SQLite in the folder.
         lease_seconds: after which a silent worker counts as dead.
+
+    A test with a second assignment sets `prefix`: whose repositories are meant.
     """
+
+    prefix = "t"
 
     def __init__(self, folder, *, assignment="", service="", url="", lease_seconds=1):
         self.folder = folder
@@ -71,12 +75,13 @@ class University:
         return load(self.config_file)
 
     def repository(self, student="ann"):
-        return RepositoryName(HOST, "dls", f"t-{student}")
+        return RepositoryName(HOST, "dls", f"{self.prefix}-{student}")
 
     def bare(self, student="ann"):
-        if student not in self._repositories:
-            self._repositories[student] = Bare(self.folder / "host" / "dls" / f"t-{student}.git")
-        return self._repositories[student]
+        name = self.repository(student).name
+        if name not in self._repositories:
+            self._repositories[name] = Bare(self.folder / "host" / "dls" / f"{name}.git")
+        return self._repositories[name]
 
     def push(self, work=RIGHT, student="ann", *, branch="main", **files):
         """Commit to a student's branch as a push does; return the push that a git host would report."""
@@ -88,11 +93,11 @@ class University:
         return self.reported(commit, before, student, branch)
 
     def reported(self, commit, before=ZERO, student="ann", branch="main"):
-        digest = hashlib.sha256(f"{student}{commit}{before}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{self.repository(student)}{commit}{before}".encode()).hexdigest()
         return Push(
             HOST,
             "dls",
-            f"t-{student}",
+            self.repository(student).name,
             f"refs/heads/{branch}",
             branch,
             commit,

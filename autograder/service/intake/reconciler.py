@@ -23,6 +23,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from autograder.course.course import Target
+from autograder.course.standing import dependents
 from autograder.errors import GraderError
 from autograder.git.names import HEADS
 from autograder.ledger import OPEN, WORKER_LOST, AdjustmentKind, Job, JobState, Ledger, RepositoryName, Source
@@ -198,8 +199,11 @@ class Reconciler:
                 continue
             try:
                 target = self.intake.target_at(repository)
-                if target is not None and not showing.is_shown(self.ledger, self.intake.course, target):
-                    published += self._show(target)
+                if target is not None:
+                    after = dependents(self.ledger, self.intake.course, target)
+                    for each in [target, *after]:
+                        if not showing.is_shown(self.ledger, self.intake.course, each):
+                            published += self._show(each)
                 wait.done, wait.tries = happened, 0  # a job that runs now will bring its end up here
             except GraderError as error:
                 wait.tries += 1
