@@ -15,8 +15,11 @@ may have a catalogue of its own, see `add_catalogue`. A sentence that a catalogu
 catalogue.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping
+import re
+import string
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -27,7 +30,13 @@ Language = Literal["en", "zh-CN", "both"]
 """The values of the key `language` of `[feedback]`."""
 
 LOCALE = Path(__file__).parent / "locale"
+MAX_DEPTH = 5  # of templates in values of templates
+MAX_LOOKED_UP = 400  # characters of a string that is compared with templates
+_FULL_WIDTH = "，。；：、！？（）"
+_WORDS = re.compile(r"[A-Za-z]{2,},? [A-Za-z]{2,}")
+
 _further: dict[str, dict[str, str]] = {}  # language -> translations of catalogues that were added
+_missed: tuple[set[str], list[str]] | None = None  # see `missing`
 
 
 class Text(str):
@@ -87,12 +96,52 @@ def restored(translations: Mapping[str, str]) -> Text:
 
 
 def as_text(sentence: str) -> Text:
-    """Return a text as it is. Another string becomes a text, which a catalogue may have, such as that of a suite."""
-    return (
-        sentence
-        if isinstance(sentence, Text)
-        else Text(sentence, lambda to: _catalogue(to).get(sentence, sentence))
-    )
+    """Return a text as it is. Another string becomes a text that is looked up, see `add_catalogue`."""
+    if isinstance(sentence, Text):
+        return sentence
+    if _missed is not None and _WORDS.search(sentence):
+        found, wanted = _missed
+        found.update(sentence for to in wanted if _looked_up(sentence, to) == sentence)
+    return Text(sentence, lambda to: _looked_up(sentence, to))
+
+
+def _looked_up(sentence: str, language: str, depth: int = 0) -> str:
+    """Return the translation of an English string: of the string itself, or of the template that it was made from."""
+    found = _catalogue(language).get(sentence)
+    if found is not None:
+        return found
+    if depth < MAX_DEPTH and len(sentence) <= MAX_LOOKED_UP:
+        for pattern, translation in _templates(language):
+            match = pattern.fullmatch(sentence)
+            if match is not None and all(map(_is_balanced, match.groups())):
+                inner = {
+                    name: _looked_up(value, language, depth + 1) for name, value in match.groupdict().items()
+                }
+                return _spaced(translation, inner)
+    return sentence
+
+
+def _is_balanced(text: str) -> bool:
+    """Whether a text closes the brackets that it opens, so that no template takes a part of a tuple for a value."""
+    return sum(text.count(one) for one in "([") == sum(
+        text.count(one) for one in ")]"
+    )  # [a, b) is an interval
+
+
+@contextlib.contextmanager
+def missing(names: Iterable[str]) -> Iterator[set[str]]:
+    """Collect the strings of several words that are looked up in the body, and that have no translation.
+
+    Args:
+        names: the languages that are wanted; none is missing in English.
+    """
+    global _missed
+    found = set[str]()
+    _missed = found, [language for language in names if language != ENGLISH]
+    try:
+        yield found
+    finally:
+        _missed = None
 
 
 def join(sentences: Iterable[str]) -> Text:
@@ -129,12 +178,17 @@ def read_catalogues(names: Iterable[str]) -> None:
 def add_catalogue(language: str, file: Path) -> None:
     """Use the translations of another catalogue as well, such as that of a suite; they come first.
 
+    Its sentences may be made by f-strings, not only by `tell`: `the gradient of {name}` in the catalogue translates
+    "the gradient of W", and the value is looked up in turn; `{n:d}` stands for a whole number only. Of several
+    templates that fit, the one with the most fixed characters is taken.
+
     Raises:
         ValueError: the file is not a catalogue.
         OSError: the file cannot be read.
     """
     _further[language] = {**_further.get(language, {}), **read_catalogue(language, file)}
     _catalogue.cache_clear()
+    _templates.cache_clear()
 
 
 def read_catalogue(language: str, file: Path) -> dict[str, str]:
@@ -143,7 +197,7 @@ def read_catalogue(language: str, file: Path) -> dict[str, str]:
     The form for one stands for a sentence with several forms: Chinese has one form only.
 
     Raises:
-        ValueError: the file is not a catalogue.
+        ValueError: the file is not a catalogue, or a translation has a value that its sentence lacks.
         OSError: the file cannot be read.
     """
     from babel.messages.pofile import PoFileError, read_po
@@ -157,8 +211,40 @@ def read_catalogue(language: str, file: Path) -> dict[str, str]:
     for message in messages:
         key, translation = _first(message.id), _first(message.string)
         if key and translation and not message.fuzzy:
+            if not _names(translation) <= _names(key):
+                raise ValueError(f"{file}: the values of {translation!r} are not those of {key!r}")
             found[key] = translation
     return found
+
+
+def _names(sentence: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(sentence) if name is not None}
+
+
+@functools.cache
+def _templates(language: str) -> list[tuple[re.Pattern[str], str]]:
+    """Return the sentences with values of catalogues that were added, as patterns: values as short as possible, then
+    as long as possible.
+    """
+    found = []
+    for sentence, translation in _further.get(language, {}).items():
+        fixed = sum(len(text) for text, _, _, _ in string.Formatter().parse(sentence))
+        if fixed and _names(sentence):
+            found += [(fixed, lazy, _pattern(sentence, lazy=lazy), translation) for lazy in (True, False)]
+    found.sort(key=lambda each: (-each[0], not each[1]))
+    return [(pattern, translation) for _, _, pattern, translation in found]
+
+
+def _pattern(sentence: str, *, lazy: bool) -> re.Pattern[str]:
+    """Return the pattern of a sentence; a value written `{n:d}` is a whole number."""
+    pattern, seen = "", set[str]()
+    for text, name, spec, _ in string.Formatter().parse(sentence):
+        pattern += re.escape(text)
+        if name is not None:
+            value = r"-?\d+" if spec == "d" else ".*?" if lazy else ".*"
+            pattern += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
+            seen.add(name)
+    return re.compile(pattern, re.DOTALL)
 
 
 def _first(forms: str | Iterable[str] | None) -> str:
@@ -183,6 +269,37 @@ def _catalogue(language: str) -> dict[str, str]:
 def _filled(sentence: str, values: Mapping[str, object], language: str) -> str:
     if not values:
         return sentence
-    return sentence.format(
-        **{name: value.in_(language) if isinstance(value, Text) else value for name, value in values.items()}
-    )
+    inner = {
+        name: value.in_(language) if isinstance(value, Text) else value for name, value in values.items()
+    }
+    return sentence.format(**inner) if language == ENGLISH else _spaced(sentence, inner)
+
+
+def _spaced(sentence: str, values: Mapping[str, object]) -> str:
+    """Fill a Chinese sentence, with a space where a Chinese character meets a letter or digit of a value."""
+    done = ""
+    for text, name, spec, _ in string.Formatter().parse(sentence):
+        done = _beside(done, text)
+        if name is not None:
+            done = _beside(done, format(values[name], spec or ""))
+    return done
+
+
+def _beside(left: str, right: str) -> str:
+    if not left or not right:
+        return left + right
+    before, after = left[-1], right[0]
+    if before in _FULL_WIDTH or after in _FULL_WIDTH:
+        return left.rstrip(" ") + right.lstrip(" ")
+    if before == after == " ":
+        return left + right.lstrip(" ")
+    meet = (_is_chinese(before) and _is_word(after)) or (_is_word(before) and _is_chinese(after))
+    return f"{left} {right}" if meet else left + right
+
+
+def _is_chinese(character: str) -> bool:
+    return "\u4e00" <= character <= "\u9fff"
+
+
+def _is_word(character: str) -> bool:
+    return character.isascii() and (character.isalnum() or character in "()[]{}'\"_±%.-")

@@ -92,6 +92,59 @@ def test_a_suite_brings_its_own_catalogue(tmp_path, no_further_catalogue):
     assert tell("less than a second").in_(CHINESE) == "不到 1 秒"
 
 
+def add(tmp_path, messages):
+    file = tmp_path / "zh_CN.po"
+    file.write_text("".join(f'msgid "{key}"\nmsgstr "{text}"\n\n' for key, text in messages.items()), "utf-8")
+    add_catalogue(CHINESE, file)
+
+
+TEMPLATES = {
+    "the gradient of {name}": "{name}的梯度",
+    "{what}, {dtype} on {device}": "{what}（{dtype}，在{device}上）",
+    "W after {label}": "{label}之后的 W",
+    "{m:d} examples of {k:d} classes, and more": "{m} 个样本，{k} 个类别",
+    "the loss": "损失",
+}
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("the gradient of the loss", "损失的梯度"),
+        ("the gradient of W (2, 3), float32 on cpu", "W (2, 3)（float32，在 cpu 上）的梯度"),
+        ("W after 6 examples of 200 classes, and more", "6 个样本，200 个类别之后的 W"),
+        ("many examples of 2 classes, and more", "many examples of 2 classes, and more"),
+        ("the gradient of {name} {", "{name} { 的梯度"),
+        ("the gradient of " + "x" * 1000, "the gradient of " + "x" * 1000),
+    ],
+)
+def test_what_an_f_string_made_is_found_by_its_template(tmp_path, no_further_catalogue, english, chinese):
+    add(tmp_path, TEMPLATES)
+    assert as_text(english).in_(CHINESE) == chinese
+    assert tell("{what}", what=as_text(english)).in_(CHINESE) == chinese
+
+
+def test_strings_without_a_translation_are_collected(tmp_path, no_further_catalogue):
+    add(tmp_path, TEMPLATES)
+    with language.missing([ENGLISH, CHINESE]) as found:
+        for each in ("the loss", "W", "the gradient of the sum", "another sentence"):
+            as_text(each)
+    assert found == {"another sentence"}
+    with language.missing([ENGLISH]) as found:
+        as_text("another sentence")
+    assert found == set()
+
+
+def test_a_translation_with_a_value_of_its_own_is_refused(tmp_path, no_further_catalogue):
+    with pytest.raises(ValueError, match=r"the values of '{other}' are not those of 'a {name}'"):
+        add(tmp_path, {"a {name}": "{other}"})
+
+
+def test_chinese_and_latin_letters_have_a_space_between_them():
+    for value, text in (("3", "截止时间 3"), ("（三）", "截止时间（三）"), ("三", "截止时间 三")):
+        assert tell("the deadline, {closes}", closes=value).in_(CHINESE) == text
+
+
 @pytest.mark.parametrize("content", [b"nonsense\n", b'msgid "\xff"\nmsgstr ""\n'])
 def test_a_file_that_is_no_catalogue_is_refused(tmp_path, content):
     file = tmp_path / "zh_CN.po"

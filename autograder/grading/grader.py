@@ -87,6 +87,7 @@ class Grader:
         self.environment = environment
         self.languages = languages(config.feedback.language)
         self.provenance: dict[str, Any] = {}
+        self.untranslated: list[str] = []  # sentences of the suite that a language of the course lacks
         self.cases: list[tuple[str, int]] = []  # names and points; known once the server is ready
         self._server: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -130,6 +131,7 @@ class Grader:
                     self._start_fault = fault
                     raise
                 self.cases = [(name, points) for name, points in message["cases"]]
+                self.untranslated = message.get("untranslated", [])
                 self.provenance = message["ready"]
             return self.provenance
 

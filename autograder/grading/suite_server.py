@@ -16,7 +16,8 @@ Theory of operation
 
 Requests and results are JSON, one datagram each, on a socket. The starting process holds the other end:
 
-    <- {"ready": {...provenance...}, "cases": [[name, max_points], ...]}  or  {"fault": "..."}
+    <- {"ready": {...provenance...}, "cases": [[name, max_points], ...], "untranslated": ["..."]}
+       or  {"fault": "..."}
     -> {"id": 1, "path": "/checkout", "commit": "..." or null, "draws": {}, "deadline": 600}
     <- {"id": 1, "report": {...}, "suite_faults": [{...}, ...]}  or  {"id": 1, "fault": "..."}, and with it
        {"suite": "detail"} if the suite is at fault
@@ -73,6 +74,7 @@ from autograder.language import (
     as_text,
     folder_of,
     languages,
+    missing,
     read_catalogues,
     tell,
 )
@@ -91,6 +93,7 @@ ALONE = 3  # runs of one submission with no other beside it
 DRAWS = 5  # of one case; after as many faults of the suite the report waits for staff
 MAX_BUILD_BYTES = 16 << 20
 MAX_CACHE_BYTES = 512 << 20  # of all builds together
+MAX_SENTENCES, MAX_SENTENCE = 1000, 200  # of a suite that have no translation, and the characters of one
 MAX_MESSAGE = 1000  # of a trial's row: it may hold several lines, which a report would join
 PYTEST_ARGUMENTS = (
     "--assert=plain",  # a rewritten assertion would put expected values into the message
@@ -157,17 +160,19 @@ class Server:
         """Check the suite, wait for the wall, prepare the data that all submissions share, and report "ready"."""
         if self.problems:
             raise GraderError("the suite cannot be collected: " + "\n  ".join(self.problems))
-        if not self.assignment.devices:
-            self.check_suite(session)
+        self.read_catalogues()
+        with missing(languages(self.config.feedback.language)) as untranslated:
+            declared = self.declared(session)
+            if not self.assignment.devices:
+                self.check_suite(session)
         self.wall.ready()
         self.reference = read_tree(self.config.path(self.config.reference))
         # Files that hold no solution: students do not write them.
         self.not_written = frozenset(path for path, text in self.reference.items() if SOLUTION not in text)
         self.secret = self.config.secret()
         self.provenance = self.describe()
+        self.provenance |= declared
         self.prepare()
-        self.read_catalogues()
-        self.provenance |= self.declared(session)
         if self.assignment.devices:
             self.check_suite_in_fork(session)
         gc.collect()
@@ -177,7 +182,8 @@ class Server:
                 kernel.huge_pages(*piece)  # this makes a fork three times as fast
         cases = session.config.stash[CASES]
         listed = [[cases[item.nodeid].name, cases[item.nodeid].max_points] for item in session.items]
-        self.send({"ready": self.provenance, "cases": listed})
+        some = [text[:MAX_SENTENCE] for text in sorted(untranslated)[:MAX_SENTENCES]]
+        self.send({"ready": self.provenance, "cases": listed, "untranslated": some})
         self.is_ready = True
 
     def check_suite_in_fork(self, session: pytest.Session) -> None:
