@@ -13,6 +13,7 @@ tried again after `pause_minutes`. What staff were told is kept in a file, so a 
 import contextlib
 import json
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -125,11 +126,12 @@ class Notices:
                     f"the queue {queue} waits: the oldest job was due more than {minutes} minutes ago "
                     "(autograder status)"
                 )
-        problems = self._service.problems()
-        self._since = {problem: self._since.get(problem, now) for problem in problems}
-        for problem, since in self._since.items():
-            if now - since >= self._after:
-                found[f"problem {problem}"] = f"problem: {_short(problem)}"
+        # a problem stays the same one if only its numbers change, such as the free space of a disk
+        problems = {re.sub(r"\d+", "#", problem): problem for problem in self._service.problems()}
+        self._since = {key: self._since.get(key, now) for key in problems}
+        for key, problem in problems.items():
+            if now - self._since[key] >= self._after:
+                found[f"problem {key}"] = f"problem: {_short(problem)}"
         return found
 
     def _tell(self, name: str, send: Send, lines: Mapping[str, str], now: datetime) -> None:

@@ -130,6 +130,15 @@ def test_a_queue_that_waits_and_a_problem_that_lasts(office):
     assert office.look(minutes=2) is None  # it has to last again
 
 
+def test_a_problem_whose_numbers_change_is_one_problem(office):
+    for free in (90, 80, 70):
+        office.problems[:] = [f"only {free} MiB are free"]
+        told = office.look(minutes=6)
+    assert told == (["problem: only 70 MiB are free"], [])
+    office.problems[:] = ["only 60 MiB are free"]
+    assert office.look() is None
+
+
 def test_a_fault_of_a_suite_is_told_once_and_ends_when_the_suite_changes(office):
     semester = office.semester
 
