@@ -36,12 +36,14 @@ class Made:
     extended: tuple[Path, ...]
 
 
-def make_course(folder: Path, course: str) -> Made:
+def make_course(folder: Path, course: str, repositories: Path | None = None) -> Made:
     """Make a course without assignments in a new or empty folder.
 
     Args:
         folder: the folder.
         course: the name of the course, for people.
+        repositories: the folder of students' bare repositories, which is made if it is missing. None: the host is
+            written down later.
 
     Raises:
         ConfigError: the folder is not empty, or the name has more than one line.
@@ -51,7 +53,14 @@ def make_course(folder: Path, course: str) -> Made:
         raise ConfigError(f"{folder} is not an empty folder; give a new one")
     if not course.strip() or not course.isprintable():
         raise ConfigError(f"{course!a:.100} cannot be the name of a course; use one line of text")
-    files = dict(_rendered("course", {"course": json.dumps(course, ensure_ascii=False)[1:-1]}))
+    host = f'[hosts.localhost]\nkind = "folder"\nbase = {json.dumps(str((repositories or Path("/srv/git")).resolve()))}'
+    values = {
+        "course": json.dumps(course, ensure_ascii=False)[1:-1],
+        "host": host if repositories else "\n".join(f"#   {line}" for line in host.split("\n")),
+    }
+    files = dict(_rendered("course", values))
+    if repositories:
+        _make_folder(repositories)
     return Made(_write(folder, files), ())
 
 
@@ -63,6 +72,7 @@ def make_assignment(
     *,
     task: int | None = None,
     title: str = "",
+    pattern: str = "",
 ) -> Made:
     """Add an assignment to a course: a stub, probes, cases, visible tests, a sample, a handout, its configuration.
 
@@ -73,6 +83,7 @@ def make_assignment(
         kind: what it is about.
         task: the number of its task. None: the next one.
         title: for people. Empty: the kind's.
+        pattern: of the repositories. Empty: that of the last assignment, with the name replaced, if it has one.
 
     Raises:
         ConfigError: the name cannot be used, or one of its files or the task exists already.
@@ -111,7 +122,8 @@ def make_assignment(
     there = [path for path in files if (root / path).exists()]
     if there:
         raise ConfigError(f"{', '.join(there)} exists already; remove it, or choose another name")
-    text = config_file.read_text("utf-8").rstrip("\n") + "\n" + _tables(name, kind, values, used)
+    tables = _tables(name, kind, values, used, pattern or _pattern(settings, name))
+    text = config_file.read_text("utf-8").rstrip("\n") + "\n" + tables
     config.parse(text, config_file)  # before anything is written
     new = _write(root, files)
     extended = [config_file]
@@ -145,6 +157,15 @@ def _task(settings: Config | None, task: int | None) -> int:
     return task
 
 
+def _pattern(settings: Config | None, name: str) -> str:
+    """Return the pattern of another assignment's repositories with the new name, or an empty string."""
+    for other, assignment in reversed(settings.assignments.items()) if settings else ():
+        for pattern in assignment.repositories:
+            if other in pattern:
+                return pattern.replace(other, name)
+    return ""
+
+
 def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict[str, str]:
     file = "src/" + kind.file.replace("@module@", module)
     rows = list(enumerate(kind.cases, start=1))
@@ -170,19 +191,23 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
     }
 
 
-def _tables(name: str, kind: Kind, values: Mapping[str, str], handouts: Mapping[str, str]) -> str:
+def _tables(
+    name: str, kind: Kind, values: Mapping[str, str], handouts: Mapping[str, str], pattern: str
+) -> str:
     packages = json.dumps(list(kind.packages))
     documents = ", ".join(f"{json.dumps(key)} = {json.dumps(value)}" for key, value in handouts.items())
     tools = f"tools = {json.dumps([*TOOLS, *kind.tools])}\n" if kind.tools else ""
     owned = values["file"] if values["file"].count("/") == 1 else values["file"].rpartition("/")[0] + "/*"
+    repositories = f"repositories = [{json.dumps(pattern or f'course/{name}-*')}]"
+    repositories = f"{'' if pattern else '# '}{repositories:36}  # course/{name}-ann is ann's"
     text = f"""
 [assignments.{name}]
 title = {json.dumps(values["title"], ensure_ascii=False)}
 suite = "hidden/{name}"
 packages = {packages}
 preload = {packages}
-{kind.tables}# repositories = ["course/{name}-*"]  # course/{name}-ann is ann's
-# zone = "Europe/Berlin"
+{kind.tables}{repositories}
+# zone = "Europe/Berlin"               # times are of this zone
 # closes = "2026-09-15 23:59"
 {kind.more}
 [assignments.{name}.release]           # autograder release {name} --to DIR
@@ -223,6 +248,13 @@ def _rendered(folder: str, values: Mapping[str, str]) -> Iterator[tuple[str, str
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"@(\w+)@", lambda found: values.get(found[1], found[0]), text)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise GraderError(f"cannot make {path}: {error.strerror}") from error
 
 
 def _write(root: Path, files: Mapping[str, str]) -> tuple[Path, ...]:

@@ -1,5 +1,6 @@
 """`autograder init` and `autograder new`: a new course, a new assignment."""
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,8 +31,14 @@ def _kind_options(command: _Command) -> _Command:
     "--name", "course", default="", help="Name of the course, for people. Default: the folder's name."
 )
 @click.option("--first", default="a0", show_default=True, help="Name of the first assignment.")
+@click.option(
+    "--git",
+    "repositories",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of this machine for students' bare repositories. Default: the host is written down later.",
+)
 @_kind_options
-def init(folder: Path, course: str, first: str, kind: str | None) -> None:
+def init(folder: Path, course: str, first: str, repositories: Path | None, kind: str | None) -> None:
     """Make a course in a new folder, with a first assignment.
 
     The course is a folder with autograder.toml; the program stays where it is installed. Without an option, the first
@@ -40,11 +47,12 @@ def init(folder: Path, course: str, first: str, kind: str | None) -> None:
     from autograder.authoring import scaffold
 
     course = course or folder.resolve().name
-    made = scaffold.make_course(folder, course)
+    made = scaffold.make_course(folder, course, repositories)
     file = scaffold.configuration(folder)
     _show(made, folder)
-    _show(scaffold.make_assignment(None, file, first, _kind(kind)), folder)
-    click.echo(f"\nNext:\n  export AUTOGRADER_CONFIG={file.resolve()}")
+    pattern = f"course/{first}-*" if repositories else ""
+    _show(scaffold.make_assignment(None, file, first, _kind(kind), pattern=pattern), folder)
+    click.echo(f"\nNext:\n  export AUTOGRADER_CONFIG={shlex.quote(str(file.resolve()))}")
     _next(first)
 
 
