@@ -13,6 +13,7 @@ from autograder.cli.options import config_option, user, who_option, why_option
 
 if TYPE_CHECKING:
     from autograder.config import Config
+    from autograder.course.gradebook import Entry
     from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
     from autograder.service.jobs.graders import Graders
     from autograder.service.staff import Choice, Preview, Staff
@@ -94,8 +95,13 @@ def list_jobs(
             for repository in wanted
             for job in ledger.jobs(states=chosen, assignment=assignment, repository=repository)
         ]
+        points = ledger.points([job.id for job in found]) if as_json else {}
     if as_json:
-        click.echo(json.dumps([_plain(job) for job in found], indent=2))
+        rows = []
+        for job in found:
+            got, of = points.get(job.id, (None, None))
+            rows.append(_plain(job) | {"points": got, "max_points": of})
+        click.echo(json.dumps(rows, indent=2))
         return
     for job in found:
         click.echo(f"{job.state.value:10} {_when(job.updated)}  {job.id}{_because(job.reason)}")
@@ -363,16 +369,27 @@ def _preview(
 
 
 def _line(preview: "Preview") -> str:
-    """Return a preview as a line: `cs/a0-ann  80 → 100 of 100; Task0 - Case2: wrong → passed`."""
+    """Return a preview as a line: `cs/a0-ann (Ann)  80 → 100 of 100; Task0 - Case2: wrong → passed`."""
     before, after = preview.before, preview.after
-    old = "none" if before is None else f"{before.points}"
-    new = "none" if after is None else f"{after.points} of {after.max_points}"
-    parts = [f"{old} → {new}" if preview.changes else f"{new}, as before"]
-    if preview.best is not None and after is not None and preview.best < after.points:
+    new = f"{_counts(after)} of {after.result.max_points}" if after.points is not None else _counts(after)
+    parts = [f"{_counts(before)} → {new}" if preview.changes else f"{new}, as before"]
+    graded = after.result.graded
+    if not after.result.plain and graded is not None:
+        parts.append(f"grading gives {graded}, then lateness and staff decide")
+    if preview.best is not None and graded is not None and preview.best < graded:
         parts.append(f"would get {preview.best}, but no score becomes lower without --allow-lower")
     parts += [f"{name}: {was} → {now}" for name, was, now in preview.changed]
     parts += preview.obstacles
-    return f"{'*' if preview.changes else ' '} {preview.repository}  {'; '.join(parts)}"
+    names = ", ".join(person.name or person.id for person in preview.people)
+    whose = f"{preview.repository} ({names})" if names else f"{preview.repository}"
+    return f"{'*' if preview.changes else ' '} {whose}  {'; '.join(parts)}"
+
+
+def _counts(entry: "Entry") -> str:
+    """Return the points of an entry, or in a word why there are no points."""
+    if entry.points is not None:
+        return str(entry.points)
+    return "excused" if entry.result.excused else "none"
 
 
 def _history(history: "JobHistory") -> Iterator[str]:

@@ -190,7 +190,7 @@ def gradebook(
     for name, of_assignment in all_standings(ledger, course, chosen, at=at).items():
         for key, label, stands in _owned(roster, of_assignment.values()):
             line = students.get(key) or strangers.setdefault(key, _Line(label))
-            line.entries[name] = _entry(course, stands, moment)
+            line.entries[name] = entry(course, stands, moment)
     ordered = sorted(strangers.values(), key=lambda line: line.label.casefold())
     lines = [*students.values(), *ordered]
     for line in lines:
@@ -262,8 +262,14 @@ def _is_named(roster: Roster | None, person: Person, stands: Standing) -> bool:
     return wanted.casefold() == stands.target.student.casefold()
 
 
-def _entry(course: Course, stands: Standing, moment: datetime) -> Entry:
-    """Return how a student stands whose repository pushed, or was adjusted."""
+def entry(course: Course, stands: Standing, moment: datetime) -> Entry:
+    """Return how a student stands whose repository pushed, or was adjusted.
+
+    Args:
+        course: the rules.
+        stands: how the repository stands.
+        moment: the present one, which decides whether the assignment has closed.
+    """
     target, result = stands.target, stands.result
     theirs = [judged for judged in stands.pushes if not judged.own]
     counting = stands.counting

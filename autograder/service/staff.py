@@ -18,6 +18,8 @@ from typing import Any
 
 from autograder.config.times import instant
 from autograder.course.course import Course, Target
+from autograder.course.gradebook import Entry, entry
+from autograder.course.roster import Person
 from autograder.course.standing import Result, Standing, standing
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
@@ -30,7 +32,6 @@ from autograder.ledger import (
     Ledger,
     RecordedPush,
     RepositoryName,
-    Score,
     ScorePolicy,
     Source,
     StoredReport,
@@ -102,23 +103,25 @@ class Preview:
 
     Attributes:
         repository: the repository.
-        before, after: the score that counts now, and the score that would count after the regrade.
+        people: whose work it is, as the roster has them.
+        before, after: the entry of the gradebook now, and as it would be after the regrade.
         best: the highest points among the new reports; None if nothing could be graded.
         changed: name, old and new verdict of each case whose verdict changes.
         obstacles: for each commit that was not graded, the commit and the reason.
     """
 
     repository: RepositoryName
-    before: Score | None
-    after: Score | None
+    people: tuple[Person, ...]
+    before: Entry
+    after: Entry
     best: int | None
     changed: tuple[tuple[str, str, str], ...] = ()
     obstacles: tuple[str, ...] = ()
 
     @property
     def changes(self) -> bool:
-        """Whether the score would change."""
-        return _points(self.before) != _points(self.after)
+        """Whether what counts would change."""
+        return _worth(self.before) != _worth(self.after)
 
 
 def find(ledger: Ledger, text: str) -> Job:
@@ -477,10 +480,12 @@ class Staff:
             again = replace(choice.last, attempt=choice.last.attempt + 1, may_lower=allow_lower)
             fresh += [Candidate.of(push, again, report) for push in choice.pushes]
             changed += _changed(self.ledger.report(choice.last.id), report)
+        now = datetime.now(timezone.utc)
         return Preview(
             target.repository,
-            standing(self.ledger, self.course, target).score,
-            standing(self.ledger, self.course, target, further=fresh).score,
+            self.course.people(target),
+            entry(self.course, standing(self.ledger, self.course, target), now),
+            entry(self.course, standing(self.ledger, self.course, target, further=fresh), now),
             max((candidate.points for candidate in fresh), default=None),
             tuple(changed),
             tuple(obstacles),
@@ -542,5 +547,5 @@ def _changed(before: StoredReport | None, report: Report) -> list[tuple[str, str
     return [(name, was, now) for name, was, now in pairs if was != now]
 
 
-def _points(score: Score | None) -> tuple[int, int] | None:
-    return None if score is None else (score.points, score.max_points)
+def _worth(entry: Entry) -> tuple[int | None, int | None, int]:
+    return entry.points, entry.result.graded, entry.result.max_points

@@ -1,18 +1,21 @@
 """What staff do to jobs: which commits are graded again, what a preview shows, and that every change is recorded."""
 
 import itertools
+import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
+from autograder.cli.jobs import _line
 from autograder.config import load
 from autograder.course.course import Course
+from autograder.course.gradebook import gradebook
 from autograder.errors import GraderError, SubmissionError
 from autograder.grading.grader import Graded
-from autograder.ledger import JobState, Ledger, RepositoryName
+from autograder.ledger import AdjustmentKind, JobState, Ledger, RepositoryName
 from autograder.service import staff as acts
 from autograder.service.intake.intake import Intake
 from autograder.service.staff import Staff, StaffError, find
@@ -382,6 +385,22 @@ def test_a_preview_names_the_cases_that_change(world, pushed, monkeypatch):
     )
 
 
+def test_a_preview_has_what_counts_and_whose_work_it_is(world, pushed):
+    text = (world.folder / "autograder.toml").read_text()
+    (world.folder / "autograder.toml").write_text(f'[course]\nroster = "roster.csv"\n{text}')
+    (world.folder / "roster.csv").write_text("id,name,login\n1,王小明,ann\n")
+    world.ledger.add_adjustment(world.name("ann"), "a0", AdjustmentKind.POINTS, points=5, who="x", why="y")
+    course = Course.of(load(world.folder / "autograder.toml"))
+    staff = replace(world.staff, course=course)
+    (preview,) = staff.preview(staff.choices("a0"), Graders(points=80))
+    assert (preview.before.points, preview.after.points) == (65, 85)
+    assert _line(preview).startswith(
+        "* files/cs/a0-ann (王小明)  65 → 85 of 100; grading gives 80, then lateness"
+    )
+    entry = gradebook(world.ledger, course, datetime.now(timezone.utc)).rows[0].entries["a0"]
+    assert entry == preview.before
+
+
 def test_a_refused_submission_is_previewed_too(world, monkeypatch, pushed):
     def refuse(*_, **__):
         raise SubmissionError("a link in src")
@@ -453,6 +472,16 @@ def test_the_list_is_narrowed_to_states_that_the_ledger_knows(world):
     for state in JobState:
         assert state.value in result.output
         assert state.value in autograder(world, "jobs", "list", "--help").output
+
+
+def test_the_list_in_json_has_the_points(world):
+    world.grade("one", 60)
+    world.push("two", student="bo")
+    rows = json.loads(autograder(world, "jobs", "list", "--all", "--json").stdout)
+    assert [(row["state"], row["points"], row["max_points"]) for row in rows] == [
+        ("final", 60, 100),
+        ("queued", None, None),
+    ]
 
 
 def test_a_job_is_shown_with_its_life(world):
