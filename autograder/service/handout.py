@@ -25,7 +25,7 @@ from autograder.git.remote import LOOPBACK, Remote
 from autograder.git.scratch import Repository, scratch
 from autograder.hosts import ssh_access
 from autograder.hosts.api import Api, Pace
-from autograder.hosts.folder import path_of
+from autograder.hosts.folder import give, path_of
 from autograder.hosts.writes import Account, Branches
 from autograder.ledger import Ledger, RepositoryName
 from autograder.release import repository as commits
@@ -228,7 +228,8 @@ class Handout:
         self._branches = Branches(self._branch, course.feedback.branch, grader, settings.app_id)
         if self._kind.writes.account is not None and not app:
             self._kind.writes.account(self._api)  # a token that is refused ends everything here
-        self.notes: list[str] = []
+        roster = course.roster()
+        self.notes: list[str] = [] if roster is None else [*roster.mistakes]
         self._webhook = self._address() if self._kind.writes.add_webhook is not None else None
         self._keys = self._read_keys()
 
@@ -311,7 +312,10 @@ class Handout:
         """Install the hook or make the webhook; return what was done."""
         if self._kind.is_folder:
             at = post_receive.place(self._course, path_of(api, name.owner, name.name), host=name.host)
+            is_new = not self._spool.folder.exists()
             changed = post_receive.install(at, self._spool)
+            if is_new:  # the account of git must be able to write there
+                give(self._spool.folder, Path(api.base))
             missing += post_receive.problems(at, self._spool)
             return ["hook installed"] if changed else []
         if self._webhook is None or self._kind.writes.add_webhook is None:

@@ -20,7 +20,7 @@ from autograder.release.repository import create, pack
 from autograder.service import handout
 from autograder.service.intake.spool import Spool
 from tests.support.githost import ENVIRONMENT, git
-from tests.support.staff import SETTINGS, Staff
+from tests.support.staff import SETTINGS, Staff, released
 
 HOST = '{keys}\n[hosts."git.uni.example"]\nkind = "folder"\nbase = "../host"\n{host}\n'
 
@@ -60,7 +60,10 @@ class Place:
                 proofs.append(made)
 
         with self.ledger() as ledger:
-            made = handout.release(self.config, ledger, "t", None if dry_run else prove)
+            if proofs is None and not dry_run:
+                made = released(self.staff, self.config, ledger)
+            else:
+                made = handout.release(self.config, ledger, "t", None if dry_run else prove)
             handing = handout.Handout(course, ledger, "t", made, dry_run=dry_run, **settings)
             results = {each.recipient.student: each for each in handing.run(whom, jobs)}
         self.notes = handing.notes
@@ -237,6 +240,28 @@ def test_a_repository_of_another_assignment_is_not_updated(place):
         (done,) = handing.run(handout.recipients(place.course, "t", ["ann"]), 1)
     assert done.state == "failed"
     assert "dls/t-ann was handed out for t, not for u" in done.error
+
+
+def test_the_graded_branch_may_have_another_name(place):
+    text = place.staff.config_file.read_text()
+    place.staff.config_file.write_text(
+        text.replace('repositories = ["dls/t-*"]', 'repositories = ["dls/t-*"]\nbranch = "trunk"')
+    )
+    done = place.hand_out("ann")
+    assert git(place.bare(), "symbolic-ref", "HEAD") == "refs/heads/trunk"
+    assert git(place.bare(), "for-each-ref", "--format=%(refname)") == "refs/heads/trunk"
+    place.staff.write("Dockerfile", "FROM mended\n")
+    again = place.hand_out("ann", update=True)
+    assert again["ann"].did == ("replaced Dockerfile",)
+    assert git(place.bare(), "rev-parse", "trunk^") == done["ann"].commit
+
+
+def test_a_mistake_in_the_roster_is_named(tmp_path):
+    lines = ROSTER + "20260105,某人,..,,\n"
+    place = Place(tmp_path, course='[course]\nroster = "roster.csv"\n', roster=lines)
+    done = place.hand_out(everybody=True)
+    assert {each.state for each in done.values()} == {"made"}
+    assert "roster.csv:7:" in place.notes[0]
 
 
 ROSTER = (

@@ -13,7 +13,7 @@ from autograder.service.jobs.pipeline import Pipeline
 from tests.support import sshd
 from tests.support.course import RIGHT
 from tests.support.githost import ENVIRONMENT
-from tests.support.staff import SETTINGS, Staff
+from tests.support.staff import SETTINGS, Staff, released
 from tests.support.university import PretendedGraders
 
 HOST = """
@@ -45,8 +45,7 @@ class Place:
         course = Course.of(config)
         whom = handout.recipients(course, "t", students, everybody=everybody)
         with Ledger.open(config.ledger_url(), folder=config.path(".")) as ledger:
-            released = handout.release(config, ledger, "t", lambda *_: None)
-            handing = handout.Handout(course, ledger, "t", released)
+            handing = handout.Handout(course, ledger, "t", released(self.staff, config, ledger))
             return {each.recipient.student: each for each in handing.run(whom, 2)}
 
     def git(self, login, *arguments, cwd=None):

@@ -9,14 +9,16 @@ from autograder.config import load
 from autograder.course.course import Course
 from autograder.git.process import GitHostError
 from autograder.hosts.api import Limited, Pace
+from autograder.hosts.push import Push
 from autograder.ledger import Ledger
-from autograder.service import handout
+from autograder.service import handout, serve
+from autograder.service.jobs.pipeline import Pipeline
 from tests.support import githost
 from tests.support.apihost import Answer, ApiHost, serving
+from tests.support.course import RIGHT
 from tests.support.githost import git
-from tests.support.staff import SETTINGS, Staff
-
-RELEASED = {}
+from tests.support.staff import SETTINGS, Staff, released
+from tests.support.university import PretendedGraders, now
 
 TOKEN = "t0ken"
 TABLES = """
@@ -55,22 +57,13 @@ class Place:
         course = Course.of(config)
         whom = handout.recipients(course, "t", students, everybody=everybody)
         with Ledger.open(config.ledger_url(), folder=config.path(".")) as ledger:
-            released = released_by(self.staff, config, ledger)
+            given = released(self.staff, config, ledger)
             pace = Pace(0.0, sleep=self.slept.append)
-            handing = handout.Handout(course, ledger, "t", released, pace=pace, **settings)
+            handing = handout.Handout(course, ledger, "t", given, pace=pace, **settings)
             results = {each.recipient.student: each for each in handing.run(whom, 2)}
             self.own = set(ledger.own_commits())
         self.notes = handing.notes
         return results
-
-
-def released_by(staff, config, ledger):
-    """Return the starter of a course; the same files make it once for all tests."""
-    key = (staff.folder / "Dockerfile").read_text()  # the only file that these tests change
-    if key not in RELEASED:
-        RELEASED[key] = handout.release(config, ledger, "t", lambda *_: None)
-    ledger.add_own_commit(RELEASED[key].commit, "starter of t")
-    return RELEASED[key]
 
 
 @pytest.fixture(params=["github", "gitea", "gitlab"])
@@ -226,3 +219,46 @@ def test_the_administrator_s_token_makes_repositories(host):
     place.staff.write("token", "t0ken\n")
     assert place.hand_out("ann")["ann"].state == "made"
     assert issubclass(Limited, GitHostError)
+
+
+def test_a_dry_run_only_reads(host, kind):
+    place = host(kind)
+    place.hand_out("ann")
+    place.staff.write("Dockerfile", "FROM mended\n")
+    before = len(place.site.writes)
+    done = place.hand_out("ann", "bob", dry_run=True, update=True)
+    assert [done[name].state for name in ("ann", "bob")] == ["updated", "made"]
+    assert done["ann"].did == ("would replace Dockerfile",)
+    assert len(place.site.writes) == before
+    assert "cs/a1-bob" not in place.site.repositories
+
+
+@pytest.mark.service
+def test_from_the_hand_out_to_the_status_of_a_push(host, kind, tmp_path):
+    place = host(kind)
+    place.hand_out("ann")
+    bare = place.site["cs/a1-ann"].bare
+    before = bare.tip("main")
+    commit = bare.commit({"src/__init__.py": b"", "src/work.py": RIGHT.encode()}, parent=before)
+    with serve.parts(place.staff.config_file) as parts:
+        push = Push(
+            "git.uni.example", "cs", "a1-ann", "refs/heads/main", "main", commit, before, "ann", "1", "0" * 64
+        )
+        job = parts.intake.receive(push, now()).job
+        worker = Pipeline(
+            parts.ledger,
+            parts.course,
+            PretendedGraders(),
+            parts.intake,
+            tmp_path / "work",
+            "host:0",
+            statuses=parts.intake.statuses,
+        )
+        worker.run(job.id)
+    # `parts` sends what is due before it ends
+    statuses = place.site["cs/a1-ann"].statuses
+    assert {each["commit"] for each in statuses} == {commit}
+    assert statuses[-1]["state"] == "success"
+    assert statuses[-1]["description"] == "100 / 100"
+    assert statuses[-1]["target_url"].endswith("score-feedback/score.md")
+    assert b"100" in bare.show("score-feedback:score.md")

@@ -159,3 +159,17 @@ class Staff(CourseFolder):
             file = self.folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text)
+
+
+_RELEASED = {}
+
+
+def released(staff, config, ledger):
+    """Return the starter of `t`, recorded as ours; the same files make it once for all tests of a process."""
+    from autograder.service import handout
+
+    key = tuple((staff.folder / name).read_text() for name in ("Dockerfile", "src/work.py"))
+    if key not in _RELEASED:
+        _RELEASED[key] = handout.release(config, ledger, "t", lambda *_: None)
+    ledger.add_own_commit(_RELEASED[key].commit, "starter of t")
+    return _RELEASED[key]
