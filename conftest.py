@@ -1,7 +1,7 @@
 """How pytest runs the tests here. Given: nothing in this file is to be filled in.
 
 A test with `@pytest.mark.own_process` runs in a process of its own. C++ that crashes or never ends then costs that test
-alone, and Ctrl-C ends it. `--seed` and `--device` are options of test_with_ref.py.
+alone, and Ctrl-C ends it. A test that takes `rng` has random inputs: new at every run, or those of `--seed N`.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
@@ -55,6 +54,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture
 def rng(request):
     """A random generator. It depends on the seed and on the test, so one test alone gets the same inputs again."""
+    import numpy as np
+
     name = request.node.nodeid.encode()
     return np.random.default_rng([request.config.getoption("seed"), *name])
 

@@ -1,5 +1,6 @@
 """`autograder init` and `autograder new`: what they make works as it is."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -46,6 +47,7 @@ def test_a_course_is_a_folder_with_a_first_assignment(course):
     assert files == {
         ".gitignore",
         "autograder.toml",
+        "conftest.py",
         "requirements.txt",
         "docs/a0.md",
         "hidden/a0/probes.py",
@@ -70,7 +72,7 @@ def test_nothing_is_left_of_a_placeholder_and_no_line_is_long(course):
                 assert len(line) <= 120, f"{path}: {line}"
         if path.is_file() and path.name != "build.py":
             text = path.read_text()
-            assert "@" not in text.replace("@case(task=", "").replace("@pytest.mark.timeout(", ""), path
+            assert not re.search(r"@\w+@", text), path
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -79,7 +81,8 @@ def test_the_starter_can_be_made_and_the_visible_tests_pass_with_the_solution(co
     settings = config.load(course / "autograder.toml")
     release = starter.build(settings, "b0")
     assert {path.partition("/")[0] for path in release.files} == {
-        *("src", "README.md", "requirements.txt", "test_b0.py", ".gitignore", ".gitattributes", "pytest.ini")
+        *("src", "README.md", "requirements.txt", "test_b0.py", "conftest.py"),
+        *(".gitignore", ".gitattributes", "pytest.ini"),
     }
     files = ("b0.cpp", "b0.hpp", "binding.cpp", "__init__.py", "build.py")
     wanted = {f"src/b0_ext/{name}" for name in files} if kind == "--cpp" else {"src/b0.py"}
@@ -101,6 +104,12 @@ def test_the_build_of_an_extension_is_the_one_of_this_repository(course):
     assignment = config.load(course / "autograder.toml").assignments["b0"]
     assert assignment.given == tuple(f"src/b0_ext/{name}" for name in ("*.py", "*.hpp", "binding.cpp"))
     assert assignment.build.packages == ("pybind11",)
+
+
+def test_tests_run_in_processes_of_their_own_as_in_this_repository(course):
+    assert (course / "conftest.py").read_bytes() == (ROOT / "conftest.py").read_bytes()
+    made("new", "b0", "--cpp", "--config", course / "autograder.toml")
+    assert "pytest.mark.own_process" in (course / "test_b0.py").read_text()
 
 
 def test_a_course_that_has_assignments_gets_one_more(tmp_path):
