@@ -38,6 +38,7 @@ from autograder.ledger import (
     Unknown,
     job_id,
 )
+from autograder.ledger.removal import HOST as REMOVED
 from autograder.ledger.scores import Candidate
 from autograder.report import Report
 from autograder.service.intake.intake import Intake
@@ -355,6 +356,8 @@ class Staff:
         """
         for repository in self.ledger.repositories() if repositories is None else repositories:
             target = self.intake.target_at(self.intake.named(repository))
+            if target is None and repository.host == REMOVED:
+                continue  # a student whose names were taken out of the ledger
             if target is None:
                 yield Republished(repository, False, "belongs to no assignment; see autograder.toml")
                 continue

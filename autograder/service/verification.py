@@ -18,6 +18,7 @@ from autograder.git.scratch import origin
 from autograder.grading import seal
 from autograder.grading.seal import State, Verification
 from autograder.ledger import Ledger, RepositoryName
+from autograder.ledger.removal import HOST as REMOVED
 from autograder.service.intake.post_receive import HookError, place
 
 _ADDRESS = re.compile(
@@ -112,6 +113,8 @@ def other_repository(found: Verification, repository: RepositoryName) -> Verific
 def verify_all(course: Course, ledger: Ledger, secret: bytes) -> Iterator[Checked]:
     """Verify the feedback branch of every repository that got feedback, on its host."""
     for repository in ledger.repositories():
+        if repository.host == REMOVED:
+            continue
         history = ledger.history(repository)
         if not any(entry.feedback for entry in history.jobs):
             continue

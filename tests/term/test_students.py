@@ -225,6 +225,27 @@ def test_remove(desk):
     assert run(desk, "show", "eve").exit_code == 1
 
 
+def test_commands_work_after_a_removal(desk):
+    assert run(desk, "remove", "ann", "--why", "asked for it").exit_code == 0
+    config = str(desk.university.config_file)
+    for arguments in (
+        ("republish",),
+        ("grades",),
+        ("status",),
+        ("pushes", "list"),
+        ("jobs", "list", "--all"),
+        ("roster", "check"),
+        ("collect", "-a", "t", "--to", str(desk.university.folder / "collected")),
+        ("stats", "-a", "t"),
+        ("course", "archive", "--to", str(desk.university.folder / "x.zip")),
+    ):
+        result = CliRunner().invoke(main, [*arguments, "--config", config])
+        assert result.exit_code in ((0, 1) if arguments[0] == "roster" else (0,)), (arguments, result.output)
+        if arguments[0] in ("grades", "roster", "republish", "stats", "collect"):
+            assert "removed.invalid" not in result.output, arguments
+    assert CliRunner().invoke(main, ["ledger", "check", str(desk.university.folder / "x.zip")]).exit_code == 0
+
+
 def test_nobody_is_removed_while_the_service_runs(desk):
     workers.start(desk.ledger.database, "grader-1:0", origin="", queues=["cpu"], version="1", now=now())
     result = run(desk, "remove", "ann", "--why", "asked for it")
