@@ -753,6 +753,11 @@ class Course:
             why = doubtful_zone(deadline)
             if why:
                 found.append(f"{self.config.where('assignments', name, 'zone')}: {why}")
+        if self.config.course.late_days and not any(each.accepted for each in self._deadlines.values()):
+            found.append(
+                f"{self.config.where('course', 'late_days')}: has no effect: no assignment accepts late pushes; "
+                "add the key late_days_allowed to one"
+            )
         roster = self.roster()
         if roster is not None:
             found += roster.notes

@@ -182,6 +182,13 @@ def test_the_budget_is_used_in_the_order_of_the_deadlines(term):
     )
 
 
+def test_a_budget_that_nothing_can_use_is_a_note(term):
+    term.rules(course="late_days = 2")
+    assert "late_days: has no effect: no assignment accepts late pushes" in "".join(term.course.notes())
+    term.rules(PRICED, course="late_days = 2")
+    assert "late_days" not in "".join(term.course.notes())
+
+
 def test_each_student_has_a_budget_of_his_own(term):
     term.rules(PRICED, PRICED, course="late_days = 2")
     term.grade("one", 80, days=1.5)
