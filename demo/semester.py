@@ -287,7 +287,7 @@ class Semester:
         return self.git(login, "rev-parse", "HEAD", folder=clone)
 
     def score_md(self, login: str, assignment: str, name: str = "") -> str:
-        """Return what a student finds on the branch `score-feedback`; empty if there is none yet."""
+        """Return what a student finds on the branch `score-feedback`; empty before the first."""
         clone = self.clone(login, assignment, name)
         self.git(login, "fetch", "--quiet", folder=clone)
         branches = self.git(login, "branch", "--remotes", folder=clone)
