@@ -3,6 +3,8 @@
 from datetime import datetime, timezone
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from autograder.config import parse
 from autograder.config.times import DeadlineError
@@ -145,6 +147,31 @@ def test_a_table_that_cannot_be_read_says_why(text, message):
     roster = read(text)
     assert roster.people == ()
     assert any(message in mistake for mistake in roster.mistakes)
+
+
+CELLS = st.sampled_from(
+    ["", "1", "ann", "Ann", "red", "a/b", "=1", "staff", "\x00", "\u202e", '"', "2E+9", "ID", "Student"]
+)
+
+
+@given(
+    st.lists(st.lists(st.one_of(CELLS, st.text(max_size=5)), max_size=6), max_size=6), st.sampled_from(",;\t")
+)
+def test_any_table_is_read_or_has_mistakes(rows, delimiter):
+    text = "\n".join(delimiter.join(row) for row in [["id", "name", "login", "team"], *rows])
+    roster = read(text.encode("utf-8", "surrogatepass"))
+    ids = [person.id.casefold() for person in roster.people]
+    assert len(set(ids)) == len(ids)
+    logins = [login.casefold() for person in roster.people for login in (person.alone_at("github.com"),)]
+    assert len(set(logins)) == len(logins)
+    for person in roster.students:
+        assert person in roster.of(person.team_of("a0") or person.alone_at(HOSTS["a0"]), "a0")
+
+
+@given(st.binary(max_size=200))
+def test_any_file_is_read_or_has_mistakes(content):
+    roster = parse_roster(content, "roster.csv", KINDS, HOSTS)
+    assert roster.people == () or roster.columns
 
 
 def test_a_column_that_is_not_read_is_named():
