@@ -86,7 +86,15 @@ def handout(
             assignment,
             None if dry_run else prove,
         )
-        handing = work.Handout(course, ledger, assignment, made, update=update, dry_run=dry_run)
+        handing = work.Handout(
+            course,
+            ledger,
+            assignment,
+            made,
+            update=update,
+            dry_run=dry_run,
+            say=lambda line: click.echo(line, err=True),
+        )
         done = []
         for number, handed in enumerate(handing.run(whom, jobs), 1):
             done.append(handed)

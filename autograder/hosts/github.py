@@ -233,7 +233,8 @@ def protect(api: Api, owner: str, name: str, branches: Branches) -> list[str]:
         actor |= {"actor_type": "User", "actor_id": branches.grader.number}
     else:
         missing.append(
-            f"{branches.feedback} is not protected: write app_id as a number, which GitHub needs for that"
+            f"{branches.feedback} is not protected, since GitHub does not know who the grader is: it needs a "
+            "token_file, or app_id as a number"
         )
     steady = [{"type": "deletion"}, {"type": "non_fast_forward"}]
     wanted: list[tuple[str, list[dict[str, str]], list[dict[str, object]]]] = [(branches.graded, steady, [])]

@@ -195,7 +195,8 @@ class Handout:
         released: the starter; None in a dry run in which no starter was made.
         update: whether repositories that have a starter get the new one.
         dry_run: whether nothing is changed.
-        pace: how fast the host may be called.
+        pace: how fast the host may be called. Default: as GitHub wants it.
+        say: is told when the host makes us wait.
 
     Raises:
         GraderError: nothing can be handed out: the host refuses the token, or something is not configured.
@@ -211,6 +212,7 @@ class Handout:
         update: bool = False,
         dry_run: bool = False,
         pace: Pace | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._course, self._ledger, self._released = course, ledger, released
         self._assignment, self._update, self._dry = assignment, update, dry_run
@@ -218,13 +220,14 @@ class Handout:
         self._branch = course.config.assignment(assignment).branch
         self._kind = course.kind(self._host)
         is_away = not self._kind.is_folder
-        self._pace = pace or Pace(WRITE_SECONDS if is_away else 0.0)
+        self._pace = pace or Pace(WRITE_SECONDS if is_away else 0.0, say)
         self._spool = Spool(course.spool())
         settings = course.config.hosts[self._host]
         app = "" if settings.admin_token_file else settings.app_id
         grader: Account | None = None
         if self._kind.writes.account is not None and not settings.app_id:
-            grader = self._kind.writes.account(course.status_api(self._host))
+            own = course.status_api(self._host)
+            grader = self._kind.writes.account(own) if own.token else None
         self._branches = Branches(self._branch, course.feedback.branch, grader, settings.app_id)
         if self._kind.writes.account is not None and not app:
             self._kind.writes.account(self._api)  # a token that is refused ends everything here

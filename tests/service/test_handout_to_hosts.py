@@ -233,6 +233,16 @@ def test_a_dry_run_only_reads(host, kind):
     assert "cs/a1-bob" not in place.site.repositories
 
 
+def test_a_service_that_pushes_with_an_ssh_key_has_no_account_that_could_be_protected(host, kind):
+    place = host(kind)
+    text = place.staff.config_file.read_text()
+    place.staff.config_file.write_text(text.replace("token_file", "admin_token_file"))
+    done = place.hand_out("ann")["ann"]
+    assert done.state == "made"
+    assert ("score-feedback is not protected" in " ".join(done.missing)) == (kind != "gitlab")
+    assert place.site["cs/a1-ann"].rules
+
+
 @pytest.mark.service
 def test_from_the_hand_out_to_the_status_of_a_push(host, kind, tmp_path):
     place = host(kind)

@@ -3,6 +3,7 @@
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -217,6 +218,18 @@ def test_a_host_that_refuses_is_left_alone(gitea, caplog):
     desk.statuses.close(20)
     assert len(desk.site.requests) == 1
     assert len([line for line in caplog.records if "refuses the status" in line.message]) == 1
+
+
+def test_no_host_is_asked_without_a_token(gitea):
+    desk = gitea()
+    desk.semester.push("one")
+    desk.semester.grade("one", 85)
+    text = desk.course.config.file
+    Path(text).write_text(Path(text).read_text().replace('token_file = "token"', ""))
+    desk.course = Course.of(load(Path(text)))
+    desk.statuses = Statuses(desk.semester.ledger, desk.course)
+    assert desk.show("one") == []
+    assert desk.site.requests == []
 
 
 def test_no_host_is_asked_if_the_course_wants_no_statuses(gitea):

@@ -8,7 +8,7 @@ are sent by a thread of their own, and a host that refuses them is left alone fo
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autograder.config.times import DeadlineError
 from autograder.course.course import Course, Target
@@ -204,10 +204,10 @@ class Statuses:
             if status is None or self._sent.get(key) == status:
                 return
             set_status = self._course.kind(repository.host).writes.set_status
-            if set_status is not None:
-                set_status(
-                    self._course.status_api(repository.host), repository.owner, repository.name, status
-                )
+            api = replace(self._course.status_api(repository.host), seconds=SECONDS)
+            if set_status is None or not api.token:
+                return
+            set_status(api, repository.owner, repository.name, status)
         except Limited as error:
             self._again(key, due, error.seconds)
         except Refusal as error:
