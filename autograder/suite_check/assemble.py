@@ -45,6 +45,7 @@ class Facts:
     cases: Sequence[CaseFacts]
     reference: Mapping[str, bytes]
     provenance: Mapping[str, Any]
+    untranslated: Sequence[str] = ()
 
 
 def findings(facts: Facts, results: Results, *, cheats: Sequence[Cheat]) -> Findings:
@@ -79,6 +80,7 @@ def findings(facts: Facts, results: Results, *, cheats: Sequence[Cheat]) -> Find
         lines=lines,
         untested=[asdict(s) for s in promises.untouched(sentences, facts.made, purposes)],
         provenance=facts.provenance,
+        untranslated=facts.untranslated,
     )
 
 

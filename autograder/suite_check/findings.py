@@ -10,6 +10,7 @@ CAUGHT, SOMETIMES, SURVIVED, INVALID, FAULT, EQUIVALENT, UNTRIED = (
     "caught", "caught in some draws", "survived", "refused by the compiler", "no verdict", "equivalent", "not tried",
 )  # fmt: skip
 ESCAPED = (SURVIVED, SOMETIMES)
+SHOWN_TEXTS = 5  # of a suite that have no translation
 NEAR_LIMIT = 0.5
 """A case whose reference takes more than this part of its limit is reported."""
 LOOSE = {"float64": 1e-6, "float32": 1e-2, "float16": 0.1, "bfloat16": 0.3}
@@ -149,7 +150,8 @@ class Entry:
 @dataclass(frozen=True)
 class Findings:
     """Everything. `unreached` are lines of solutions that no case runs, `untested` sentences of docstrings that neither
-    a mutant nor a case's purpose touches, `since` what got worse since the run before."""
+    a mutant nor a case's purpose touches, `since` what got worse since the run before, `untranslated` what the cases
+    name without a translation into the course's language."""
 
     assignment: str
     form: str
@@ -168,6 +170,7 @@ class Findings:
     untested: Sequence[Mapping[str, Any]] = ()
     since: Sequence[str] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    untranslated: Sequence[str] = ()
 
     def of(self, *statuses: str) -> list[Tried]:
         """Return the mutants with one of these statuses."""
@@ -270,6 +273,11 @@ def advice(findings: Findings) -> list[str]:
     ]
     if free:
         said.append(f"solutions can import {', '.join(free)}, which the assignment does not: is that meant?")
+    if findings.untranslated:
+        said.append(
+            f"{len(findings.untranslated)} texts of the suite have no translation; add them to its zh_CN.po: "
+            + "; ".join(findings.untranslated[:SHOWN_TEXTS])
+        )
     if findings.declared > 0.05 * max(1, sum(findings.made.values())):
         said.append(
             f"{findings.declared} mutants are declared equivalent, more than 5 %; have them read again"

@@ -154,6 +154,7 @@ class _Run:
             seconds=time.monotonic() - started, files=self.files, made=made, chosen=mutants, declared=declared,
             cases=[case for case in self.state.cases if only_case in ("", case.name)],
             reference=self.reference, provenance=self.grader.provenance,
+            untranslated=self.grader.untranslated,
         )  # fmt: skip
         return assemble.findings(facts, self.state.results, cheats=self._known_cheats())
 

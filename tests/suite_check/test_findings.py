@@ -112,6 +112,13 @@ def test_a_cheat_that_passes_everything_is_not_followed_by_every_name():
     assert listed(["Task1 - Case1"], two) == listed(["Task1 - Case1"], two[:1]) == "Task1 - Case1"
 
 
+def test_texts_without_a_translation_are_named():
+    (advised,) = advice(findings(cases=[case(caught=1)], untranslated=[f"text {n}" for n in range(7)]))
+    assert advised == (
+        "7 texts of the suite have no translation; add them to its zh_CN.po: text 0; text 1; text 2; text 3; text 4"
+    )
+
+
 def test_a_good_suite_gets_no_advice():
     good = findings(mutants=[mutant(status=CAUGHT, cells={"Task1 - Case1": CAUGHT_CELL})])
     assert advice(good) == []
