@@ -226,7 +226,7 @@ def translated(cases: Iterable[CaseResult], languages: Iterable[str]) -> dict[st
 
 def heading(form: Form = PLAIN) -> str:
     """Return the heading of score.md."""
-    return f"# {_in_all(tell('Score Summary'), form)}\n"
+    return f"# {in_all(tell('Score Summary'), form)}\n"
 
 
 def paragraphs(note: str, form: Form = PLAIN) -> str:
@@ -253,7 +253,7 @@ def markdown(reports: Iterable[Report], note: str = "", form: Form = PLAIN) -> s
 
 def _table(report: Report, form: Form) -> str:
     columns = (tell("Test Case"), tell("Score"), tell("Status"), tell("Error Message"))
-    head = " | ".join(_in_all(column, form) for column in columns)
+    head = " | ".join(in_all(column, form) for column in columns)
     rows = [
         _row(
             _name(report, case.name, form),
@@ -273,9 +273,9 @@ def _table(report: Report, form: Form) -> str:
 def _name(report: Report, name: str, form: Form) -> str:
     """Return the content of the first column: the name of a case, its title, and whether it is extra credit."""
     titles = report.titles.get(name, {})
-    title = _in_all(restored(titles), form) if titles else ""
+    title = in_all(restored(titles), form) if titles else ""
     shown = f"{name}: {title}" if title else name
-    return _cell(f"{shown} ({_in_all(tell('extra credit'), form)})" if name in report.extra else shown)
+    return _cell(f"{shown} ({in_all(tell('extra credit'), form)})" if name in report.extra else shown)
 
 
 def _row(name: str, points: int, worth: str, icon: str, form: Form, message: str = "") -> str:
@@ -293,7 +293,8 @@ def _message(report: Report, case: CaseResult, form: Form) -> str:
     return "<br>".join(code_span(text) for text in dict.fromkeys(texts))
 
 
-def _in_all(text: Text, form: Form) -> str:
+def in_all(text: Text, form: Form) -> str:
+    """Return a text in all languages that are shown, on one line."""
     return " ".join(dict.fromkeys(text.in_(language) for language in form.languages))
 
 

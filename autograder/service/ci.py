@@ -32,7 +32,7 @@ from autograder.hosts.push import Push
 from autograder.language import tell
 from autograder.ledger import Job, JobState, Ledger, RepositoryName, Source, job_id
 from autograder.locks import open_lock
-from autograder.report import heading, markdown, paragraphs
+from autograder.report import heading, in_all, markdown, paragraphs
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import showing
 from autograder.service.jobs.graders import Graders
@@ -155,18 +155,24 @@ def _recorded(intake: Intake, target: Target, request: Request, head: str | None
     """
     ledger = intake.ledger
     if ledger.is_own(request.commit):
-        raise GraderError(
-            f"{request.commit} was made by the course staff and is not graded; push a commit of your own"
+        own = tell(
+            "{commit} was made by the course staff and is not graded; push a commit of your own",
+            commit=request.commit,
         )
+        raise GraderError(in_all(own, intake.course.feedback.form))
     if head == request.commit:
         intake.receive(_push(ledger, target, request), intake.clock(), source=Source.CI)
     elif not ledger.pushes(target.repository, commit=request.commit, ref=HEADS + target.branch):
         intake.read_record(target)
         if not ledger.pushes(target.repository, commit=request.commit, ref=HEADS + target.branch):
-            raise GraderError(
-                f"{target.remote}: {request.commit} is not the tip of {target.branch} (any more), and no record says "
-                "that it was; the push that came after it has a job of its own"
+            elsewhere = tell(
+                "{repository}: {commit} is not the tip of {branch} (any more), and no record says that it was; the "
+                "push that came after it has a job of its own",
+                repository=target.remote,
+                commit=request.commit,
+                branch=target.branch,
             )
+            raise GraderError(in_all(elsewhere, intake.course.feedback.form))
 
 
 @contextmanager
