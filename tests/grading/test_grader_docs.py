@@ -25,8 +25,8 @@ def code_blocks(document, language):
 
 @pytest.fixture
 def documented_folder(tmp_path):
-    probes, score = code_blocks("writing-an-assignment.md", "python")
-    (settings,) = code_blocks("writing-an-assignment.md", "toml")
+    probes, score, _ = code_blocks("writing-an-assignment.md", "python")
+    settings, *_ = code_blocks("writing-an-assignment.md", "toml")
     course_folder = CourseFolder(tmp_path, probes=probes, score=score)
     course_folder.write("autograder.toml", settings.replace("hidden/a3", "hidden/t"))
     course_folder.write("src/statistics.py", "def mean(x):\n    return x.sum() / len(x)\n")
@@ -45,9 +45,26 @@ def test_the_assignment_written_in_the_guide_grades(documented_folder, body, poi
         assert grader.grade(root).points == points
 
 
+@pytest.mark.parametrize(
+    ("body", "points"),
+    [("x.mean(axis)", 20), ("x.mean(0)", 5), ("x.mean(1)", 15), ("x.mean()", 0)],
+    ids=["right", "first", "second", "everything"],
+)
+def test_the_case_with_parts_in_the_guide_gives_points_for_each(tmp_path, body, points):
+    *_, parts = code_blocks("writing-an-assignment.md", "python")
+    imports = "import probes\n\nfrom autograder.testing import assert_close, case, part\n\n\n"
+    probes = "def mean(x, axis):\n    from src.statistics import mean\n\n    return mean(x, axis)\n"
+    course_folder = CourseFolder(tmp_path, probes=probes, score=imports + parts)
+    course_folder.write("src/statistics.py", "def mean(x, axis):\n    return x.mean(axis)\n")
+    code = f"def mean(x, axis):\n    return {body}\n"
+    root = course_folder.submission("one", **{"src/statistics.py": code})
+    with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
+        assert grader.grade(root).points == points
+
+
 def test_every_key_of_a_report_is_documented():
     text = (DOCS / "report-format.md").read_text()
-    (example,) = code_blocks("report-format.md", "json")
+    example, *_ = code_blocks("report-format.md", "json")
     documented = json.loads(example)
     report = Report("a0", (CaseResult("Task0 - Case1", Verdict.PASSED, 20, 20),)).to_json()
     assert documented.keys() == report.keys()
@@ -59,7 +76,7 @@ def test_every_key_of_a_report_is_documented():
 def test_every_provenance_key_is_documented(documented_folder):
     course_folder = documented_folder
     root = course_folder.submission("one", **{"src/statistics.py": "def mean(x):\n    return x.mean()\n"})
-    (example,) = code_blocks("report-format.md", "json")
+    example, *_ = code_blocks("report-format.md", "json")
     with Grader(load(course_folder.config_file), "a3", config_file=course_folder.config_file) as grader:
         assert grader.grade(root).provenance.keys() == json.loads(example)["provenance"].keys()
 
