@@ -3,6 +3,8 @@
 A race (`autograder.grading.race`) runs a probe of the student and a baseline in turns, on one device. Both times of a
 round have seen the same machine, so the ratio is taken within each round. The median of the rounds is the result, and
 the rounds without the lowest and the highest say how sure it is. A result that the rounds contradict is no verdict.
+Neither is one that holds for the reference too, which runs in the same rounds: then load of the machine, not the
+student's code, is the cause.
 """
 
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ class Timing:
         student: times of the student's code.
         baseline: times of the baseline.
         start: times of what both do before they work, such as starting the device; empty if it was not measured.
+        reference: times of the reference in the student's place; empty if the baseline is that. If they are too long
+            as well, the machine is the cause.
         gave_up: the student's code was so slow that it was ended, or that there were no more rounds.
     """
 
@@ -36,28 +40,29 @@ class Timing:
     student: tuple[float, ...]
     baseline: tuple[float, ...]
     start: tuple[float, ...] = ()
+    reference: tuple[float, ...] = ()
     gave_up: bool = False
 
-    def work(self) -> tuple[list[float], list[float]]:
-        """Return the times of the student's code and of the baseline, without what both do before they work."""
+    def work(self, times: tuple[float, ...]) -> list[float]:
+        """Return times without what everybody does before the work."""
         start = median(self.start) if self.start else 0.0
-        return [seconds - start for seconds in self.student], [seconds - start for seconds in self.baseline]
+        return [seconds - start for seconds in times]
 
-    def ratios(self) -> list[float]:
-        """Return how many times the baseline the student's code took, in each round, sorted."""
+    def ratios(self, times: tuple[float, ...]) -> list[float]:
+        """Return how many times the baseline these times are, in each round, sorted."""
         return sorted(
-            max(student, 0.0) / baseline if baseline > 0 else float("inf")
-            for student, baseline in zip(*self.work(), strict=True)
+            max(own, 0.0) / baseline if baseline > 0 else float("inf")
+            for own, baseline in zip(self.work(times), self.work(self.baseline), strict=True)
         )
 
     @property
     def ratio(self) -> float:
         """How many times the baseline the student's code takes."""
-        return median(self.ratios())
+        return median(self.ratios(self.student))
 
-    def bounds(self) -> tuple[float, float]:
+    def bounds(self, times: tuple[float, ...]) -> tuple[float, float]:
         """Return the lowest and the highest ratio, without a quarter of the rounds at each end."""
-        ratios = self.ratios()
+        ratios = self.ratios(times)
         cut = len(ratios) // 4
         return ratios[cut], ratios[-1 - cut]
 
@@ -67,28 +72,37 @@ class Timing:
         Raises:
             BusyError: the times do not decide that.
         """
-        seconds = median(self.work()[1])
+        seconds = median(self.work(self.baseline))
         if seconds < SHORTEST:
             raise BusyError(
                 f"the baseline of a race worked for {seconds * 1000:.1f} ms at {self.size}, too short to compare; "
                 "grade again; if this stays so, let the probe repeat its work more often"
             )
+        low, high = self.bounds(self.student)
         if self.gave_up:
-            return False
-        low, high = self.bounds()
-        if low <= factor < high and high > SURE * low:
+            low = high = float("inf")
+        elif low <= factor < high and high > SURE * low:
             raise BusyError(
                 f"in the rounds of a race at {self.size} a submission took {low:.2f} to {high:.2f} times the time of "
                 f"the baseline, and {factor:g} times are allowed; stop other programs here, then grade again"
             )
-        return low <= factor
+        if low <= factor:
+            return True
+        slowest = self.bounds(self.reference)[1] if self.reference else 1.0
+        if slowest > factor:
+            raise BusyError(
+                f"in a race at {self.size} the reference took up to {slowest:.2f} times the time of the baseline, and "
+                f"{factor:g} times are allowed; grade again; if this stays so, allow more"
+            )
+        return False
 
     def __str__(self) -> str:
-        student, baseline = (median(times) * 1000 for times in self.work())
-        low, high = self.bounds()
+        student, baseline = (median(self.work(times)) * 1000 for times in (self.student, self.baseline))
+        low, high = self.bounds(self.student)
+        own = f"; the reference {median(self.ratios(self.reference)):.2f} times" if self.reference else ""
         return (
             f"{self.size}: {student:.1f} ms, the baseline {baseline:.1f} ms; "
-            f"{self.ratio:.2f} times ({low:.2f} to {high:.2f} in {len(self.student)} rounds)"
+            f"{self.ratio:.2f} times ({low:.2f} to {high:.2f} in {len(self.student)} rounds){own}"
         )
 
 

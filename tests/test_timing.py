@@ -50,6 +50,16 @@ def test_noise_and_short_times_are_no_verdict(timing):
         result(timing).is_within(2)
 
 
+def test_load_that_slows_the_reference_down_as_well_costs_no_point():
+    slow = (0.5, 0.6, 0.5, 0.6, 0.5, 0.6, 0.5)
+    assert not result(Timing(1, slow, SEVEN, reference=(0.2,) * 7)).is_within(4)
+    with pytest.raises(BusyError, match=r"the reference took up to 6\.00 times"):
+        result(Timing(1, slow, SEVEN, reference=slow)).is_within(4)
+    assert result(Timing(1, slow, SEVEN, reference=slow)).is_within(7)
+    with pytest.raises(BusyError, match=r"the reference took up to 5\.00 times"):
+        result(Timing(1, (9.0,), (0.1,), reference=(0.5,), gave_up=True)).is_within(4)
+
+
 def test_what_both_do_before_they_work_does_not_count():
     timing = Timing("s", (1.3,) * 7, (1.1,) * 7, start=(1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0))
     assert timing.ratio == pytest.approx(3.0)

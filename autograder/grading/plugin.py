@@ -248,10 +248,6 @@ class Student:
             self._within = math.inf
         return value, self._last
 
-    def measured(self) -> None:
-        """Note that the check depends on figures: a sandbox is needed wherever the reference takes this place."""
-        self._asked = True
-
     @property
     def in_sandbox(self) -> bool:
         """Whether probes run in a sandbox, so that there are figures."""

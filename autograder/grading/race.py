@@ -8,8 +8,9 @@ Theory of operation
 The baseline is a probe that runs with the reference, in a sandbox of its own beside the student's. Only the clock of a
 case counts, which runs outside of both. First the student's reply is compared with the baseline's for every size, on
 inputs that are not timed. Then there are rounds. In each of them the student's code and the baseline get the same new
-inputs; who comes first changes from round to round, so that a machine that becomes faster or slower favours nobody. The
-replies of these calls are compared as well: who answers without having done the work answers wrongly.
+inputs, one after the other, so that a machine that becomes faster or slower favours nobody. The student's code comes
+first: the memory of the device cannot hold a result of the baseline for these inputs yet. The replies of these calls
+are compared as well: who answers without having done the work answers wrongly.
 
 Each call is a case of the sandbox, in a process of its own that is killed when it has replied. So no call can remember
 another or work on after its reply, and none finds what an earlier one left in a cache. Within one call the suite's
@@ -22,8 +23,9 @@ A process begins with the import of `src` and the start of the device, which may
 `start` does only that. It is measured in each round too, with the reference, because the student's code could take its
 time there, and that time is subtracted.
 
-If the student's code is too slow, the same race is run with the reference in the student's place, like every check that
-fails. If the times do not decide, this machine is at fault: see `autograder.timing`.
+The reference also runs in the student's place, in the same rounds. If it is too slow as well, or if the times
+contradict each other, this machine is at fault: see `autograder.timing`. So a check that fails is repeated without
+times, for its results alone.
 """
 
 import contextlib
@@ -112,9 +114,6 @@ class Race:
                     lane.compare(size, [self._drawn(draw, size) for _ in range(2)])
             if not lane.depends_on_inputs():
                 raise SuiteError(f"{self._name}: the baseline has one result for all inputs; fix the suite")
-            if measured:
-                # Not earlier: if the results differ, it is enough to repeat the race without times.
-                self._student.measured()
             return RaceResult(tuple(timings), give_up, against, what)
 
     @property
@@ -131,35 +130,28 @@ class Race:
         return inputs if isinstance(inputs, tuple) else (inputs,)
 
     def _timed(self, lane: "_Lane", draw: Draw, size: object, rounds: int, give_up: float) -> Timing:
-        # Correctness comes first, with other inputs than those that are timed.
         inputs = self._drawn(draw, size)
-        expected, baseline = lane.baseline_reply(size, inputs)
-        start = lane.start_seconds(inputs)
-        within = allowed(give_up, baseline, *(start or [0.0]))
-        students, baselines, starts = list[float](), list[float](), list[float]()
+        baseline, starts = lane.baseline_reply(size, inputs)[1], lane.start_seconds(inputs)
+        within = allowed(give_up, baseline, starts[0] if starts else 0.0)
+        students, baselines, references = list[float](), list[float](), list[float]()
         try:
-            actual, _ = lane.student_reply(inputs, within)
-            lane.assert_same(actual, expected)
-            for number in range(rounds):
+            for number in range(rounds + 1):
                 inputs = self._drawn(draw, size)
-                if number % 2:
-                    expected, baseline = lane.baseline_reply(size, inputs)
-                    start = lane.start_seconds(inputs)
-                    actual, student = lane.student_reply(inputs, within)
-                else:
-                    actual, student = lane.student_reply(inputs, within)
-                    start = lane.start_seconds(inputs)
-                    expected, baseline = lane.baseline_reply(size, inputs)
+                actual, student = lane.student_reply(inputs, within)
+                start = lane.start_seconds(inputs)
+                expected, baseline = lane.baseline_reply(size, inputs)
+                reference = lane.reference_seconds(inputs)
                 lane.assert_same(actual, expected)
-                students.append(student)
-                baselines.append(baseline)
-                starts += start
+                if number:  # the first is for the results alone
+                    students.append(student)
+                    baselines.append(baseline)
+                    references += reference
+                    starts += start
         except TooSlowForRaceError:
-            lane.baseline_reply(size, self._drawn(draw, size))  # so that there are two replies
-            students.append(within)
-            baselines.append(baseline)
-            return Timing(size, tuple(students), tuple(baselines), tuple(starts or start), gave_up=True)
-        return Timing(size, tuple(students), tuple(baselines), tuple(starts))
+            baseline = lane.baseline_reply(size, inputs)[1]
+            reference = lane.reference_seconds(inputs)
+            return Timing(size, (within,), (baseline,), tuple(starts), tuple(reference), gave_up=True)
+        return Timing(size, tuple(students), tuple(baselines), tuple(starts), tuple(references))
 
 
 class _Lane:
@@ -202,6 +194,10 @@ class _Lane:
 
     def start_seconds(self, inputs: tuple[object, ...]) -> list[float]:
         return [] if self._start is None else [self._reference(self._start, inputs)[1]]
+
+    def reference_seconds(self, inputs: tuple[object, ...]) -> list[float]:
+        """Return the time of the reference in the student's place, unless it is the baseline."""
+        return [] if self._probe is self._baseline else [self._reference(self._probe, inputs)[1]]
 
     def depends_on_inputs(self) -> bool:
         """Whether there are different replies for each size."""

@@ -185,7 +185,10 @@ def test_a_factor_that_the_race_does_not_measure_is_refused_at_once(tmp_path):
 def test_a_baseline_that_is_too_short_decides_nothing(tmp_path):
     """The case runs again with nothing beside it, while it holds its device, and then no score is given."""
     course_folder = CourseFolder(
-        tmp_path, probes=PROBES.replace("0.06", "0.03"), score=SCORE, settings='devices = ["/dev/null"]\n'
+        tmp_path,
+        probes=PROBES.replace("0.06", "0.03"),
+        score=SCORE.replace("[3, 50]", "[3]"),
+        settings='devices = ["/dev/null"]\n',
     )
     course_folder.write("src/work.py", RIGHT)
     with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
@@ -195,15 +198,11 @@ def test_a_baseline_that_is_too_short_decides_nothing(tmp_path):
 
 
 def test_a_reference_that_is_too_slow_costs_no_student_a_point(tmp_path):
-    """A check that fails for the student is repeated with the reference, in the sandbox, against the same baseline."""
-    slow = "import time\ndef double(x):\n    time.sleep(0.08)\n    return 2 * x\n"
-    course_folder = CourseFolder(
-        tmp_path,
-        probes=PROBES.replace("0.06", "0.02").replace("0.03", "0.005"),
-        score=SCORE.replace("[3, 50]", "[3]"),
-    )
+    """The reference runs in the student's place in each round. If it is too slow there, no score is given."""
+    slow = RIGHT.replace("0.06", "0.2")
+    course_folder = CourseFolder(tmp_path, probes=PROBES, score=SCORE.replace("[3, 50]", "[3]"))
     course_folder.write("src/work.py", slow)
     with Grader(load(course_folder.config_file), "t", config_file=course_folder.config_file) as grader:
         (done,) = grader.grade_many([(course_folder.submission("one", slow), None)], jobs=1)
     assert done.report is None
-    assert "the reference fails Task1 - Case1" in str(done.fault)
+    assert "the reference took up to" in str(done.fault)

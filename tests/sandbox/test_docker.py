@@ -139,7 +139,11 @@ def test_the_wall_wants_an_image(tmp_path: Path) -> None:
 
 def test_what_one_image_compiled_is_not_given_to_another() -> None:
     def key(**provenance: object) -> str:
-        server = SimpleNamespace(name="a1", provenance={"suite_digest": "x", **provenance})
+        server = SimpleNamespace(
+            name="a1",
+            provenance={"suite_digest": "x", **provenance},
+            assignment=SimpleNamespace(build=None),
+        )
         return Server.key(cast(Server, server), "build", {"src/a.cpp": b""})
 
     assert len({key(), key(image={"id": "sha256:1"}), key(image={"id": "sha256:2"})}) == 3

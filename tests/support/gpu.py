@@ -97,7 +97,7 @@ SOLUTIONS = (
         LOOP,
         ("passed", "passed", "wrong"),
         60,
-        "softmax takes more than 25 times as long as torch.softmax for (",
+        "softmax takes more than 30 times as long as torch.softmax for (",
     ),
     Solution("ignores", IGNORES, ("wrong", "wrong", "wrong"), 0),
     Solution("remembers", REMEMBERS, ("passed", "passed", "wrong"), 60),
