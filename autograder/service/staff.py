@@ -323,7 +323,9 @@ class Staff:
         if not before.pushes:
             notes.append(f"note: no repository of {target.student} has pushed to {assignment} yet")
         if kind is AdjustmentKind.USE and after.score is None:
-            notes.append(f"note: {commit[:10]} has no report yet; it is graded now")
+            notes.append(
+                f"note: {commit[:10]} has no report yet; it is graded if the repository still has it"
+            )
         if before.open:
             notes.append(f"note: which score counts is open: {before.open}")
         if dry_run:
@@ -397,9 +399,10 @@ class Staff:
     def _choices(self, target: Target) -> Iterator[Choice]:
         """Yield the commits of one repository that can count, newest first."""
         stands = standing(self.ledger, self.course, target)
-        in_time: dict[str, list[RecordedPush]] = {commit: [] for commit in stands.counting}
+        commits = stands.chosen if stands.chosen_by_staff else stands.counting
+        in_time: dict[str, list[RecordedPush]] = {commit: [] for commit in commits}
         for judged in reversed(stands.pushes):
-            if judged.counts:
+            if judged.counts and judged.push.commit in in_time:
                 in_time[judged.push.commit].append(judged.push)
         jobs = self.ledger.jobs(repository=target.repository, assignment=target.assignment)
         last = {job.commit: job for job in sorted(jobs, key=lambda job: job.attempt)}

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from autograder.ledger import (
     TRANSITIONS,
+    AdjustmentKind,
     Conflict,
     Cutoffs,
     IllegalTransition,
@@ -26,6 +27,7 @@ from autograder.ledger import (
     job_id,
     scores,
 )
+from autograder.ledger.adjustments import in_force
 from autograder.ledger.scores import Candidate
 from tests.support import postgres
 from tests.support.ledgers import MAIN, NOON, Clock, commit, problems, report, repository
@@ -145,6 +147,25 @@ class LedgerMachine(RuleBasedStateMachine):
         cutoff = NOON + timedelta(minutes=after)
         found = self.ledger.current_scores("a0", policy, Cutoffs(cutoff))
         assert {s.repository: s.points for s in found} == self.expected(cutoff, policy)
+
+    @rule(student=STUDENTS, points=st.integers(-5, 5))
+    def adjust(self, student, points):
+        self.clock.after(minutes=1)
+        self.ledger.add_adjustment(
+            repository(student), "a0", AdjustmentKind.POINTS, points=points, who="okafor", why="a test"
+        )
+
+    @rule(student=STUDENTS, number=st.integers(1, 4))
+    def undo(self, student, number):
+        before = in_force(self.ledger.adjustments())
+        try:
+            self.ledger.add_adjustment(
+                repository(student), "a0", AdjustmentKind.UNDO, undoes=number, who="okafor", why="a test"
+            )
+        except (Conflict, Unknown):
+            assert in_force(self.ledger.adjustments()) == before
+        else:
+            assert in_force(self.ledger.adjustments()) == tuple(each for each in before if each.id != number)
 
     def expected(self, cutoff, policy):
         """Return the points by repository, computed in the plainest way."""

@@ -7,6 +7,7 @@ import pytest
 
 from autograder.course.standing import standing
 from autograder.ledger import AdjustmentKind, JobState
+from autograder.service.staff import Staff
 from tests.support.desk import Desk
 from tests.support.ledgers import problems
 from tests.support.university import HALF, University
@@ -177,6 +178,8 @@ def test_the_commit_that_staff_choose_counts(desk):
     assert f"**Your score is 100 / 100.** Grading gave 100 / 100 to commit `{first[:10]}`." in above
     assert f"The course staff chose commit `{first[:10]}`: her mail of 3 May." in above
     assert "| Total | 40 |" in text  # of the newest push
+    staff = Staff(desk.ledger, desk.course, desk.intake, "okafor")
+    assert [choice.commit for choice in staff.choices("t")] == [first]  # a regrade grades what counts
 
 
 @pytest.mark.parametrize("desk", [TIMES], indirect=True)
