@@ -98,7 +98,8 @@ def _table(book: "Gradebook") -> list[str]:
 
     if len(book.assignments) == 1:
         rows = files.long_rows(book, book.assignments[0])
-        numbers = {"points", "max points", "graded", "late days", "penalty", "attempt", *rows[0][20:]}
+        numbers = {"points", "max points", "graded", "late days", "penalty", "attempt"}
+        numbers.update(book.cases.get(book.assignments[0], ()))
     else:
         rows = files.short_rows(book)
         numbers = {*book.assignments, "total %"}

@@ -69,7 +69,7 @@ class Entry:
         return self.result.points
 
     @property
-    def added_up(self) -> int | None:
+    def in_total(self) -> int | None:
         """The points that totals and exports use; None if the assignment is left out of them.
 
         Without a push that counts these are 0, from the moment at which no push can count any more.
@@ -350,7 +350,7 @@ def _total(
     """Return the weighted mean of what is added up, in percent with two digits; None if there is nothing to add up."""
     earned = whole = Fraction(0)
     for name, entry in entries.items():
-        points, of = entry.added_up, entry.result.max_points or worth[name]
+        points, of = entry.in_total, entry.result.max_points or worth[name]
         if points is not None and of:
             earned += weights[name] * Fraction(points, of)
             whole += weights[name]

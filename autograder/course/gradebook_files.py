@@ -74,6 +74,7 @@ def _received(book: Gradebook, entry: Entry) -> str:
 DETAILS: dict[str, Callable[[Gradebook, Entry], Cell]] = {
     "points": lambda _, entry: entry.points,
     "max_points": lambda book, entry: entry.result.max_points or book.max_points[entry.assignment] or None,
+    "in_total": lambda _, entry: entry.in_total,
     "state": lambda _, entry: entry.state.value,
     "graded": lambda _, entry: entry.result.graded,
     "late": lambda _, entry: _late(entry),
@@ -132,7 +133,7 @@ def short(entry: Entry) -> str:
 
 def long_rows(book: Gradebook, assignment: str) -> list[list[str]]:
     """Return a table with everything about one assignment; the first row has the titles."""
-    shown = [name for name in DETAILS if name not in ("repository", "policy")]
+    shown = [name for name in DETAILS if name not in ("in_total", "repository", "policy")]
     cases = book.cases.get(assignment, ())
     rows = [["id", "name", "section", "team", *(name.replace("_", " ") for name in shown), *cases]]
     for row in book.rows:
@@ -212,7 +213,6 @@ def _entry(book: Gradebook, entry: Entry) -> dict[str, Any]:
     result, extension = entry.result, entry.extension
     data: dict[str, Any] = {name: of(book, entry) for name, of in DETAILS.items()}
     data |= {
-        "added_up": entry.added_up,
         "late_seconds": int(result.late.total_seconds()),
         "late_days": result.late_days,
         "penalty": result.penalty,
@@ -407,4 +407,4 @@ def _canvas_column(book: Gradebook, assignment: str, title: str) -> str:
 
 
 def _points(entry: Entry) -> Cell:
-    return "" if entry.added_up is None else entry.added_up
+    return "" if entry.in_total is None else entry.in_total

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from autograder import config
+from autograder.cli.tables import width
 from autograder.course import gradebook_files as files
 from autograder.course.course import Course
 from autograder.course.gradebook import State, gradebook
@@ -183,7 +184,7 @@ def test_the_states_of_an_entry(dls):
         "2026004": ("late", None),
     }
     entries = [row.entries["a0"] for row in made.rows]
-    assert [entry.added_up for entry in entries] == [None, None, 0, 0]  # nobody can push any more
+    assert [entry.in_total for entry in entries] == [None, None, 0, 0]  # nobody can push any more
     (dls.folder / "extensions.csv").write_text("student,assignment,closes\n2026004,a0,someday\n")
     assert shown(book(dls))["2026004"] == ("undecided", None)
 
@@ -299,6 +300,7 @@ def test_csv_has_everything_and_no_formula(graded):
         "team": "",
         "a0 points": "75",
         "a0 max_points": "100",
+        "a0 in_total": "75",
         "a0 state": "counts",
         "a0 graded": "80",
         "a0 late": "2 hours 2 minutes",
@@ -320,7 +322,7 @@ def test_csv_has_everything_and_no_formula(graded):
         "note": "",
     }
     assert rows[3]["name"] == "'=1+1"
-    assert (rows[1]["a0 points"], rows[1]["a0 state"]) == ("", "no push")
+    assert [rows[1][f"a0 {name}"] for name in ("points", "in_total", "state")] == ["", "0", "no push"]
     assert (rows[4]["note"], rows[2]["a0 state"]) == ("not in the roster", "excused")
     assert "a0 Task0 - Case1" not in files.csv_text(book(graded))
 
@@ -350,7 +352,7 @@ def test_json_has_everything(graded):
     assert (adjustment["kind"], adjustment["points"], adjustment["who"]) == ("points", 5, "okafor")
     assert len(entry["why"]) == 2
     assert data["students"][1]["assignments"]["a0"]["points"] is None
-    assert data["students"][1]["assignments"]["a0"]["added_up"] == 0
+    assert data["students"][1]["assignments"]["a0"]["in_total"] == 0
 
 
 def rows_of(text):
@@ -419,6 +421,8 @@ def test_the_table_of_one_assignment_says_how_it_came_about(graded):
     for text in ("75", "2 hours 2 minutes", "added 5 (=HYPERLINK(1))", commit("late")[:10], "hook"):
         assert text in lines[1]
     assert lines[0].endswith("Task0 - Case1  Task0 - Case2  Task0 - Case3")
+    assert lines[1].split()[-3:] == ["80", "0", "0"]
+    assert width(lines[1]) == width(lines[0])  # aligned to the right
 
 
 @pytest.mark.parametrize("name", ["grades.csv", "grades.xlsx", "grades.json", "grades.txt"])

@@ -550,7 +550,7 @@ def test_grades_can_be_downloaded(grades, semester):
     assert response.headers["content-disposition"] == 'attachment; filename="grades-a0.csv"'
     header, first, *_ = response.text.splitlines()
     assert header.startswith("\ufeffid,name,")
-    assert first.startswith("1,王小明,ann,,1班,,80,100,counts,80,")
+    assert first.startswith("1,王小明,ann,,1班,,80,100,80,counts,80,")
     assert grades.get("/grades.csv", params={"a": "a9"}).status_code == 404
 
 
