@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -161,6 +162,19 @@ def _shown(output):
     )
 
 
+class _Message:
+    """What pytest shows of a failure: here one line, which the summary repeats."""
+
+    def __init__(self, text):
+        self.reprcrash = SimpleNamespace(message=text)
+
+    def __str__(self):
+        return self.reprcrash.message
+
+    def toterminal(self, tw):
+        tw.line(str(self), red=True)
+
+
 def _lost(item, ended, seconds, duration):
     """Return the reports of a test whose process ended before the test did, or had to be ended."""
     if ended is None:
@@ -176,7 +190,7 @@ def _lost(item, ended, seconds, duration):
         message = (
             f"the process of this test ended with status {ended} before the test did: see what it printed"
         )
-    for when, outcome, text in (("call", "failed", message), ("teardown", "passed", None)):
+    for when, outcome, text in (("call", "failed", _Message(message)), ("teardown", "passed", None)):
         yield pytest.TestReport(
             nodeid=item.nodeid,
             location=item.location,

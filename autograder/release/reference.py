@@ -277,7 +277,7 @@ def _works(folder: Path, wheel: Path, settings: Config, sources: dict[str, bytes
         checkout,
         keep | extension_caches(settings) | {"PYTHONPATH": str(installed)},
     )
-    passed = re.search(r"^(\d+) passed in ", done.stdout, re.MULTILINE)
+    passed = re.search(r"^(?:=+ )?(\d+) passed in ", done.stdout, re.MULTILINE)
     if done.returncode or passed is None:
         raise NotReady(
             f"{', '.join(tests)} does not pass with {wheel.name}:\n{(done.stdout + done.stderr)[-3000:]}"
