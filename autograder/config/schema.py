@@ -167,7 +167,7 @@ class AssignmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         given: glob patterns of files under the reference that replace the student's.
         data: glob patterns of files in src/ that may be data. All other files must be text in UTF-8.
         plugins: pytest plugins that the suite uses, by module name.
-        devices: device nodes that student code may use, such as /dev/nvidia0.
+        devices: device nodes that student code may use, such as /dev/nvidia0; one submission at a time on each.
         timeout: seconds of student code per case, unless the case sets its own.
         points: what the cases together must be worth, without extra credit; 0: any sum.
         limits: what one case may use, see below.
