@@ -401,6 +401,32 @@ def test_a_job_with_its_report(client, semester):
     assert "sha256" in text
 
 
+def test_a_report_with_titles_and_extra_credit(client, semester):
+    semester.push("one")
+    job = semester.run("one")
+    cases = (
+        CaseResult("Task0 - Case1", Verdict.WRONG, 30, 100, "no"),
+        CaseResult("Task0 - Case2", Verdict.PASSED, 5, 0),
+    )
+    facts = {"titles": {"Task0 - Case1": {"en": "A layer <b>"}}, "extra": {"Task0 - Case2": 5}}
+    semester.ledger.add_report(job.id, Report("a0", cases, facts))
+    semester.ledger.move(job.id, JobState.FINAL)
+    response = client.get(f"/jobs/{job.id}")
+    text = text_of(response)
+    assert "Task0 - Case1: A layer &lt;b&gt;" in response.text
+    assert "30 / 100" in text
+    assert "Task0 - Case2 5 / +5" in text
+    assert "Total 35 / 100" in text
+
+
+def test_more_than_a_case_is_worth_is_no_report(semester):
+    semester.push("one")
+    job = semester.run("one")
+    cases = (CaseResult("Task0 - Case1", Verdict.PASSED, 6, 0),)
+    with pytest.raises(LedgerError, match="Task0 - Case1 has 6 of 5 points"):
+        semester.ledger.add_report(job.id, Report("a0", cases, {"extra": {"Task0 - Case1": 5}}))
+
+
 def test_links_lead_somewhere(client, semester):
     semester.push("one")
     semester.grade("one", 80)
