@@ -279,7 +279,7 @@ class Handout:
         file = self._course.config.path(settings.authorized_keys_file)
         base = Path(self._course.config.base(self._host).removeprefix("file://"))
         if ssh_access.install(self._keys, self._host, base, file):
-            self.notes.append(f"{file}: {len(self._keys.lines)} keys of students")
+            self.notes.append(f"{file}: written; students with a key: {len(self._keys.logins)}")
 
     def _safely(self, recipient: Recipient) -> Handed:
         try:
@@ -299,6 +299,9 @@ class Handout:
             return Handed(recipient, state, tuple(did), tuple(missing))
         missing += writes.protect(api, name.owner, name.name, self._branches)
         did += self._reports_pushes(api, name, missing)
+        if not there and self._kind.is_folder:  # git has replaced its file of settings meanwhile
+            path = path_of(api, name.owner, name.name)
+            give(path, path.parent)
         granted = writes.grant(api, name.owner, name.name, recipient.logins)
         invited = set(granted.invited)
         did += [f"{login} {'is invited' if login in invited else 'may write'}" for login in granted.added]

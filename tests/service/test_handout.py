@@ -1,6 +1,7 @@
 """Handing out: a repository for each student, complete, safe to repeat, and to which that student alone may write."""
 
 import json
+import os
 import shutil
 import subprocess
 from datetime import datetime, timezone
@@ -181,6 +182,16 @@ def feedback(place, graded, attempt=1):
         when=datetime(2026, 9, 1, tzinfo=timezone.utc),
     )
     assert done.changed
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another account")
+def test_a_repository_belongs_to_the_account_of_git(place):
+    host = place.folder / "host"
+    os.chown(host, 4711, 4712)
+    place.hand_out("ann")
+    found = {path.stat()[4:6] for path in [place.bare().parent, place.bare(), *place.bare().rglob("*")]}
+    assert found == {(4711, 4712)}
+    assert place.course.spool().stat()[4:6] == (4711, 4712)
 
 
 def test_it_goes_on_after_a_repository_that_fails(place):
