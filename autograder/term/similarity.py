@@ -11,8 +11,12 @@ weight of all grams of the one who has less. It says where to look, and decides 
 """
 
 import hashlib
+import signal
+import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -30,6 +34,7 @@ WINDOW = 8
 LEAST_GRAMS = 10  # who has fewer is compared as if it were so many: a few lines are no evidence
 MAX_FILE_BYTES = 200_000
 MAX_BYTES = 1_000_000  # of the sources of one submission
+MAX_SECONDS = 20.0  # of a processor, for reading one submission; 1 MB of usual code takes 4
 COLUMNS = 8192  # grams that are multiplied at a time
 _NAME, _NUMBER, _TEXT = "name", "0", "text"
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
@@ -177,6 +182,7 @@ def _read(
 ) -> tuple[list[Source], list[tuple[str, str]]]:
     """Return the sources of a side that differ from the starter, and which files are left out, with the reason."""
     sources, left_out, total = [], [], 0
+    ends = time.process_time() + MAX_SECONDS
     for path, content in sorted(side.files.items()):
         if starter.get(path) == content or _lexer(path) is None:
             continue
@@ -184,12 +190,45 @@ def _read(
         if len(content) > MAX_FILE_BYTES or total > MAX_BYTES:
             left_out.append((path, "too large to compare"))
             continue
-        source = _source(path, content, vocabulary)
+        try:
+            with _bounded(ends - time.process_time()):
+                source = _source(path, content, vocabulary)
+        except _TooSlow:
+            left_out.append((path, "takes too long to read"))
+            continue
         if source is None:
             left_out.append((path, "not text in UTF-8"))
         else:
             sources.append(source)
     return sources, left_out
+
+
+class _TooSlow(Exception):
+    """The time is over."""
+
+
+@contextmanager
+def _bounded(seconds: float) -> Iterator[None]:
+    """Raise `_TooSlow` after some seconds of a processor: there is text for which the tokens take hours.
+
+    Only the main thread of a program can be interrupted; in another one there is no bound.
+    """
+    if seconds <= 0:
+        raise _TooSlow
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise _TooSlow
+
+    before = signal.signal(signal.SIGPROF, end)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _files(side: Side, starter: Mapping[str, bytes]) -> bytes:

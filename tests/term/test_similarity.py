@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from autograder.cli import main
+from autograder.term import similarity
 from autograder.term.similarity import Side, compare
 from autograder.term.similarity_pages import pages
 from tests.term.test_collection import before, collect, desk  # noqa: F401 (a fixture)
@@ -148,6 +149,14 @@ def test_what_cannot_be_compared_is_named():
     ]
     assert found.pairs == []
     assert compare([], {}).pairs == []
+
+
+def test_text_that_takes_hours_is_left_out(monkeypatch):
+    monkeypatch.setattr(similarity, "MAX_SECONDS", 0.5)
+    slow = {f"src/{name}.cpp": b"/" * 150_000 for name in "abc"}
+    found = compare([Side("eve", slow), side("ann", COPIED), side("bob", COPIED, "x")], {})
+    assert found.left_out == [(0, path, "takes too long to read") for path in slow]
+    assert len(found.pairs) == 1
 
 
 def test_two_of_an_earlier_term_are_no_pair():
