@@ -1,6 +1,7 @@
 """One course: which repository belongs to which assignment and student, and when its pushes count.
 
 course     the resolved configuration: targets, credentials, deadlines
+rules      which keys of the configuration a running service takes without a restart
 deadline   whether a push is early, on time, in grace or late
 late       what late days cost, and how many cost nothing
 limits     how many pushes are graded per hour and per day

@@ -6,6 +6,7 @@ changed while the service runs. A secret is never kept, logged or shown.
 
 import os
 import re
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -13,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from autograder.config import Config, HostConfig
+from autograder.config import Config, HostConfig, load
 from autograder.config.schema import QueueName
 from autograder.config.secrets import (
     ADMIN_TOKEN_VARIABLE,
@@ -25,6 +26,7 @@ from autograder.config.secrets import (
     staff_token,
 )
 from autograder.config.times import DeadlineError
+from autograder.course import rules
 from autograder.course.deadline import (
     Deadline,
     Decision,
@@ -128,6 +130,9 @@ class Course:
             else None
         )
         self._compared: dict[str, tuple[Extensions, Roster, Extensions]] = {}
+        self._reading = threading.Lock()
+        self._seen = _appearance(config.file)
+        self._not_in_force: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, config: Config) -> "Course":
@@ -137,6 +142,36 @@ class Course:
             GraderError: something in the configuration is not allowed.
         """
         return cls(config)
+
+    # the configuration file -----------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take the rules of the configuration file, if it has changed; see `course.rules`.
+
+        `not_in_force` returns what is not taken. While the file has a mistake, the rules of before hold.
+        """
+        with self._reading:
+            seen = _appearance(self.config.file)
+            if seen is None or seen == self._seen:
+                return
+            self._seen = seen
+            try:
+                written = load(Path(self.config.file))
+                fresh = Course(rules.merged(self.config, written))
+            except GraderError as error:
+                self._not_in_force = (f"{error}; until this is corrected, the configuration of before holds",)
+                return
+            self._not_in_force = tuple(
+                f"{written.where(*key.split('.'))} has changed since the service started; start it again"
+                for key in rules.not_in_force(fresh.config, written)
+            )
+            # In one step, since other threads read meanwhile.
+            kept = ("_apps", "_reading", "_seen", "_not_in_force")
+            self.__dict__.update({name: item for name, item in vars(fresh).items() if name not in kept})
+
+    def not_in_force(self) -> list[str]:
+        """Return a line for each change of the configuration file that this process has not taken."""
+        return list(self._not_in_force)
 
     # repositories ---------------------------------------------------------------------------------------
 
@@ -842,6 +877,15 @@ class Course:
 
     def _file(self, path: str) -> Path | None:
         return self.config.path(path) if path else None
+
+
+def _appearance(file: str) -> tuple[int, ...] | None:
+    """Return what changes when a file changes; None if there is no file."""
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _in_folder(base: str) -> bool:

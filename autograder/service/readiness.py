@@ -277,10 +277,16 @@ class Watch:
     Args:
         config_file: of the course.
         queues: the queues that the workers of this machine serve.
+        further: returns problems of this process that only it knows.
     """
 
-    def __init__(self, config_file: Path, queues: Collection[QueueName]) -> None:
-        self._config_file, self._queues = config_file, queues
+    def __init__(
+        self,
+        config_file: Path,
+        queues: Collection[QueueName],
+        further: Callable[[], list[str]] = list,
+    ) -> None:
+        self._config_file, self._queues, self._further = config_file, queues, further
         self._found: list[str] | None = None
         self._grader: Grader | None = None
         self._file: Path | None = None
@@ -315,6 +321,7 @@ class Watch:
         while not self._stop.is_set():
             try:
                 found = problems(self._config_file, queues=self._queues, make=self._made)
+                found += [problem for problem in self._further() if problem not in found]
             except Exception:  # noqa: BLE001 (logged; the thread must go on)
                 LOG.exception("the course could not be tried")
                 found = ["the course could not be tried, see the log"]

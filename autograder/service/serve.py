@@ -144,7 +144,11 @@ def run(
         front = Web(shared, listen, metrics, signals, checks) if web else None
         if front is not None:
             stack.callback(front.stop)  # called after the workers stopped: pushes are recorded until then
-        watch = None if child else readiness.Watch(config_file, queues if workers else ())
+        watch = (
+            None
+            if child
+            else readiness.Watch(config_file, queues if workers else (), shared.course.not_in_force)
+        )
         worker = Worker(shared, queues, metrics, identity, watch) if identity is not None else None
         if watch is not None:
             stack.callback(watch.stop)

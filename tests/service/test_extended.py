@@ -263,3 +263,25 @@ def test_an_extension_of_a_push_that_was_graded_is_shown_without_waiting_for_the
             assert "Your score is" not in university.text()
     finally:
         processes.end()
+
+
+def test_a_running_service_takes_a_new_deadline_for_everybody(folder):
+    university = University(folder, assignment='zone = "UTC"\ncloses = "2026-09-15 23:59"\n')
+    processes = Processes(university)
+    config = university.config_file
+    try:
+        with university.parts() as parts:
+            processes.start("--listen", "127.0.0.1:0", before=OFTEN + NO_LOOKS)
+            late = parts.intake.receive(university.push(), LATE).job.id
+            assert settled(parts, late) is JobState.FINAL
+            assert parts.ledger.job(late).reason == "not graded: late"
+            config.write_text(config.read_text().replace("2026-09-15", "2026-09-20"))
+            until(lambda: "in time for the deadline, Sun 20 Sep 2026" in university.text())
+            assert university.score() == 100
+            config.write_text(config.read_text().replace("2026-09-20", '2026-09-30"'))
+            until(lambda: "the configuration of before holds" in str(university.log()))
+            again = parts.intake.receive(university.push(HALF), LATE).job.id
+            assert settled(parts, again) is JobState.FINAL
+            assert university.score() == 40
+    finally:
+        processes.end()

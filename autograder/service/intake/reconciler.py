@@ -83,9 +83,9 @@ class Reconciler:
     _shown_all: bool = False
     _list_at: float = 0.0
     _showing: dict[tuple[RepositoryName, bool], "_Wait"] = field(default_factory=dict)
-    _changed: datetime | None = None  # when the extensions or the roster changed
+    _changed: datetime | None = None  # when the rules, the extensions or the roster changed
     _looked_at_all: bool = False
-    _people: object = None
+    _rules: object = None
     _told: set[str] = field(default_factory=set)
 
     def start(self) -> None:
@@ -310,12 +310,14 @@ class Reconciler:
 
     def _repair(self) -> None:
         self.repair()
-        people = self.intake.course.extensions(), self.intake.course.roster()
-        if people != self._people:
+        course = self.intake.course
+        course.refresh()
+        rules = course.config.assignments, course.config.course, course.extensions(), course.roster()
+        if rules != self._rules:
             self.grade_what_counts()
-            if self._people is not None:  # at the start, all repositories are looked at anyway
+            if self._rules is not None:  # at the start, all repositories are looked at anyway
                 self._changed = self.clock()
-            self._people = people
+            self._rules = rules
         for problem in self.problems():
             LOG.error("a disk is nearly full", extra={"reason": problem})
 

@@ -133,6 +133,7 @@ class Pipeline:
         """
         with about(job=job_id, worker=self.worker, push=self._push_of(job_id)):
             try:
+                self.course.refresh()
                 job = self.ledger.job(job_id)
                 if job.state not in OPEN:
                     return _settled_meanwhile(f"the job is {job.state.value}")
