@@ -413,7 +413,7 @@ def test_a_report_with_titles_and_extra_credit(client, semester):
     semester.ledger.move(job.id, JobState.FINAL)
     response = client.get(f"/jobs/{job.id}")
     text = text_of(response)
-    assert "Task0 - Case1: A layer &lt;b&gt;" in response.text
+    assert "<bdi>Task0 - Case1</bdi>: <bdi>A layer &lt;b&gt;</bdi>" in response.text
     assert "30 / 100" in text
     assert "Task0 - Case2 5 / +5" in text
     assert "Total 35 / 100" in text
