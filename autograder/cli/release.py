@@ -121,6 +121,8 @@ def _starter_command(assignment: str) -> click.Command:
         settings = config.load(config_file)
         made = starter.build(settings, assignment)
         _say(f"{assignment}: {len(made.files)} files, {sum(map(len, made.files.values())) / 1000:.0f} kB")
+        if not settings.course.contact:
+            _say("no contact is set, so handouts say whom to ask in general words; set contact in [course]")
         if made.carried:
             solved = ", ".join(f"{path} of {other}" for path, other in made.carried.items())
             _say(f"solved, because its code needs them: {solved}")

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from autograder.cli import main
 from tests.support.githost import git
-from tests.support.staff import SETTINGS, TOY, WORK, Staff
+from tests.support.staff import ENGLISH, SETTINGS, TOY, WORK, Staff
 
 
 def release(staff, to, *options, assignment="t"):
@@ -53,6 +53,22 @@ def test_a_starter_is_handed_out_twice_as_the_same_commit(tmp_path, out):
     (tmp_path / "again").mkdir()
     release(staff, tmp_path / "again")
     assert git(tmp_path / "again", "rev-parse", "HEAD") == git(out, "rev-parse", "HEAD")
+
+
+def test_a_contact_that_is_not_set_is_said(tmp_path):
+    staff = Staff(tmp_path / "staff")
+    assert "set contact in [course]" in release(staff, tmp_path / "without").stderr
+    text = staff.config_file.read_text()
+    staff.config_file.write_text(
+        '[course]\ncontact = "help@course.example"\n' + text.replace('course = "test"\n', "")
+    )
+    assert "set contact" not in release(staff, tmp_path / "with").stderr
+
+
+def test_a_table_of_cases_that_is_not_that_of_the_suite_is_refused(tmp_path, out):
+    staff = Staff(tmp_path / "staff")
+    staff.write("docs/assignment.md", f"{ENGLISH}\n| Task1 - Case1 | 99 |\n")
+    refused(staff, out, "the table of cases in docs/assignment.md is not that of the suite: Task1 - Case")
 
 
 def test_a_folder_that_cannot_be_made_is_refused_before_anything_is_proven(tmp_path):
