@@ -124,6 +124,7 @@ def check(
     for name in chosen:
         found += _of_assignment(roster, name, known[name])
         if ledger is not None:
+            found += _adjusted(course, ledger, name, known[name])
             found += _found_by_us(ledger, name, known[name])
             found += _identical(course, ledger, name, known[name])
     if ask_hosts and any(KINDS[host.kind].is_folder for host in course.config.hosts.values()):
@@ -203,6 +204,19 @@ def _of_assignment(roster: Roster, name: str, known: _Known) -> Iterator[Finding
         yield Finding("no push", "no student has pushed yet", name)
     elif silent:
         yield Finding("no push", "have not pushed yet", name, silent)
+
+
+def _adjusted(course: Course, ledger: Ledger, name: str, known: _Known) -> Iterator[Finding]:
+    """Name the repositories that never pushed, whose score staff adjusted, and whose student is nobody."""
+    branch = course.config.assignment(name).branch
+    found = []
+    for repository in {each.repository for each in ledger.adjustments(name)} - set(known.owners):
+        target = course.target(repository, branch)
+        if target is None or not course.people(target):
+            found.append(repository)
+    if found:
+        text = "staff adjusted a score, and nobody in the roster has the name; see autograder adjust --list"
+        yield Finding("nobody", text, name, repositories=tuple(sorted(found)), problem=True)
 
 
 def _found_by_us(ledger: Ledger, name: str, known: _Known) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import pytest
 
 from autograder import config
 from autograder.course.course import Course
-from autograder.ledger import Source
+from autograder.ledger import AdjustmentKind, RepositoryName, Source
 from autograder.service import roster_check
 from tests.support.classroom import FILE, HOST, ROSTER, Class
 from tests.support.ledgers import commit
@@ -65,6 +65,16 @@ def test_a_repository_of_nobody_is_a_problem(dls):
     text = "nobody in the roster has the name that these repositories have; correct the roster"
     assert found[0] == ("nobody", True, f"a0: {text}: {HOST}/dls/a0-eve")
     assert "ada" not in str(found[1:-1])
+
+
+def test_an_adjustment_of_nobody_is_a_problem(dls):
+    for student in ("ann", "eve"):
+        name = RepositoryName(HOST, "dls", f"a0-{student}")
+        dls.ledger.add_adjustment(name, "a0", AdjustmentKind.SET, points=5, who="x", why="y")
+    (first, *_) = checked(dls, ask_hosts=False, assignments=["a0"])
+    assert first[:2] == ("nobody", True)
+    assert first[2].startswith("a0: staff adjusted a score, and nobody in the roster has the name")
+    assert first[2].endswith(f": {HOST}/dls/a0-eve")
 
 
 def test_members_of_a_team_share_a_repository(dls):
