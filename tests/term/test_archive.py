@@ -237,3 +237,22 @@ def test_there_is_no_incomplete_archive(desk, monkeypatch, tmp_path):
     with pytest.raises(GraderError, match="No space left"):
         archive.write(config, desk.university.config_file, tmp_path / "x.zip", before(days=-30))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_ledger_on_either_database_is_archived(folder, new_url):
+    university = University(folder, url=new_url)
+    with university.parts() as parts:
+        belonging.require_secret(parts.config, parts.ledger)
+        desk = Desk(university, parts, folder / "work")
+        desk.run(desk.push(RIGHT))
+        file = folder / "x.zip"
+        result = run("course", "archive", "--to", file, "--config", university.config_file)
+        assert result.exit_code == 0, result.output
+        assert checked(file) == (0, [])
+        arguments = ("course", "new-term", "--archive", file, "--dry-run", "--config", university.config_file)
+        result = run(*arguments)
+    assert result.exit_code == 0, result.output
+    on_postgresql = new_url.startswith("postgresql")
+    assert (
+        "create an empty database, and write its URL in place of postgresql" in result.output
+    ) == on_postgresql
