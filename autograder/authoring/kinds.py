@@ -85,5 +85,32 @@ cpp = "src/@module@_ext"               # the program builds it; students write @
 """,
     tools=("pybind11",),
 )
-BY_NAME = {"numpy": NUMPY, "plain": PLAIN, "cpp": CPP}
+CUDA = Kind(
+    "cuda",
+    "torch on a GPU",
+    "Softmax on a GPU",
+    "@module@.py",
+    ("numpy", "torch"),
+    (
+        CaseText(40, "values, shape, dtype and device", "数值、形状、dtype 和设备"),
+        CaseText(20, "numbers of 1e4", "大到 1e4 的数"),
+        CaseText(
+            40,
+            "the time, against `torch.softmax` on the same device",
+            "在同一设备上与 `torch.softmax` 比较用时",
+        ),
+    ),
+    "large",
+    tables="""timeout = 60
+queue = "gpu"                         # graded by: autograder worker --queues gpu
+@devices@
+""",
+    more="""
+[assignments.@assignment@.limits]
+limit_address_space = false           # CUDA reserves a very large address space
+memory_bytes = 8_589_934_592          # of the host; CUDA needs some GB of it
+processes = 256                       # CUDA starts threads
+""",
+)
+BY_NAME = {"numpy": NUMPY, "plain": PLAIN, "cpp": CPP, "cuda": CUDA}
 """The kinds by the option that chooses them; `numpy` is the default."""

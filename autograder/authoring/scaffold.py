@@ -24,6 +24,7 @@ LINES = {
     "pytest": "pytest>=8.2,<10",
     "pytest-timeout": "pytest-timeout>=2.3,<3",
 }
+DEVICES = ["/dev/nvidia0", "/dev/nvidiactl", "/dev/nvidia-uvm"]
 TOOLS = ("pytest", "pytest-timeout")
 DEFAULT_HANDOUTS = ("README.md",)
 
@@ -179,6 +180,7 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
         "task": f"Task{number}",
         "title": title,
         "file": file,
+        "devices": _devices(),
         "tests": f"test_{module}.py",
         "packages": f"the standard library and {listed}" if listed else "the standard library",
         "packages_zh": "标准库" + "".join(f"、`{package}`" for package in kind.packages),
@@ -189,6 +191,14 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
         )
         + "\n",
     }
+
+
+def _devices() -> str:
+    """Return the line with the devices of a GPU. Where there is none, the CPU stands for it."""
+    real = json.dumps(DEVICES)
+    if Path(DEVICES[0]).exists():
+        return f"devices = {real}"
+    return f'# devices = {real}\ndevices = ["/dev/null"]              # no GPU here: the CPU stands for it'
 
 
 def _tables(

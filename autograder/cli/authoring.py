@@ -18,7 +18,11 @@ _Command = Callable[..., None]
 
 def _kind_options(command: _Command) -> _Command:
     """Add the options that choose a kind of assignment. Without one, it is about NumPy."""
-    for name, about in (("cpp", "C++ that Python calls"), ("plain", "Python without packages")):
+    for name, about in (
+        ("cuda", "torch on a GPU, with a case for speed"),
+        ("cpp", "C++ that Python calls"),
+        ("plain", "Python without packages"),
+    ):
         command = click.option(f"--{name}", "kind", flag_value=name, help=f"An assignment about {about}.")(
             command
         )
