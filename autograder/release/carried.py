@@ -6,7 +6,7 @@ package in whose folder it lies.
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import PurePosixPath
 
 from autograder.config import Config
@@ -71,17 +71,16 @@ def still_open(settings: Config, assignment: str, now: datetime) -> list[str]:
     deadline = course.deadline(assignment)
     if deadline.closes is None:
         return ["everybody: it has no deadline"]
-    longer = deadline.grace + timedelta(days=getattr(settings.assignment(assignment), "late_days_allowed", 0))
-    if now <= deadline.closes + longer:
-        return [f"everybody, until {shown(deadline.closes + longer, deadline.zone)}"]
+    last = deadline.until(deadline.closes)
+    if last is not None and now <= last:
+        return [f"everybody, until {shown(last, deadline.zone)}"]
     if not settings.assignment(assignment).extensions_file:
         return []
     found = []
     for extensions in course.extensions():
-        found += [
-            f"{extension.student}, until {shown(extension.closes + longer, deadline.zone)}"
-            for (_, name), extension in sorted(extensions.by_key.items())
-            if name == assignment and now <= extension.closes + longer
-        ]
+        for (_, name), extension in sorted(extensions.by_key.items()):
+            last = deadline.until(deadline.last(extension))
+            if name == assignment and last is not None and now <= last:
+                found.append(f"{extension.student}, until {shown(last, deadline.zone)}")
         found += extensions.mistakes
     return found

@@ -13,7 +13,7 @@ from autograder.cli import main
 from autograder.release import starter
 from tests.support import ROOT
 
-KINDS = ["--numpy", "--plain", pytest.param("--cpp", marks=pytest.mark.compiler)]
+KINDS = ["--numpy", "--plain", "--cuda", pytest.param("--cpp", marks=pytest.mark.compiler)]
 HERE = ["--numpy", "--cpp"]  # test_installed.py does the same for --plain
 
 
@@ -88,7 +88,12 @@ def test_the_starter_can_be_made_and_the_visible_tests_pass_with_the_solution(co
     wanted = {f"src/b0_ext/{name}" for name in files} if kind == "--cpp" else {"src/b0.py"}
     assert {path for path in release.files if path.startswith("src/")} == {"src/__init__.py", *wanted}
     assert b"Task1 - Case3 | " in release.files["README.md"]
-    packages = {"--numpy": {"numpy"}, "--plain": set(), "--cpp": {"numpy", "pybind11"}}
+    packages = {
+        "--numpy": {"numpy"},
+        "--cuda": {"numpy", "torch"},
+        "--plain": set(),
+        "--cpp": {"numpy", "pybind11"},
+    }
     wanted = {"pytest", "pytest-timeout"} | packages[kind]
     lines = release.files["requirements.txt"].decode().splitlines()
     assert {line.split(">")[0] for line in lines if not line.startswith("#")} == wanted

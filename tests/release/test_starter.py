@@ -296,6 +296,16 @@ def test_an_extension_keeps_a_solution_open(tmp_path):
         build_at(staff, "2026-10-01 12:00")
 
 
+def test_late_days_keep_a_solution_open(tmp_path):
+    staff = course(tmp_path, 'late_days_allowed = 2\nextensions_file = "e.csv"\n')
+    staff.write("e.csv", "student,assignment,closes\nann,s,2026-09-20 12:00\n")
+    with pytest.raises(GraderError, match="open for everybody, until Thu 17 Sep 2026, 23:59"):
+        build_at(staff, "2026-09-17 21:00")
+    with pytest.raises(GraderError, match="open for ann, until Tue 22 Sep 2026, 12:00"):
+        build_at(staff, "2026-09-20 12:00")
+    assert build_at(staff, "2026-09-22 10:01").carried
+
+
 def test_without_a_deadline_a_solution_is_never_handed_out(tmp_path):
     with pytest.raises(
         GraderError, match=r"src/earlier\.py of s, which is open for everybody: it has no deadline"
