@@ -194,7 +194,7 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
 
 
 def _devices() -> str:
-    """Return the line with the devices of a GPU. Where there is none, the CPU stands for it."""
+    """Return the line with the devices of a GPU. On a machine without one, the CPU stands for it."""
     real = json.dumps(DEVICES)
     if Path(DEVICES[0]).exists():
         return f"devices = {real}"

@@ -24,7 +24,7 @@ def home(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     project = home / "project"
     shutil.copytree(ROOT / "autograder", project / "autograder", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "README.md"):  # links to files outside of autograder/ became their content
         shutil.copy(ROOT / name, project / name)
     subprocess.run([sys.executable, "-c", BUILD], cwd=project, check=True, capture_output=True)
     wheel = next((project / "dist").glob("*.whl"))
