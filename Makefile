@@ -45,11 +45,12 @@ format: $(READY) ## let the formatter and the linter rewrite the files
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(READY) ## measure epochs, grading and the service; JSON goes to benchmarks/results/
+bench: $(READY) ## measure epochs, grading, the service and the gradebook; JSON goes to benchmarks/results/
 	$(BIN)/python -m benchmarks.epochs
 	$(BIN)/python -m benchmarks.roofline
 	$(BIN)/python -m benchmarks.grading
 	$(BIN)/python -m benchmarks.service
+	$(BIN)/python -m benchmarks.gradebook
 
 clean: ## remove everything that can be built again
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
