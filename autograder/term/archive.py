@@ -14,12 +14,17 @@ the configuration in the archive. An archive is read with bounds, and nothing in
 
 import hashlib
 import json
+import lzma
 import os
+import shutil
+import sqlite3
 import subprocess
 import tempfile
 import zipfile
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -48,9 +53,11 @@ MANIFEST, LEDGER, SECRET, SUITES, README = (
 )
 GRADES, GRADES_TABLE = "grades.json", "grades.csv"
 CONFIG = "config/"
-MAX_BYTES = 20 << 30  # of one file in an archive, unpacked
+MAX_BYTES = 20 << 30  # of the ledger in an archive, unpacked
 MAX_SMALL_BYTES = 256 << 20  # of one that is read into memory
 MAX_FILES = 1000
+MAX_NAMED = 20  # files that are named although the manifest does not know them
+SPARE_BYTES = 1 << 30  # of the disk, which an archive that is unpacked must leave
 _BLOCK = 1 << 20
 
 
@@ -262,6 +269,15 @@ def _sha256(path: Path) -> str:
 # checking ----------------------------------------------------------------------------------------------------
 
 
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError),
+    *(ValueError, KeyError, TypeError, AttributeError, OverflowError),
+    *(NotImplementedError, RuntimeError),  # a way of packing that is not known; a file with a password
+    RecursionError,
+)
+"""What a file can raise that a stranger made."""
+
+
 @contextmanager
 def opened(file: Path) -> Iterator[tuple[dict[str, Any], Path, list[str]]]:
     """Unpack an archive into a private folder; yield its manifest, the folder, and what differs from the manifest.
@@ -274,25 +290,17 @@ def opened(file: Path) -> Iterator[tuple[dict[str, Any], Path, list[str]]]:
         try:
             with zipfile.ZipFile(file) as packed:
                 manifest = _manifest(packed)
-                names = packed.namelist()
                 members: Mapping[str, Any] = manifest["files"]
+                names = Counter(packed.namelist())
+                strangers = names.keys() - {*members, MANIFEST}
                 problems += [
-                    f"{name!a:.100} is not in the manifest"
-                    for name in names
-                    if name not in {*members, MANIFEST}
+                    f"{name!a:.100} is not in the manifest" for name in sorted(strangers)[:MAX_NAMED]
                 ]
-                problems += [f"{name!a:.100} is there twice" for name in {*names} if names.count(name) > 1]
+                problems += [f"{name!a:.100} is there twice" for name, number in names.items() if number > 1]
+                _require_space(members, folder)
                 for name, about in members.items():
                     problems += _unpack(packed, name, about, folder)
-        except (
-            zipfile.BadZipFile,
-            OSError,
-            ValueError,
-            KeyError,
-            TypeError,
-            EOFError,
-            NotImplementedError,
-        ) as error:
+        except _UNREADABLE as error:
             raise GraderError(f"{file} is not an archive of a course, or is damaged: {error}") from error
         yield manifest, folder, problems
 
@@ -322,9 +330,29 @@ def _manifest(packed: zipfile.ZipFile) -> dict[str, Any]:
             or "\\" in name
             or ":" in name
             or "\0" in name
+            or (name != LEDGER and name.casefold().startswith(LEDGER))  # a journal: SQLite does what it says
         ):
             raise ValueError(f"{name!a:.100} is not a name that an archive has")
     return dict(manifest)
+
+
+def _require_space(members: Mapping[str, Any], folder: Path) -> None:
+    """Refuse an archive that would fill the disk, before anything is unpacked: a small file may stand for a huge one.
+
+    Raises:
+        GraderError: it would.
+        ValueError: a file is larger than any archive has it.
+    """
+    sizes = {name: int(about["bytes"]) for name, about in members.items()}
+    for name, size in sizes.items():
+        if not 0 <= size <= (MAX_BYTES if name == LEDGER else MAX_SMALL_BYTES):
+            raise ValueError(f"{name!a:.100} is too large")
+    whole, free = sum(sizes.values()), shutil.disk_usage(folder).free
+    if whole + SPARE_BYTES > free:
+        raise GraderError(
+            f"this archive has {whole >> 20} MiB when it is unpacked, and {folder.parent} has {free >> 20} MiB left: "
+            "let TMPDIR name a folder on a larger disk"
+        )
 
 
 def _unpack(packed: zipfile.ZipFile, name: str, about: Mapping[str, Any], folder: Path) -> Iterator[str]:
@@ -337,7 +365,7 @@ def _unpack(packed: zipfile.ZipFile, name: str, about: Mapping[str, Any], folder
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     whole, size = hashlib.sha256(), 0
-    limit = min(MAX_BYTES, int(about["bytes"]))
+    limit = int(about["bytes"])
     try:
         with packed.open(info) as source, path.open("wb") as file:
             while block := source.read(_BLOCK):
@@ -346,7 +374,7 @@ def _unpack(packed: zipfile.ZipFile, name: str, about: Mapping[str, Any], folder
                     break
                 whole.update(block)
                 file.write(block)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         yield f"{name} cannot be read: {error}"
         return
     if size != about["bytes"] or whole.hexdigest() != about["sha256"]:
@@ -361,6 +389,7 @@ def check(file: Path) -> list[Invariant]:
     """
     with opened(file) as (manifest, folder, problems):
         found = [Invariant("the files are what was archived", tuple(problems))]
+        _refuse_programs(folder / LEDGER)
         database = Database(parse_url(f"sqlite:///{folder / LEDGER}"), create=(folder / LEDGER).is_file())
         try:
             found += maintenance.check_database(database)
@@ -376,6 +405,28 @@ def check(file: Path) -> list[Invariant]:
                 )
             )
     return found
+
+
+def _refuse_programs(ledger: Path) -> None:
+    """Refuse a database with views or virtual tables. A ledger has none, and reading one may take forever.
+
+    Raises:
+        GraderError: it has one.
+    """
+    if not ledger.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{ledger.resolve().as_uri()}?mode=ro", uri=True)) as raw:
+            raw.text_factory = bytes
+            odd = raw.execute(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'view' OR (type = 'table' AND rootpage = 0)"
+            ).fetchone()[0]
+    except sqlite3.Error:  # the check of the ledger says what is wrong
+        return
+    if odd:
+        raise GraderError(
+            f"the database in this archive has {odd} views or virtual tables, and a ledger has none: it was changed"
+        )
 
 
 def _secret_problems(folder: Path, ledger: Ledger) -> Iterator[str]:
@@ -423,7 +474,8 @@ def _settings(manifest: Mapping[str, Any], folder: Path) -> Config:
     settings = config.load(folder / first, environment={})
 
     def moved(name: str) -> str:
-        return str(folder / places[name]) if name in places else name
+        """Return the place of a file in the archive; without one, where no file is: never one of this machine."""
+        return str(folder / places.get(name, "missing")) if name else ""
 
     return msgspec.structs.replace(
         settings,

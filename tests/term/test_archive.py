@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import shutil
+import sqlite3
 import zipfile
 
 import pytest
@@ -180,6 +181,95 @@ def test_what_is_no_archive_is_refused(archived, tmp_path):
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
     assert run("ledger", "check", tmp_path / "cut.zip").exit_code == 1
     assert not list(tmp_path.parent.glob("evil"))
+
+
+def packed(target, manifest=None, **members):
+    """Write an archive as a stranger would; without a manifest, one that names the members."""
+    contents = {name.replace("__", "."): content for name, content in members.items()}
+    files = {
+        name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        for name, content in contents.items()
+    }
+    manifest = json.dumps({"format": 1, "files": files, "config": {}}) if manifest is None else manifest
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in {"manifest.json": manifest, **contents}.items():
+            file.writestr(name, content)
+    return target
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        "[" * 200_000,
+        '{"format": 1, "files": {"a": {"bytes": Infinity, "sha256": ""}}, "config": {}}',
+        '{"format": 1, "files": {"a": {"bytes": -1, "sha256": ""}}, "config": {}}',
+        '{"format": 1, "files": {"grades.json": {"bytes": 5000000000, "sha256": ""}}, "config": {}}',
+        '{"format": 1, "files": ["a"], "config": {}}',
+        '{"format": 1, "files": {}, "config": [1]}',
+        '{"format": 1, "files": {"ledger.sqlite-journal": {"bytes": 1, "sha256": ""}}, "config": {}}',
+        '{"format": 1, "files": {"Ledger.sqlite-wal": {"bytes": 1, "sha256": ""}}, "config": {}}',
+    ],
+    ids=["deep", "infinite", "negative", "too large", "a list", "config is a list", "a journal", "a WAL"],
+)
+def test_a_manifest_that_a_stranger_made_is_refused(tmp_path, manifest):
+    with pytest.raises(GraderError, match="is not an archive of a course, or is damaged"):
+        archive.check(packed(tmp_path / "x.zip", manifest, a=b"x"))
+
+
+def test_an_archive_that_would_fill_the_disk_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
+    file = packed(tmp_path / "x.zip", ledger__sqlite=b"0" * (3 << 20))
+    usage = shutil.disk_usage(tmp_path)._replace(free=archive.SPARE_BYTES + (2 << 20))
+    monkeypatch.setattr(archive.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(GraderError, match="has 3 MiB when it is unpacked"):
+        archive.check(file)
+
+
+def test_a_member_that_was_damaged_or_has_a_password_is_no_crash(tmp_path):
+    whole = packed(tmp_path / "x.zip", secret=bytes(range(256)) * 400).read_bytes()
+    begins, listed = whole.find(b"PK\3\4", 10), whole.rfind(b"PK\1\2")
+    damaged, closed = bytearray(whole), bytearray(whole)
+    for place in range(begins + 40, begins + 60):
+        damaged[place] ^= 0xFF
+    closed[begins + 6] |= 1
+    closed[listed + 8] |= 1
+    (tmp_path / "x.zip").write_bytes(damaged)
+    with archive.opened(tmp_path / "x.zip") as (_, _, problems):
+        assert "secret cannot be read" in problems[0]
+    (tmp_path / "x.zip").write_bytes(closed)
+    with pytest.raises(GraderError, match="encrypted"):
+        archive.check(tmp_path / "x.zip")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE VIEW pushes AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n",
+        "CREATE VIRTUAL TABLE pushes USING fts5(a)",
+    ],
+)
+def test_a_database_whose_rows_are_computed_is_not_read(tmp_path, statement):
+    with sqlite3.connect(tmp_path / "evil") as raw:
+        raw.execute(statement)
+    raw.close()
+    file = packed(tmp_path / "x.zip", ledger__sqlite=(tmp_path / "evil").read_bytes())
+    with pytest.raises(GraderError, match="views or virtual tables, and a ledger has none"):
+        archive.check(file)
+
+
+def test_an_archive_reads_no_file_of_the_machine_that_checks_it(archived, tmp_path):
+    secret = tmp_path / "of-the-machine.csv"
+    secret.write_text("id,name,login\n20260001,ROOT-PASSWORD,ann\n")
+
+    def elsewhere(members):
+        text = members["config/autograder.toml"].replace(b'"roster.csv"', f'"{secret}"'.encode())
+        forged(members, "config/autograder.toml", text)
+
+    status, failures = checked(changed(archived, tmp_path / "x.zip", elsewhere))
+    assert status == 1
+    assert any("the row of 20260003 differs" in failure for failure in failures), failures
+    with archive.opened(tmp_path / "x.zip") as (manifest, folder, _):
+        settings = archive._settings(manifest, folder)
+        assert settings.course.roster.startswith(str(folder))
 
 
 def test_a_backup_is_checked_too(desk, tmp_path):
