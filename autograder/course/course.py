@@ -649,6 +649,9 @@ class Course:
         if roster is not None and extensions.by_key:
             people = roster.of(student, assignment)
             names += [name for each in people for name in (each.id, *each.logins.values())]
+            # A student may have chosen the id of another one as a login. The line of that id is not this student's.
+            exact = {name: roster.exactly(name, self.config.host_of(assignment)) for name in names}
+            names = [name for name, owner in exact.items() if owner is None or owner in people]
         found = (extensions.of(name, assignment) for name in names)
         return max(filter(None, found), key=lambda extension: extension.closes, default=None)
 

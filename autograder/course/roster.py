@@ -137,11 +137,16 @@ class Roster:
             host: a login at this host is preferred to that of another person elsewhere.
         """
         name = text.casefold()
-        found = self._ids.get(name) or self._logins.get((host, name))
+        found = self.exactly(text, host)
         if found is not None:
             return found
         elsewhere = [person for (_, login), person in self._logins.items() if login == name]
         return elsewhere[0] if len({person.id for person in elsewhere}) == 1 else None
+
+    def exactly(self, text: str, host: str) -> Person | None:
+        """Return the person with this id, or else with this login at a host; None without one."""
+        name = text.casefold()
+        return self._ids.get(name) or self._logins.get((host, name))
 
     def of(self, student: str, assignment: str) -> tuple[Person, ...]:
         """Return the people whose work is in the repository of a student's name: one, or a team; nobody if unknown."""
@@ -311,6 +316,7 @@ class _Reader:
         if not self._columns:
             self._wrong(1, "the first line must name the columns, such as id,name,login,email")
         self._check_teams()
+        self._check_ids()
 
     def _wrong(self, line: int, message: object) -> None:
         self._mistakes.append(f"{self._file}:{line}: {message}")
@@ -438,6 +444,19 @@ class _Reader:
                     text = f"{self._file}:{person.line}: {message}; choose another name for the team"
                     if text not in self._mistakes:
                         self._mistakes.append(text)
+
+    def _check_ids(self) -> None:
+        """Report a login or a team that is the id of another person: students choose these names, and may mean to."""
+        ids = {person.id.casefold(): person for person in self._people}
+        for person in self._people:
+            chosen = [*person.logins.values(), person.team, *person.teams.values()]
+            for name in dict.fromkeys(each.casefold() for each in chosen):
+                other = ids.get(name)
+                if other is not None and other is not person:
+                    self._notes.append(
+                        f"{self._file}:{person.line}: {name!r} is the id of line {other.line}: where staff write it, "
+                        "it is that person; ask for another login or team"
+                    )
 
 
 def _names(person: Person) -> Iterator[str]:

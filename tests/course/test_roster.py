@@ -334,6 +334,24 @@ def test_an_extension_may_name_the_id_or_a_login(course, tmp_path, name):
     assert course.misnamed([wang.repository]) == []
 
 
+def test_who_takes_the_id_of_another_student_as_a_login_gets_nothing_of_theirs(course, tmp_path):
+    roster = OWN + "2026004,Eve,2026001,eve-2026,,,\n2026005,Mallory,mallory,wxm,,,\n"
+    (tmp_path / "roster.csv").write_text(roster)
+    (tmp_path / "extensions.csv").write_text(
+        "student,assignment,closes\n2026001,a0,2026-09-20 12:00\nwxm,a0,2026-09-21 12:00\n"
+    )
+    assert course.decide(target(course, "cs/a0-wxm"), LATE).timing is Timing.ON_TIME
+    assert course.extension(target(course, "cs/a0-2026001")) is None
+    assert course.extension(target(course, "cs/a0-mallory")) is None
+    eve = target(course, "cs/a0-2026001").repository
+    assert eve not in course.cutoffs("a0", [eve]).extensions
+    assert any("roster.csv:6: '2026001' is the id of line 2" in text for text in course.notes())
+    (tmp_path / "roster.csv").write_text("id,login,team:a2\n2026001,wxm,\n2026004,eve,2026001\n")
+    (tmp_path / "extensions.csv").write_text("student,assignment,closes\n2026001,a2,2026-09-20 12:00\n")
+    assert course.extension(target(course, "cs/a2-2026001")) is None
+    assert course.extension(target(course, "cs/a2-wxm")) is not None
+
+
 def test_an_extension_of_one_member_is_the_team_s(course, tmp_path):
     (tmp_path / "extensions.csv").write_text("student,assignment,closes\n2026002,a2,2026-09-20 12:00\n")
     assert course.decide(target(course, "cs/a2-red"), LATE).timing is Timing.ON_TIME
