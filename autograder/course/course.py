@@ -371,7 +371,7 @@ class Course:
 
         A team may use as many late days as each of its members has left.
         """
-        return tuple(f"id:{person.id.casefold()}" for person in self.people(target)) or (
+        return tuple(person.whose for person in self.people(target)) or (
             f"student:{target.student.casefold()}",
         )
 

@@ -6,7 +6,7 @@ exports and `autograder regrade --dry-run` all take their rows from here.
 """
 
 import contextlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 from autograder.course.course import Course
 from autograder.course.deadline import Extension
 from autograder.course.roster import Person, Roster
-from autograder.course.standing import Judged, Result, Standing, all_standings
+from autograder.course.standing import Judged, Result, Standing, all_standings, owned
 from autograder.errors import ConfigError
 from autograder.ledger import CasePoints, Ledger, RepositoryName, ScorePolicy
 
@@ -225,41 +225,23 @@ class _Line:
 
 
 def _key(person: Person) -> str:
-    return f"id {person.id.casefold()}"
+    return person.whose
 
 
-def _owned(roster: Roster | None, found: Iterable[Standing]) -> Iterable[tuple[str, str, Standing]]:
-    """Return the key of a row, its label and a standing, for each student who has a share in one of the standings.
-
-    A student who has several repositories gets the one with the right name, or else the first one with a score.
-    """
-    best: dict[str, tuple[tuple[bool, bool], str, Standing]] = {}
-    for stands in found:
+def _owned(roster: Roster | None, found: Iterable[Standing]) -> Iterator[tuple[str, str, Standing]]:
+    """Yield the key of a row, its label and a standing, for each student who has a share in one of the standings."""
+    mine, strangers = owned(roster, found)
+    for person, stands in mine:
+        yield _key(person), person.id, stands
+    taken = set()
+    for stands in strangers:
         target = stands.target
-        owners = roster.of(target.student, target.assignment) if roster is not None else ()
-        for person in owners:
-            team = person.team_of(target.assignment)
-            if not person.is_student or (team and team.casefold() != target.student.casefold()):
-                continue
-            rank = (_is_named(roster, person, stands), stands.score is not None)
-            key = _key(person)
-            if key not in best or rank > best[key][0]:
-                best[key] = rank, person.id, stands
-        if not owners:
-            key, label = f"student {target.student.casefold()}", target.student
-            if key in best:  # another owner's repository of the same name
-                label = f"{target.repository.owner}/{target.repository.name}"
-                key = f"repository {target.repository}"
-            best[key] = (True, True), label, stands
-    return [(key, label, stands) for key, (_, label, stands) in best.items()]
-
-
-def _is_named(roster: Roster | None, person: Person, stands: Standing) -> bool:
-    try:
-        wanted = roster.repository_name(person, stands.target.assignment) if roster is not None else ""
-    except ConfigError:
-        return False
-    return wanted.casefold() == stands.target.student.casefold()
+        key, label = f"student {target.student.casefold()}", target.student
+        if key in taken:  # another owner's repository of the same name
+            label = f"{target.repository.owner}/{target.repository.name}"
+            key = f"repository {target.repository}"
+        taken.add(key)
+        yield key, label, stands
 
 
 def entry(course: Course, stands: Standing, moment: datetime) -> Entry:

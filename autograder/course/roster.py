@@ -93,6 +93,11 @@ class Person:
         """Whether this person is graded."""
         return self.role == STUDENT
 
+    @property
+    def whose(self) -> str:
+        """Whose late days this person's are, see `Course.whose`."""
+        return f"id:{self.id.casefold()}"
+
     def team_of(self, assignment: str) -> str:
         """Return the name of this person's team for an assignment; empty: none."""
         return self.teams.get(assignment, self.team)

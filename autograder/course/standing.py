@@ -20,6 +20,8 @@ from autograder.course.course import Course, Target
 from autograder.course.deadline import Decision
 from autograder.course.late import Cost, LateRule
 from autograder.course.limits import OverLimit, PushLimits, over
+from autograder.course.roster import Person, Roster
+from autograder.errors import ConfigError
 from autograder.git.names import HEADS
 from autograder.language import Text, tell, tell_count
 from autograder.ledger import (
@@ -258,22 +260,27 @@ def all_standings(
 def dependents(ledger: Ledger, course: Course, target: Target) -> list[Target]:
     """Return the repositories whose results may change with this one: those of the same student in later assignments.
 
-    They take late days from the same budget.
+    They take late days from the same budget. Those of the members of a team depend on each other.
 
     Raises:
         GraderError: the ledger cannot be read.
     """
     if not course.config.course.late_days:
         return []
-    later = [name for name in course.config.assignments if target.assignment in course.before(name)]
-    if not later:
-        return []
+    order = [name for name in course.config.assignments if target.assignment in course.before(name)]
     whose, found = set(course.whose(target)), []
-    for repository in ledger.repositories():
-        for name in later:
-            other = course.target(repository, course.config.assignment(name).branch)
-            if other is not None and other.assignment == name and not whose.isdisjoint(course.whose(other)):
-                found.append(other)
+    for name in sorted(order, key=lambda name: len(course.before(name))):
+        branch = course.config.assignment(name).branch
+        others = [course.target(repository, branch) for repository in ledger.repositories()] if whose else []
+        mine = [
+            other
+            for other in others
+            if other is not None and other.assignment == name and not whose.isdisjoint(course.whose(other))
+        ]
+        found += mine
+        whose.update(
+            *(course.whose(other) for other in mine)
+        )  # in a team, one member's days are the others', too
     return found
 
 
@@ -343,25 +350,83 @@ def _used_before(
     used: dict[str, int] = {}
     if not course.config.course.late_days:
         return used
-    for name in course.before(assignment):
+    earlier = course.before(assignment)
+    related = _related(ledger, course, earlier, whose) if whose is not None else None
+    for name in earlier:
         of = known.get(name) if known is not None else None
         if of is None:
-            branch = course.config.assignment(name).branch
-            repositories = [
-                repository
-                for repository in ledger.repositories()
-                if (target := course.target(repository, branch)) is not None
-                and (whose is None or not set(whose).isdisjoint(course.whose(target)))
-            ]
+            repositories = ledger.repositories() if related is None else related[name]
             of = _standings(ledger, course, name, repositories, used, at)
             if known is not None:
                 known[name] = of
-        now: dict[str, int] = {}
-        for each in of.values():
-            for student in course.whose(each.target):
-                now[student] = now.get(student, 0) + each.result.free_days
+        mine, strangers = owned(course.roster(), of.values())
+        now = {person.whose: stands.result.free_days for person, stands in mine}
+        for stands in strangers:
+            for student in course.whose(stands.target):
+                now[student] = now.get(student, 0) + stands.result.free_days
         used = {student: used.get(student, 0) + now.get(student, 0) for student in {*used, *now}}
     return used
+
+
+def _related(
+    ledger: Ledger, course: Course, assignments: Iterable[str], whose: Collection[str]
+) -> dict[str, list[RepositoryName]]:
+    """Return the repositories on which the late days of some students depend, by assignment.
+
+    These are their own, those of their teams, and so those of everybody who was ever in a team with one of them.
+    """
+    found: dict[str, dict[RepositoryName, set[str]]] = {name: {} for name in assignments}
+    for repository in ledger.repositories():
+        for name, of in found.items():
+            target = course.target(repository, course.config.assignment(name).branch)
+            if target is not None and target.assignment == name:
+                of[repository] = set(course.whose(target))
+    people, before = set(whose), 0
+    while len(people) > before:
+        before = len(people)
+        for of in found.values():
+            people.update(*(students for students in of.values() if not people.isdisjoint(students)))
+    return {
+        name: [repository for repository, students in of.items() if not people.isdisjoint(students)]
+        for name, of in found.items()
+    }
+
+
+def owned(
+    roster: Roster | None, found: Iterable[Standing]
+) -> tuple[list[tuple[Person, Standing]], list[Standing]]:
+    """Return which repository of an assignment counts for each student, and the repositories of nobody in the roster.
+
+    For the member of a team that is the team's, never one of the member's own. A student who has several gets the one
+    with the right name, or else the first one with a score. Staff have none.
+
+    Args:
+        roster: None: the course has no roster.
+        found: the standings of repositories of one assignment.
+    """
+    best: dict[str, tuple[tuple[bool, bool], Person, Standing]] = {}
+    strangers = []
+    for stands in found:
+        target = stands.target
+        owners = roster.of(target.student, target.assignment) if roster is not None else ()
+        if not owners:
+            strangers.append(stands)
+        for person in owners:
+            team = person.team_of(target.assignment)
+            if not person.is_student or (team and team.casefold() != target.student.casefold()):
+                continue
+            rank = (_is_named(roster, person, stands), stands.score is not None)
+            if person.whose not in best or rank > best[person.whose][0]:
+                best[person.whose] = rank, person, stands
+    return [(person, stands) for _, person, stands in best.values()], strangers
+
+
+def _is_named(roster: Roster | None, person: Person, stands: Standing) -> bool:
+    try:
+        wanted = roster.repository_name(person, stands.target.assignment) if roster is not None else ""
+    except ConfigError:
+        return False
+    return wanted.casefold() == stands.target.student.casefold()
 
 
 def _derived(

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from autograder.course.course import Course, Target
 from autograder.course.roster import Person
-from autograder.course.standing import Judged, Standing, standings
+from autograder.course.standing import Judged, Standing, owned, standings
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
 from autograder.git.names import is_path
@@ -42,7 +42,7 @@ class Work:
         stands: how the repository stands for its assignment.
         push: the push that counts; None if no push counts.
         note: why there is no push; empty if there is one.
-        people: whose work it is, if the roster says so.
+        people: whose work it is, if the roster says so, and if this repository counts for them.
     """
 
     stands: Standing
@@ -105,7 +105,11 @@ def works(
             raise GraderError(f"{name} did not push to {assignment}; autograder pushes list --repo {name}")
     chosen = [found[name] for name in repositories] if repositories else list(found.values())
     chosen.sort(key=lambda stands: (stands.target.student.casefold(), stands.target.repository))
-    return [_work(stands, course.people(stands.target)) for stands in chosen]
+    whose: dict[RepositoryName, tuple[Person, ...]] = {}
+    for person, stands in owned(course.roster(), found.values())[0]:
+        name = stands.target.repository
+        whose[name] = (*whose.get(name, ()), person)
+    return [_work(course, stands, whose.get(stands.target.repository, ())) for stands in chosen]
 
 
 def _at_deadlines(
@@ -139,7 +143,11 @@ def missing(course: Course, found: Iterable[Work]) -> list[Person]:
     return [person for person in roster.students if person.id not in have] if roster is not None else []
 
 
-def _work(stands: Standing, people: tuple[Person, ...]) -> Work:
+def _work(course: Course, stands: Standing, people: tuple[Person, ...]) -> Work:
+    if not people:
+        people = tuple(person for person in course.people(stands.target) if not person.is_student)
+        if others := [person.id for person in course.people(stands.target) if person.is_student]:
+            return Work(stands, None, f"does not count: another repository of {', '.join(others)} does")
     if stands.open:
         return Work(stands, None, stands.open, people)
     score = stands.score

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from autograder.config import parse
 from autograder.course.course import Course
-from autograder.course.standing import Result, standing, standings
+from autograder.course.standing import Result, dependents, standing, standings
 from autograder.ledger import AdjustmentKind, JobState, RepositoryName, Source
 from tests.support.ledgers import commit, problems, report
 
@@ -17,26 +17,29 @@ CLOSES = datetime(2026, 9, 15, 12, tzinfo=timezone.utc)
 
 
 class Term:
-    """A course with two assignments, and what a test says that happened in it."""
+    """A course with two assignments, or three, and what a test says that happened in it."""
 
     def __init__(self, ledger, folder):
         self.ledger, self.folder = ledger, folder
         self.course = None
         self.rules()
 
-    def rules(self, a0="", a1="", course="", roster=""):
+    def rules(self, a0="", a1="", course="", roster="", a2=None):
         """Set the keys of the assignments and of the course."""
         text = f"[course]\n{course}\n{HOST}"
-        for name, keys, day in (("a0", a0, 15), ("a1", a1, 25)):
-            text += f'[assignments.{name}]\nsuite = "{name}"\nrepositories = ["dls/{name}-*"]\nzone = "UTC"\n'
-            text += f'closes = "2026-09-{day} 11:59"\n{keys}\n'
+        for name, keys, day in (("a0", a0, "09-15"), ("a1", a1, "09-25"), ("a2", a2, "10-05")):
+            if keys is not None:
+                text += (
+                    f'[assignments.{name}]\nsuite = "{name}"\nrepositories = ["dls/{name}-*"]\nzone = "UTC"\n'
+                )
+                text += f'closes = "2026-{day} 11:59"\n{keys}\n'
         if roster:
             (self.folder / "roster.csv").write_text(roster)
         self.course = Course.of(parse(text, self.folder / "autograder.toml"))
 
     def grade(self, word, points, days=-1.0, student="ann", assignment="a0", source=Source.WEBHOOK):
         """Push a commit some days after the deadline, and grade it."""
-        name, closes = repository(student, assignment), CLOSES + timedelta(days=10 * (assignment == "a1"))
+        name, closes = repository(student, assignment), CLOSES + timedelta(days=10 * int(assignment[1:]))
         received = closes + timedelta(days=days)
         self.ledger.record_push(
             name, commit=commit(word), ref="refs/heads/main", received=received, source=source
@@ -231,6 +234,30 @@ def test_a_team_takes_late_days_from_all_its_members(term):
     result = term.result("red", "a1")
     assert (result.points, result.free_days) == (80, 1)  # ann has one day left
     assert term.course.whose(term.standing("red", "a1").target) == ("id:1", "id:2")
+
+
+def test_a_repository_that_does_not_count_takes_no_late_days(term):
+    roster = "id,login,team:a0\n1,ann,red\n2,bob,\n3,eve,red\n"
+    term.rules(PRICED, PRICED, 'late_days = 2\nroster = "roster.csv"', roster)
+    term.grade("alone", 80, days=1.5)  # ann's own, and the team's counts
+    term.grade("together", 80, days=0.5, student="red")
+    term.grade("by id", 80, days=1.5, student="2")  # bob's, who has one with his login, too
+    term.grade("by login", 80, days=0.5, student="bob")
+    for student in ("ann", "bob", "eve"):
+        term.grade("two", 90, days=1.5, assignment="a1", student=student)
+        assert (term.result(student, "a1").free_days, term.result(student, "a1").penalty) == (1, 10)
+
+
+def test_the_days_of_those_who_were_in_a_team_with_a_member_matter(term):
+    roster = "id,login,team:a1\n1,ann,red\n2,bob,red\n3,eve,\n"
+    term.rules(PRICED, PRICED, 'late_days = 2\nroster = "roster.csv"', roster, a2=PRICED)
+    term.grade("two", 90, days=1.5, assignment="a1", student="red")
+    term.grade("three", 70, days=1.5, assignment="a2", student="bob")
+    assert [term.result("red", "a1").free_days, term.result("bob", "a2").free_days] == [2, 0]
+    term.grade("one", 80, days=1.5)  # so ann has no days left, and the team has none
+    assert [term.result("red", "a1").free_days, term.result("bob", "a2").free_days] == [0, 2]
+    found = dependents(term.ledger, term.course, term.standing().target)
+    assert [target.repository.name for target in found] == ["a1-red", "a2-bob"]
 
 
 # adjustments -----------------------------------------------------------------------------------------------
