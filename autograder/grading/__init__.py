@@ -6,6 +6,7 @@ suite_server   collects the hidden suite once and forks a checking process for e
 race           the fixture `race`: the student's code is timed against a baseline on the same device
 plugin         the pytest plugin: `student`, `ref`, `rng`, and how the end of a check becomes a verdict
 messages       turns an outcome of the sandbox into the sentence that a student reads
+observation    what the cases saw of a submission, for the suite check
 turns          lets a submission be graded alone on this machine, and one at a time on a device
 trial          chosen cases, run to learn about the suite; no points
 seal           shows whether a published score was edited
