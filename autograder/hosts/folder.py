@@ -26,6 +26,7 @@ from autograder.hosts.writes import Branches, Granted
 ACCESS = "autograder-access"
 MAX_BYTES = 1 << 20  # of the end of the file: about 5,000 moves
 MAX_NAMES = 10_000
+MAX_PUSH = "256m"  # of one push; the service fetches no more than that
 _LINE = re.compile(
     r"(?P<before>[0-9a-f]+) (?P<after>[0-9a-f]+) [^\t]*> (?P<seconds>\d{1,11}) [+-]\d{4}(?:\t.*)?"
 )
@@ -136,7 +137,7 @@ def grant(api: Api, owner: str, name: str, logins: Sequence[str]) -> Granted:
 
 
 def protect(api: Api, owner: str, name: str, branches: Branches) -> list[str]:
-    """Let git refuse pushes that move a branch back or delete it, and pushes to the branch of the feedback.
+    """Let git refuse pushes that move a branch back or delete it, huge ones, and pushes to the branch of the feedback.
 
     The service pushes feedback with settings of its own, which take precedence.
 
@@ -146,6 +147,7 @@ def protect(api: Api, owner: str, name: str, branches: Branches) -> list[str]:
     path = path_of(api, owner, name)
     _git(path, "config", "receive.denyNonFastForwards", "true")
     _git(path, "config", "receive.denyDeletes", "true")
+    _git(path, "config", "receive.maxInputSize", MAX_PUSH)
     hidden = f"refs/heads/{branches.feedback}"
     _git(path, "config", "--fixed-value", "--replace-all", "receive.hideRefs", hidden, hidden)
     give(path / "config", path)

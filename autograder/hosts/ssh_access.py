@@ -5,10 +5,13 @@ key that students handed in. The line lets the key run one small script (`ssh-ac
 looks up the student in the file ACCESS of the repository, and runs git there.
 """
 
+import base64
 import os
 import re
 import shlex
+import struct
 import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from autograder.hosts import folder
 SCRIPT = Path(__file__).parent / "ssh-access.sh"
 NAME = "autograder-access.sh"
 MAX_BYTES = 64 << 10  # of a file of public keys
+MAX_REPOSITORY = 1 << 30  # bytes of a repository to which students may still push
 _LOGIN = re.compile(SEGMENT)
 _KEY = re.compile(
     r"(?P<key>(?:ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(?:256|384|521)|sk-ssh-ed25519@openssh\.com|"
@@ -44,8 +48,15 @@ class Keys:
         return frozenset(login for login, _ in self.lines)
 
 
-def read(place: Path) -> Keys:
+def read(place: Path, held: Mapping[str, str] | None = None) -> Keys:
     """Return the keys in a folder of files LOGIN.pub, each with one public key a line.
+
+    A public key is no secret. Who hands in the key of somebody else does not take it away: it stays with the login that
+    had it first.
+
+    Args:
+        place: the folder.
+        held: key -> login name, of the keys that are installed.
 
     Raises:
         GraderError: the folder cannot be read.
@@ -56,7 +67,7 @@ def read(place: Path) -> Keys:
             raise GraderError(f"there is no folder {place}; make it, with a file LOGIN.pub for each student")
     except OSError as error:
         raise GraderError(f"cannot read {place}: {error}") from error
-    owners: dict[str, str] = {}
+    places: dict[str, dict[str, str]] = {}  # key -> login -> where
     mistakes = []
     for file in files:
         login = file.name.removesuffix(".pub")
@@ -73,11 +84,67 @@ def read(place: Path) -> Keys:
             if not line.strip() or line.lstrip().startswith("#"):
                 continue
             match = _KEY.fullmatch(line.strip())
-            if match is None:
+            if match is None or not _has_one_form(match["key"]):
                 mistakes.append(f"{file}:{number}: not a public key, such as ssh-ed25519 AAAA…")
-            elif owners.setdefault(match["key"], login) != login:
-                mistakes.append(f"{file}:{number}: {owners[match['key']]} has the same key")
+            else:
+                places.setdefault(match["key"], {}).setdefault(login, f"{file}:{number}")
+    owners = {}
+    for key, logins in places.items():
+        before = (held or {}).get(key, "")
+        owners[key] = before if before in logins else next(iter(logins))
+        mistakes += [
+            f"{at}: {owners[key]} has the same key" for login, at in logins.items() if login != owners[key]
+        ]
     return Keys(tuple(sorted((login, key) for key, login in owners.items())), tuple(mistakes))
+
+
+def _has_one_form(key: str) -> bool:
+    """Whether this is the only text of its key. Sshd reads others too, so two texts may be one person's key.
+
+    A key is base64 of fields with their lengths, RFC 4253. Numbers, as in RSA keys, may have no zeros in front.
+    """
+    kind, _, text = key.partition(" ")
+    try:
+        content = base64.b64decode(text, validate=True)
+        fields = list(_fields(content))
+    except (ValueError, struct.error):
+        return False
+    numbers = fields[1:] if kind == "ssh-rsa" else []
+    return (
+        base64.b64encode(content).decode() == text
+        and len(fields) > 1
+        and fields[0] == kind.encode()
+        and not any(number[:1] in (b"", b"\0") and number[1:2] < b"\x80" for number in numbers)
+    )
+
+
+def _fields(content: bytes) -> Iterator[bytes]:
+    """Yield the fields of a public key.
+
+    Raises:
+        ValueError, struct.error: it has no such form.
+    """
+    place = 0
+    while place < len(content):
+        (size,) = struct.unpack_from(">I", content, place)
+        place += 4 + size
+        if place > len(content):
+            raise ValueError("the key ends too early")
+        yield content[place - size : place]
+
+
+def held(authorized_keys: Path, host: str) -> dict[str, str]:
+    """Return key -> login name, of the keys that `install` has written for a host; empty if nobody can say."""
+    try:
+        text = authorized_keys.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    lines = re.findall(
+        rf'^restrict,command=".*{re.escape(NAME)}\S* {re.escape(host)} ({SEGMENT})" (\S+ \S+) ',
+        text,
+        re.MULTILINE,
+    )
+    return {key: login for login, key in lines}
 
 
 def install(keys: Keys, host: str, base: Path, authorized_keys: Path) -> bool:
@@ -119,6 +186,7 @@ def _script(script: Path, host: str, base: Path) -> str:
     known[host] = shlex.quote(str(base))
     cases = "\n".join(f"{name}) base={place} ;; # a host" for name, place in sorted(known.items()))
     text = SCRIPT.read_text(encoding="utf-8").replace("@ACCESS@", folder.ACCESS)
+    text = text.replace("@KIBIBYTES@", str(MAX_REPOSITORY >> 10))
     return text.replace("@HOSTS@", cases)
 
 

@@ -251,10 +251,11 @@ class Handout:
         return f"{url.rstrip('/')}/webhook/{kind}/{self._host}", secret
 
     def _read_keys(self) -> ssh_access.Keys | None:
-        folder = self._course.config.hosts[self._host].student_keys
-        if not folder or not self._kind.is_folder:
+        settings, path = self._course.config.hosts[self._host], self._course.config.path
+        if not settings.student_keys or not self._kind.is_folder:
             return None
-        keys = ssh_access.read(self._course.config.path(folder))
+        held = ssh_access.held(path(settings.authorized_keys_file), self._host)
+        keys = ssh_access.read(path(settings.student_keys), held)
         self.notes += keys.mistakes
         return keys
 

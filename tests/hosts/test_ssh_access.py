@@ -1,6 +1,8 @@
 """Students' ssh keys for a folder of bare repositories: who gets in, and that a key opens nothing else."""
 
+import base64
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -10,13 +12,17 @@ import pytest
 from autograder.errors import GraderError
 from autograder.hosts import ssh_access
 from autograder.hosts.api import Api
-from autograder.hosts.folder import create, grant
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{}"
+from autograder.hosts.folder import ACCESS, create, grant
 
 
-def key(letter):
-    return KEY.format(letter * 48)
+def key(letter, kind="ssh-ed25519"):
+    """A public key, which may be anybody's."""
+    return text_of(kind, letter.encode() * 32)
+
+
+def text_of(kind, *fields):
+    content = b"".join(struct.pack(">I", len(field)) + field for field in (kind.encode(), *fields))
+    return f"{kind} {base64.b64encode(content).decode()}"
 
 
 @pytest.fixture
@@ -62,6 +68,56 @@ def test_a_key_belongs_to_one_student(keys):
     found = keys(ann=key("a"), bob=key("a"))
     assert found.lines == (("ann", key("a")),)
     assert "ann has the same key" in found.mistakes[0]
+
+
+def test_whose_key_another_student_hands_in_keeps_it(keys, tmp_path):
+    file = tmp_path / ".ssh" / "authorized_keys"
+    ssh_access.install(keys(bob=key("b"), cy=key("c")), "git.uni.example", tmp_path / "git", file)
+    assert ssh_access.held(file, "git.uni.example") == {key("b"): "bob", key("c"): "cy"}
+    assert ssh_access.held(file, "other.example") == {}
+    keys(ann=f"{key('a')}\n{key('b')}")  # a public key is no secret
+    found = ssh_access.read(tmp_path / "keys", ssh_access.held(file, "git.uni.example"))
+    assert found.lines == (("ann", key("a")), ("bob", key("b")), ("cy", key("c")))
+    assert found.mistakes == (f"{tmp_path}/keys/ann.pub:2: bob has the same key",)
+    (tmp_path / "keys" / "bob.pub").unlink()  # what bob does not hand in any more is not bob's
+    assert ("ann", key("b")) in ssh_access.read(tmp_path / "keys", {key("b"): "bob"}).lines
+
+
+@pytest.mark.parametrize(
+    ("exponent", "modulus"),
+    [
+        (b"\1\0\1", b"\0\0" + b"\xc1" * 256),
+        (b"\0\1\0\1", b"\0" + b"\xc1" * 256),
+        (b"\1\0\1", b"\0" + b"\x41" * 256),
+    ],
+)
+def test_a_second_text_of_an_rsa_key_takes_nobody_s_key_away(keys, exponent, modulus):
+    usual = text_of("ssh-rsa", b"\1\0\1", b"\0" + b"\xc1" * 256)
+    found = keys(ann=text_of("ssh-rsa", exponent, modulus), bob=usual)
+    assert found.lines == (("bob", usual),)
+    assert "ann.pub:1: not a public key" in found.mistakes[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        key("a") + "==",
+        key("a")[:-1],
+        "ssh-rsa " + key("a").split()[1],
+        text_of("ssh-ed25519"),
+        text_of("ssh-rsa", b"", b"\0"),
+        "ssh-ed25519 " + base64.b64encode(struct.pack(">I", 1 << 31) + b"x" * 40).decode(),
+    ],
+)
+def test_a_key_of_another_form(keys, text):
+    assert keys(ann=text).lines == ()
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa", "ecdsa"])
+def test_keys_of_ssh_keygen_are_read(keys, tmp_path, kind):
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-f", str(tmp_path / kind)], check=True)
+    found = keys(ann=(tmp_path / f"{kind}.pub").read_text())
+    assert (found.logins, found.mistakes) == ({"ann"}, ())
 
 
 def test_a_name_that_is_no_login(keys, tmp_path):
@@ -111,11 +167,13 @@ def script(tmp_path, keys):
     ssh_access.install(keys(ann=key("a")), "git.uni.example", base, file)
     fake = tmp_path / "bin"
     fake.mkdir()
-    (fake / "git").write_text('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    (fake / "git").write_text(
+        '#!/bin/sh\nprintf "<%s>" "$@"\nenv >"$REPORT"\n'.replace("$REPORT", f"{tmp_path}/env")
+    )
     (fake / "git").chmod(0o755)
 
-    def run(command, login="ann", host="git.uni.example"):
-        variables = {"PATH": f"{fake}:{os.environ['PATH']}"}
+    def run(command, login="ann", host="git.uni.example", **variables):
+        variables |= {"PATH": f"{fake}:{os.environ['PATH']}"}
         if command is not None:
             variables["SSH_ORIGINAL_COMMAND"] = command
         done = subprocess.run(
@@ -127,7 +185,7 @@ def script(tmp_path, keys):
         )
         return done.returncode, done.stdout or done.stderr
 
-    run.base = base
+    run.base, run.environment = base, tmp_path / "env"
     return run
 
 
@@ -164,13 +222,63 @@ def test_a_student_reaches_the_own_repository(script, path, service):
         "git-upload-pack ''",
         "git-upload-pack '*'",
         "git-upload-pack 'cs//a1-ann.git'",
+        "git-upload-pack 'cs/A1-ANN.git'",
+        "git-upload-pack 'cs/a1-ann.GIT'",
+        "git-upload-pack 'cs/a1-ann.git/refs/heads/x.git'",
+        "git-upload-pack 'cs/a1-ann.git/objects'",
+        "git-upload-pack 'cs/linked.git'",
+        "git-receive-pack 'cs/a1-ann.git' 'cs/a1-bob.git'",
+        "git-receive-pack --stateless-rpc 'cs/a1-ann.git'",
+        "git receive-pack 'cs/a1-ann.git'",
+        "git-http-backend 'cs/a1-ann.git'",
+        "/usr/lib/openssh/sftp-server",
+        "internal-sftp",
+        "scp -t cs/a1-ann.git/hooks/post-receive",
+        "git-lfs-authenticate cs/a1-ann.git upload",
+        "git-upload-pack 'cs/a1-ann.git' && id",
+        "git-upload-pack\t'cs/a1-ann.git'",
     ],
 )
 def test_a_key_opens_nothing_else(script, command):
+    inner = script.base / "cs" / "a1-ann.git" / "refs" / "heads" / "x.git"  # what a push of branches may make
+    inner.mkdir()
+    (inner / ACCESS).write_text("ann\n")
+    (script.base / "cs" / "linked.git").symlink_to("nowhere")
     status, text = script(command)
     assert status == 1
     assert text.startswith("autograder: ")
     assert "<" not in text
+
+
+def test_git_gets_nothing_that_a_student_s_ssh_has_set(script):
+    evil = {
+        "GIT_COMMITTER_DATE": "2020-01-01T00:00:00Z",  # the reflog says when a push came
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "core.hooksPath",
+        "GIT_CONFIG_VALUE_0": "/tmp",
+        "GIT_DIR": "/elsewhere",
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES": str(script.base / "cs" / "a1-bob.git" / "objects"),
+        "GL_USER": "bob",
+        "REMOTE_USER": "bob",
+        "GIT_PROTOCOL": "version=2:x",
+    }
+    assert script("git-receive-pack 'cs/a1-ann.git'", **evil)[0] == 0
+    names = dict(line.split("=", 1) for line in script.environment.read_text().splitlines())
+    assert names.keys() <= {"HOME", "PATH", "LC_ALL", "REMOTE_USER", "GIT_PROTOCOL", "PWD", "_", "SHLVL"}
+    assert (names["REMOTE_USER"], names["GIT_PROTOCOL"]) == ("ann", "")
+    assert script("git-upload-pack 'cs/a1-ann.git'", GIT_PROTOCOL="version=2")[0] == 0
+    assert "GIT_PROTOCOL=version=2\n" in script.environment.read_text()
+
+
+def test_a_repository_that_has_become_huge_takes_no_push(script, monkeypatch, tmp_path, keys):
+    monkeypatch.setattr(ssh_access, "MAX_REPOSITORY", 1 << 20)
+    file = tmp_path / ".ssh" / "authorized_keys"
+    ssh_access.install(keys(ann=key("a")), "git.uni.example", script.base, file)
+    assert script("git-receive-pack 'cs/a1-ann.git'")[0] == 0
+    (script.base / "cs" / "a1-ann.git" / "objects" / "pack" / "huge").write_bytes(os.urandom(2 << 20))
+    status, text = script("git-receive-pack 'cs/a1-ann.git'")
+    assert (status, "has become too large" in text) == (1, True)
+    assert script("git-upload-pack 'cs/a1-ann.git'")[0] == 0, "the student's work can still be fetched"
 
 
 def test_a_login_is_no_pattern(script):

@@ -1,11 +1,13 @@
 """From the roster to the feedback over ssh: a real sshd, students' keys, a folder of bare repositories."""
 
+import os
 import subprocess
 
 import pytest
 
 from autograder.config import load
 from autograder.course.course import Course
+from autograder.hosts import folder
 from autograder.ledger import Ledger
 from autograder.service import handout, serve
 from autograder.service.intake.spool import Spool
@@ -133,3 +135,55 @@ def test_a_student_s_way_over_ssh(place):
     assert (again["dragons"].state, again["dragons"].missing) == ("unchanged", ())
     assert place.clone("meimei", "t-dragons", "team") == (0, "")
     assert place.git("xiaoming", "fetch", cwd=work)[0] == 0, "the other keys still open what they opened"
+
+
+@pytest.mark.service
+@sshd.needs_sshd
+def test_what_a_student_may_try_with_a_key(place, monkeypatch):
+    monkeypatch.setattr(folder, "MAX_PUSH", "100k")
+    for login in ("xiaoming", "lilei"):
+        place.server.key(login, place.staff.folder / "keys")
+    place.hand_out("20260101", "20260102")
+    place.clone("xiaoming", "t-xiaoming", "mine")
+    work, bare = place.folder / "mine", place.folder / "git" / "dls" / "t-xiaoming.git"
+    before = {path.name for path in bare.iterdir()}
+
+    def pushed(*arguments):
+        status, text = place.git("xiaoming", "push", *arguments, cwd=work)
+        return status == 0, text
+
+    for ref in ("score-feedback", "refs/heads/score-feedback/in-the-way", "refs/heads/../../hooks/x"):
+        assert not pushed("origin", f"HEAD:{ref}")[0], ref
+    for ref in ("main", "score-feedback"):
+        assert not pushed("origin", f":{ref}")[0], ref
+    assert "does not support push options" in pushed("-o", "ci.skip", "origin", "HEAD:main")[1]
+
+    # branches whose names are those of our files become files below refs/, and no repository
+    inner = ("autograder-access", "HEAD", "objects/a", "refs/a", "hooks/post-receive")
+    assert pushed("origin", *(f"HEAD:refs/heads/x.git/{name}" for name in inner))[0]
+    assert place.clone("lilei", "t-xiaoming.git/refs/heads/x", "stolen")[0] != 0
+    assert {path.name for path in bare.iterdir()} == before | {"logs"}
+
+    # a huge pack is refused, and leaves nothing
+    (work / "huge").write_bytes(os.urandom(200_000))
+    place.git("xiaoming", "add", "huge", cwd=work)
+    place.git("xiaoming", "commit", "--quiet", "-m", "huge", cwd=work)
+    done, text = pushed("origin", "HEAD:main")
+    assert not done
+    assert "exceeds maximum allowed size" in text
+    assert sum(path.stat().st_size for path in bare.rglob("*") if path.is_file()) < 200_000
+    place.git("xiaoming", "reset", "--quiet", "--hard", "HEAD~1", cwd=work)
+
+    for command in (["-s", "127.0.0.1", "sftp"], ["-W", "127.0.0.1:22", "127.0.0.1"]):
+        arguments = [*place.server.command("xiaoming").split(), *command]
+        refused = subprocess.run(arguments, input="", capture_output=True, text=True, timeout=60, check=False)
+        assert refused.returncode != 0, command
+
+    # the hook reports who pushed: all of them have one account
+    (work / "src" / "work.py").write_text(RIGHT)
+    place.git("xiaoming", "commit", "--quiet", "-am", "work", cwd=work)
+    assert pushed("origin", "HEAD:main")[0]
+    with serve.parts(place.staff.config_file) as parts:
+        Spool(parts.course.spool()).drain(parts.intake.receive)
+        (push,) = parts.ledger.pushes(parts.course.repository_of("t", "xiaoming"))
+        assert push.sender == "xiaoming"
