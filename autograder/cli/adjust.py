@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.jobs import opened_ledger, opened_staff
+from autograder.cli.opened import opened_ledger, opened_staff
 from autograder.cli.options import config_option, user, who_option
 from autograder.errors import GraderError
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autograder.cli.opened import opened_course
 from autograder.cli.options import config_option, who_option, why_option
 from autograder.errors import GraderError
 
@@ -69,17 +70,15 @@ def new_term(file: Path, dry_run: bool, config_file: Path) -> None:
     job queue, the course secret, the staff token and the spool are moved into a folder of .autograder; nothing is
     deleted. Prints what only you can do: new dates, a new roster, other repositories.
     """
-    from autograder import config
-    from autograder.course.course import Course
-    from autograder.ledger import Ledger
     from autograder.term import new_term as term
 
-    settings, now = config.load(config_file), datetime.now(timezone.utc)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
+    now = datetime.now(timezone.utc)
+    with opened_course(config_file) as (course, ledger):
+        settings = course.config
         if not dry_run:
             _require_stopped(settings, ledger)
         term.require_archived(file, ledger)
-        found = term.plan(settings, Course.of(settings), ledger, now)
+        found = term.plan(settings, course, ledger, now)
     click.echo(f"{file} holds everything that is in the ledger")
     if dry_run:
         for path in (*found.databases, *found.files):
@@ -110,15 +109,10 @@ def student() -> None:
 @config_option
 def show(name: str, as_json: bool, config_file: Path) -> None:
     """Show what the course holds about a student."""
-    from autograder import config
-    from autograder.course.course import Course
-    from autograder.ledger import Ledger
     from autograder.term import students
 
-    settings = config.load(config_file)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
-        of = Course.of(settings)
-        found = students.data(ledger, of, students.find(ledger, of, name))
+    with opened_course(config_file) as (course, ledger):
+        found = students.data(ledger, course, students.find(ledger, course, name))
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -151,18 +145,13 @@ def remove(name: str, dry_run: bool, why: str, who: str, config_file: Path) -> N
     The student has no row in the gradebook any more. Prints what only you can remove, such as the line of the roster.
     This cannot be undone, except with a backup.
     """
-    from autograder import config
-    from autograder.course.course import Course
-    from autograder.ledger import Ledger
     from autograder.term import students
 
-    settings = config.load(config_file)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
+    with opened_course(config_file) as (course, ledger):
         if not dry_run:
-            _require_stopped(settings, ledger)
-        of = Course.of(settings)
-        found = students.find(ledger, of, name)
-        remains = list(students.remains(of, found))
+            _require_stopped(course.config, ledger)
+        found = students.find(ledger, course, name)
+        remains = list(students.remains(course, found))
         pseudonym, removed = students.remove(ledger, found, who, why, dry_run=dry_run)
     rows = ", ".join(f"{number} rows of {table}" for table, number in removed.rows.items()) or "nothing"
     if dry_run:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autograder.cli.opened import opened_course
 from autograder.cli.options import config_option, moment_of
 from autograder.cli.tables import aligned
 from autograder.errors import GraderError
@@ -56,23 +57,18 @@ def grades(
     of the assignments. CSV, JSON and xlsx have everything about all of them. canvas and moodle make the CSV that these
     systems import.
     """
-    from autograder import config
     from autograder.course import gradebook_files as files
-    from autograder.course.course import Course
     from autograder.course.gradebook import gradebook
-    from autograder.ledger import Ledger
 
     form = form or (BY_SUFFIX.get(to.suffix.lower(), "") if to else "") or "table"
     if form == "xlsx" and to is None:
         raise click.UsageError("the format xlsx needs --to FILE")
-    settings = config.load(config_file)
-    course = Course.of(settings)
-    moment = moment_of(course, at) if at else None
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
+    with opened_course(config_file) as (course, ledger):
+        moment = moment_of(course, at) if at else None
         book = gradebook(
             ledger, course, datetime.now(timezone.utc), assignments=assignments, cases=cases, at=moment
         )
-    titles = {name: settings.assignment(name).title for name in book.assignments}
+    titles = {name: course.config.assignment(name).title for name in book.assignments}
     content: bytes
     if form == "xlsx":
         content = files.xlsx(book)

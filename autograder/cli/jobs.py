@@ -1,6 +1,5 @@
 """`autograder jobs` and `autograder regrade`: show and change jobs. Each change needs a reason and is recorded."""
 
-import contextlib
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -9,16 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from autograder.cli.options import config_option, user, who_option, why_option
+from autograder.cli.opened import opened_ledger, opened_staff
+from autograder.cli.options import config_option, named, repositories_option, user, who_option, why_option
 
 if TYPE_CHECKING:
-    from autograder.config import Config
     from autograder.course.gradebook import Entry
-    from autograder.ledger import Job, JobHistory, JobState, Ledger, RepositoryName
+    from autograder.ledger import Job, JobHistory, JobState, RepositoryName
     from autograder.service.jobs.graders import Graders
     from autograder.service.staff import Choice, Preview, Staff
-
-STATUS_SECONDS = 30.0  # for statuses of commits that are still to be sent
 
 
 class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no type argument
@@ -45,13 +42,6 @@ class StateType(click.ParamType):  # type: ignore[type-arg]  # click 8.1 has no 
 
 _why, _who = why_option, who_option
 _jobs = click.argument("names", nargs=-1, metavar="JOB...")
-_repository = click.option(
-    "--repo",
-    "repositories",
-    multiple=True,
-    metavar="HOST/OWNER/NAME",
-    help="Only this repository. May be repeated.",
-)
 
 
 @click.group()
@@ -72,7 +62,7 @@ def jobs() -> None:
     help="Only jobs in this state. May be repeated. Default: all states except final and superseded.",
 )
 @click.option("-a", "--assignment", help="Only jobs of this assignment.")
-@_repository
+@repositories_option
 @click.option("--all", "everything", is_flag=True, help="List final and superseded jobs, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
@@ -88,7 +78,7 @@ def list_jobs(
     from autograder.ledger import ENDED, JobState
 
     chosen = states or [state for state in JobState if everything or state not in ENDED]
-    wanted: list[RepositoryName | None] = [*_names(repositories)] or [None]
+    wanted: list[RepositoryName | None] = [*named(repositories)] or [None]
     with opened_ledger(config_file) as (_, ledger):
         found = [
             job
@@ -189,7 +179,7 @@ def cancel(names: tuple[str, ...], why: str, who: str, config_file: Path) -> Non
 
 @click.command()
 @click.option("-a", "--assignment", required=True, help="The assignment to grade again.")
-@_repository
+@repositories_option
 @click.option(
     "--dry-run", is_flag=True, help="Grade on this machine, show what would change, and record nothing."
 )
@@ -234,7 +224,7 @@ def regrade(
             "--suite and --jobs need --dry-run: a regrade uses the suite in autograder.toml"
         )
     with opened_staff(config_file, who) as staff:
-        choices = staff.choices(assignment, _names(repositories) or None)
+        choices = staff.choices(assignment, named(repositories) or None)
         if dry_run:
             _preview(staff, choices, _graders(staff, config_file, assignment, suite), allow_lower, jobs)
             return
@@ -254,7 +244,7 @@ def pushes() -> None:
 
 
 @pushes.command("list")
-@_repository
+@repositories_option
 @click.option("--undated", is_flag=True, help="Only pushes whose receive time is unknown.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @config_option
@@ -265,10 +255,10 @@ def list_pushes(repositories: tuple[str, ...], undated: bool, as_json: bool, con
     """
     with opened_ledger(config_file) as (_, ledger):
         if undated:
-            wanted = {str(name) for name in _names(repositories)}
+            wanted = {str(name) for name in named(repositories)}
             found = [push for push in ledger.undated() if not wanted or str(push.repository) in wanted]
         else:
-            chosen = _names(repositories) or ledger.repositories()
+            chosen = named(repositories) or ledger.repositories()
             found = [push for repository in chosen for push in ledger.pushes(repository)]
     if as_json:
         rows = [
@@ -319,7 +309,7 @@ def received(number: int, at: str, why: str, who: str, config_file: Path) -> Non
 
 
 @click.command()
-@_repository
+@repositories_option
 @config_option
 @click.pass_context
 def republish(context: click.Context, repositories: tuple[str, ...], config_file: Path) -> None:
@@ -330,7 +320,7 @@ def republish(context: click.Context, repositories: tuple[str, ...], config_file
     """
     changed = failed = 0
     with opened_staff(config_file, user()) as staff:
-        for result in staff.republish(_names(repositories) or None):
+        for result in staff.republish(named(repositories) or None):
             changed += result.changed
             failed += bool(result.problem)
             if result.problem:
@@ -437,46 +427,8 @@ def _when(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}Z"
 
 
-def _names(repositories: tuple[str, ...]) -> "list[RepositoryName]":
-    from autograder.ledger import RepositoryName
-
-    return [RepositoryName.parse(name) for name in repositories]
-
-
 def _named_or_all(names: tuple[str, ...], flag: bool, option: str) -> None:
     if bool(names) == flag:
         raise click.UsageError(
             f"name jobs{f', or give {option}' if option else ''}; autograder jobs list shows them"
         )
-
-
-@contextlib.contextmanager
-def opened_ledger(config_file: Path) -> "Iterator[tuple[Config, Ledger]]":
-    """Open the ledger of a configuration; return both."""
-    from autograder import config
-    from autograder.ledger import Ledger
-
-    settings = config.load(config_file)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
-        yield settings, ledger
-
-
-@contextlib.contextmanager
-def opened_staff(config_file: Path, who: str) -> "Iterator[Staff]":
-    """Open what staff need for changes, and close it in the end."""
-    from autograder.course.course import Course
-    from autograder.service.intake.intake import Intake
-    from autograder.service.jobs.queue import Queue, prepare
-    from autograder.service.jobs.statuses import Statuses
-    from autograder.service.staff import Staff
-
-    with opened_ledger(config_file) as (settings, ledger):
-        course = Course.of(settings)
-        prepare(course.jobs_url())
-        queue = Queue(course.jobs_url())
-        statuses = Statuses(ledger, course)
-        try:
-            yield Staff(ledger, course, Intake(ledger, course, queue, statuses=statuses), who)
-        finally:
-            statuses.close(STATUS_SECONDS)
-            queue.close()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from autograder.cli.opened import opened_ledger
 from autograder.cli.options import config_option, optional_config_option, who_option, why_option
 from autograder.errors import ConfigError, GraderError
 
@@ -128,12 +129,9 @@ def accept_secret(config_file: Path, why: str, who: str) -> None:
     The secret of this machine counts from now on. Inputs of new submissions are drawn from it. Seals that were made
     with the old one are reported as made with another secret.
     """
-    from autograder import config
-    from autograder.ledger import Ledger
     from autograder.service import belonging
 
-    settings = config.load(config_file)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as opened:
+    with opened_ledger(config_file) as (settings, opened):
         changed = belonging.accept_secret(settings, opened, who, why)
     click.echo("accepted" if changed else "this is the secret that the ledger knows; nothing was changed")
 

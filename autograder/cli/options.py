@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from autograder.course.course import Course
+    from autograder.ledger import RepositoryName
 
 
 def _found(_context: click.Context, _option: click.Parameter, value: Path | None) -> Path:
@@ -57,6 +58,27 @@ def moment_of(course: "Course", written: str) -> datetime:
     except ValueError:
         given = written
     return instant(given, course.zone(), later=True)
+
+
+repositories_option = click.option(
+    "--repo",
+    "repositories",
+    multiple=True,
+    metavar="HOST/OWNER/NAME",
+    help="Only this repository. May be repeated.",
+)
+"""Names of repositories, as the parameter `repositories`; `named` reads them."""
+
+
+def named(repositories: tuple[str, ...]) -> "list[RepositoryName]":
+    """Return the names of repositories that were given as an option.
+
+    Raises:
+        LedgerError: one is not a name.
+    """
+    from autograder.ledger import RepositoryName
+
+    return [RepositoryName.parse(name) for name in repositories]
 
 
 why_option = click.option("--why", required=True, help="The reason, for the audit trail.")

@@ -1,6 +1,5 @@
 """`autograder collect`, `similar` and `stats`: what staff do with the work of a whole course."""
 
-import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -10,23 +9,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from autograder.cli.options import config_option, moment_of
+from autograder.cli.opened import opened_course
+from autograder.cli.options import config_option, moment_of, named, repositories_option
 from autograder.errors import GraderError
 
 if TYPE_CHECKING:
     from autograder.course.course import Course
-    from autograder.ledger import Ledger, RepositoryName
     from autograder.term.collection import Fetched, Work
     from autograder.term.similarity import Comparison, Pair, Side
 
 _assignment = click.option("-a", "--assignment", required=True, help="The assignment.")
-_repository = click.option(
-    "--repo",
-    "repositories",
-    multiple=True,
-    metavar="HOST/OWNER/NAME",
-    help="Only this repository. May be repeated.",
-)
 _jobs = click.option(
     "--jobs",
     type=click.IntRange(1, 64),
@@ -51,7 +43,7 @@ _jobs = click.option(
     help="As if no push had come after the student's deadline, or after a time: 2026-10-12 23:59, in the zone of the "
     "course, or with an offset. Default: what counts now.",
 )
-@_repository
+@repositories_option
 @_jobs
 @config_option
 def collect(
@@ -70,10 +62,10 @@ def collect(
     """
     from autograder.term import collection
 
-    with _opened(config_file) as (course, ledger):
+    with opened_course(config_file) as (course, ledger):
         moment = moment_of(course, at) if at and at != "deadline" else None
         works = collection.works(
-            ledger, course, assignment, _names(repositories), at=moment, at_deadline=at == "deadline"
+            ledger, course, assignment, named(repositories), at=moment, at_deadline=at == "deadline"
         )
         folder = collection.Folder(to, course.deadline(assignment).zone)
         written = failed = 0
@@ -117,7 +109,7 @@ def collect(
     help="Number of pairs to list.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@_repository
+@repositories_option
 @_jobs
 @config_option
 def similar(
@@ -146,9 +138,9 @@ def similar(
         prepare(html)
         if any(html.iterdir()):
             raise click.UsageError(f"{html} is not empty; name a new folder")
-    with _opened(config_file) as (course, ledger):
+    with opened_course(config_file) as (course, ledger):
         given = _starter(course, assignment, starter)
-        works = collection.works(ledger, course, assignment, _names(repositories))
+        works = collection.works(ledger, course, assignment, named(repositories))
         zone = course.deadline(assignment).zone
         sides, failed = [], 0
         for item in _fetched(course, works, jobs):
@@ -193,7 +185,7 @@ def stats(assignment: str, as_json: bool, config_file: Path) -> None:
     from autograder.course.gradebook import gradebook
     from autograder.term import statistics
 
-    with _opened(config_file) as (course, ledger):
+    with opened_course(config_file) as (course, ledger):
         book = gradebook(ledger, course, datetime.now(timezone.utc), assignments=[assignment], cases=True)
     found = statistics.of(book, assignment)
     if as_json:
@@ -280,12 +272,6 @@ def _plain(assignment: str, found: "Comparison", shown: "list[Pair]") -> dict[st
     }
 
 
-def _names(repositories: tuple[str, ...]) -> "list[RepositoryName]":
-    from autograder.ledger import RepositoryName
-
-    return [RepositoryName.parse(name) for name in repositories]
-
-
 def _fetched(course: "Course", works: "list[Work]", jobs: int) -> "Iterator[Fetched]":
     """Fetch the work, with a progress bar, and a line for each repository that failed."""
     from tqdm import tqdm
@@ -303,14 +289,3 @@ def _fetched(course: "Course", works: "list[Work]", jobs: int) -> "Iterator[Fetc
 def _complain(failed: int) -> None:
     if failed:
         raise GraderError(f"{failed} repositories could not be fetched; see above")
-
-
-@contextlib.contextmanager
-def _opened(config_file: Path) -> "Iterator[tuple[Course, Ledger]]":
-    from autograder import config
-    from autograder.course.course import Course
-    from autograder.ledger import Ledger
-
-    settings = config.load(config_file)
-    with Ledger.open(settings.ledger_url(), folder=settings.path("."), create=False) as ledger:
-        yield Course.of(settings), ledger
