@@ -102,7 +102,7 @@ def show(who: tuple[str, ...], as_json: bool, config_file: Path) -> None:
 
 def _is(person: "Person", text: str) -> bool:
     wanted = text.casefold()
-    names = (person.id, person.team, *person.logins.values(), *person.teams.values())
+    names = (*person.alone, person.team, *person.teams.values())
     return wanted in (name.casefold() for name in names) or wanted in person.name.casefold()
 
 
@@ -120,6 +120,7 @@ def _plain(course: "Course", roster: "Roster", person: "Person") -> dict[str, An
         "id": person.id,
         "name": person.name,
         "logins": dict(person.logins),
+        "earlier": list(person.earlier),
         "email": person.email,
         "section": person.section,
         "teams": {name: team for name in course.config.assignments if (team := person.team_of(name))},

@@ -402,10 +402,7 @@ class Course:
             names = {roster.repository_name(people[0], name) for people, name in members if people}
         if not names:
             alike = [
-                name
-                for each in roster.people
-                for name in (each.id, *each.logins.values())
-                if appearance(name) == appearance(text)
+                name for each in roster.people for name in each.alone if appearance(name) == appearance(text)
             ]
             hint = f"; is it {alike[0]}?" if alike else "; autograder roster show lists the students"
             raise ConfigError(f"nobody in {roster.file} has the id, login or team {text!r:.100}{hint}")
@@ -615,7 +612,7 @@ class Course:
         roster, names = self.roster(), {extension.student.casefold()}
         person = roster.find(extension.student) if roster is not None else None
         if person is not None:
-            alone = (person.id, *person.logins.values(), person.team_of(extension.assignment))
+            alone = (*person.alone, person.team_of(extension.assignment))
             names.update(name.casefold() for name in alone if name)
         return names
 
@@ -648,7 +645,7 @@ class Course:
         names, roster = [student], self.roster()
         if roster is not None and extensions.by_key:
             people = roster.of(student, assignment)
-            names += [name for each in people for name in (each.id, *each.logins.values())]
+            names += [name for each in people for name in each.alone]
             # A student may have chosen the id of another one as a login. The line of that id is not this student's.
             exact = {name: roster.exactly(name, self.config.host_of(assignment)) for name in names}
             names = [name for name, owner in exact.items() if owner is None or owner in people]

@@ -36,6 +36,7 @@ _OWN = {
     "id": "id", "学号": "id",
     "name": "name", "姓名": "name",
     "login": "login", "用户名": "login",
+    "earlier": "earlier", "曾用用户名": "earlier",
     "email": "email", "e-mail": "email", "邮箱": "email",
     "section": "section", "班级": "section",
     "team": "team", "小组": "team",
@@ -75,6 +76,7 @@ class Person:
         role: student or staff.
         given: the cells of the line by column, as the file has them, for exports to where it came from.
         line: where the person is in the file.
+        earlier: login names that this person had before; repositories may still have them.
     """
 
     id: str
@@ -87,6 +89,7 @@ class Person:
     role: str = STUDENT
     given: Mapping[str, str] = field(default_factory=dict, hash=False, compare=False, repr=False)
     line: int = field(default=0, compare=False)
+    earlier: tuple[str, ...] = ()
 
     @property
     def is_student(self) -> bool:
@@ -101,6 +104,11 @@ class Person:
     def team_of(self, assignment: str) -> str:
         """Return the name of this person's team for an assignment; empty: none."""
         return self.teams.get(assignment, self.team)
+
+    @property
+    def alone(self) -> tuple[str, ...]:
+        """The student's names that this person's own repositories may have: the id, and all logins."""
+        return tuple(dict.fromkeys((self.id, *self.logins.values(), *self.earlier)))
 
     def alone_at(self, host: str) -> str:
         """Return the student's name of this person's own repositories at a host: the login there, or else the id."""
@@ -146,6 +154,9 @@ class Roster:
         if found is not None:
             return found
         elsewhere = [person for (_, login), person in self._logins.items() if login == name]
+        elsewhere = elsewhere or [
+            person for person in self.people if name in map(str.casefold, person.earlier)
+        ]
         return elsewhere[0] if len({person.id for person in elsewhere}) == 1 else None
 
     def exactly(self, text: str, host: str) -> Person | None:
@@ -209,6 +220,7 @@ class Roster:
                 lambda person: [person.alone_at(host)],
                 lambda person: [person.id],
                 lambda person: person.logins.values(),
+                lambda person: person.earlier,
             ):
                 for person in self.people:
                     for name in names(person):
@@ -258,8 +270,9 @@ class RosterFile(StaffFile[Roster]):
 def parse_roster(content: bytes, file: str, kinds: Mapping[str, str], hosts: Mapping[str, str]) -> Roster:
     """Return the people in a file, and its mistakes.
 
-    Our own columns are id, name, login (at all hosts) or `login:HOST`, email, section, team (for all assignments) or
-    `team:ASSIGNMENT`, role. The exports of Canvas, Moodle and GitHub Classroom are recognized by their columns.
+    Our own columns are id, name, login (at all hosts) or `login:HOST`, earlier (logins), email, section, team (for all
+    assignments) or `team:ASSIGNMENT`, role. The exports of Canvas, Moodle and GitHub Classroom are recognized by their
+    columns.
 
     Args:
         content: of the file: CSV with commas, semicolons or tabs, in UTF-8, UTF-16 or GB18030.
@@ -356,7 +369,7 @@ class _Reader:
             if not what and known is _OWN and column:
                 self._notes.append(
                     f"{self._file}:{line}: the column {column!r:.100} is not read; columns are id, name, login, "
-                    "login:HOST, email, section, team, team:ASSIGNMENT, role"
+                    "login:HOST, earlier, email, section, team, team:ASSIGNMENT, role"
                 )
             self._fields.append(what)
         if not {"id", "account", "email", "lms"} & set(self._fields if known is not _OWN else ["id"]) or (
@@ -406,6 +419,7 @@ class _Reader:
             role,
             dict(zip(self._columns, values, strict=True)),
             line,
+            tuple(_checked("earlier", name) for name in cell.get("earlier", "").split()),
         )
 
     def _logins(self, cell: Mapping[str, str]) -> dict[str, str]:
@@ -469,6 +483,8 @@ def _names(person: Person) -> Iterator[str]:
     yield f"id {person.id}".casefold()
     for host, login in person.logins.items():
         yield f"{login} at {host}".casefold()
+        for name in person.earlier:
+            yield f"{name} at {host}".casefold()
 
 
 def _checked(what: str, name: str) -> str:

@@ -397,14 +397,14 @@ def owned(
 ) -> tuple[list[tuple[Person, Standing]], list[Standing]]:
     """Return which repository of an assignment counts for each student, and the repositories of nobody in the roster.
 
-    For the member of a team that is the team's, never one of the member's own. A student who has several gets the one
-    with the right name, or else the first one with a score. Staff have none.
+    For the member of a team that is the team's, never one of the member's own. Of several to which the student pushed,
+    it is the one with the right name, or else the first one with a score. Staff have none.
 
     Args:
         roster: None: the course has no roster.
         found: the standings of repositories of one assignment.
     """
-    best: dict[str, tuple[tuple[bool, bool], Person, Standing]] = {}
+    best: dict[str, tuple[tuple[bool, bool, bool], Person, Standing]] = {}
     strangers = []
     for stands in found:
         target = stands.target
@@ -415,7 +415,8 @@ def owned(
             team = person.team_of(target.assignment)
             if not person.is_student or (team and team.casefold() != target.student.casefold()):
                 continue
-            rank = (_is_named(roster, person, stands), stands.score is not None)
+            pushed = any(not judged.own for judged in stands.pushes)
+            rank = (pushed, _is_named(roster, person, stands), stands.score is not None)
             if person.whose not in best or rank > best[person.whose][0]:
                 best[person.whose] = rank, person, stands
     return [(person, stands) for _, person, stands in best.values()], strangers

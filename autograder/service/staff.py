@@ -20,7 +20,7 @@ from autograder.config.times import instant
 from autograder.course.course import Course, Target
 from autograder.course.gradebook import Entry, entry
 from autograder.course.roster import Person
-from autograder.course.standing import Result, Standing, standing
+from autograder.course.standing import Result, Standing, owned, standing
 from autograder.errors import GraderError, SubmissionError
 from autograder.git.fetch import fetch_commit
 from autograder.ledger import (
@@ -144,7 +144,7 @@ def find(ledger: Ledger, text: str) -> Job:
 
 
 def target_of(ledger: Ledger, course: Course, student: str, assignment: str) -> Target:
-    """Return the repository of a student, and its assignment. It need not have a push.
+    """Return the repository that counts for a student, and its assignment. It need not have a push.
 
     Args:
         ledger, course: know the repositories.
@@ -159,13 +159,25 @@ def target_of(ledger: Ledger, course: Course, student: str, assignment: str) -> 
     is_path = "/" in student
     name = student if is_path else course.student(student, assignment)
     known = {*ledger.repositories(), *(each.repository for each in ledger.adjustments(assignment))}
-    targets = [course.target(repository, branch) for repository in sorted(known)]
+    targets = [
+        target
+        for repository in sorted(known)
+        if (target := course.target(repository, branch)) is not None and target.assignment == assignment
+    ]
+    roster = course.roster()
+    people = {person.whose for person in roster.of(name, assignment)} if roster and not is_path else set()
+    if roster is not None and people:
+        theirs = [target for target in targets if not people.isdisjoint(course.whose(target))]
+        mine, _ = owned(roster, [standing(ledger, course, target) for target in theirs])
+        counting = {
+            stands.target.repository: stands.target for person, stands in mine if person.whose in people
+        }
+        if len(counting) == 1:
+            return counting.popitem()[1]
     found = [
         target
         for target in targets
-        if target is not None
-        and target.assignment == assignment
-        and name.casefold() in (target.student.casefold(), *_paths(target.repository))
+        if name.casefold() in (target.student.casefold(), *_paths(target.repository))
     ]
     if len(found) == 1:
         return found[0]

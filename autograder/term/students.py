@@ -44,14 +44,15 @@ class Student:
         """All names of the student: id, logins, and the student's names of repositories."""
         own = {target.student for target in self.alone}
         if self.person is not None:
-            own |= {self.person.id, self.person.name, self.person.email, *self.person.logins.values()}
+            own |= {self.person.name, self.person.email, *self.person.alone}
         return {name for name in {*own, self.text} if name}
 
     @property
     def logins(self) -> set[str]:
         """The names under which the student may have pushed."""
         own = {target.student for target in self.alone}
-        return own | ({*self.person.logins.values()} if self.person is not None else set())
+        earlier = self.person.earlier if self.person is not None else ()
+        return own | {*earlier} | ({*self.person.logins.values()} if self.person is not None else set())
 
 
 def find(ledger: Ledger, course: Course, text: str) -> Student:

@@ -158,6 +158,36 @@ def test_a_student_with_two_repositories_gets_the_one_with_the_right_name(dls):
     assert len(made.rows) == 4
 
 
+def test_the_repository_to_which_the_student_pushed_comes_before_the_one_with_the_right_name(dls):
+    dls.ledger.add_own_commit(commit("starter"), "starter of a0")
+    dls.ledger.record_push(RepositoryName(HOST, "dls", "a0-ann"), commit=commit("starter"), ref=MAIN)
+    dls.graded("a0-2026001", "work", points=50)
+    assert shown(book(dls))["2026001"] == ("counts", 50)
+    result = dls.run("adjust", "2026001", "-a", "a0", "--points", "5", "--dry-run")
+    assert "dls/a0-2026001  50 → 55 of 100; nothing was recorded" in result.output
+    dls.graded("a0-ann", "other work", points=40)
+    assert shown(book(dls))["2026001"] == ("counts", 40)
+
+
+def test_a_student_whose_login_changed_keeps_the_repository(dls):
+    dls.graded("a0-ann", "work", points=50)
+    text = ROSTER.replace("login,", "login,earlier,").replace(",ann,", ",anna,ann,", 1)
+    for login in ("bob", "cat", "dan", "ada"):
+        text = text.replace(f",{login},", f",{login},,", 1)
+    (dls.folder / "roster.csv").write_text(text)
+    (dls.folder / "extensions.csv").write_text("student,assignment,closes\nann,a0,2026-09-20 20:00\n")
+    (row, *_) = book(dls).rows
+    assert (row.id, row.person.logins[HOST], row.person.earlier) == ("2026001", "anna", ("ann",))
+    assert (row.entries["a0"].points, row.entries["a0"].extension.student) == (50, "ann")
+    for name in ("anna", "ann", "2026001"):
+        result = dls.run("adjust", name, "-a", "a0", "--points", "5", "--dry-run")
+        assert "dls/a0-ann  50 → 55 of 100" in result.output
+    shown = json.loads(dls.run("roster", "show", "ann", "--json").output)
+    assert [person["id"] for person in shown] == ["2026001"]
+    (dls.folder / "roster.csv").write_text(text.replace(",bob,", ",ANN,"))
+    assert "ann at git.uni.example is also in line 2" in dls.run("roster", "show").output
+
+
 def test_without_a_roster_the_rows_are_the_names_in_repositories(dls):
     dls.graded("a0-bob", "x", points=10)
     dls.graded("a1-BOB", "y", points=20)
