@@ -3,6 +3,7 @@
 Mail goes over smtplib with verified certificates. The address of a webhook is a secret, and no error shows it.
 """
 
+import html
 import json
 import smtplib
 import ssl
@@ -49,11 +50,15 @@ class Message:
 
 Send = Callable[[Message], None]
 
+# Lines may hold text of students, and no text calls everybody: Slack reads <!channel>, Feishu <at user_id="all">.
 FORMS: dict[str, Callable[[Message], dict[str, object]]] = {
-    "slack": lambda message: {"text": message.text[:MAX_TEXT]},
+    "slack": lambda message: {"text": html.escape(message.text[:MAX_TEXT], quote=False)},
     "discord": lambda message: {"content": message.text[:2000], "allowed_mentions": {"parse": []}},
     "dingtalk": lambda message: {"msgtype": "text", "text": {"content": message.text[:MAX_TEXT]}},
-    "feishu": lambda message: {"msg_type": "text", "content": {"text": message.text[:MAX_TEXT]}},
+    "feishu": lambda message: {
+        "msg_type": "text",
+        "content": {"text": message.text[:MAX_TEXT].replace("<", "＜")},
+    },
     "json": lambda message: {
         "subject": message.subject,
         "began": list(message.began),

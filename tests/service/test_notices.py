@@ -313,6 +313,17 @@ def test_each_kind_of_webhook(folder, kind):
     assert "the queue cpu waits" in text
 
 
+@pytest.mark.parametrize("kind", sorted(FORMS.keys() - {"json"}))
+def test_text_of_a_student_calls_nobody_in_a_chat(kind):
+    evil = '<!channel> <@U1> <https://evil.example|score> <at user_id="all">x</at> @everyone @all'
+    body = FORMS[kind](Message("dl: 1 new", [evil], [], NOON))
+    text = json.dumps(body, ensure_ascii=False)
+    assert ("<" in text) == (kind in ("discord", "dingtalk"))  # they read no such marks in plain text
+    if kind == "discord":
+        assert body["allowed_mentions"] == {"parse": []}
+    assert "at" not in body  # DingTalk calls those whom this key names, not those in the text
+
+
 def test_a_webhook_that_refuses_redirects_or_is_away_and_no_error_shows_its_address(folder):
     for status in (500, 302):
         with webhook(status) as (address, _):
