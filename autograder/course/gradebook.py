@@ -261,12 +261,15 @@ def entry(course: Course, stands: Standing, moment: datetime) -> Entry:
         newest = counting[0] if counting else ""
         if stands.score is not None and stands.policy is ScorePolicy.LAST and newest != stands.score.commit:
             note = "a newer push is not graded yet" if not result.adjustments else ""
+        note = note or stands.waits
     elif result.excused:
         state = State.EXCUSED
     elif stands.open:
         state, note = State.UNDECIDED, stands.open
     elif counting:
         state = State.WAITING
+    elif stands.waits:
+        state, note = State.UNDECIDED, stands.waits
     else:
         state = State.LATE if theirs else State.NO_PUSH
     return Entry(

@@ -143,6 +143,7 @@ class Standing:
             and while the score is open.
         open: why nobody can say which score counts: a mistake in the file of extensions, which staff must correct
             first. Empty if the score does not depend on it.
+        waits: why a push of the student waits until staff have corrected that file; empty if none does.
         result: what counts, with late rules and adjustments.
         chosen_by_staff: the commit of which staff decided that it counts; empty: the score policy decides.
     """
@@ -152,6 +153,7 @@ class Standing:
     pushes: tuple[Judged, ...]
     score: Score | None
     open: str = ""
+    waits: str = ""
     result: Result = Result()
     chosen_by_staff: str = ""
 
@@ -485,6 +487,8 @@ def _derived(
         found = current(counting, target.assignment, ScorePolicy.BEST, Cutoffs(), worth)
     score = found[0] if found else None
     stands = Standing(target, policy, tuple(judged), score, chosen_by_staff=chosen.commit if chosen else "")
+    if any(each.decision is None and not each.own and not each.by_staff for each in judged):
+        stands = replace(stands, waits=open_since)
     counts_now = stands.judged(score.push_id) if score else None
     if open_since and chosen is None:
         anyhow = current(facts.candidates, target.assignment, policy, Cutoffs(opens=cutoffs.opens))

@@ -155,7 +155,7 @@ def _work(course: Course, stands: Standing, people: tuple[Person, ...]) -> Work:
         push = stands.judged(score.push_id)
     else:
         push = next((judged for judged in reversed(stands.pushes) if judged.counts), None)
-    return Work(stands, push, "" if push else NO_PUSH, people)
+    return Work(stands, push, "" if push else stands.waits or NO_PUSH, people)
 
 
 def fetched(course: Course, found: Iterable[Work], jobs: int) -> Iterator[Fetched]:

@@ -231,6 +231,27 @@ def test_a_newer_push_that_waits_is_noted(dls):
     assert (entry.points, entry.note) == (50, "a newer push is not graded yet")
 
 
+def test_a_push_that_a_mistake_in_the_extensions_keeps_waiting_is_not_late(dls):
+    dls.graded("a0-ann", "first", points=50)
+    dls.clock.now = CLOSES + timedelta(hours=1)
+    for student in ("ann", "bob"):
+        repository = RepositoryName(HOST, "dls", f"a0-{student}")
+        dls.ledger.record_push(repository, commit=commit("late"), ref=MAIN)
+    extensions = dls.folder / "extensions.csv"
+    extensions.write_text("student,assignment,closes\n2026004,a0,someday\n")
+    dls.clock.now = CLOSES + timedelta(days=3)
+    made = book(dls)
+    assert shown(made)["2026001"] == ("counts", 50)
+    assert shown(made)["2026002"] == ("undecided", None)
+    assert shown(made)["2026004"] == ("no push", None)
+    ann, bob = (made.rows[index].entries["a0"] for index in (0, 1))
+    assert f"{extensions}:2: " in ann.note
+    assert f"{extensions}:2: " in bob.note
+    assert bob.in_total is None
+    extensions.write_text("student,assignment,closes\n")
+    assert shown(book(dls))["2026002"] == ("waiting", None)
+
+
 # totals --------------------------------------------------------------------------------------------------
 
 

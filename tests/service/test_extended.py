@@ -278,7 +278,9 @@ def test_a_running_service_takes_a_new_deadline_for_everybody(folder):
             config.write_text(config.read_text().replace("2026-09-15", "2026-09-20"))
             until(lambda: "in time for the deadline, Sun 20 Sep 2026" in university.text())
             assert university.score() == 100
-            config.write_text(config.read_text().replace("2026-09-20", '2026-09-30"'))
+            config.write_text(config.read_text().replace("2026-09-20", "2026-09-25"))  # in time all the same
+            until(lambda: "in time for the deadline, Fri 25 Sep 2026" in university.text())
+            config.write_text(config.read_text().replace("2026-09-25", '2026-09-30"'))
             until(lambda: "the configuration of before holds" in str(university.log()))
             again = parts.intake.receive(university.push(HALF), LATE).job.id
             assert settled(parts, again) is JobState.FINAL
