@@ -120,7 +120,7 @@ def check(config_file: Path) -> None:
     for line in found:
         click.echo(f"FAIL  {line}")
     if found:
-        raise GraderError(f"{len(found)} problems; each line says what to run")
+        raise GraderError(f"problems: {len(found)}; each line says what to run")
     click.echo("ok    every repository reports its pushes, and both accounts can write to it")
 
 

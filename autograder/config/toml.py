@@ -39,5 +39,7 @@ def loads(text: str, file: str) -> dict[str, Any]:
         place = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(place[1]) if place and place[1] else max(1, len(text.splitlines()))
         message = str(error)[: place.start()] if place else str(error)
+        if message.startswith("Cannot "):  # overwrite a value, declare a table twice, and the like
+            message += "; a key or table may stand in the file only once: change the one that is there"
         raise ConfigError(f"{file}:{line}: not TOML: {message}") from None
     return found

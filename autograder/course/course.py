@@ -826,7 +826,7 @@ class Course:
         for name, host in self.config.hosts.items():
             base = self.config.base(name)
             if KINDS[host.kind].is_folder and not Path(base.removeprefix("file://")).is_dir():
-                yield f"{where('hosts', name, 'base')}: there is no folder {base}"
+                yield f"{where('hosts', name, 'base')}: there is no folder {base}; make it, or correct the path"
             for key in ("known_hosts_file", "ca_file", "ssh_key_file"):
                 file = self._file(getattr(host, key))
                 if file is not None and not file.is_file():

@@ -101,7 +101,8 @@ class ExtensionsFile(StaffFile[Extensions]):
 
     def unreadable(self, reason: str) -> Extensions:
         """Return no extensions."""
-        return Extensions({}, (f"{self.path}:1: the extensions cannot be read: {reason}",))
+        make = "" if self.path.exists() else "; make it, with the line student,assignment,closes,reason"
+        return Extensions({}, (f"{self.path}:1: the extensions cannot be read: {reason}{make}",))
 
     def together(self, earlier: Extensions, found: Extensions) -> Extensions:
         """Return the extensions of two versions; where both have one, that of `found`."""

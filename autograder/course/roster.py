@@ -249,7 +249,10 @@ class RosterFile(StaffFile[Roster]):
 
     def unreadable(self, reason: str) -> Roster:
         """Return a roster without people."""
-        mistake = f"{self.path}:1: the roster cannot be read: {reason}"
+        make = (
+            "" if self.path.exists() else "; make it, with a first line that names the columns: id,name,login"
+        )
+        mistake = f"{self.path}:1: the roster cannot be read: {reason}{make}"
         return Roster((), self._hosts, str(self.path), mistakes=(mistake,))
 
     def together(self, earlier: Roster, found: Roster) -> Roster:

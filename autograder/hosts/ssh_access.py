@@ -80,6 +80,12 @@ def read(place: Path, held: Mapping[str, str] | None = None) -> Keys:
         except OSError as error:
             mistakes.append(f"{file}: {error.strerror}")
             continue
+        if "PRIVATE KEY" in text:
+            mistakes.append(
+                f"{file}: this is a private key, which only its owner may have: delete it, and ask the student for "
+                "the file .pub of a new key"
+            )
+            continue
         for number, line in enumerate(text.splitlines(), 1):
             if not line.strip() or line.lstrip().startswith("#"):
                 continue

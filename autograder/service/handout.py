@@ -254,9 +254,18 @@ class Handout:
         settings, path = self._course.config.hosts[self._host], self._course.config.path
         if not settings.student_keys or not self._kind.is_folder:
             return None
+        place = path(settings.student_keys)
         held = ssh_access.held(path(settings.authorized_keys_file), self._host)
-        keys = ssh_access.read(path(settings.student_keys), held)
+        keys = ssh_access.read(place, held)
         self.notes += keys.mistakes
+        roster = self._course.roster()
+        if roster is not None:
+            known = {person.alone_at(self._host).casefold() for person in roster.people}
+            self.notes += [
+                f"{place / login}.pub: nobody in {roster.file} has the login {login}; correct the name of the file"
+                for login in sorted(keys.logins)
+                if login.casefold() not in known
+            ]
         return keys
 
     def run(self, whom: Sequence[Recipient], jobs: int) -> Iterator[Handed]:
@@ -296,6 +305,13 @@ class Handout:
             writes.create(api, name.owner, name.name, self._branch)
         state, commit, line = self._starter(recipient, there)
         did = [line] if line else []
+        if self._keys is not None:
+            place = self._course.config.path(self._course.config.hosts[self._host].student_keys)
+            missing += [
+                f"{login} has no ssh key: put it at {place / login}.pub, and run this again"
+                for login in recipient.logins
+                if login not in self._keys.logins
+            ]
         if self._dry:
             return Handed(recipient, state, tuple(did), tuple(missing))
         missing += writes.protect(api, name.owner, name.name, self._branches)
@@ -308,9 +324,6 @@ class Handout:
         did += [f"{login} {'is invited' if login in invited else 'may write'}" for login in granted.added]
         missing += [f"{login} must accept the invitation" for login in granted.invited]
         missing += [f"{login} may write too" for login in granted.others]
-        if self._keys is not None:
-            without = [login for login in recipient.logins if login not in self._keys.logins]
-            missing += [f"{login} has no ssh key" for login in without]
         if state == "unchanged" and len(did) > bool(line):
             state = "completed"
         return Handed(recipient, state, tuple(did), tuple(missing), commit)

@@ -86,10 +86,12 @@ def test_values_and_defaults(tmp_path):
         ('course = "c"', '[sandbox]\nkind = "docker"', 2, "sandbox.kind: the containers need an image"),
         ('course = "c"', 'course = "c', 1, "not TOML: "),
         ('sources = ["src/*"]', 'sources = ["src/*"', 14, "not TOML: "),
+        ('course = "c"', 'course = "c"\n[course]', 2, "change the one that is there"),
     ],
     ids=[
         *("type", "key", "table", "array", "limits", "build", "syntax", "dots", "no time", "endless time"),
         *("no memory", "a bool", "no time to build", "waive", "no wall", "no image", "quotes", "end of file"),
+        "a table twice",
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_what_is_allowed(tmp_path, old, new, line, message):

@@ -280,7 +280,10 @@ def test_the_last_readable_version_stays_in_force(tmp_path, state, text, restart
     assert {student for student, _ in found.by_key} == {"ann", "bob"}
     file.unlink()
     (mistake,) = extensions.current().mistakes
-    assert f"{file}:1: the extensions cannot be read: No such file" in mistake
+    assert (
+        f"{file}:1: the extensions cannot be read: No such file or directory; make it, with the line"
+        in mistake
+    )
     assert extensions.current().of("ann", "a1") is not None
     file.write_text("student,assignment,closes\n")  # on purpose
     assert (extensions.current().by_key, extensions.current().mistakes) == ({}, ())

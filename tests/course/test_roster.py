@@ -206,7 +206,10 @@ def test_the_last_version_without_a_mistake_stays_in_force(tmp_path):
         }
     path.unlink()
     roster = first.current()
-    assert roster.mistakes == (f"{path}:1: the roster cannot be read: No such file or directory",)
+    assert roster.mistakes == (
+        f"{path}:1: the roster cannot be read: No such file or directory; make it, with a first line that names the "
+        "columns: id,name,login",
+    )
     assert [person.id for person in roster.people] == ["1", "2"]
     (copy,) = (state / "roster").iterdir()
     assert copy.stat().st_mode & 0o077 == 0

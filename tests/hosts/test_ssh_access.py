@@ -64,6 +64,13 @@ def test_a_line_that_is_no_key_is_named_and_left_out(keys, line):
     assert all("command" not in text for _, text in found.lines)
 
 
+def test_a_private_key_is_named_as_one(keys, tmp_path):
+    found = keys(ann="-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n")
+    (mistake,) = found.mistakes
+    assert f"{tmp_path / 'keys' / 'ann.pub'}: this is a private key" in mistake
+    assert found.logins == set()
+
+
 def test_a_key_belongs_to_one_student(keys):
     found = keys(ann=key("a"), bob=key("a"))
     assert found.lines == (("ann", key("a")),)

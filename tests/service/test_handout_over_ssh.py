@@ -96,7 +96,8 @@ def test_a_student_s_way_over_ssh(place):
         place.server.key(login, place.staff.folder / "keys")
     done = place.hand_out(everybody=True)
     assert [each.state for each in done.values()] == ["made"] * 3
-    assert done["dragons"].missing == ("meimei has no ssh key",)
+    missing = place.staff.folder / "keys" / "meimei.pub"
+    assert done["dragons"].missing == (f"meimei has no ssh key: put it at {missing}, and run this again",)
 
     assert place.clone("xiaoming", "t-xiaoming", "mine") == (0, "")
     work = place.folder / "mine"

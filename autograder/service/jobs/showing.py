@@ -146,7 +146,9 @@ class Showing:
             "score": [score.job_id, score.points] if score else [],
         }
         if decision.closes is not None:
-            facts["closes"] = decision.closes.isoformat()  # moved for everybody: the student reads the new deadline
+            facts["closes"] = (
+                decision.closes.isoformat()
+            )  # moved for everybody: the student reads the new deadline
         if (counted := self._counted()) is not None:  # otherwise what was published before has another digest
             facts["result"] = counted.to_json()
         if judged.limit is not None:
