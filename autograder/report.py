@@ -323,9 +323,10 @@ def gradescope(reports: Sequence[Report]) -> dict[str, Any]:
 
 
 def _plain_name(report: Report, name: str, *, several: bool) -> str:
-    """Return the name of a case with its title, and with its assignment if there are several."""
+    """Return the name of a case with its title, whether it is extra credit, and its assignment if there are several."""
     title = report.titles.get(name, {}).get(ENGLISH, "")
     shown = f"{name}: {title}" if title else name
+    shown += " (extra credit)" if name in report.extra else ""
     return f"{report.assignment}: {shown}" if several else shown
 
 
@@ -357,9 +358,23 @@ def _junit_suite(report: Report) -> ElementTree.Element:
         element = ElementTree.SubElement(
             suite, "testcase", classname=report.assignment, name=case.name, time=f"{case.seconds:.3f}"
         )
+        properties = ElementTree.SubElement(element, "properties")
+        for name, value in _properties(report, case).items():
+            ElementTree.SubElement(properties, "property", name=name, value=value)
         if kind := case.verdict.traits.junit:
             ElementTree.SubElement(element, kind, type=case.verdict.value, message=one_line(case.message))
     return suite
+
+
+def _properties(report: Report, case: CaseResult) -> dict[str, str]:
+    """Return what JUnit has no attribute for: a case that failed may have points, and may be extra credit."""
+    worth = (
+        ("extra", report.extra[case.name]) if case.name in report.extra else ("max_points", case.max_points)
+    )
+    found = {"points": f"{case.points}", worth[0]: f"{worth[1]}"}
+    if title := report.titles.get(case.name, {}).get(ENGLISH):
+        found["title"] = one_line(title)
+    return found
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -234,8 +234,9 @@ def test_every_verdict_has_what_each_rendering_needs(verdict):
     report = Report("a0", (case(verdict=verdict, message="why"),))
     assert f"| {verdict.traits.icon} | `why` |" in markdown([report])
     assert gradescope([report])["tests"][0]["status"] == verdict.traits.gradescope
-    marks = [element.tag for element in ElementTree.fromstring(junit([report]))[0]]
-    assert marks == [verdict.traits.junit] * bool(verdict.traits.junit)
+    properties, *marks = ElementTree.fromstring(junit([report]))[0]
+    assert properties.tag == "properties"
+    assert [element.tag for element in marks] == [verdict.traits.junit] * bool(verdict.traits.junit)
     assert from_json(report.to_json()).cases[0].verdict is verdict
 
 
@@ -259,6 +260,28 @@ def test_junit_counts_failures_and_errors():
     suite = ElementTree.fromstring(junit([MIXED]))
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "1", "2")
     assert suite[1].find("failure").get("message").startswith("the result has shape")
+
+
+def test_points_of_parts_and_extra_credit_are_in_every_form():
+    part = replace(case(verdict=Verdict.WRONG, message="why"), points=5)
+    cases = (part, replace(case("Task0 - Case2"), points=3, max_points=0))
+    titles = {"Task0 - Case1": {"en": "Sums"}}
+    report = Report("a0", cases, {"extra": {"Task0 - Case2": 3}, "titles": titles})
+    first, second = (
+        {element.get("name"): element.get("value") for element in found.find("properties")}
+        for found in ElementTree.fromstring(junit([report]))
+    )
+    assert first == {"points": "5", "max_points": "20", "title": "Sums"}
+    assert second == {"points": "3", "extra": "3"}
+    tests = gradescope([report])["tests"]
+    assert [(test["name"], test["score"], test["max_score"], test["status"]) for test in tests] == [
+        ("Task0 - Case1: Sums", 5, 20, "failed"),
+        ("Task0 - Case2 (extra credit)", 3, 0, "passed"),
+    ]
+    table = markdown([report], form=Form("of"))
+    assert "| Task0 - Case1: Sums | 5 / 20 | ❌ |" in table
+    assert "| Task0 - Case2 (extra credit) | 3 / +3 | ✅ |" in table
+    assert table.splitlines()[-1] == "| Total | 8 / 20 | 🥺 | |"
 
 
 def test_junit_of_hostile_text_is_well_formed():
