@@ -27,6 +27,7 @@ class Kind:
         tables: further lines of `[assignments.NAME]`, with placeholders.
         more: further tables of the assignment, with placeholders.
         tools: what students install besides the packages, pytest and pytest-timeout.
+        hints, hints_zh: further paragraphs of the handout, in English and in Chinese, with placeholders.
     """
 
     folder: str
@@ -39,6 +40,8 @@ class Kind:
     tables: str = ""
     more: str = ""
     tools: tuple[str, ...] = ()
+    hints: str = ""
+    hints_zh: str = ""
 
 
 NUMPY = Kind(
@@ -67,6 +70,13 @@ PLAIN = Kind(
     ),
     "touching",
 )
+SANITIZER = """
+```sh
+export CXX="g++ -g -fsanitize=address,undefined"
+LD_PRELOAD="$(g++ -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 pytest -s @tests@
+unset CXX
+```
+"""
 CPP = Kind(
     "cpp",
     "C++, called from Python",
@@ -84,6 +94,16 @@ CPP = Kind(
 cpp = "src/@module@_ext"               # the program builds it; students write @module@.cpp, the other files are given
 """,
     tools=("pybind11",),
+    hints=f"""
+**AddressSanitizer** stops at the first access outside an array and names the line. On Linux:
+{SANITIZER}
+This build takes a minute, once. In what it prints, look for `@module@.cpp:` and a number.
+""",
+    hints_zh=f"""
+**AddressSanitizer** 会在第一次数组越界时停下，并指出是哪一行。在 Linux 上：
+{SANITIZER}
+只有第一次编译需要约一分钟。在输出里找 `@module@.cpp:` 和它后面的行号。
+""",
 )
 CUDA = Kind(
     "cuda",

@@ -14,6 +14,7 @@ from autograder.authoring.kinds import Kind
 from autograder.config import Config
 from autograder.config.reading import FILE_NAME
 from autograder.errors import ConfigError, GraderError
+from autograder.submission import TreeLimits
 
 TEMPLATES = Path(__file__).parent / "templates"
 REQUIREMENTS = "requirements.txt"
@@ -171,7 +172,8 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
     file = "src/" + kind.file.replace("@module@", module)
     rows = list(enumerate(kind.cases, start=1))
     listed = " and ".join(f"`{package}`" for package in kind.packages)
-    return {
+    limits = TreeLimits()
+    values = {
         "name": module,
         "assignment": name,
         "module": module,
@@ -190,7 +192,11 @@ def _values(name: str, module: str, kind: Kind, number: int, title: str) -> dict
             f"| Task{number} - Case{i} | {case.points} | {case.chinese} |" for i, case in rows
         )
         + "\n",
+        "files": str(limits.files),
+        "file_mib": str(limits.file_bytes >> 20),
+        "total_mib": str(limits.total_bytes >> 20),
     }
+    return values | {"hints": _filled(kind.hints, values), "hints_zh": _filled(kind.hints_zh, values)}
 
 
 def _devices() -> str:

@@ -88,6 +88,10 @@ def test_the_starter_can_be_made_and_the_visible_tests_pass_with_the_solution(co
     wanted = {f"src/b0_ext/{name}" for name in files} if kind == "--cpp" else {"src/b0.py"}
     assert {path for path in release.files if path.startswith("src/")} == {"src/__init__.py", *wanted}
     assert b"Task1 - Case3 | " in release.files["README.md"]
+    assert b"`src/` may hold 500 files of at most 4 MiB, 16 MiB in all" in release.files["README.md"]
+    assert (b"pytest -s test_b0.py" in release.files["README.md"]) == (
+        kind == "--cpp"
+    )  # what a crash refers to
     packages = {
         "--numpy": {"numpy"},
         "--cuda": {"numpy", "torch"},
