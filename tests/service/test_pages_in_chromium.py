@@ -2,7 +2,7 @@
 
 import pytest
 
-from autograder.ledger import JobState, Ledger
+from autograder.ledger import AdjustmentKind, JobState, Ledger, RepositoryName
 from autograder.service.http import app as edge
 from tests.support import chromium
 from tests.support.ledgers import Semester, commit
@@ -167,6 +167,20 @@ def test_a_phone_needs_no_sideways_scrolling(phone, address, semester):
         width, room = phone.execute_script(wide)
         assert room == 360, path
         assert width <= room, path
+
+
+def test_the_grades_of_one_assignment_fit_on_a_screen(desktop, address, semester):
+    name = RepositoryName("git.uni.example", "dls", "a0-ann")
+    semester.ledger.add_adjustment(
+        name, "a0", AdjustmentKind.POINTS, points=5, who="okafor", why="the third question was ambiguous"
+    )
+    log_in(desktop, address)
+    desktop.get(f"{address}/grades?a=a0")
+    wide = "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    width, room = desktop.execute_script(wide)
+    assert width <= room
+    heights = "return [...document.querySelectorAll('tbody td:not(.lead, .given)')].map((cell) => cell.clientHeight)"
+    assert max(desktop.execute_script(heights)) < 130  # no cell with a few letters on each line
 
 
 def test_colours_can_be_read(phone, address):
