@@ -3,6 +3,7 @@
 Mail goes over smtplib with verified certificates. The address of a webhook is a secret, and no error shows it.
 """
 
+import contextlib
 import html
 import json
 import smtplib
@@ -108,12 +109,16 @@ def mail(config: Config, message: Message) -> None:
             connection = smtplib.SMTP_SSL(host, port, timeout=SECONDS, context=context)
         else:
             connection = smtplib.SMTP(host, port, timeout=SECONDS)
-        with connection:
+        try:
             if server.scheme == "starttls":
                 connection.starttls(context=context)
             if notices.smtp_user:
                 connection.login(notices.smtp_user, password)
             connection.send_message(letter)
+            with contextlib.suppress(smtplib.SMTPException, OSError):
+                connection.quit()  # the server has taken the mail, whatever it says now
+        finally:
+            connection.close()
     except (smtplib.SMTPException, OSError) as error:
         raise GraderError(f"the mail server {host}:{port} took no mail: {error}") from None
 

@@ -334,6 +334,10 @@ class Staff:
         notes = []
         if not before.pushes:
             notes.append(f"note: no repository of {target.student} has pushed to {assignment} yet")
+        people = self.course.people(target)
+        if len(people) > 1:
+            names = ", ".join(person.name or person.id for person in people)
+            notes.append(f"note: {target.student} is a team, so this is for all of its members: {names}")
         if kind is AdjustmentKind.USE and after.score is None:
             notes.append(
                 f"note: {commit[:10]} has no report yet; it is graded if the repository still has it"

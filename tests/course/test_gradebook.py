@@ -138,6 +138,13 @@ def test_a_team_shares_its_score_and_a_repository_of_one_member_does_not_count(d
     assert [row.id for row in made.of(RepositoryName(HOST, "dls", "a1-red"))] == ["2026002", "2026003"]
 
 
+def test_an_adjustment_of_a_member_is_one_of_the_team_and_says_so(dls):
+    dls.graded("a1-red", "together", points=70)
+    result = dls.run("adjust", "bob", "-a", "a1", "--points", "5", "--dry-run")
+    assert "dls/a1-red  70 → 75 of 100" in result.output
+    assert "note: red is a team, so this is for all of its members: 李雷, 韩梅梅" in result.output
+
+
 def test_who_is_not_in_the_roster_has_a_row_at_the_end(dls):
     dls.graded("a0-zoe", "x", points=10)
     dls.graded("a1-zoe", "y", points=20)

@@ -210,7 +210,7 @@ def serving(handler):
 
 
 @contextmanager
-def mail_server(*, refuses=False):
+def mail_server(*, refuses=False, bye=b"221 bye"):
     """A mail server on loopback; yields its port and the mails that it took."""
     mails = []
 
@@ -225,7 +225,7 @@ def mail_server(*, refuses=False):
                 if word == b"RCPT" and refuses:
                     self.wfile.write(b"550 nobody\r\n")
                 else:
-                    self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 ok\r\n")
+                    self.wfile.write(bye + b"\r\n" if word == b"QUIT" else b"250 ok\r\n")
 
     with serving(Handler) as server:
         yield server.server_address[1], mails
@@ -274,6 +274,12 @@ def test_a_mail(folder):
         "• job “ä” is dead\tx",
         "✓ ended: the queue cpu waits",
     ]
+
+
+def test_a_mail_that_was_taken_is_sent_whatever_the_server_says_at_the_end(folder):
+    with mail_server(bye=b"421 too busy") as (port, mails):
+        channels.mail(config(folder, mail_to=("ta@uni.example",), smtp=f"smtp://127.0.0.1:{port}"), MESSAGE)
+    assert len(mails) == 1
 
 
 def test_a_subject_of_several_lines_adds_no_header(folder):
