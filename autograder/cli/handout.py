@@ -74,12 +74,12 @@ def handout(
     settings.assignment(assignment)
     if everybody == bool(students):
         raise click.UsageError("name the students, or give --all")
-    whom = work.recipients(course, assignment, students, everybody=everybody)
 
     def prove(starter: "Starter", folder: Path) -> None:
         release.prove(settings, config_file, starter, folder, sandbox or settings.sandbox.kind)
 
     with Ledger.open(settings.ledger_url(), folder=settings.path(".")) as ledger:
+        whom = work.recipients(course, assignment, students, everybody=everybody, known=ledger.repositories())
         made = work.release(
             settings,
             ledger,

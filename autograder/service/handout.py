@@ -9,7 +9,7 @@ Our commits are recorded in the ledger before they are pushed, so the service ne
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,7 +114,12 @@ class Handed:
 
 
 def recipients(
-    course: Course, assignment: str, names: Sequence[str], *, everybody: bool = False
+    course: Course,
+    assignment: str,
+    names: Sequence[str],
+    *,
+    everybody: bool = False,
+    known: Collection[RepositoryName] = (),
 ) -> list[Recipient]:
     """Return whom an assignment is handed out to, each repository once.
 
@@ -125,6 +130,7 @@ def recipients(
         assignment: its name.
         names: ids, logins or teams of the roster; without a roster, the students' names, which are their logins.
         everybody: all students of the roster, in place of `names`.
+        known: repositories that were pushed to. A student who had another login keeps the one with that name.
 
     Raises:
         ConfigError: a name cannot be a student's; or everybody is asked for, and there is no roster.
@@ -152,9 +158,11 @@ def recipients(
             for person, login in zip(people, logins, strict=True)
             if not login
         ]
+        earlier = people[0].earlier if people and not people[0].team_of(assignment) else ()
+        possible = [course.repository_of(assignment, name) for name in (student, *earlier)]
         found.append(
             Recipient(
-                course.repository_of(assignment, student),
+                next((name for name in possible if name in known), possible[0]),
                 student,
                 tuple(filter(None, logins)),
                 tuple(person.id for person in people),

@@ -17,6 +17,7 @@ from autograder.course.course import Course
 from autograder.course.gradebook import State, gradebook
 from autograder.course.standing import standings
 from autograder.ledger import AdjustmentKind, RepositoryName
+from autograder.service.handout import recipients
 from tests.support.classroom import HOST, Class
 from tests.support.ledgers import MAIN, commit
 
@@ -189,6 +190,11 @@ def test_a_student_whose_login_changed_keeps_the_repository(dls):
     for name in ("anna", "ann", "2026001"):
         result = dls.run("adjust", name, "-a", "a0", "--points", "5", "--dry-run")
         assert "dls/a0-ann  50 → 55 of 100" in result.output
+    course = Course.of(config.load(dls.folder / "autograder.toml"))
+    known = dls.ledger.repositories()
+    for assignment, name in (("a0", "a0-ann"), ("a1", "a1-anna")):  # no second repository is made
+        (recipient,) = recipients(course, assignment, ["2026001"], known=known)
+        assert (recipient.repository.name, recipient.logins) == (name, ("anna",))
     shown = json.loads(dls.run("roster", "show", "ann", "--json").output)
     assert [person["id"] for person in shown] == ["2026001"]
     (dls.folder / "roster.csv").write_text(text.replace(",bob,", ",ANN,"))
