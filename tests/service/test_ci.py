@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -152,6 +152,24 @@ def test_a_branch_that_is_set_back_shows_the_score_of_that_commit_again(universi
     university.bare().git("update-ref", "refs/heads/main", old.commit)
     ask(university, graders, old.commit)
     assert university.score() == 40
+
+
+@pytest.mark.parametrize("university", ["pushes_per_hour = 1"], indirect=True)
+def test_without_a_service_a_push_over_the_limit_is_graded_when_its_job_runs_again(university, graders):
+    start = datetime.now(timezone.utc)
+
+    def after(minutes):
+        return {"clock": lambda: start + timedelta(minutes=minutes)}
+
+    ask(university, graders, university.push(HALF).commit, **after(0))
+    commit = university.push().commit
+    for minutes in (1, 59):  # another run of the job grades nothing before its time
+        assert "| Total |" not in ask(university, graders, commit, **after(minutes))
+    assert (len(graders.graded), university.score()) == (1, 40)
+    assert "| Total | 100 |" in ask(university, graders, commit, **after(61))
+    assert university.score() == 100
+    ask(university, graders, commit, **after(70))
+    assert len(graders.graded) == 2
 
 
 def test_a_starter_is_not_graded(university, graders):
