@@ -196,6 +196,9 @@ def _read(
         except _TooSlow:
             left_out.append((path, "takes too long to read"))
             continue
+        except Exception as error:  # noqa: BLE001 (Pygments has hundreds of lexers, and this is a stranger's text)
+            left_out.append((path, f"cannot be read: {type(error).__name__}"))
+            continue
         if source is None:
             left_out.append((path, "not text in UTF-8"))
         else:

@@ -159,6 +159,17 @@ def test_text_that_takes_hours_is_left_out(monkeypatch):
     assert len(found.pairs) == 1
 
 
+def test_text_on_which_a_lexer_fails_is_left_out(monkeypatch):
+    def fails(path, text):
+        if "evil" in text:
+            raise RecursionError
+        return iter(())
+
+    monkeypatch.setattr(similarity, "_tokens", fails)
+    sides = [side("ann", "evil"), side("bob", "x = 1")]
+    assert compare(sides, {}).left_out == [(0, "src/work.py", "cannot be read: RecursionError")]
+
+
 def test_two_of_an_earlier_term_are_no_pair():
     sides = [
         side("old/ann", COPIED, "\nz = [1]\n", old=True),
