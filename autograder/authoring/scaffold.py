@@ -4,7 +4,6 @@ import json
 import keyword
 import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from autograder.authoring.kinds import Kind
 from autograder.config import Config
 from autograder.config.reading import FILE_NAME
 from autograder.errors import ConfigError, GraderError
+from autograder.files import replace_file
 from autograder.submission import TreeLimits
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -289,11 +289,7 @@ def _write(root: Path, files: Mapping[str, str]) -> tuple[Path, ...]:
 
 def _replace(path: Path, text: str) -> None:
     try:
-        descriptor, draft = tempfile.mkstemp(prefix=".autograder-", dir=path.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-        Path(draft).chmod(path.stat().st_mode & 0o777)
-        Path(draft).replace(path)
+        replace_file(path, text.encode(), path.stat().st_mode & 0o777)
     except OSError as error:
         raise GraderError(f"cannot write {path}: {error.strerror}") from error
 

@@ -10,6 +10,7 @@ from autograder.cli.opened import opened_course
 from autograder.cli.options import config_option, moment_of
 from autograder.cli.tables import aligned
 from autograder.errors import GraderError
+from autograder.files import replace_file
 
 if TYPE_CHECKING:
     from autograder.course.gradebook import Gradebook
@@ -124,13 +125,7 @@ def _write(path: Path, content: bytes) -> None:
     Raises:
         GraderError: it cannot be written.
     """
-    import os
-    import tempfile
-
     try:
-        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=path.resolve().parent)  # mode 600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        Path(draft).replace(path)
+        replace_file(path, content)
     except OSError as error:
         raise GraderError(f"cannot write {path}: {error.strerror or error}") from error

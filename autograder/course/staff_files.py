@@ -11,11 +11,12 @@ import csv
 import hashlib
 import os
 import re
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
+
+from autograder.files import replace_file
 
 DELIMITERS = ",;\t"
 MAX_BYTES = 4 << 20
@@ -105,10 +106,7 @@ class StaffFile(ABC, Generic[Found]):
             folder.mkdir(mode=0o700, exist_ok=True)
             if self._copy.is_file() and self._copy.read_bytes() == content:
                 return
-            descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=folder)  # mode 600
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(draft).replace(self._copy)
+            replace_file(self._copy, content)
 
 
 def decoded(content: bytes) -> str:

@@ -5,7 +5,6 @@ The command `autograder grade` calls this module, and prints the results itself.
 
 import contextlib
 import hashlib
-import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from autograder.config import Config
 from autograder.errors import GraderError, SubmissionError
+from autograder.files import replace_file
 from autograder.git.process import closed_environment
 from autograder.grading.grader import Graded, Grader
 from autograder.report import PLAIN, Form, Report, Row, combined, dumps, markdown, summary_csv
@@ -195,15 +195,7 @@ def write_single(reports: Sequence[Report], folder: Path, form: Form = PLAIN) ->
 
 def _replace(path: Path, text: str) -> None:
     """Replace `path` by a new file. The folder may be a student's, and `path` a symbolic link that the student made."""
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(partial).chmod(0o644)
-        Path(partial).replace(path)
-    except BaseException:
-        Path(partial).unlink(missing_ok=True)
-        raise
+    replace_file(path, text.encode(), 0o644)
 
 
 def write_grades(batch: Batch, packed: Iterable[Path], assignments: Sequence[str], folder: Path) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from autograder.files import replace_file
 from autograder.git.names import is_bare_name, is_commit
 from autograder.git.process import GitHostError, RepositoryError, closed_environment, one_line
 from autograder.hosts.api import Api
@@ -124,13 +125,7 @@ def grant(api: Api, owner: str, name: str, logins: Sequence[str]) -> Granted:
     try:
         before = (path / ACCESS).read_text(encoding="utf-8") if (path / ACCESS).is_file() else None
         if before != wanted:
-            with tempfile.NamedTemporaryFile(
-                "w", encoding="utf-8", dir=path, prefix=f".{ACCESS}-", delete=False
-            ) as file:
-                file.write(wanted)
-            Path(file.name).chmod(0o644)
-            give(Path(file.name), path)
-            Path(file.name).rename(path / ACCESS)
+            replace_file(path / ACCESS, wanted.encode(), 0o644, prepare=lambda draft: give(draft, path))
     except OSError as error:
         raise GitHostError(f"cannot write {path / ACCESS}: {error}") from error
     return Granted(tuple(logins), tuple(login for login in logins if login not in (before or "").split("\n")))

@@ -6,16 +6,15 @@ looks up the student in the file ACCESS of the repository, and runs git there.
 """
 
 import base64
-import os
 import re
 import shlex
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.errors import GraderError
+from autograder.files import replace_file
 from autograder.git.names import SEGMENT
 from autograder.hosts import folder
 
@@ -203,10 +202,5 @@ def _write(file: Path, text: str, mode: int) -> bool:
     if not file.parent.exists():
         file.parent.mkdir(mode=0o700)
         folder.give(file.parent, file.parent.parent)
-    descriptor, draft = tempfile.mkstemp(prefix=f".{file.name}-", dir=file.parent)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(text)
-    Path(draft).chmod(mode)
-    folder.give(Path(draft), file.parent)
-    Path(draft).rename(file)
+    replace_file(file, text.encode(), mode, prepare=lambda draft: folder.give(draft, file.parent))
     return True

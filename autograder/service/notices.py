@@ -12,9 +12,7 @@ tried again after `pause_minutes`. What staff were told is kept in a file, so a 
 
 import contextlib
 import json
-import os
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ from typing import Any
 
 from autograder.config import Config
 from autograder.errors import GraderError
+from autograder.files import replace_file
 from autograder.ledger import JobState, Ledger
 from autograder.report import one_line
 from autograder.service import channels
@@ -161,10 +160,7 @@ class Notices:
         }
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, draft = tempfile.mkstemp(prefix=".notices-", dir=self._file.parent)  # mode 600
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(data, file, ensure_ascii=False, indent=1)
-            Path(draft).replace(self._file)
+            replace_file(self._file, json.dumps(data, ensure_ascii=False, indent=1).encode())
         except OSError as error:  # staff may be told twice after a restart
             LOG.warning("what staff were told cannot be kept", extra={"reason": str(error)})
 

@@ -17,7 +17,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from autograder.config import SECRET_VARIABLE, Config, load
 from autograder.config.schema import QueueName
 from autograder.course.course import Course
 from autograder.errors import GraderError
+from autograder.files import replace_file
 from autograder.grading.grader import Grader
 from autograder.ledger import Ledger
 from autograder.ledger.workers import Worker, workers
@@ -166,10 +166,7 @@ def _remember(memory: Path, text: str) -> None:
         if memory.parent.parent.stat().st_uid != os.geteuid():
             return
         memory.parent.mkdir(exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=".draft-", dir=memory.parent)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-        Path(draft).replace(memory)
+        replace_file(memory, text.encode())
 
 
 def _signature(config: Config, config_file: Path, name: str) -> str:

@@ -11,13 +11,13 @@ import os
 import re
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.course.course import Course
 from autograder.errors import GraderError
+from autograder.files import replace_file
 from autograder.git.names import is_commit
 from autograder.git.process import closed_environment
 from autograder.hosts import KINDS
@@ -152,11 +152,7 @@ def install(at: Place, spool: Spool, *, chain: bool = False) -> bool:
                 raise HookError(f"{hook.parent / KEPT} already exists; join the two hooks by hand")
             hook.rename(hook.parent / KEPT)
         hook.parent.mkdir(exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(prefix=f".{NAME}-", dir=hook.parent)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(draft).chmod(0o755)
-        Path(draft).rename(hook)
+        replace_file(hook, text.encode(), 0o755)
     except OSError as error:
         raise HookError(f"cannot install {hook}: {error}; run this as the account that owns it") from error
     return True
