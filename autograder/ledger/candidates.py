@@ -1,13 +1,13 @@
-"""The pushes with a final report, and the scores that follow from them."""
+"""The pushes with a final report, from which scores follow."""
 
 import sqlalchemy as sa
 
-from autograder.ledger import rows, scores, tables
+from autograder.ledger import rows, tables
 from autograder.ledger.names import RepositoryName
 from autograder.ledger.own import IS_OWN
 from autograder.ledger.part import Part
 from autograder.ledger.records import Source
-from autograder.ledger.scores import Candidate, Cutoffs, Score, ScorePolicy
+from autograder.ledger.scores import Candidate
 from autograder.ledger.states import JobState
 
 _s, _p, _j, _re = tables.submissions.c, tables.pushes.c, tables.jobs.c, tables.reports.c
@@ -30,25 +30,7 @@ _CANDIDATES = sa.select(
 
 
 class Candidates(Part):
-    """The methods about scores."""
-
-    def current_scores(
-        self,
-        assignment: str,
-        policy: ScorePolicy,
-        cutoffs: Cutoffs,
-        *,
-        repository: RepositoryName | None = None,
-    ) -> list[Score]:
-        """Return the score of every repository that has one, see `autograder.ledger.scores`.
-
-        Args:
-            assignment: for which assignment.
-            policy: which push counts, the last or the best.
-            cutoffs: until when a push counts.
-            repository: this repository only.
-        """
-        return scores.current(self.candidates(assignment, repository=repository), assignment, policy, cutoffs)
+    """The methods about what scores are derived from."""
 
     def revision(self) -> tuple[int, ...]:
         """Return numbers that change whenever something is recorded from which scores follow."""

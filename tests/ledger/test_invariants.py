@@ -30,7 +30,7 @@ from autograder.ledger import (
 from autograder.ledger.adjustments import in_force
 from autograder.ledger.scores import Candidate
 from tests.support import postgres
-from tests.support.ledgers import MAIN, NOON, Clock, commit, problems, report, repository
+from tests.support.ledgers import MAIN, NOON, Clock, commit, current_scores, problems, report, repository
 
 STUDENTS = st.sampled_from(["ann", "bob"])
 WORDS = st.sampled_from(["one", "two", "three"])
@@ -145,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(after=st.integers(0, 60), policy=st.sampled_from(ScorePolicy))
     def scores_are_those_of_the_model(self, after, policy):
         cutoff = NOON + timedelta(minutes=after)
-        found = self.ledger.current_scores("a0", policy, Cutoffs(cutoff))
+        found = current_scores(self.ledger, "a0", policy, Cutoffs(cutoff))
         assert {s.repository: s.points for s in found} == self.expected(cutoff, policy)
 
     @rule(student=STUDENTS, points=st.integers(-5, 5))

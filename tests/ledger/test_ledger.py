@@ -30,7 +30,7 @@ from autograder.ledger import (
 from autograder.ledger.values import storable
 from autograder.report import Report, from_json
 from autograder.verdict import CaseResult, Verdict
-from tests.support.ledgers import MAIN, NOON, commit, problems, report, repository
+from tests.support.ledgers import MAIN, NOON, commit, current_scores, problems, report, repository
 
 # pushes --------------------------------------------------------------------------------------------------
 
@@ -505,7 +505,7 @@ def test_an_extension_is_for_one_repository(semester):
 def test_a_score_says_where_it_comes_from(semester):
     push = semester.push("one").row
     job = semester.grade("one", 60)
-    (score,) = semester.ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
+    (score,) = current_scores(semester.ledger, "a0", ScorePolicy.LAST, Cutoffs())
     assert (score.repository, score.points, score.max_points) == (repository(), 60, 100)
     assert (score.commit, score.received, score.job_id) == (push.commit, push.received, job.id)
 

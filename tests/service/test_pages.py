@@ -24,7 +24,7 @@ from autograder.service.http.pages import MAX_TEXT, ON_FRONT, ON_PAGE, PUSHES, a
 from autograder.service.jobs.queue import QueueError
 from autograder.service.metrics import Depth
 from autograder.verdict import CaseResult, Verdict
-from tests.support.ledgers import commit, repository
+from tests.support.ledgers import commit, current_scores, repository
 from tests.support.webservice import ASSIGNMENTS, EXTENSIONS, HOSTS, TOKEN, URL, assignment, new_service
 
 ANN = "/r/git.uni.example/dls/a0-ann"
@@ -664,8 +664,8 @@ def test_one_current_score_agrees_with_all(ledger, semester):
     semester.grade("one", 30)
     semester.push("two", "ben")
     semester.grade("two", 60, "ben")
-    everything = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs())
-    one = ledger.current_scores("a0", ScorePolicy.LAST, Cutoffs(), repository=RepositoryName.parse(ANN[3:]))
+    everything = current_scores(ledger, "a0", ScorePolicy.LAST, Cutoffs())
+    one = current_scores(ledger, "a0", ScorePolicy.LAST, Cutoffs(), repository=RepositoryName.parse(ANN[3:]))
     assert one == everything[:1]
 
 

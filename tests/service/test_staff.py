@@ -21,7 +21,7 @@ from autograder.service.intake.intake import Intake
 from autograder.service.staff import Staff, StaffError, find
 from autograder.verdict import Verdict
 from tests.support.githost import SRC, Bare
-from tests.support.ledgers import NOON, Clock, commit, report
+from tests.support.ledgers import NOON, Clock, commit, current_scores, report
 
 SETTINGS = """\
 [hosts.files]
@@ -120,7 +120,8 @@ class World:
         ]
 
     def points(self, assignment="a0"):
-        scores = self.ledger.current_scores(
+        scores = current_scores(
+            self.ledger,
             assignment,
             self.course.policy(assignment),
             self.course.cutoffs(assignment, self.ledger.repositories()),

@@ -23,7 +23,7 @@ from autograder.ledger import (
 )
 from autograder.ledger.database import parse_url
 from autograder.report import Report
-from tests.support.ledgers import MAIN, NOON, commit, repository
+from tests.support.ledgers import MAIN, NOON, commit, current_scores, repository
 
 DUMPS = Path(__file__).parent / "ledger_dumps"  # each was written by the version that had its schema
 DUMPED = ("r0003", "r0004")
@@ -140,8 +140,8 @@ def everything(ledger, revision):
             "results": ledger.results(limit=100),
             "histories": {name: ledger.history(name) for name in repositories},
             "scores": {
-                f"{assignment} {policy.value} {minutes}": ledger.current_scores(
-                    assignment, policy, Cutoffs(NOON + timedelta(minutes=minutes))
+                f"{assignment} {policy.value} {minutes}": current_scores(
+                    ledger, assignment, policy, Cutoffs(NOON + timedelta(minutes=minutes))
                 )
                 for assignment in assignments
                 for policy in ScorePolicy

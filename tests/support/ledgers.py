@@ -5,6 +5,7 @@ from datetime import datetime, timedelta, timezone
 
 from autograder.ledger import Cutoffs, JobState, RepositoryName, ScorePolicy
 from autograder.ledger.maintenance import check_database
+from autograder.ledger.scores import current
 from autograder.report import Report
 from autograder.verdict import CaseResult, Verdict
 
@@ -32,6 +33,11 @@ def report(points=100, of=100, assignment="a0", **provenance):
     return Report(
         assignment, tuple(cases), {"commit": None, "versions": {"numpy": "2.0"}, "x": 0.1, **provenance}
     )
+
+
+def current_scores(ledger, assignment, policy, cutoffs, **values):
+    """Return the scores that follow from the ledger, without late days and adjustments."""
+    return current(ledger.candidates(assignment, **values), assignment, policy, cutoffs)
 
 
 def problems(ledger):
@@ -85,5 +91,5 @@ class Semester:
 
     def points(self, policy=ScorePolicy.LAST, cutoffs=FOREVER, assignment="a0", **values):
         """Return the current points by student."""
-        scores = self.ledger.current_scores(assignment, policy, cutoffs, **values)
+        scores = current_scores(self.ledger, assignment, policy, cutoffs, **values)
         return {score.repository.name.removeprefix("a0-"): score.points for score in scores}
