@@ -125,7 +125,7 @@ def _people(settings: Config, course: Course) -> Iterator[str]:
         yield f"{settings.path(settings.course.roster)}: replace the {len(found.people)} people of the old term"
     files = {each.extensions_file for each in settings.assignments.values() if each.extensions_file}
     for name in sorted(files):
-        yield f"{settings.path(name)}: leave the first line alone, {','.join(extensions.COLUMNS)}"
+        yield f"{settings.path(name)}: keep nothing but the first line, {','.join(extensions.COLUMNS)}"
 
 
 def _repositories(settings: Config, course: Course, pushed: list[RepositoryName]) -> Iterator[str]:

@@ -45,7 +45,7 @@ def test_everything_of_the_old_term_is_set_aside_and_staff_are_told_what_is_left
     todo = re.findall(r"^to do +(.*)$", result.output, re.MULTILINE)
     assert any("assignments.t.closes: 2026-09-15 is over" in line for line in todo)
     assert any("roster.csv: replace the 3 people" in line for line in todo)
-    assert any("extensions.csv: leave the first line alone" in line for line in todo)
+    assert any("extensions.csv: keep nothing but the first line" in line for line in todo)
     assert any("t-ann and 1 more of the old term match" in line for line in todo)
     with desk.university.parts() as parts:  # a new term begins
         assert parts.ledger.repositories() == []
