@@ -22,7 +22,7 @@ class CaseStatistics:
         name: of the case.
         reports: how many reports that count have it.
         verdicts: the number of these reports by verdict.
-        mean_points, max_points: what it gave on average, and what it is worth.
+        mean_points, max_points: what it gave on average, and what it is worth; 0 is extra credit.
     """
 
     name: str
@@ -152,7 +152,8 @@ def lines(found: Statistics) -> Iterator[str]:
             for verdict, number in case.verdicts.items()
             if verdict != Verdict.PASSED.value
         )
+        worth = f" of {case.max_points}" if case.max_points else " of extra credit"
         yield (
             f"  {one_line(case.name):{width}} {100 * case.passed:4.0f} % passed, "
-            f"{case.mean_points:g} of {case.max_points}{f'  ({others})' if others else ''}"
+            f"{case.mean_points:g}{worth}{f'  ({others})' if others else ''}"
         )

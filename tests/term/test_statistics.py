@@ -58,3 +58,9 @@ def test_text_of_a_case_stays_on_its_line():
     (line,) = list(lines(statistics(cases=[case])))[-1:]
     assert "\u202e" not in line
     assert "\n" not in line
+
+
+def test_extra_credit_is_worth_nothing_of_the_points_and_is_called_so():
+    case = CaseStatistics("Task1 - Case2", 2, {"passed": 1, "wrong": 1}, 2.5, 0)
+    (line,) = list(lines(statistics(cases=[case])))[-1:]
+    assert line == "  Task1 - Case2   50 % passed, 2.5 of extra credit  (1 wrong)"
