@@ -5,6 +5,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +99,8 @@ def test_it_is_named_for_this_python_and_for_its_sources(wheel):
 @pytest.mark.parametrize("assignment", ["reference", "a1"])
 def test_the_tests_with_it_run_in_a_new_environment(python, tmp_path, assignment):
     if assignment == "reference":
-        files = read_tree(ROOT) | {"test_with_ref.py": (ROOT / "test_with_ref.py").read_bytes()}
+        names = ("test_with_ref.py", "conftest.py", "starter/pytest.ini")
+        files = read_tree(ROOT) | {Path(name).name: (ROOT / name).read_bytes() for name in names}
     else:
         files = starter.build(config.load(SETTINGS), assignment).files
     for path, content in files.items():
