@@ -442,8 +442,8 @@ def test_there_is_a_readme_for_each_language_that_links_to_the_other(ours):
     assert english.startswith("# Your assignment\n\n[中文版](README.zh-CN.md)\n")
     assert chinese.startswith("# 你的作业\n\n[English](README.md)\n")
     assert re.findall(r"[\u4e00-\u9fff]+", english) == ["中文版"]
-    assert "Every push is graded" in english
-    assert "Every push is graded" not in chinese
+    assert "Only `src/` is graded" in english
+    assert "Only `src/` is graded" not in chinese
     assert re.findall(r'<a id="([^"]+)">', english) == re.findall(r'<a id="([^"]+)">', chinese)
 
 

@@ -308,7 +308,7 @@ def test_staff_see_which_repositories_need_them(installed, config, spool, tmp_pa
     first, second, last = result.output.splitlines()
     assert "a0-bob.git was installed for another repository or spool: autograder hook install" in first
     assert "a0-eve.git has no hook" in second
-    assert "2 problems" in last
+    assert "problems: 2;" in last
     for name in ("a0-bob.git", "a0-eve.git"):
         assert autograder(config, "install", tmp_path / "git" / "cs" / name).exit_code == 0
     assert autograder(config, "check").exit_code == 0
