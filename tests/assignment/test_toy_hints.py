@@ -296,8 +296,17 @@ def test_ctrl_c_ends_an_endless_loop_in_cpp(student_repository):
         "-k",
         "cpp and not without",
     ]
+
+    def listen_to_ctrl_c():  # a shell starts background processes so that they ignore it
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with subprocess.Popen(
-        command, cwd=student_repository, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        cwd=student_repository,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=listen_to_ctrl_c,
     ) as process:
         child = wait_for_child(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # what a terminal does: all processes in front get it

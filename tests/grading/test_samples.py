@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import json
 import os
 import re
 import shutil
@@ -31,6 +32,7 @@ from pathlib import Path
 import pytest
 
 from autograder.config import SECRET_VARIABLE, STATE_FOLDER, load
+from autograder.config.schema import AssignmentConfig
 from autograder.grading.batch import head_commit, write_single
 from autograder.grading.grader import Graded, Grader, Tried
 from autograder.grading.trial import Trial
@@ -123,6 +125,16 @@ for _number, _test in enumerate([f for _name, f in globals().items() if _name.st
 """Added to a suite: the configured limit holds for all cases but the short ones."""
 
 
+BUILD_IN_PLACE = """
+
+def build_in_place():
+    from autograder.sandbox.inside.cpp import build_cpp
+
+    return build_cpp("src/softmax_ext")
+"""
+"""Added to the probes of a course that gives fewer files of its C++ extension: what the key `cpp` does otherwise."""
+
+
 def course(folder: Path, conditions: Conditions, sandbox: str = "") -> Path:
     """Copy the staff repository's course, with the limits that samples need; return its configuration file.
 
@@ -140,10 +152,10 @@ def course(folder: Path, conditions: Conditions, sandbox: str = "") -> Path:
     table = f"[assignments.{name}]\n"
     settings = changed(settings, [(table, f"{table}timeout = {LONG_SECONDS}\n")])
     settings = changed(settings, [("seconds = 60\n", f"seconds = {LONG_SECONDS}\n")])
-    for path in conditions.not_given:
-        settings = changed(settings, [(f', "{path}"', "")])
-    if conditions.not_given:  # `prepare` works with given files alone
-        settings = changed(settings, [('prepare = "prepare_build"\n', "")])
+    if conditions.not_given:
+        with (folder / "hidden" / name / "probes.py").open("a", encoding="utf-8") as probes:
+            probes.write(BUILD_IN_PLACE)
+        settings = with_less_given(settings, load(ROOT / "autograder.toml").assignment(name), conditions)
     limits = "".join(f"{key} = {value}\n" for key, value in LIMITS.get(name, {}).items())
     settings += f"\n[assignments.{name}.limits]\n{limits}\n{sandbox}"
     (folder / "autograder.toml").write_text(settings, "utf-8")
@@ -152,6 +164,20 @@ def course(folder: Path, conditions: Conditions, sandbox: str = "") -> Path:
     (folder / STATE_FOLDER).mkdir()
     (folder / STATE_FOLDER / "builds").symlink_to(builds)
     return folder / "autograder.toml"
+
+
+def with_less_given(settings: str, assignment: AssignmentConfig, conditions: Conditions) -> str:
+    """Return a configuration that does not give some files of a C++ extension, written as the key `cpp` reads it."""
+    build = assignment.build
+    assert build is not None
+    given = [path for path in assignment.given if path not in conditions.not_given]
+    assert len(given) == len(assignment.given) - len(conditions.not_given)
+    # Without `prepare`, which works with given files alone.
+    keys = {"probe": "build_in_place", "packages": build.packages, "sources": build.sources}
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    head = f"[assignments.{conditions.assignment}]\n"
+    (cpp,) = re.findall(r"^cpp = .*\n", settings, re.MULTILINE)
+    return changed(settings, [(head, f"{head}given = {json.dumps(given)}\n"), (cpp, lines)])
 
 
 @dataclass
