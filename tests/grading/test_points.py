@@ -123,7 +123,7 @@ def test_a_submission_that_is_refused_keeps_titles_and_extra_credit(course_folde
     assert (refused.points, refused.max_points) == (0, 13)
     assert rows(refused)[2] == "| Task3 - Case3: Doubles of text (extra credit) | 0 / +5 | ❓ | `no` |"
     assert from_json(refused.to_json()).extra == {"Task3 - Case3": 5}
-    assert gradescope([refused])["tests"][2]["name"] == "Task3 - Case3: Doubles of text"
+    assert gradescope([refused])["tests"][2]["name"] == "Task3 - Case3: Doubles of text (extra credit)"
 
 
 @pytest.mark.sandbox
