@@ -13,19 +13,7 @@ from autograder.report import SuiteFault
 from autograder.service.intake.intake import Intake
 from autograder.service.jobs import pipeline
 from autograder.service.jobs.fairness import priority, used
-from tests.support.desk import Desk
-from tests.support.ledgers import problems
-from tests.support.university import HALF, University, now
-
-
-@pytest.fixture
-def desk(folder, request):
-    """A desk; tests give further keys of the assignment by indirect parametrization."""
-    university = University(folder, assignment=getattr(request, "param", ""))
-    with university.parts() as parts:
-        desk = Desk(university, parts, folder / "work")
-        yield desk
-        assert problems(desk.ledger) == []
+from tests.support.university import HALF, now
 
 
 def published(desk, student="ann"):

@@ -8,9 +8,7 @@ import pytest
 from autograder.course.standing import standing
 from autograder.ledger import AdjustmentKind, JobState
 from autograder.service.staff import Staff
-from tests.support.desk import Desk
-from tests.support.ledgers import problems
-from tests.support.university import HALF, University
+from tests.support.university import HALF
 
 TIMES = 'zone = "UTC"\ncloses = "2026-09-15 23:59"\n'
 LATE = TIMES + "late_days_allowed = 3\nlate_points_per_day = 10\n"
@@ -25,16 +23,6 @@ IN_TIME, ONE_DAY, TOO_LATE = (
     moment("2026-09-16 12:00"),
     moment("2026-09-25 12:00"),
 )
-
-
-@pytest.fixture
-def desk(folder, request):
-    """A desk; tests give further keys of the assignment by indirect parametrization."""
-    university = University(folder, assignment=getattr(request, "param", ""))
-    with university.parts() as parts:
-        desk = Desk(university, parts, folder / "work")
-        yield desk
-        assert problems(desk.ledger) == []
 
 
 def page(desk):

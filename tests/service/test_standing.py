@@ -12,8 +12,7 @@ from autograder.ledger import JobState, Source
 from autograder.service import attention
 from autograder.service.staff import Staff, StaffError
 from tests.support.desk import Desk
-from tests.support.ledgers import problems
-from tests.support.university import HALF, University, now
+from tests.support.university import HALF, now
 
 CLOSED = 'zone = "UTC"\nopens = "2026-09-01 08:00"\ncloses = "2026-09-15 23:59"'
 BEST = 'policy = "best"'
@@ -24,16 +23,6 @@ def moment(text):
 
 
 IN_TIME, LATE = moment("2026-09-10 12:00"), moment("2026-09-20 12:00")
-
-
-@pytest.fixture
-def desk(folder, request):
-    """A desk; tests give further keys of the assignment by indirect parametrization."""
-    university = University(folder, assignment=getattr(request, "param", ""))
-    with university.parts() as parts:
-        desk = Desk(university, parts, folder / "work")
-        yield desk
-        assert problems(desk.ledger) == []
 
 
 def score(desk, student="ann"):
