@@ -1,4 +1,7 @@
-"""Files that are replaced in one step: whoever reads one sees all of the old content or all of the new one."""
+"""Files that are replaced in one step, and whether one has changed.
+
+Whoever reads a file that is replaced in one step sees all of the old content or all of the new one.
+"""
 
 import os
 import tempfile
@@ -32,3 +35,13 @@ def replace_file(
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
+
+
+def version(path: Path) -> tuple[int, ...]:
+    """Return numbers that change when a file changes.
+
+    Raises:
+        OSError: there is no file, or it cannot be looked at.
+    """
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino

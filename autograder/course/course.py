@@ -41,6 +41,7 @@ from autograder.course.late import LateRule
 from autograder.course.limits import PushLimits
 from autograder.course.roster import Person, Roster, RosterFile
 from autograder.errors import ConfigError, GraderError
+from autograder.files import version
 from autograder.git.feedback import Identity
 from autograder.git.names import is_bare_name, is_repository_path
 from autograder.git.remote import Credentials, Remote
@@ -131,7 +132,7 @@ class Course:
         )
         self._compared: dict[str, tuple[Extensions, Roster, Extensions]] = {}
         self._reading = threading.Lock()
-        self._seen = _appearance(config.file)
+        self._seen = _version(config.file)
         self._not_in_force: tuple[str, ...] = ()
 
     @classmethod
@@ -151,7 +152,7 @@ class Course:
         `not_in_force` returns what is not taken. While the file has a mistake, the rules of before hold.
         """
         with self._reading:
-            seen = _appearance(self.config.file)
+            seen = _version(self.config.file)
             if seen is None or seen == self._seen:
                 return
             self._seen = seen
@@ -879,13 +880,14 @@ class Course:
         return self.config.path(path) if path else None
 
 
-def _appearance(file: str) -> tuple[int, ...] | None:
-    """Return what changes when a file changes; None if there is no file."""
-    try:
-        status = Path(file).stat()
-    except (OSError, ValueError):
+def _version(file: str) -> tuple[int, ...] | None:
+    """Return what changes when the configuration file changes; None if the configuration was not read from a file."""
+    if not file:
         return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    try:
+        return version(Path(file))
+    except OSError:
+        return None
 
 
 def _in_folder(base: str) -> bool:
