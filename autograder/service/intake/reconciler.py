@@ -82,8 +82,8 @@ class Reconciler:
     _rounds: int = 0
     _shown_all: bool = False
     _list_at: float = 0.0
-    _showing: dict[tuple[RepositoryName, bool], "_Wait"] = field(default_factory=dict)
-    _changed: datetime | None = None  # when the rules, the extensions or the roster changed
+    _showing: dict[RepositoryName, "_Wait"] = field(default_factory=dict)
+    _stale: set[RepositoryName] = field(default_factory=set)  # to look at after the rules changed
     _looked_at_all: bool = False
     _rules: object = None
     _told: set[str] = field(default_factory=set)
@@ -190,21 +190,23 @@ class Reconciler:
         """
         published = 0
         since = self.clock() - RECENT if self._shown_all else None
-        due = [(repository, False, happened) for repository, happened in self.ledger.unanswered(since=since)]
-        if self._changed is not None:
-            due += [(repository, True, self._changed) for repository in self.ledger.repositories()]
-        for repository, by_staff, happened in due:
-            wait = self._showing.setdefault((repository, by_staff), _Wait())
-            if wait.done == happened or time.monotonic() < wait.until:
+        happened, stale = dict(self.ledger.unanswered(since=since)), self._stale
+        for repository in dict.fromkeys([*happened, *sorted(stale)]):
+            wait = self._showing.setdefault(repository, _Wait())
+            is_new = repository in happened and wait.done != happened[repository]
+            if not (is_new or repository in stale) or time.monotonic() < wait.until:
                 continue
             try:
                 target = self.intake.target_at(repository)
                 if target is not None:
-                    after = dependents(self.ledger, self.intake.course, target)
+                    # After a change of the rules all repositories are looked at, each for itself.
+                    after = dependents(self.ledger, self.intake.course, target) if is_new else []
                     for each in [target, *after]:
                         if not showing.is_shown(self.ledger, self.intake.course, each):
                             published += self._show(each)
-                wait.done, wait.tries = happened, 0  # a job that runs now will bring its end up here
+                # A job that runs now will bring its end up here.
+                wait.done, wait.tries = happened.get(repository, wait.done), 0
+                stale.discard(repository)
             except GraderError as error:
                 wait.tries += 1
                 wait.until = time.monotonic() + min(2.0**wait.tries, MOST_PATIENCE.total_seconds())
@@ -316,7 +318,7 @@ class Reconciler:
         if rules != self._rules:
             self.grade_what_counts()
             if self._rules is not None:  # at the start, all repositories are looked at anyway
-                self._changed = self.clock()
+                self._stale = set(self.ledger.repositories())
             self._rules = rules
         for problem in self.problems():
             LOG.error("a disk is nearly full", extra={"reason": problem})
